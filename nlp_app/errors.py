@@ -1,0 +1,37 @@
+"""What can go wrong by the user's doing.
+
+Every message is one line: where, what was found, what was expected, what to do. The command line prints it and exits
+with status 2; any other exception is a bug of this project and shows its traceback.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class NlpAppError(Exception):
+    """A mistake in data, settings, a model directory or a call that the user can put right."""
+
+
+class DataError(NlpAppError):
+    """A data file, or a place in it, that can't be used.
+
+    `path` and `line` (from 1), where known, are put in front of the message: `notes.conll:12: found ...`.
+    """
+
+    def __init__(self, message: str, path: str | Path | None = None, line: int | None = None) -> None:
+        self.path, self.line = path, line
+        place = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
+        super().__init__(place + message)
+
+
+class SettingsError(NlpAppError):
+    """A setting that is unknown, of the wrong type, or out of range."""
+
+
+class ModelError(NlpAppError):
+    """A model directory that is incomplete, damaged, of a newer format, or not one of ours."""
+
+
+class TrainingError(NlpAppError):
+    """A run that can't go on: a non-finite loss, say, or a checkpoint that doesn't fit the settings."""
