@@ -1,0 +1,34 @@
+# Two commands for a bare machine with Python 3.11 or newer: `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Threads that spin while they wait starve each other on a busy machine.
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: demo test clean
+
+demo: $(VENV)/.installed
+	$(BIN)/python run.py train ner --output runs/demo
+	$(BIN)/python run.py tag runs/demo "马云在杭州创办了阿里巴巴。" "Ada Lovelace wrote to Charles Babbage from London in 1843."
+
+test: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python data/ner/compile.py --check
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) build dist runs

@@ -1,0 +1,1 @@
+"""From tokens to integer columns, and from columns to batches. No torch."""

@@ -1,0 +1,137 @@
+"""The tagger's encoder: forms of tokens in, integer columns out; fitted on training data and saved with the model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlp_app.errors import ModelError
+from nlp_app.features.columns import Columns
+from nlp_app.features.forms import NORM, SHAPE, Forms
+from nlp_app.features.windows import EMBEDDED_TEMPLATES, FeatureIndex, Rows, window_keys
+from nlp_app.vocab import UNKNOWN, Vocabulary
+
+_EMBEDDED_MIN_COUNT = 2  # an embedding seen once is noise; a window feature's weight is one number a tag
+
+
+class TaggingEncoder:
+    """Columns of the tagger's input, one row a token:
+
+    norms    (tokens,)       rows of the table of normal forms
+    shapes   (tokens,)       rows of the table of shapes
+    parts    (tokens, E)     rows of the embedded features (affixes, pairs with a neighbour); 0: none
+    features (tokens, F)     rows of the window features; 0: none
+    vectors  (tokens,)       rows of the pretrained vectors, where the model has them
+    """
+
+    def __init__(
+        self, forms: Forms, index: FeatureIndex, part_rows: Rows, vectors: Vocabulary | None = None
+    ) -> None:
+        self.forms, self.index, self.vectors = forms, index, vectors
+        self.part_rows = part_rows  # the window features that are embedded too, in the order of their embeddings
+        self._part_of = np.zeros(len(index), dtype=np.int32)
+        self._part_of[part_rows] = np.arange(1, len(part_rows) + 1)
+
+    @classmethod
+    def fit(
+        cls,
+        sentences: Iterable[Sequence[str]],
+        normalise: Callable[[str], str],
+        *,
+        min_count: int = 1,
+        vectors: Vocabulary | None = None,
+    ) -> TaggingEncoder:
+        """Vocabularies and features of the training sentences; min_count: occurrences that a window feature needs."""
+        forms, lengths = _flatten(sentences)
+        known = Forms.build(Counter(forms), normalise)
+        keys = window_keys(known.lookup(forms), lengths)
+        index = FeatureIndex.build(keys.ravel(), min_count)
+        rows = index.rows(keys[:, EMBEDDED_TEMPLATES])
+        counts = np.bincount(rows.ravel(), minlength=len(index))
+        counts[0] = 0
+        return cls(known, index, np.flatnonzero(counts >= _EMBEDDED_MIN_COUNT).astype(np.int32), vectors)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Rows of each table that the columns point into."""
+        sizes = {
+            "norms": len(self.forms.vocabularies["norms"]),
+            "shapes": len(self.forms.vocabularies["shapes"]),
+            "parts": len(self.part_rows) + 1,
+            "features": len(self.index),
+        }
+        return sizes | ({"vectors": len(self.vectors)} if self.vectors is not None else {})
+
+    def encode(self, sentences: Iterable[Sequence[str]]) -> Columns:
+        """The columns of sentences of token forms."""
+        forms, lengths = _flatten(sentences)
+        ids = self.forms.lookup(forms)
+        features = self.index.rows(window_keys(ids, lengths))
+        arrays = {
+            "norms": ids[:, NORM],
+            "shapes": ids[:, SHAPE],
+            "parts": self._part_of[features[:, EMBEDDED_TEMPLATES]],
+            "features": features,
+        }
+        if self.vectors is not None:
+            arrays["vectors"] = self._vector_rows(self.vectors, forms)
+        return Columns(arrays, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
+
+    def _vector_rows(self, vectors: Vocabulary, forms: Sequence[str]) -> Rows:
+        """A form's own vector, else its normal form's."""
+        rows = vectors.rows(forms)
+        missing = np.flatnonzero(rows == UNKNOWN)
+        rows[missing] = vectors.rows(self.forms.normalise(forms[place]) for place in missing)
+        return rows
+
+    def save(self, directory: Path) -> None:
+        """The vocabularies as text, the features' keys as arrays."""
+        self.forms.save(directory)
+        np.save(directory / "features.npy", self.index.keys, allow_pickle=False)
+        np.save(directory / "parts.npy", self.part_rows, allow_pickle=False)
+        if self.vectors is not None:
+            self.vectors.save(directory / "vectors.txt")
+
+    @classmethod
+    def load(cls, directory: Path, normalise: Callable[[str], str]) -> TaggingEncoder:
+        """What `save` wrote."""
+        forms = Forms.load(directory, normalise)
+        vectors = directory / "vectors.txt"
+        return cls(
+            forms,
+            FeatureIndex(_load_array(directory / "features.npy", np.uint64)),
+            _load_array(directory / "parts.npy", np.int32),
+            Vocabulary.load(vectors) if vectors.exists() else None,
+        )
+
+
+def _flatten(sentences: Iterable[Sequence[str]]) -> tuple[list[str], list[int]]:
+    forms: list[str] = []
+    lengths: list[int] = []
+    for sentence in sentences:
+        forms.extend(sentence)
+        lengths.append(len(sentence))
+    return forms, lengths
+
+
+def _load_array(path: Path, dtype: type) -> NDArray[np.uint64] | Rows:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ModelError(f"{path}: found no readable array ({error}); copy the model again") from error
+    if array.dtype != dtype or array.ndim != 1:
+        raise ModelError(f"{path}: found {array.dtype} of {array.ndim} dimensions, expected {np.dtype(dtype)} of one; copy the model again")
+    return array
+
+
+def hide_singletons(norms: Rows, rare: NDArray[np.bool_], share: float, random: np.random.Generator) -> None:
+    """Turn a share of the normal forms that training has once into the unknown one, in place.
+
+    So the unknown form's embedding learns what an unknown word is like. rare: whether each row is such a form.
+    """
+    hidden = rare[norms] & (random.random(norms.shape) < share)
+    norms[hidden] = UNKNOWN

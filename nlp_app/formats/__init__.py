@@ -1,0 +1,172 @@
+"""Readers and writers: files of tokens with tags, or of texts with labelled spans, to records and back.
+
+Every reader is a generator that keeps one record in memory at a time, except for JSON that is one document.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from nlp_app.errors import DataError, SettingsError
+from nlp_app.formats import brat, columns, conllu, jsonl, plain, recognition
+from nlp_app.formats.columns import append_column
+from nlp_app.formats.options import TOKEN_PATTERNS, ReadOptions
+from nlp_app.formats.source import CHUNK, encoding_of, lines_of_bytes, lines_of_text
+from nlp_app.types import Record
+
+__all__ = [
+    "FORMATS",
+    "TOKEN_PATTERNS",
+    "Format",
+    "ReadOptions",
+    "append_column",
+    "file_lines",
+    "read",
+    "read_lines",
+    "recognise_format",
+    "write",
+]
+
+
+class Format(NamedTuple):
+    """How a format is read from lines (None: only from files, `brat`) and written (None: it is only read).
+
+    Both get a name to put in front of messages.
+    """
+
+    reader: Callable[[Iterable[str], str, ReadOptions], Iterator[Record]] | None
+    writer: Callable[[Iterable[Record], str], Iterator[str]] | None
+    suffixes: tuple[str, ...]
+
+
+FORMATS: Mapping[str, Format] = MappingProxyType(
+    {
+        "conll": Format(columns.read, columns.write, (".conll", ".bio", ".bmes", ".tsv", ".txt")),
+        "conllu": Format(conllu.read, conllu.write, (".conllu",)),
+        "jsonl": Format(jsonl.read, jsonl.write, (".jsonl", ".json", ".ndjson")),
+        "brat": Format(None, None, (".ann",)),
+        "text": Format(plain.read, None, (".txt",)),
+    }
+)
+_DEFAULTS = ReadOptions()
+
+
+def recognise_format(path: str | Path, head: bytes | str | None = None) -> str:
+    """The name in `FORMATS` of a file or folder, by suffix and content; `head` is how the file begins.
+
+    Raises DataError for a kind of file that holds neither tokens nor spans.
+    """
+    source = Path(path)
+    if _is_brat(source):
+        return "brat"
+    if head is None:
+        try:
+            with source.open("rb") as stream:
+                head = stream.read(CHUNK)
+        except OSError as error:
+            raise DataError(f"can't be read: {error.strerror}", path) from error
+    return recognition.recognise(source, head)
+
+
+def read(path: str | Path, format: str | None = None, options: ReadOptions = _DEFAULTS) -> Iterator[Record]:
+    """The records of a file, one by one; `format` None recognises it.
+
+    Raises DataError for a file that can't be read, isn't what it should be (with the line), or holds no
+    record.
+    """
+    source = Path(path)
+    found = False
+    try:
+        for record in _records(source, format, options):
+            found = True
+            yield record
+    except OSError as error:
+        raise DataError(f"can't be read: {error.strerror}", path) from error
+    if not found:
+        raise DataError("found no sentence", path)
+
+
+def file_lines(path: str | Path, options: ReadOptions = _DEFAULTS) -> Iterator[str]:
+    """The lines of a text file, decoded as `read` decodes them and without their ends. Raises DataError."""
+    try:
+        with io.BufferedReader(io.FileIO(path), CHUNK) as stream:
+            encoding = encoding_of(stream.peek(CHUNK), options.encoding)
+            yield from lines_of_bytes(stream, str(path), encoding)
+    except OSError as error:
+        raise DataError(f"can't be read: {error.strerror}", path) from error
+
+
+def read_lines(
+    lines: Iterable[str], name: str, format: str, options: ReadOptions = _DEFAULTS
+) -> Iterator[Record]:
+    """The records of lines that are decoded already, with or without line ends; `name` stands in messages."""
+    reader = _named(format).reader
+    if reader is None:
+        raise SettingsError(f"format: {format} can't be read from lines, only from its files")
+    return reader(lines_of_text(lines, name), name, options)
+
+
+def write(records: Iterable[Record], path: str | Path, format: str) -> None:
+    """Write a file that is complete or absent: it is written aside, stored, and moved into place.
+
+    Raises DataError for a record that the format can't hold or a file that can't be written.
+    """
+    writer = _named(format).writer
+    if writer is None:
+        known = ", ".join(name for name, entry in FORMATS.items() if entry.writer is not None)
+        raise SettingsError(f"format: {format} can't be written, only {known}")
+    target = Path(path)
+    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+    try:
+        with aside.open("x", encoding="utf-8", newline="\n") as stream:
+            for number, line in enumerate(writer(records, str(path))):
+                # A reader takes one mark at the beginning for the encoding's; this one belongs to the text.
+                mark = "\ufeff" if number == 0 and line.startswith("\ufeff") else ""
+                stream.write(f"{mark}{line}\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(aside, target)
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"found half of a surrogate pair ({error.reason}), expected whole characters", path
+        ) from error
+    except OSError as error:
+        raise DataError(f"can't be written: {error.strerror}", path) from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _records(path: Path, format: str | None, options: ReadOptions) -> Iterator[Record]:
+    if format == "brat" or (format is None and _is_brat(path)):
+        yield from brat.read(path, options)
+        return
+    with io.BufferedReader(io.FileIO(path), CHUNK) as stream:
+        head = stream.peek(CHUNK)  # not `read`: a pipe has no way back
+        reader = _named(format or recognition.recognise(path, head)).reader
+        if reader is not None:
+            lines = lines_of_bytes(stream, str(path), encoding_of(head, options.encoding))
+            yield from reader(lines, str(path), options)
+
+
+def _is_brat(path: Path) -> bool:
+    return (
+        path.is_dir()
+        or path.suffix == ".ann"
+        or (path.suffix == ".txt" and path.with_suffix(".ann").exists())
+    )
+
+
+def _named(format: str) -> Format:
+    entry = FORMATS.get(format)
+    if entry is None:
+        near = difflib.get_close_matches(format, FORMATS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise SettingsError(f"format: found {format!r}, expected one of {', '.join(FORMATS)}{hint}")
+    return entry

@@ -1,0 +1,69 @@
+"""Scores of tags against gold. Entities are counted by seqeval's default mode, which is the CoNLL scorer's; labels and
+tokens by scikit-learn. Both load when a score is asked for, not before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+Tags = Sequence[Sequence[str]]
+
+
+def entity_scores(gold: Tags, predicted: Tags) -> dict[str, Any]:
+    """Precision, recall and F1 of entities (BIO tags, a list a sentence), micro-averaged and per type; accuracy and
+    weighted F1 of the tags themselves."""
+    from seqeval.metrics.sequence_labeling import precision_recall_fscore_support  # noqa: PLC0415
+
+    _check(gold, predicted)
+    if not any(tag != "O" for tag in chain.from_iterable((*gold, *predicted))):
+        # seqeval's arrays are empty here; nothing to find and nothing found.
+        return _averages(0.0, 0.0, 0.0, 0) | {"per_type": {}} | tag_scores(gold, predicted)
+    lists = [list(sentence) for sentence in gold], [list(sentence) for sentence in predicted]
+    micro = precision_recall_fscore_support(*lists, average="micro", zero_division=0)
+    each = precision_recall_fscore_support(*lists, average=None, zero_division=0)
+    types = sorted({tag.partition("-")[2] for tag in chain.from_iterable((*gold, *predicted)) if tag != "O"})
+    per_type = {name: _averages(*values) for name, *values in zip(types, *each, strict=True)}
+    support = sum(int(scores["support"]) for scores in per_type.values())
+    return _averages(*micro[:3], support) | {"per_type": per_type} | tag_scores(gold, predicted)
+
+
+def tag_scores(gold: Tags, predicted: Tags) -> dict[str, float]:
+    """Accuracy and weighted F1 over all tokens."""
+    from sklearn.metrics import accuracy_score, f1_score  # noqa: PLC0415
+
+    _check(gold, predicted)
+    flat = _flat(gold), _flat(predicted)
+    if not flat[0]:
+        return {"accuracy": 0.0, "weighted_f1": 0.0}
+    weighted = f1_score(*flat, average="weighted", zero_division=0)
+    return {"accuracy": float(accuracy_score(*flat)), "weighted_f1": float(weighted)}
+
+
+def label_scores(gold: Tags, predicted: Tags) -> dict[str, Any]:
+    """Accuracy, weighted F1 and each label's scores, for tags without a scheme (POS)."""
+    from sklearn.metrics import precision_recall_fscore_support  # noqa: PLC0415
+
+    _check(gold, predicted)
+    flat = _flat(gold), _flat(predicted)
+    names = sorted(set(chain(*flat)))
+    each = precision_recall_fscore_support(*flat, labels=names, average=None, zero_division=0) if names else ((),) * 4
+    per_label = {name: _averages(*values) for name, *values in zip(names, *each, strict=True)}
+    return tag_scores(gold, predicted) | {"per_label": per_label}
+
+
+def _averages(precision: float, recall: float, f1: float, support: int) -> dict[str, float | int]:
+    return {"precision": float(precision), "recall": float(recall), "f1": float(f1), "support": int(support)}
+
+
+def _flat(sentences: Tags) -> list[str]:
+    return list(chain.from_iterable(sentences))
+
+
+def _check(gold: Tags, predicted: Tags) -> None:
+    lengths = [len(sentence) for sentence in gold], [len(sentence) for sentence in predicted]
+    if lengths[0] != lengths[1]:
+        raise ValueError(
+            f"gold and predictions need the same sentences and lengths: found {len(gold)} and {len(predicted)} "
+            f"sentences with {sum(lengths[0])} and {sum(lengths[1])} tags"
+        )

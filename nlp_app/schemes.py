@@ -1,0 +1,373 @@
+"""Tag schemes: how labelled spans are written as one tag a token, and read back.
+
+A scheme is a row of a table: the letter it writes for the first, an inner, the last and the only token of a
+span, and what it writes instead where two spans of one type touch. Everything else follows from the row:
+which tags may follow each other (what writing can produce), and which letters always open or always close a
+span.
+
+A tag is a letter, a hyphen and a type (`B-PER.NAM`; only the first hyphen separates, so `B-creative-work` has
+the type `creative-work`), or the letter `O` alone. A letter alone (`B M E S` of word segmentation) has the
+type "": so it is read where the scheme is named, while `recognise` takes such tags for tags without a scheme.
+
+Reading is lenient and counts entities the way the CoNLL scorer (conlleval) does: a span ends where the type
+changes, where a letter closes it or the next letter opens another, and a letter that continues nothing opens
+one.
+
+Sources: Ramshaw & Marcus 1995 (IOB1); Tjong Kim Sang & Veenstra 1999 (BIO = IOB2, IOE1, IOE2); Uchimoto et
+al. 2000 (BIOES); Ratinov & Roth 2009 (BILOU); Xue 2003 (BMES).
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlp_app.errors import DataError, SettingsError
+from nlp_app.types import TokenSpan
+
+OUTSIDE = "O"
+
+
+class _Place(NamedTuple):
+    """Where a token can stand in a span, and whether the span touches one of its own type."""
+
+    letter: str
+    first: bool
+    last: bool
+    touches_before: bool
+    touches_after: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Scheme:
+    """A row of the table: the letters a scheme writes.
+
+    `touching_first` and `touching_last` replace the letter of a span's first or last token where the span
+    touches one of its own type (IOB1, IOE1).
+    """
+
+    name: str
+    first: str = ""
+    inner: str = ""
+    last: str = ""
+    only: str = ""
+    touching_first: str = ""
+    touching_last: str = ""
+
+    def letter(self, first: bool, last: bool, before: bool, after: bool) -> str:
+        """The letter of a token that is its span's first or last, or both, or neither.
+
+        `before`, `after`: whether the span touches one of its own type there.
+        """
+        if first and before and self.touching_first:
+            return self.touching_first
+        if last and after and self.touching_last:
+            return self.touching_last
+        if first:
+            return self.only if last else self.first
+        return self.last if last else self.inner
+
+    @cached_property
+    def letters(self) -> tuple[str, ...]:
+        """All letters but O, in the order of a span's tokens."""
+        row = (self.touching_first, self.first, self.inner, self.last, self.touching_last, self.only)
+        return tuple(dict.fromkeys(letter for letter in row if letter))
+
+    @cached_property
+    def _places(self) -> tuple[_Place, ...]:
+        return tuple(
+            _Place(self.letter(first, last, before, after), first, last, before, after)
+            for first, last, before, after in itertools.product((False, True), repeat=4)
+            if (first or not before) and (last or not after)
+        )
+
+    @cached_property
+    def opening(self) -> frozenset[str]:
+        """Letters that only a span's first token has."""
+        return frozenset(self.letters) - {place.letter for place in self._places if not place.first}
+
+    @cached_property
+    def closing(self) -> frozenset[str]:
+        """Letters that only a span's last token has."""
+        return frozenset(self.letters) - {place.letter for place in self._places if not place.last}
+
+    @cached_property
+    def _starts(self) -> frozenset[str]:
+        """Letters that may follow O, the sentence's start, or a span of another type."""
+        return frozenset(place.letter for place in self._places if place.first and not place.touches_before)
+
+    @cached_property
+    def _stops(self) -> frozenset[str]:
+        """Letters that O, the sentence's end, or a span of another type may follow."""
+        return frozenset(place.letter for place in self._places if place.last and not place.touches_after)
+
+    @cached_property
+    def _same_type(self) -> frozenset[tuple[str, str]]:
+        """Neighbouring letters of one type: inside one span, or where two spans touch."""
+        return frozenset(
+            (one.letter, two.letter)
+            for one, two in itertools.product(self._places, repeat=2)
+            if (not one.last and not two.first)
+            or (one.last and two.first and one.touches_after and two.touches_before)
+        )
+
+    def allows(self, previous: str, tag: str) -> bool:
+        """Whether `encode` can write `tag` after `previous`; O stands for the sentence's ends too."""
+        (one, one_type), (two, two_type) = _parse(previous), _parse(tag)
+        if OUTSIDE not in (one, two) and one_type == two_type:
+            return (one, two) in self._same_type
+        return (one == OUTSIDE or one in self._stops) and (two == OUTSIDE or two in self._starts)
+
+    def divides(self, previous: str, tag: str) -> bool:
+        """Whether no span can hold both `previous` and, after it, `tag`."""
+        (one, one_type), (two, two_type) = _parse(previous), _parse(tag)
+        if OUTSIDE in (one, two) or one_type != two_type:
+            return True
+        return one in self.closing or two in self.opening
+
+
+NONE = "none"
+SCHEMES: Mapping[str, Scheme] = MappingProxyType(
+    {
+        scheme.name: scheme
+        for scheme in (  # the order settles ties in `recognise`
+            Scheme("BIO", first="B", inner="I", last="I", only="B"),
+            Scheme("IOB1", first="I", inner="I", last="I", only="I", touching_first="B"),
+            Scheme("IOE1", first="I", inner="I", last="I", only="I", touching_last="E"),
+            Scheme("IOE2", first="I", inner="I", last="E", only="E"),
+            Scheme("BIOES", first="B", inner="I", last="E", only="S"),
+            Scheme("BMES", first="B", inner="M", last="E", only="S"),
+            Scheme("BMEWO", first="B", inner="M", last="E", only="W"),
+            Scheme("BILOU", first="B", inner="I", last="L", only="U"),
+            Scheme(NONE),
+        )
+    }
+)
+ALIASES: Mapping[str, str] = MappingProxyType({"IOB2": "BIO", "IOBES": "BIOES", "BMEO": "BMES"})
+_LETTERS = frozenset(itertools.chain.from_iterable(scheme.letters for scheme in SCHEMES.values()))
+_TAG = re.compile(r"[^\W\d_]-.+", re.DOTALL)  # one letter, a hyphen and a type, whatever the letter
+
+
+class Detection(NamedTuple):
+    """A scheme's name, and what in the tags speaks for it: a sentence for people."""
+
+    scheme: str
+    evidence: str
+
+
+class Repair(NamedTuple):
+    """A tag that its scheme does not allow where it stands. `index` counts the sentence's tokens from 0."""
+
+    index: int  # type: ignore[assignment]
+    tag: str
+    reason: str
+
+
+def scheme_named(name: str) -> Scheme:
+    """The scheme of that name. Raises SettingsError if there is none."""
+    found = SCHEMES.get(ALIASES.get(name, name))
+    if found is None:
+        near = difflib.get_close_matches(name.upper(), SCHEMES, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise SettingsError(f"unknown tag scheme {name!r}; known: {', '.join(SCHEMES)}{hint}")
+    return found
+
+
+@lru_cache(maxsize=65536)
+def _parse(tag: str) -> tuple[str, str]:
+    letter, _, label = tag.partition("-")
+    return letter, label
+
+
+@lru_cache(maxsize=65536)
+def _check(tag: str, scheme: Scheme) -> tuple[str, str]:
+    """The tag's letter and type. Raises DataError if it is none of the scheme's."""
+    letter, hyphen, label = tag.partition("-")
+    if (letter in scheme.letters and bool(hyphen) == bool(label)) or tag == OUTSIDE:
+        return letter, label
+    known = ", ".join(f"{letter}-" for letter in scheme.letters)
+    raise DataError(f"found the tag {tag!r}, expected {known} with a type, or O, as {scheme.name} has them")
+
+
+@lru_cache(maxsize=65536)
+def _step(previous: str, tag: str, scheme: Scheme) -> tuple[str | None, bool, bool]:
+    """The type of `tag` (None: outside), whether it begins a span, and whether it may follow `previous`."""
+    letter, label = _check(tag, scheme)
+    inside = None if letter == OUTSIDE else label
+    return inside, inside is not None and scheme.divides(previous, tag), scheme.allows(previous, tag)
+
+
+def decode(tags: Sequence[str], scheme: str) -> tuple[list[TokenSpan], list[Repair]]:
+    """A sentence's spans in order, and each tag that the scheme doesn't allow where it stands.
+
+    Entities are counted as conlleval counts them, whatever the repairs. A sentence that ends inside an entity
+    is one repair at its last token. `none`: one span a token, its tag the label.
+
+    Raises DataError for a tag that is none of the scheme's.
+    """
+    rules = scheme_named(scheme)
+    if rules.name == NONE:
+        return [TokenSpan(index, index + 1, tag) for index, tag in enumerate(tags)], []
+    spans: list[TokenSpan] = []
+    repairs: list[Repair] = []
+    start, open_label, previous = 0, None, OUTSIDE
+    for index, tag in enumerate(tags):
+        if tag == OUTSIDE == previous:
+            continue
+        label, begins, allowed = _step(previous, tag, rules)
+        if not allowed:
+            place = f"follows {previous}" if index else "opens the sentence"
+            repairs.append(Repair(index, tag, f"{tag} {place}, which {rules.name} never writes"))
+        if open_label is not None and (begins or label is None):
+            spans.append(TokenSpan(start, index, open_label))
+        if begins:
+            start = index
+        open_label, previous = label, tag
+    if open_label is not None:
+        spans.append(TokenSpan(start, len(tags), open_label))
+        if not rules.allows(previous, OUTSIDE):
+            reason = f"the sentence ends in {previous}, which {rules.name} never writes"
+            repairs.append(Repair(len(tags) - 1, previous, reason))
+    return spans, repairs
+
+
+def encode(spans: Iterable[TokenSpan], length: int, scheme: str) -> list[str]:
+    """The tags of a sentence of `length` tokens: the inverse of `decode`.
+
+    Raises ValueError for spans that overlap, are empty or leave the sentence; for `none`, unless they are one
+    a token.
+    """
+    rules = scheme_named(scheme)
+    ordered = sorted(spans)
+    end = 0
+    for span in ordered:
+        if not end <= span.start < span.end <= length:
+            raise ValueError(f"found {span}, expected flat, non-empty spans within {length} tokens")
+        end = span.end
+    if rules.name == NONE:
+        if [(span.start, span.end) for span in ordered] != [(index, index + 1) for index in range(length)]:
+            raise ValueError(f"without a scheme each of the {length} tokens has one span of its own")
+        return [span.label for span in ordered]
+    tags = [OUTSIDE] * length
+    touches = [one.end == two.start and one.label == two.label for one, two in itertools.pairwise(ordered)]
+    for span, before, after in zip(ordered, [False, *touches], [*touches, False], strict=bool(ordered)):
+        for index in range(span.start, span.end):
+            letter = rules.letter(index == span.start, index == span.end - 1, before, after)
+            tags[index] = f"{letter}-{span.label}" if span.label else letter
+    return tags
+
+
+def tag_names(labels: Sequence[str], scheme: str) -> list[str]:
+    """Every tag that `encode` can write for these labels: O, then label by label (`B-LOC`, `I-LOC`).
+
+    `none`: the labels themselves.
+    """
+    rules = scheme_named(scheme)
+    if rules.name == NONE:
+        return list(labels)
+    pairs = itertools.product(labels, rules.letters)
+    return [OUTSIDE, *(f"{letter}-{label}" if label else letter for label, letter in pairs)]
+
+
+def allowed_transitions(tags: Sequence[str], scheme: str) -> NDArray[np.bool_]:
+    """(T + 2, T + 2) bool: may the column's tag follow the row's? T is the sentence's start, T + 1 its end.
+
+    Exactly the pairs that `encode` can write. `none`: everything but into the start and out of the end.
+    """
+    rules = scheme_named(scheme)
+    allowed = np.ones((len(tags) + 2, len(tags) + 2), dtype=np.bool_)
+    if rules.name != NONE:
+        for tag in tags:
+            _check(tag, rules)
+        ends = [*tags, OUTSIDE, OUTSIDE]
+        allowed[:] = [[rules.allows(previous, tag) for tag in ends] for previous in ends]
+    allowed[:, len(tags)] = False
+    allowed[len(tags) + 1, :] = False
+    return allowed
+
+
+def segment_boundaries(tags: Sequence[str], scheme: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Where spans begin and end, as `decode` reads any sequence of these T tags: two bool arrays.
+
+    `opens` (T + 1, T): after the row's tag (row T: the sentence's start) the column's tag begins a new span.
+    `closes` (T, T + 1): before the column's tag (column T: the sentence's end) a span with the row's tag
+    ends.
+    """
+    rules = scheme_named(scheme)
+    count = len(tags)
+    if rules.name == NONE:
+        return np.ones((count + 1, count), dtype=np.bool_), np.ones((count, count + 1), dtype=np.bool_)
+    inside = np.array([_check(tag, rules)[0] != OUTSIDE for tag in tags], dtype=np.bool_)
+    ends = [*tags, OUTSIDE]
+    divided = np.array([[rules.divides(previous, tag) for tag in ends] for previous in ends], dtype=np.bool_)
+    return divided[:, :count] & inside[None, :], divided[:count, :] & inside[:, None]
+
+
+def recognise(sentences: Iterable[Sequence[str]]) -> Detection:
+    """The scheme of these tags: of those that have all their letters, the one they break least.
+
+    So a few damaged tags don't hide BIO, and tags that never use `B-` are IOB1. Tags without a scheme (POS)
+    are `none`, and so are letters without a type. Raises DataError if there are no tags, if tags of a scheme
+    stand among others that no scheme has (`Q-PER` among `B-` and `I-`), or if no scheme has all their
+    letters.
+    """
+    pairs: Counter[tuple[str, str]] = Counter()
+    for tags in sentences:
+        pairs.update(itertools.pairwise((OUTSIDE, *tags, OUTSIDE)))
+    counts: Counter[str] = Counter()
+    for (_, tag), count in pairs.items():
+        counts[tag] += count
+    if not pairs:
+        raise DataError("found no tags to recognise a scheme by")
+    counts.pop(OUTSIDE, None)
+    typed = {tag for tag in counts if _TAG.fullmatch(tag)}
+    known = {tag for tag in typed if tag[0] in _LETTERS}
+    strange = sorted(counts.keys() - known)
+    # A POS tag set may hold a tag such as `M-1` by chance; in a scheme's data most tags look so.
+    in_minority = 2 * len(typed) <= len(counts) and 2 * sum(counts[tag] for tag in typed) < counts.total()
+    if strange and (not known or in_minority):
+        return Detection(NONE, _no_scheme(strange))
+    if strange:
+        some = ", ".join(strange[:5]) + (", ..." if len(strange) > 5 else "")
+        prefixes = _listed({tag[0] for tag in known})
+        raise DataError(f"found tags of no known scheme ({some}) among tags with {prefixes}; correct them")
+    return _best_scheme(pairs, frozenset(tag[0] for tag in known))
+
+
+def _no_scheme(tags: Sequence[str]) -> str:
+    some = ", ".join(tags[:5]) + (", ..." if len(tags) > 5 else "")
+    if set(tags) <= _LETTERS:
+        return f"The tags are letters without a type ({some}); name the scheme to read them as spans."
+    return f"{len(tags):,} different tags don't have the form of a tag scheme ({some})."
+
+
+def _listed(letters: Iterable[str]) -> str:
+    return ", ".join(f"{letter}-" for letter in sorted(letters))
+
+
+def _best_scheme(pairs: Counter[tuple[str, str]], letters: frozenset[str]) -> Detection:
+    if not letters:
+        return Detection("BIO", "All tags are O, which BIO reads as well as any other scheme.")
+    broken: dict[str, int] = {}
+    for scheme in _covering(letters):
+        broken[scheme.name] = sum(count for pair, count in pairs.items() if not scheme.allows(*pair))
+    if not broken:
+        raise DataError(f"found {_listed(letters)} together, which no known scheme has; correct the tags")
+    best, *others = sorted(broken, key=lambda name: broken[name])
+    rival = f", {broken[others[0]]:,} break {others[0]}" if others else ""
+    breaks = f"{broken[best]:,} of {pairs.total():,} transitions break {best}{rival}"
+    return Detection(best, f"The tags begin with {_listed(letters)}; {breaks}.")
+
+
+def _covering(letters: frozenset[str]) -> Iterator[Scheme]:
+    return (scheme for scheme in SCHEMES.values() if letters <= set(scheme.letters))

@@ -1,0 +1,54 @@
+"""What to say when a loss or a gradient is no longer a finite number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nlp_app.errors import TrainingError
+from nlp_app.training.learner import Learner
+
+
+class NonFiniteError(TrainingError):
+    """A loss or gradient is infinite or not a number. `rows`: the corpus rows of the batches at fault."""
+
+    def __init__(self, message: str, rows: Sequence[int]) -> None:
+        super().__init__(message)
+        self.rows = [int(row) for row in rows]
+
+
+def non_finite_error(learner: Learner, place: str, found: str, rows: Sequence[int]) -> NonFiniteError:
+    """The error for what was `found` at `place`: with rates, rows, the first part at fault, what to try."""
+    rates = ", ".join(f"{part} {rate:.3g}" for part, rate in learner.optimizers.rates().items())
+    shown = ", ".join(str(row) for row in rows[:8]) + (", ..." if len(rows) > 8 else "")
+    return NonFiniteError(
+        f"{place}: found {found}, expected finite numbers; learning rates: {rates}; "
+        f"{len(rows)} rows: {shown}; {_first_part(learner)}; {_advice(learner)}",
+        rows,
+    )
+
+
+def _first_part(learner: Learner) -> str:
+    """Names the first parameter that is not finite or, if all are, the first gradient."""
+    named = list(learner.bare_model.named_parameters())
+    for name, parameter in named:
+        if not _finite(parameter):
+            return f"first non-finite parameter: {name}"
+    for name, parameter in named:
+        if parameter.grad is not None and not _finite(parameter.grad):
+            return f"parameters are finite; first non-finite gradient: {name}"
+    return "parameters and gradients are finite"
+
+
+def _finite(tensor: Tensor) -> bool:
+    values = tensor._values() if tensor.is_sparse else tensor
+    return bool(torch.isfinite(values).all())
+
+
+def _advice(learner: Learner) -> str:
+    mixed = learner.accelerator.mixed_precision != "no"
+    return "try a lower learning rate, a longer warm-up, a smaller max_grad_norm" + (
+        ", or precision 'no'" if mixed else ", or look at these rows"
+    )

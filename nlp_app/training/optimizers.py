@@ -1,0 +1,246 @@
+"""Optimizers by name, over named parameter groups.
+
+Dense parameters go to the optimizer that was asked for. Parameters whose gradients are sparse (the `weight`
+of a module with `sparse=True`, such as `nn.EmbeddingBag`) go to SparseAdam, which touches only the rows that
+a batch used; it knows no weight decay. Both stand behind one `Optimizers`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nlp_app.errors import SettingsError, TrainingError
+
+Group = dict[
+    str, Any
+]  # a torch parameter group: params, param_names, lr, weight_decay, and our base_lr and part
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """`rate_factors`: from parameter-name prefixes such as "crf." to factors on the rate; the longest wins.
+
+    `sparse_lr` is the rate of sparse parameters; None means `lr`, which SGD's rates are too high for, so SGD
+    needs it. `betas` and `eps` belong to the Adams, `momentum` to SGD.
+    """
+
+    name: str = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    momentum: float = 0.9
+    sparse_lr: float | None = None
+    rate_factors: Mapping[str, float] = field(default_factory=dict)
+
+
+class Optimizers:
+    """One or two torch optimizers (dense, sparse) that step together; their state goes by parameter name."""
+
+    def __init__(self, parts: list[torch.optim.Optimizer]) -> None:
+        self.parts = parts
+        self.dense: list[Tensor] = [
+            parameter
+            for optimizer in parts
+            if not isinstance(optimizer, torch.optim.SparseAdam)
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        ]
+
+    def groups(self) -> Iterator[Group]:
+        """The parameter groups of all parts."""
+        for optimizer in self.parts:
+            yield from optimizer.param_groups
+
+    def scale_rates(self, multiplier: float) -> None:
+        """Set every group's rate to `multiplier` times the rate that it was made with."""
+        for group in self.groups():
+            group["lr"] = group["base_lr"] * multiplier
+
+    def rates(self) -> dict[str, float]:
+        """The current rate of each part of the model: "all" or a prefix, with " (sparse)" for sparse ones."""
+        return {group["part"]: group["lr"] for group in self.groups()}
+
+    def clip(self, max_norm: float | None) -> Tensor:
+        """Scale the dense gradients, as one vector, down to `max_norm` (None: don't); their norm before.
+
+        Sparse gradients have no part in either: SparseAdam's step does not grow with their size, and their
+        norm would cost a pass over duplicate rows.
+        """
+        gradients = [parameter.grad for parameter in self.dense if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        # On an accelerator, asking whether there is something to clip would wait for the device.
+        if max_norm is not None and gradients and (norm.device.type != "cpu" or norm > max_norm):
+            torch.nn.utils.clip_grads_with_norm_(self.dense, max_norm, norm)
+        return norm
+
+    def step(self) -> None:
+        """One update of all parameters."""
+        for optimizer in self.parts:
+            optimizer.step()
+
+    def zero_grad(self) -> None:
+        """Drop all gradients."""
+        for optimizer in self.parts:
+            optimizer.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, float]]:
+        """Moments and counters by `<parameter name>/<key>`: tensors, plain numbers; no settings."""
+        tensors: dict[str, Tensor] = {}
+        numbers: dict[str, float] = {}
+        for optimizer, name, parameter in self._named_parameters():
+            for key, value in optimizer.state.get(parameter, {}).items():
+                if isinstance(value, Tensor):
+                    tensors[f"{name}/{key}"] = value
+                elif value is not None:
+                    numbers[f"{name}/{key}"] = value
+        return tensors, numbers
+
+    def load_state_dict(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, float]) -> None:
+        """Put back what `state_dict` gave. Raises `TrainingError` if it belongs to other parameters."""
+        saved: dict[str, dict[str, Tensor | float]] = {}
+        state: dict[str, Tensor | float] = {**tensors, **numbers}
+        for path, value in state.items():
+            name, _, key = path.rpartition("/")
+            saved.setdefault(name, {})[key] = value
+        unknown = saved.keys() - {name for _, name, _ in self._named_parameters()}
+        if unknown:
+            raise TrainingError(
+                f"optimizer state: found one for {min(unknown)!r}, no trainable parameter of this model; "
+                "expected the settings that the checkpoint was made with"
+            )
+        for optimizer in self.parts:
+            plain = optimizer.state_dict()
+            # torch numbers the parameters through all groups, in order.
+            names = [name for group in optimizer.param_groups for name in group["param_names"]]
+            plain["state"] = {number: saved[name] for number, name in enumerate(names) if name in saved}
+            optimizer.load_state_dict(plain)
+
+    def _named_parameters(self) -> Iterator[tuple[torch.optim.Optimizer, str, Tensor]]:
+        for optimizer in self.parts:
+            for group in optimizer.param_groups:
+                for name, parameter in zip(group["param_names"], group["params"], strict=True):
+                    yield optimizer, name, parameter
+
+
+def make_optimizers(model: nn.Module, options: OptimizerOptions) -> Optimizers:
+    """Optimizers for the trainable parameters of `model`, which should already be on its device.
+
+    Biases, norms and all other parameters of at most one dimension have no weight decay, nor have those that
+    a module names in an attribute `no_weight_decay` (a collection of its own parameters' names). Raises
+    `SettingsError` for an unknown name, a value out of range, a prefix that matches nothing, or a model with
+    nothing to train.
+    """
+    _check(options)
+    groups = _parameter_groups(model, options)
+    dense = [group for is_sparse, group in groups if not is_sparse]
+    sparse = [group for is_sparse, group in groups if is_sparse]
+    if not groups:
+        raise SettingsError(
+            "optimizer: found no trainable parameter, expected one at least; unfreeze a part of the model"
+        )
+    if sparse and options.name == "sgd" and options.sparse_lr is None:
+        raise SettingsError(
+            "optimizer.sparse_lr: found none, expected a rate: sparse parameters are trained by Adam"
+        )
+    parts: list[torch.optim.Optimizer] = []
+    if dense:
+        parts.append(OPTIMIZERS[options.name](dense, options))
+    if sparse:
+        parts.append(torch.optim.SparseAdam(sparse, betas=options.betas, eps=options.eps))
+    return Optimizers(parts)
+
+
+def sparse_parameter_names(model: nn.Module) -> set[str]:
+    """Names of the parameters whose gradients are sparse: the `weight` of each module with `sparse=True`."""
+    return {
+        f"{place}.weight" if place else "weight"
+        for place, module in model.named_modules()
+        if getattr(module, "sparse", False) is True
+    }
+
+
+def _adamw(groups: list[Group], options: OptimizerOptions) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, betas=options.betas, eps=options.eps, fused=_can_fuse(groups))
+
+
+def _adam(groups: list[Group], options: OptimizerOptions) -> torch.optim.Optimizer:
+    return torch.optim.Adam(groups, betas=options.betas, eps=options.eps, fused=_can_fuse(groups))
+
+
+def _sgd(groups: list[Group], options: OptimizerOptions) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum, fused=_can_fuse(groups))
+
+
+OPTIMIZERS: dict[str, Callable[[list[Group], OptimizerOptions], torch.optim.Optimizer]] = {
+    "adamw": _adamw,
+    "adam": _adam,
+    "sgd": _sgd,
+}
+
+
+def _can_fuse(groups: list[Group]) -> bool:
+    """Whether one kernel can update all: on a CPU Adam is then six times as fast as its foreach form."""
+    parameters = [parameter for group in groups for _, parameter in group["params"]]
+    return all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
+
+
+def _parameter_groups(model: nn.Module, options: OptimizerOptions) -> list[tuple[bool, Group]]:
+    """(sparse?, group) for each combination of prefix, decay and sparseness, in the order of parameters."""
+    sparse_names, undecayed = sparse_parameter_names(model), _declared_undecayed(model)
+    trainable = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    for prefix in options.rate_factors:
+        if not any(name.startswith(prefix) for name, _ in trainable):
+            roots = sorted({name.split(".")[0] + "." for name, _ in trainable})
+            raise SettingsError(
+                f"optimizer.rate_factors: prefix {prefix!r} matches no trainable parameter; expected one "
+                f"such as {', '.join(roots)}"
+            )
+    groups: dict[tuple[str, bool, float], tuple[bool, Group]] = {}
+    for name, parameter in trainable:
+        prefix = max((p for p in options.rate_factors if name.startswith(p)), key=len, default="")
+        sparse = name in sparse_names
+        decays = parameter.ndim > 1 and name not in undecayed and not sparse
+        weight_decay = options.weight_decay if decays else 0.0
+        rate = options.sparse_lr if sparse and options.sparse_lr is not None else options.lr
+        rate *= options.rate_factors.get(prefix, 1.0)
+        part = (prefix or "all") + (" (sparse)" if sparse else "")
+        group = {"params": [], "lr": rate, "base_lr": rate, "weight_decay": weight_decay, "part": part}
+        groups.setdefault((prefix, sparse, weight_decay), (sparse, group))[1]["params"].append(
+            (name, parameter)
+        )
+    return list(groups.values())
+
+
+def _declared_undecayed(model: nn.Module) -> set[str]:
+    return {
+        f"{place}.{name}" if place else name
+        for place, module in model.named_modules()
+        for name in getattr(module, "no_weight_decay", ())
+    }
+
+
+def _check(options: OptimizerOptions) -> None:
+    if options.name not in OPTIMIZERS:
+        near = difflib.get_close_matches(options.name, OPTIMIZERS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise SettingsError(
+            f"optimizer: found {options.name!r}, expected one of {', '.join(OPTIMIZERS)}{hint}"
+        )
+    for name, fits, expected in (
+        ("lr", options.lr > 0, "above 0"),
+        ("sparse_lr", options.sparse_lr is None or options.sparse_lr > 0, "above 0"),
+        ("weight_decay", options.weight_decay >= 0, "0 or more"),
+        ("momentum", 0 <= options.momentum < 1, "from 0 up to 1"),
+        ("betas", all(0 <= beta < 1 for beta in options.betas), "two values from 0 up to 1"),
+        ("eps", options.eps > 0, "above 0"),
+        ("rate_factors", all(factor > 0 for factor in options.rate_factors.values()), "factors above 0"),
+    ):
+        if not fits:
+            raise SettingsError(f"optimizer.{name}: found {getattr(options, name)}, expected {expected}")
