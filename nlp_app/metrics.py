@@ -25,7 +25,11 @@ def entity_scores(gold: Tags, predicted: Tags) -> dict[str, Any]:
     types = sorted({tag.partition("-")[2] for tag in chain.from_iterable((*gold, *predicted)) if tag != "O"})
     per_type = {name: _averages(*values) for name, *values in zip(types, *each, strict=True)}
     support = sum(int(scores["support"]) for scores in per_type.values())
-    return _averages(*micro[:3], support) | {"per_type": per_type} | tag_scores(gold, predicted)
+    return (
+        _averages(float(micro[0]), float(micro[1]), float(micro[2]), support)
+        | {"per_type": per_type}
+        | tag_scores(gold, predicted)
+    )
 
 
 def tag_scores(gold: Tags, predicted: Tags) -> dict[str, float]:

@@ -117,8 +117,7 @@ class Scheme:
         return frozenset(
             (one.letter, two.letter)
             for one, two in itertools.product(self._places, repeat=2)
-            if (not one.last and not two.first)
-            or (one.last and two.first and one.touches_after and two.touches_before)
+            if (not one.last and not two.first) or (one.last and two.first and one.touches_after and two.touches_before)
         )
 
     def allows(self, previous: str, tag: str) -> bool:

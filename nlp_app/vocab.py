@@ -26,7 +26,9 @@ class Vocabulary:
         self.symbols = list(symbols)
         self._rows = {symbol: row for row, symbol in enumerate(self.symbols, start=len(SPECIALS))}
         if len(self._rows) != len(self.symbols):
-            raise ValueError(f"a vocabulary needs distinct symbols; {len(self.symbols)} were given, {len(self._rows)} differ")
+            raise ValueError(
+                f"a vocabulary needs distinct symbols; {len(self.symbols)} were given, {len(self._rows)} differ"
+            )
 
     @classmethod
     def build(cls, counts: Mapping[str, int], min_count: int = 1) -> Vocabulary:
@@ -61,11 +63,15 @@ class Vocabulary:
         try:
             text = path.read_text(encoding="utf-8", errors="surrogatepass")
         except (OSError, UnicodeDecodeError) as error:
-            raise ModelError(f"{path}: found no readable vocabulary ({error}); train again or copy the model again") from error
+            raise ModelError(
+                f"{path}: found no readable vocabulary ({error}); train again or copy the model again"
+            ) from error
         try:
             return cls(_unescape(line) for line in text.split("\n")[:-1])
         except ValueError as error:
-            raise ModelError(f"{path}: {error}; the file was changed since it was saved: copy the model again") from error
+            raise ModelError(
+                f"{path}: {error}; the file was changed since it was saved: copy the model again"
+            ) from error
 
 
 def _unescape(line: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,9 +29,7 @@ class TaggingEncoder:
     vectors  (tokens,)       rows of the pretrained vectors, where the model has them
     """
 
-    def __init__(
-        self, forms: Forms, index: FeatureIndex, part_rows: Rows, vectors: Vocabulary | None = None
-    ) -> None:
+    def __init__(self, forms: Forms, index: FeatureIndex, part_rows: Rows, vectors: Vocabulary | None = None) -> None:
         self.forms, self.index, self.vectors = forms, index, vectors
         self.part_rows = part_rows  # the window features that are embedded too, in the order of their embeddings
         self._part_of = np.zeros(len(index), dtype=np.int32)
@@ -85,7 +84,7 @@ class TaggingEncoder:
         """A form's own vector, else its normal form's."""
         rows = vectors.rows(forms)
         missing = np.flatnonzero(rows == UNKNOWN)
-        rows[missing] = vectors.rows(self.forms.normalise(forms[place]) for place in missing)
+        rows[missing] = vectors.rows(self.forms.normalise(forms[place]) for place in missing.tolist())
         return rows
 
     def save(self, directory: Path) -> None:
@@ -103,8 +102,8 @@ class TaggingEncoder:
         vectors = directory / "vectors.txt"
         return cls(
             forms,
-            FeatureIndex(_load_array(directory / "features.npy", np.uint64)),
-            _load_array(directory / "parts.npy", np.int32),
+            FeatureIndex(_load_array(directory / "features.npy").astype(np.uint64)),
+            _load_array(directory / "parts.npy").astype(np.int32),
             Vocabulary.load(vectors) if vectors.exists() else None,
         )
 
@@ -118,13 +117,14 @@ def _flatten(sentences: Iterable[Sequence[str]]) -> tuple[list[str], list[int]]:
     return forms, lengths
 
 
-def _load_array(path: Path, dtype: type) -> NDArray[np.uint64] | Rows:
+def _load_array(path: Path) -> NDArray[np.integer[Any]]:
     try:
-        array = np.load(path, allow_pickle=False)
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise ModelError(f"{path}: found no readable array ({error}); copy the model again") from error
-    if array.dtype != dtype or array.ndim != 1:
-        raise ModelError(f"{path}: found {array.dtype} of {array.ndim} dimensions, expected {np.dtype(dtype)} of one; copy the model again")
+    if array.dtype.kind not in "iu" or array.ndim != 1:
+        found = f"{array.dtype} of {array.ndim} dimensions"
+        raise ModelError(f"{path}: found {found}, expected whole numbers of one; copy the model again")
     return array
 
 

@@ -35,12 +35,14 @@ def read_vectors(path: Path) -> Vectors:
     try:
         words, rows = _from_npz(path) if path.suffix == ".npz" else _from_text(path)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"found no vectors ({error}); expected .npz, or text with a word and its numbers a line", path) from error
+        raise DataError(
+            f"found no vectors ({error}); expected .npz, or text with a word and its numbers a line", path
+        ) from error
     if not words or not np.isfinite(rows).all():
         raise DataError("found no vectors, or values that are not finite; check the file", path)
     trained = np.ones(len(words), dtype=bool)
     if rows.shape[1] >= _ENOUGH_TO_TELL:
-        trained = (rows < 0).any(axis=1)
+        trained &= (rows < 0).any(axis=1)
     kept = rows[trained]
     spread = float(kept.std()) or 1.0
     matrix = np.zeros((len(kept) + len(SPECIALS), rows.shape[1]), dtype=np.float32)
@@ -58,11 +60,17 @@ def _from_text(path: Path) -> tuple[list[str], NDArray[np.float32]]:
                 continue  # word2vec's header; how many rows follow is for the file to show, not for the header
             width = len(next(iter(words.values()))) if words else len(values)
             if len(values) != width or width < 2:
-                raise DataError(f"found {len(values)} numbers, expected {max(width, 2)}; mend or remove the line", path, number)
+                raise DataError(
+                    f"found {len(values)} numbers, expected {max(width, 2)}; mend or remove the line",
+                    path,
+                    number,
+                )
             try:
                 row = np.array(values, dtype=np.float32)
             except ValueError as error:
-                raise DataError(f"found something that is no number ({error}); mend or remove the line", path, number) from error
+                raise DataError(
+                    f"found something that is no number ({error}); mend or remove the line", path, number
+                ) from error
             words.setdefault(word, row)
     return list(words), np.stack(list(words.values())) if words else np.zeros((0, 0), dtype=np.float32)
 

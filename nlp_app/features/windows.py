@@ -37,7 +37,7 @@ WINDOW_TEMPLATES: tuple[Template, ...] = (
     ((SHAPE, -1), (SHAPE, 0), (SHAPE, 1)),
     *(((column, 0),) for column in (*PREFIXES, *SUFFIXES)),
 )
-# The templates whose features are also embedded for the network: parts of the word, and its union with either neighbour.
+# The templates whose features are also embedded for the network: affixes, and the pairs with either neighbour.
 EMBEDDED_TEMPLATES: tuple[int, ...] = tuple(
     number
     for number, template in enumerate(WINDOW_TEMPLATES)
@@ -59,7 +59,7 @@ def window_keys(ids: Rows, lengths: Sequence[int]) -> Keys:
 
 
 def _with_margins(ids: Rows, lengths: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-    """The ids laid out, column by column, with REACH outside positions around each sentence, and where the tokens are."""
+    """The ids, column by column, with REACH outside positions around each sentence, and where the tokens are."""
     sentence = np.repeat(np.arange(len(lengths)), lengths)
     positions = np.arange(len(ids)) + REACH * (sentence + 1)
     columns = np.full((COLUMNS, len(ids) + REACH * (len(lengths) + 1)), _OUTSIDE, dtype=np.int64)
@@ -94,7 +94,7 @@ class FeatureIndex:
     def __init__(self, keys: Keys) -> None:
         self.keys = keys  # sorted, distinct, without NO_KEY
         # A key's top bits lead to the row of the first key that shares them: a few steps from there find any key.
-        self._bits = max(1, int(len(keys)).bit_length() + 2)
+        self._bits = max(1, len(keys).bit_length() + 2)
         bucket = (keys >> np.uint64(64 - self._bits)).astype(np.int64)
         counts = np.bincount(bucket, minlength=1 << self._bits)
         self._first = np.concatenate(([0], np.cumsum(counts)[:-1])).astype(np.int32)
@@ -118,4 +118,5 @@ class FeatureIndex:
         for step in range(self._steps):
             hit = self._padded[first + step] == keys
             rows[hit] = first[hit] + (step + 1)
-        return rows * (keys != NO_KEY)
+        rows[keys == NO_KEY] = 0  # the index's own padding is NO_KEY too
+        return rows

@@ -103,9 +103,7 @@ def file_lines(path: str | Path, options: ReadOptions = _DEFAULTS) -> Iterator[s
         raise DataError(f"can't be read: {error.strerror}", path) from error
 
 
-def read_lines(
-    lines: Iterable[str], name: str, format: str, options: ReadOptions = _DEFAULTS
-) -> Iterator[Record]:
+def read_lines(lines: Iterable[str], name: str, format: str, options: ReadOptions = _DEFAULTS) -> Iterator[Record]:
     """The records of lines that are decoded already, with or without line ends; `name` stands in messages."""
     reader = _named(format).reader
     if reader is None:
@@ -134,9 +132,7 @@ def write(records: Iterable[Record], path: str | Path, format: str) -> None:
             os.fsync(stream.fileno())
         os.replace(aside, target)
     except UnicodeEncodeError as error:
-        raise DataError(
-            f"found half of a surrogate pair ({error.reason}), expected whole characters", path
-        ) from error
+        raise DataError(f"found half of a surrogate pair ({error.reason}), expected whole characters", path) from error
     except OSError as error:
         raise DataError(f"can't be written: {error.strerror}", path) from error
     finally:
@@ -156,11 +152,7 @@ def _records(path: Path, format: str | None, options: ReadOptions) -> Iterator[R
 
 
 def _is_brat(path: Path) -> bool:
-    return (
-        path.is_dir()
-        or path.suffix == ".ann"
-        or (path.suffix == ".txt" and path.with_suffix(".ann").exists())
-    )
+    return path.is_dir() or path.suffix == ".ann" or (path.suffix == ".txt" and path.with_suffix(".ann").exists())
 
 
 def _named(format: str) -> Format:

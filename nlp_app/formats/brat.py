@@ -24,9 +24,7 @@ def read(path: Path, options: ReadOptions) -> Iterator[TextRecord]:
     """
     annotations = sorted(path.rglob("*.ann")) if path.is_dir() else [path.with_suffix(".ann")]
     if not annotations:
-        raise DataError(
-            "found a folder without .ann files, expected brat's .txt and .ann pairs, or a file", path
-        )
+        raise DataError("found a folder without .ann files, expected brat's .txt and .ann pairs, or a file", path)
     for annotation in annotations:
         text = _text(annotation.with_suffix(".txt"), options)
         lines = _text(annotation, options).split("\n")

@@ -115,13 +115,9 @@ def write(records: Iterable[Record], name: str) -> Iterator[str]:
     labelled: bool | None = None
     for number, record in enumerate(records, 1):
         if not isinstance(record, TokenRecord) or not record.tokens:
-            raise DataError(
-                f"record {number}: found no tokens, which columns need; write JSON lines instead", name
-            )
+            raise DataError(f"record {number}: found no tokens, which columns need; write JSON lines instead", name)
         if labelled is not None and labelled != (record.tags is not None):
-            raise DataError(
-                f"record {number}: found sentences with tags and without, expected one kind", name
-            )
+            raise DataError(f"record {number}: found sentences with tags and without, expected one kind", name)
         labelled = record.tags is not None
         separators = "\t\n\r\0" if labelled else " \t\n\r\0"
         for field in (*record.tokens, *(record.tags or ())):

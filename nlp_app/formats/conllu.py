@@ -124,9 +124,7 @@ def write(records: Iterable[Record], name: str) -> Iterator[str]:
     """
     for number, record in enumerate(records, 1):
         if not isinstance(record, TokenRecord) or not record.tokens:
-            raise DataError(
-                f"record {number}: found no tokens, which CoNLL-U needs; write JSON lines instead", name
-            )
+            raise DataError(f"record {number}: found no tokens, which CoNLL-U needs; write JSON lines instead", name)
         tags = record.tags if record.tags is not None else ["_"] * len(record.tokens)
         for value in (*record.tokens, *tags):
             if not value or any(mark in value for mark in "\t\n\r\0"):

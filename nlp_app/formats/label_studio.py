@@ -34,9 +34,7 @@ def record(task: dict[str, Any], name: str, line: int) -> TextRecord:
     return TextRecord(*read[0], line)
 
 
-def _spans(
-    annotation: dict[str, Any], task: dict[str, Any], name: str, line: int
-) -> tuple[str, list[CharSpan]]:
+def _spans(annotation: dict[str, Any], task: dict[str, Any], name: str, line: int) -> tuple[str, list[CharSpan]]:
     results = [item for item in _list(annotation, "result", name, line) if isinstance(item, dict)]
     regions = [item for item in results if item.get("type") == "labels"]
     kinds = {str(item.get("type")) for item in results}
@@ -56,11 +54,7 @@ def _region(item: dict[str, Any], text: str, is_old: bool, name: str, line: int)
     start, end, labels, quoted = (value.get(key) for key in ("start", "end", "labels", "text"))
     if type(start) is not int or type(end) is not int:
         raise DataError(f"found the offsets {start!r} and {end!r}, expected integers", name, line)
-    if (
-        not isinstance(labels, list)
-        or not labels
-        or not all(isinstance(label, str) and label for label in labels)
-    ):
+    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) and label for label in labels):
         raise DataError(f"found the labels {labels!r}, expected a list of names", name, line)
     if isinstance(quoted, str):
         wanted = quoted.replace("\\n", "\n")
@@ -69,9 +63,7 @@ def _region(item: dict[str, Any], text: str, is_old: bool, name: str, line: int)
             raise DataError(f"{found}; expected offsets in code points", name, line)
         end += wanted != text[start:end]
     elif is_old:
-        raise DataError(
-            "found no `value.text` in a task of version 0; can't tell where its spans end", name, line
-        )
+        raise DataError("found no `value.text` in a task of version 0; can't tell where its spans end", name, line)
     if not 0 <= start < end <= len(text):
         raise DataError(f"found a span {start}..{end}, expected it within 0..{len(text)}", name, line)
     return [CharSpan(start, end, label) for label in labels]
@@ -93,9 +85,7 @@ def _only_text(data: dict[str, Any], name: str, line: int) -> str:
     fields = [key for key, value in data.items() if isinstance(value, str)]
     if len(fields) != 1:
         found = ", ".join(fields) or "none"
-        raise DataError(
-            f"can't tell which field of `data` is the text (strings: {found}), expected `text`", name, line
-        )
+        raise DataError(f"can't tell which field of `data` is the text (strings: {found}), expected `text`", name, line)
     return str(data[fields[0]])
 
 

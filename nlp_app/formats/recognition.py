@@ -41,9 +41,7 @@ def recognise(path: Path, head: bytes | str) -> str:
     if filled and filled[0].lstrip(" \t").startswith("{"):
         return "jsonl"
     if len(filled) > 1 and all(map(_QUESTION_CLASS.fullmatch, filled)):
-        raise DataError(
-            "this looks like text classification data (a class and a text): use `train cls`", path
-        )
+        raise DataError("this looks like text classification data (a class and a text): use `train cls`", path)
     return "text" if _is_plain(filled) else "conll"
 
 

@@ -89,9 +89,7 @@ def load_checkpoint(path: str | Path, learner: Learner) -> None:
     files = _verified(path)
     plain = json.loads(files[STATE])
     if plain["format"] != FORMAT:
-        raise TrainingError(
-            f"{path / STATE}: found format {plain['format']}, expected {FORMAT}; use a newer version"
-        )
+        raise TrainingError(f"{path / STATE}: found format {plain['format']}, expected {FORMAT}; use a newer version")
     for what, expected in _kinds(learner).items():
         if plain["kinds"][what] != expected:
             raise _misfit(path, f"{what}: found {plain['kinds'][what]!r}, expected {expected!r}")
@@ -153,24 +151,18 @@ def _to_json(plain: Mapping[str, Any]) -> bytes:
 
 
 def _part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
-    return {
-        path.removeprefix(f"{part}/"): value for path, value in tensors.items() if path.startswith(f"{part}/")
-    }
+    return {path.removeprefix(f"{part}/"): value for path, value in tensors.items() if path.startswith(f"{part}/")}
 
 
 def _check_fit(path: Path, saved: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> None:
     for name in sorted(saved.keys() | present.keys()):
-        found, expected = (
-            list(tensors[name].shape) if name in tensors else "nothing" for tensors in (saved, present)
-        )
+        found, expected = (list(tensors[name].shape) if name in tensors else "nothing" for tensors in (saved, present))
         if found != expected:
             raise _misfit(path, f"model tensor {name!r}: found {found}, expected {expected}")
 
 
 def _misfit(path: Path, problem: str) -> TrainingError:
-    return TrainingError(
-        f"{path}: {problem}; resume with the settings and data that the checkpoint was made with"
-    )
+    return TrainingError(f"{path}: {problem}; resume with the settings and data that the checkpoint was made with")
 
 
 def _write(path: Path, files: Mapping[str, bytes]) -> None:
@@ -217,9 +209,7 @@ def _verified(path: Path) -> dict[str, bytes]:
         found = hashlib.sha256(content).hexdigest()
         if found != expected.get(name):
             wanted = expected.get(name, f"none, as {SUMS} is damaged")
-            raise TrainingError(
-                f"{path / name}: found checksum {found}, expected {wanted}; use an earlier checkpoint"
-            )
+            raise TrainingError(f"{path / name}: found checksum {found}, expected {wanted}; use an earlier checkpoint")
     return files
 
 

@@ -182,9 +182,7 @@ def _backward(learner: Learner, micro: list[Batch], max_grad_norm: float | None)
         targets = int(accelerator.reduce(torch.tensor(targets, device=accelerator.device), "sum").item())
     if targets <= 0:
         rows = ", ".join(str(row) for batch in micro for row in batch.rows)
-        raise TrainingError(
-            f"{place}: found no target in rows {rows}, expected one at least; leave such rows out"
-        )
+        raise TrainingError(f"{place}: found no target in rows {rows}, expected one at least; leave such rows out")
     learner.optimizers.scale_rates(learner.schedule.multiplier(state.step))
     seed_update(learner.seed, state.epoch, state.window, accelerator.process_index)
     if not model.training:
@@ -193,9 +191,7 @@ def _backward(learner: Learner, micro: list[Batch], max_grad_norm: float | None)
     scale = accelerator.num_processes / targets
     losses = []
     for number, batch in enumerate(micro, 1):
-        inputs = {
-            name: value.to(accelerator.device, non_blocking=True) for name, value in batch.inputs.items()
-        }
+        inputs = {name: value.to(accelerator.device, non_blocking=True) for name, value in batch.inputs.items()}
         # Processes exchange gradients once a window, in its last backward pass.
         with nullcontext() if number == len(micro) else accelerator.no_sync(model):
             with accelerator.autocast():
@@ -234,9 +230,7 @@ def _read(learner: Learner, pending: list[_Window]) -> float:
     norms = torch.stack([window.norm for window in pending])
     for window, loss, norm in zip(pending, losses.tolist(), norms.tolist(), strict=True):
         if not math.isfinite(loss):
-            bad = [
-                rows for rows, part in zip(window.rows, window.losses, strict=True) if not math.isfinite(part)
-            ]
+            bad = [rows for rows, part in zip(window.rows, window.losses, strict=True) if not math.isfinite(part)]
             raise non_finite_error(learner, window.place, f"a loss of {loss}", list(chain(*bad)))
         if not math.isfinite(norm) and not window.overflow:
             rows = list(chain(*window.rows))
@@ -260,9 +254,7 @@ def _update(learner: Learner, window: _Window) -> None:
     state.window += 1
 
 
-def _close_epoch(
-    learner: Learner, evaluation: Evaluation | None, options: LoopOptions, started: float
-) -> EpochReport:
+def _close_epoch(learner: Learner, evaluation: Evaluation | None, options: LoopOptions, started: float) -> EpochReport:
     """Move the state to the epoch's end. A tie keeps the earlier epoch; any first score is the best yet."""
     state = learner.state
     train_loss = state.loss_sum / state.targets
@@ -308,6 +300,4 @@ def _check(learner: Learner, evaluate: Callable[[], Evaluation] | None, options:
             raise SettingsError(f"training.{name}: found {getattr(options, name)}, expected {expected}")
     if evaluate is None and (options.patience is not None or learner.schedule.needs_score):
         what = "patience" if options.patience is not None else "schedule 'plateau'"
-        raise SettingsError(
-            f"training: {what} follows the dev score, but there is no dev set; give one or do without"
-        )
+        raise SettingsError(f"training: {what} follows the dev score, but there is no dev set; give one or do without")

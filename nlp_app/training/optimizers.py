@@ -17,9 +17,7 @@ from torch import Tensor, nn
 
 from nlp_app.errors import SettingsError, TrainingError
 
-Group = dict[
-    str, Any
-]  # a torch parameter group: params, param_names, lr, weight_decay, and our base_lr and part
+Group = dict[str, Any]  # a torch parameter group: params, param_names, lr, weight_decay, and our base_lr and part
 
 
 @dataclass(frozen=True)
@@ -146,9 +144,7 @@ def make_optimizers(model: nn.Module, options: OptimizerOptions) -> Optimizers:
             "optimizer: found no trainable parameter, expected one at least; unfreeze a part of the model"
         )
     if sparse and options.name == "sgd" and options.sparse_lr is None:
-        raise SettingsError(
-            "optimizer.sparse_lr: found none, expected a rate: sparse parameters are trained by Adam"
-        )
+        raise SettingsError("optimizer.sparse_lr: found none, expected a rate: sparse parameters are trained by Adam")
     parts: list[torch.optim.Optimizer] = []
     if dense:
         parts.append(OPTIMIZERS[options.name](dense, options))
@@ -212,9 +208,7 @@ def _parameter_groups(model: nn.Module, options: OptimizerOptions) -> list[tuple
         rate *= options.rate_factors.get(prefix, 1.0)
         part = (prefix or "all") + (" (sparse)" if sparse else "")
         group = {"params": [], "lr": rate, "base_lr": rate, "weight_decay": weight_decay, "part": part}
-        groups.setdefault((prefix, sparse, weight_decay), (sparse, group))[1]["params"].append(
-            (name, parameter)
-        )
+        groups.setdefault((prefix, sparse, weight_decay), (sparse, group))[1]["params"].append((name, parameter))
     return list(groups.values())
 
 
@@ -230,9 +224,7 @@ def _check(options: OptimizerOptions) -> None:
     if options.name not in OPTIMIZERS:
         near = difflib.get_close_matches(options.name, OPTIMIZERS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise SettingsError(
-            f"optimizer: found {options.name!r}, expected one of {', '.join(OPTIMIZERS)}{hint}"
-        )
+        raise SettingsError(f"optimizer: found {options.name!r}, expected one of {', '.join(OPTIMIZERS)}{hint}")
     for name, fits, expected in (
         ("lr", options.lr > 0, "above 0"),
         ("sparse_lr", options.sparse_lr is None or options.sparse_lr > 0, "above 0"),

@@ -60,9 +60,7 @@ class Schedule:
             return (step + 1) / self._warmup_steps
         if self.needs_score:
             return max(self.options.floor, self.options.factor**self._drops)
-        return self._shape(
-            step - self._warmup_steps, self.options.total_steps - self._warmup_steps, self.options
-        )
+        return self._shape(step - self._warmup_steps, self.options.total_steps - self._warmup_steps, self.options)
 
     def observe(self, score: float) -> None:
         """Take an epoch's dev score (higher is better) into account; only `plateau` does."""

@@ -69,7 +69,10 @@ def test_parts_are_features_seen_twice(train: list[list[str]]) -> None:
     assert all(count >= 2 for count in counts.values())
 
 
-@given(st.lists(st.integers(1, 2**64 - 1), unique=True, max_size=200), st.lists(st.integers(1, 2**64 - 1), max_size=50))
+@given(
+    st.lists(st.integers(1, 2**64 - 1), unique=True, max_size=200),
+    st.lists(st.integers(1, 2**64 - 1), max_size=50),
+)
 def test_the_index_finds_what_it_has(known: list[int], others: list[int]) -> None:
     index = FeatureIndex.build(np.array(known, dtype=np.uint64))
     expected = {key: row for row, key in enumerate(sorted(known), start=1)}

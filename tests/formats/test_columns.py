@@ -35,9 +35,7 @@ def test_sentences_end_at_blank_lines_of_any_kind(separator: str, blank: str, en
 
 
 @pytest.mark.parametrize("separator", ["\t", " "])
-@pytest.mark.parametrize(
-    "token", [NO_BREAK, WIDE, f"a{ZERO_WIDTH}b", f"x{MARK}", "\u2028", "\x0b", "\x85", "\r"]
-)
+@pytest.mark.parametrize("token", [NO_BREAK, WIDE, f"a{ZERO_WIDTH}b", f"x{MARK}", "\u2028", "\x0b", "\x85", "\r"])
 def test_invisible_characters_belong_to_their_token(separator: str, token: str) -> None:
     text = f"a{separator}O\n{token}{separator}O\nb{separator}O"
     assert pairs(text) == [[("a", "O"), (token, "O"), ("b", "O")]]
@@ -107,9 +105,7 @@ def test_options_out_of_range_are_refused(options: dict[str, str]) -> None:
         ReadOptions(**options)  # type: ignore[arg-type]
 
 
-tokens = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\t\n\r\0"), min_size=1, max_size=5
-)
+tokens = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\n\r\0"), min_size=1, max_size=5)
 labelled = st.lists(st.lists(st.tuples(tokens, st.sampled_from(["O", "B-A", "I-A"])), min_size=1), min_size=1)
 
 

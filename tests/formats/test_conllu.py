@@ -73,9 +73,7 @@ def test_damaged_lines_are_refused(lines: list[str], message: str) -> None:
         parse(lines)
 
 
-@given(
-    st.lists(st.tuples(st.text("ab 1é😀", min_size=1).filter(str.strip), st.sampled_from(["", " ", "  "])))
-)
+@given(st.lists(st.tuples(st.text("ab 1é😀", min_size=1).filter(str.strip), st.sampled_from(["", " ", "  "]))))
 def test_aligned_tokens_are_where_they_were_put(pieces: list[tuple[str, str]]) -> None:
     text = "".join(token + gap for token, gap in pieces)
     starts = align([token for token, _ in pieces], text)

@@ -54,9 +54,7 @@ def test_a_bad_byte_is_named_with_offset_and_line(tmp_path: Path, prefix: bytes,
     path = tmp_path / "a.conll"
     path.write_bytes(good + b"a\xf0b\tO\n")
     offset, line = len(good) + 1, good.count(b"\n") + 1
-    with pytest.raises(
-        DataError, match=rf"a.conll:{line}: byte 0xF0 at offset {offset} is not utf-8; .*name"
-    ):
+    with pytest.raises(DataError, match=rf"a.conll:{line}: byte 0xF0 at offset {offset} is not utf-8; .*name"):
         tokens_of(path)
 
 

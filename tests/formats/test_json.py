@@ -55,9 +55,7 @@ def test_text_without_labels() -> None:
 
 
 def test_rejected_and_ignored_lines_are_skipped() -> None:
-    lines = [
-        json.dumps({"text": text, "spans": [], "answer": text}) for text in ("reject", "accept", "ignore")
-    ]
+    lines = [json.dumps({"text": text, "spans": [], "answer": text}) for text in ("reject", "accept", "ignore")]
     assert parse("\n".join(lines)) == [TextRecord("accept", [], 2)]
 
 
@@ -115,9 +113,7 @@ def test_damage_is_refused_with_its_line(value: dict[str, Any], message: str) ->
         parse('{"text": "fine"}\n' + json.dumps(value))
 
 
-@pytest.mark.parametrize(
-    "line", ['{"text": "a"', '{"text": a}', "nonsense", '{"text": "a"} x', "[1]", "[" * 100_000]
-)
+@pytest.mark.parametrize("line", ['{"text": "a"', '{"text": a}', "nonsense", '{"text": "a"} x', "[1]", "[" * 100_000])
 def test_bad_json_is_refused_with_its_line(line: str) -> None:
     with pytest.raises(DataError, match=r"f.jsonl:2: "):
         parse('{"text": "fine"}\n' + line + '\n{"text": "b"}')

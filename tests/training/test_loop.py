@@ -45,9 +45,7 @@ def scored(scores):
 
 def joined(batches):
     inputs = {key: torch.cat([batch.inputs[key] for batch in batches]) for key in batches[0].inputs}
-    return ToyBatch(
-        inputs, sum(batch.targets for batch in batches), [r for batch in batches for r in batch.rows]
-    )
+    return ToyBatch(inputs, sum(batch.targets for batch in batches), [r for batch in batches for r in batch.rows])
 
 
 # Accumulation

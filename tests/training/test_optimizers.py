@@ -30,9 +30,7 @@ def run(model, optimizers, batches):
 
 def test_groups():
     model = Wide()
-    options = OptimizerOptions(
-        lr=0.1, weight_decay=0.5, sparse_lr=0.2, rate_factors={"head.": 10.0, "head.bias": 2.0}
-    )
+    options = OptimizerOptions(lr=0.1, weight_decay=0.5, sparse_lr=0.2, rate_factors={"head.": 10.0, "head.bias": 2.0})
     optimizers = make_optimizers(model, options)
     found = {
         name: (type(optimizer).__name__, group["lr"], group.get("weight_decay"))
@@ -69,9 +67,7 @@ def test_a_module_declares_parameters_without_decay():
 def test_frozen_parameters_are_left_out():
     model = Dense()
     model.body.requires_grad_(False)
-    names = {
-        name for group in make_optimizers(model, OptimizerOptions()).groups() for name in group["param_names"]
-    }
+    names = {name for group in make_optimizers(model, OptimizerOptions()).groups() for name in group["param_names"]}
     assert names == {"norm.weight", "norm.bias", "head.weight", "head.bias"}
     model.requires_grad_(False)
     with pytest.raises(SettingsError, match="no trainable parameter"):

@@ -1,0 +1,144 @@
+"""The tagger's network: a wide part that scores tags from window features, a BiLSTM beside it, one CRF on top.
+
+The two add up to one score a tag and token, as in wide & deep learning (Cheng et al. 2016): the wide part is what a
+feature CRF has (Lafferty et al. 2001), the deep part a BiLSTM over embeddings (Huang et al. 2015).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nlp_app.nn.crf import LinearChainCRF
+
+
+@dataclass(frozen=True)
+class TableSizes:
+    """Rows of each embedding table; row 0 is padding. vectors = 0: no pretrained vectors."""
+
+    norms: int
+    shapes: int
+    parts: int
+    features: int
+    vectors: int = 0
+
+
+@dataclass(frozen=True)
+class TaggerDimensions:
+    """Widths of the embeddings and of one direction of the LSTM; shares of what training drops."""
+
+    norm: int = 64
+    shape: int = 16
+    part: int = 64
+    vector: int = 0
+    hidden: int = 128
+    layers: int = 1
+    input_dropout: float = 0.5
+    hidden_dropout: float = 0.5
+    feature_dropout: float = 0.2
+    wide_dropout: float = 0.3
+
+
+class BiLstm(nn.Module):
+    """One bidirectional layer over right-padded rows, without packing.
+
+    The backward half reads each row reversed within its own length: equal to packing, at a third of its cost on a CPU.
+    """
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__()
+        self.forwards = nn.LSTM(inputs, hidden, batch_first=True)
+        self.backwards = nn.LSTM(inputs, hidden, batch_first=True)
+
+    def forward(self, x: Tensor, reversal: Tensor) -> Tensor:
+        """x: (B, L, inputs), reversal: (B, L) from `reversal_of` -> (B, L, 2 hidden)."""
+        ahead, _ = self.forwards(x)
+        behind, _ = self.backwards(_take(x, reversal))
+        return torch.cat((ahead, _take(behind, reversal)), dim=-1)
+
+
+def reversal_of(mask: Tensor) -> Tensor:
+    """Where each position's mirror image within its row stands; padding stays: (B, L) bool -> (B, L) int64."""
+    place = torch.arange(mask.shape[1], device=mask.device)
+    return torch.where(mask, mask.sum(1, keepdim=True) - 1 - place, place)
+
+
+def _take(x: Tensor, index: Tensor) -> Tensor:
+    return x.gather(1, index.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+
+
+class WideBiLstmCrf(nn.Module):
+    """Emissions of window features and of a BiLSTM, under a linear-chain CRF.
+
+    Inputs are integer columns, (B, L) or (B, L, k), as the encoder names them; mask: (B, L) bool, True = real.
+    """
+
+    def __init__(self, num_tags: int, allowed: Tensor | None, sizes: TableSizes, dimensions: TaggerDimensions) -> None:
+        super().__init__()
+        d = dimensions
+        self.dimensions = d
+        self.norms = nn.Embedding(sizes.norms, d.norm, padding_idx=0)
+        self.shapes = nn.Embedding(sizes.shapes, d.shape, padding_idx=0)
+        self.parts = nn.EmbeddingBag(sizes.parts, d.part, mode="sum", padding_idx=0, sparse=True)
+        self.vectors = nn.Embedding(sizes.vectors, d.vector, padding_idx=0) if sizes.vectors else None
+        width = d.norm + d.shape + d.part + (d.vector if sizes.vectors else 0)
+        self.layers = nn.ModuleList(
+            BiLstm(width if number == 0 else 2 * d.hidden, d.hidden) for number in range(d.layers)
+        )
+        self.tags = nn.Linear(2 * d.hidden, num_tags)
+        self.wide = nn.EmbeddingBag(sizes.features, num_tags, mode="sum", padding_idx=0, sparse=True)
+        self.crf = LinearChainCRF(num_tags, allowed)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        with torch.no_grad():
+            for table, spread in ((self.norms, 0.3), (self.shapes, 0.3), (self.parts, 0.1)):
+                nn.init.normal_(table.weight, std=spread)
+                table.weight[0].zero_()
+            nn.init.zeros_(self.wide.weight)  # a feature means nothing until training says so
+
+    def set_vectors(self, matrix: Tensor, trained: bool) -> None:
+        """Give the pretrained vectors, (rows, dimension), their table; `trained`: whether training changes them."""
+        if self.vectors is None or matrix.shape != self.vectors.weight.shape:
+            raise ValueError(f"vectors of {tuple(matrix.shape)} don't fit the network's table")
+        with torch.no_grad():
+            self.vectors.weight.copy_(matrix)
+        self.vectors.weight.requires_grad_(trained)
+
+    def forward(self, mask: Tensor, tags: Tensor, **columns: Tensor) -> Tensor:
+        """The sum over the batch of the negative log-likelihood of the tags, (B, L)."""
+        loss: Tensor = -self.crf(self.emissions(mask, **columns), tags, mask).sum()
+        return loss
+
+    def emissions(self, mask: Tensor, **columns: Tensor) -> Tensor:
+        """A score a token and tag: (B, L, tags)."""
+        embedded = [
+            self.norms(columns["norms"]),
+            self.shapes(columns["shapes"]),
+            _bag(self.parts, columns["parts"]),
+        ]
+        if self.vectors is not None:
+            embedded.append(self.vectors(columns["vectors"]))
+        x = self._drop(torch.cat(embedded, dim=-1), self.dimensions.input_dropout)
+        reversal = reversal_of(mask)
+        for layer in self.layers:
+            x = self._drop(layer(x, reversal), self.dimensions.hidden_dropout)
+        # Whole features are dropped, then single scores: neither half may lean on the other.
+        features = columns["features"]
+        if self.training and self.dimensions.feature_dropout:
+            kept = torch.rand(features.shape, device=features.device) >= self.dimensions.feature_dropout
+            features = features * kept
+        wide = self._drop(_bag(self.wide, features), self.dimensions.wide_dropout)
+        deep: Tensor = self.tags(x)
+        return deep.float() + wide
+
+    def _drop(self, x: Tensor, share: float) -> Tensor:
+        return functional.dropout(x, share, self.training)
+
+
+def _bag(table: nn.EmbeddingBag, rows: Tensor) -> Tensor:
+    summed: Tensor = table(rows.flatten(0, 1))
+    return summed.view(*rows.shape[:2], -1)

@@ -1,0 +1,153 @@
+"""Prediction: a model directory in memory, asked for spans or tags. Loads no training code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nlp_app.features.columns import Columns, collate, length_batches
+from nlp_app.modeldir import TaggerParts, load_tagger
+from nlp_app.nn.segments import Segments
+from nlp_app.schemes import encode
+from nlp_app.types import Span, TokenSpan
+
+_BATCH_TOKENS = 2048  # padding included: what keeps a CPU's caches full
+
+Scored = list[tuple[TokenSpan, float]]
+
+
+def load(path: str | Path) -> Tagger:
+    """The model in a directory that `train` wrote. Raises ModelError if there is none, or it is damaged."""
+    return Tagger(load_tagger(Path(path)))
+
+
+class Tagger:
+    """Finds labelled spans in text. Calls change neither their input nor the tagger."""
+
+    def __init__(self, parts: TaggerParts) -> None:
+        self.parts = parts
+        self._network = parts.network.eval()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels that a span may have."""
+        return self.parts.tag_set.labels
+
+    @overload
+    def tag(self, texts: str) -> list[Span]: ...
+    @overload
+    def tag(self, texts: list[str] | tuple[str, ...]) -> list[list[Span]]: ...
+    def tag(self, texts: str | list[str] | tuple[str, ...]) -> list[Span] | list[list[Span]]:
+        """The spans in a raw text, in order; or, for a list of texts, a list for each.
+
+        `span.text == text[span.start:span.end]`; its score is its exact probability under the model.
+        """
+        if isinstance(texts, str):
+            return self.tag([texts])[0]
+        _check_texts(texts)
+        tokens = self.parts.tokenizer.batch(texts)
+        forms = [
+            [text[start:end] for start, end in zip(found.starts, found.ends, strict=True)]
+            for text, found in zip(texts, tokens, strict=True)
+        ]
+        return [
+            [
+                Span(
+                    text[found.starts[a] : found.ends[b - 1]],
+                    label,
+                    found.starts[a],
+                    found.ends[b - 1],
+                    score,
+                )
+                for (a, b, label), score in spans
+            ]
+            for text, found, spans in zip(texts, tokens, self.scored_spans(forms), strict=True)
+        ]
+
+    def tag_tokens(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
+        """One tag for each token of pre-tokenised sentences: BIO tags, or plain labels where training had no scheme."""
+        _check_sentences(sentences)
+        scheme = "none" if self.parts.tag_set.scheme == "none" else "BIO"
+        spans = self.token_spans(sentences)
+        return [encode(found, len(tokens), scheme) for tokens, found in zip(sentences, spans, strict=True)]
+
+    def token_spans(self, sentences: Sequence[Sequence[str]]) -> list[list[TokenSpan]]:
+        """The spans over the tokens of pre-tokenised sentences."""
+        return [[span for span, _ in spans] for spans in self._predict(sentences, scores=False)]
+
+    def scored_spans(self, sentences: Sequence[Sequence[str]]) -> list[Scored]:
+        """`token_spans`, each with its probability under the model."""
+        return self._predict(sentences, scores=True)
+
+    def _predict(self, sentences: Sequence[Sequence[str]], scores: bool) -> list[Scored]:
+        return predict_columns(self.parts, self.parts.encoder.encode(sentences), scores)
+
+
+@torch.inference_mode()
+def predict_columns(parts: TaggerParts, columns: Columns, scores: bool) -> list[Scored]:
+    """The spans of each encoded sentence, with their probabilities (0.0 throughout without `scores`).
+
+    The network is used as it stands, in evaluation mode, on the device where it is.
+    """
+    results: list[Scored] = [[] for _ in range(len(columns))]
+    device = parts.network.tags.weight.device
+    for rows in length_batches(columns.lengths, _BATCH_TOKENS):
+        rows = rows[columns.lengths[rows] > 0]
+        if not len(rows):
+            continue
+        batch = {name: torch.from_numpy(array).to(device) for name, array in collate(columns, rows).items()}
+        emissions = parts.network.emissions(**batch)
+        paths = parts.network.crf.decode(emissions, batch["mask"])
+        spans = [parts.tag_set.spans(path) for path in paths]
+        chances = _probabilities(parts, emissions, batch["mask"], (paths, spans)) if scores else None
+        for row, found in zip(rows.tolist(), spans, strict=True):
+            results[row] = [(span, next(chances) if chances else 0.0) for span in found]
+    return results
+
+
+def _probabilities(
+    parts: TaggerParts, emissions: Tensor, mask: Tensor, found: tuple[list[list[int]], list[list[TokenSpan]]]
+) -> Iterator[float]:
+    """The posterior probability of each span that the best paths spell, row after row."""
+    paths, spans = found
+    flat = [(row, span) for row, row_spans in enumerate(spans) for span in row_spans]
+    if not flat:
+        return iter(())
+    lengths = np.array([span.end - span.start for _, span in flat])
+    tags = np.zeros((len(flat), lengths.max()), dtype=np.int64)
+    for place, (row, span) in enumerate(flat):
+        tags[place, : lengths[place]] = paths[row][span.start : span.end]
+    opens, closes = parts.tag_set.boundaries
+    segments = Segments(
+        rows=torch.tensor([row for row, _ in flat]),
+        starts=torch.tensor([span.start for _, span in flat]),
+        tags=torch.from_numpy(tags),
+        lengths=torch.from_numpy(lengths),
+        before=torch.from_numpy(opens.T[tags[:, 0]]),
+        after=torch.from_numpy(closes[tags[np.arange(len(flat)), lengths - 1]]),
+    )
+    lattice = parts.network.crf.lattice(emissions, mask)
+    return iter(lattice.segment_log_probability(segments).exp().tolist())
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(
+                f"tag takes a str or a list of str, found {type(text).__name__} in the list; "
+                "for pre-tokenised sentences call tag_tokens([[...], ...])"
+            )
+
+
+def _check_sentences(sentences: Sequence[Sequence[str]]) -> None:
+    for tokens in sentences:
+        if isinstance(tokens, str):
+            raise TypeError(
+                "tag_tokens takes a list of lists of tokens, found a str in the list: "
+                'write tag_tokens([["one", "sentence"]]) for one sentence, or call tag(text) for raw text'
+            )

@@ -1,0 +1,53 @@
+"""What a run shows while it lasts: lines and a bar on standard error, nothing when quiet."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from nlp_app.training import EpochReport, Report
+
+
+class Progress:
+    """Says what a person at the terminal wants to know; `quiet` silences it."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+
+    def say(self, *lines: str) -> None:
+        """Show lines, above the bar if there is one."""
+        if not self.quiet:
+            for line in lines:
+                tqdm.write(line, file=sys.stderr)
+
+    @contextmanager
+    def training(self, done: int, updates: int) -> Iterator[Callable[[Report], None]]:
+        """A bar over a run's updates, `done` of which are behind; gives what to call with each report."""
+        with tqdm(
+            total=updates, initial=done, unit="step", file=sys.stderr, disable=self.quiet, dynamic_ncols=True
+        ) as bar:
+
+            def show(report: Report) -> None:
+                if isinstance(report, EpochReport):
+                    self.say(_epoch_line(report))
+                    bar.update(report.step + report.skipped - bar.n)
+                    return
+                rate = max(report.rates.values())
+                bar.set_description(f"epoch {report.epoch}", refresh=False)
+                bar.set_postfix_str(
+                    f"loss {report.loss:.4f}, rate {rate:.1e}, {report.targets_per_second:,.0f} tokens/s",
+                    refresh=False,
+                )
+                bar.update(report.step + report.skipped - bar.n)
+
+            yield show
+
+
+def _epoch_line(report: EpochReport) -> str:
+    score = "" if report.score is None else f"  dev {report.score:.4f}"
+    return f"epoch {report.epoch:>3}  loss {report.train_loss:.4f}{score}  {report.seconds:.1f} s" + (
+        "  best so far" if report.is_best else ""
+    )

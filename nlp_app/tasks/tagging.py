@@ -1,0 +1,84 @@
+"""Tagging: spans over tokens become tag ids for a network, its paths become spans again, and both become scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlp_app import metrics, schemes
+from nlp_app.types import Sentence, TokenSpan
+
+
+@dataclass(frozen=True)
+class TagSet:
+    """The labels of a task and the scheme in which the network's tags spell them."""
+
+    labels: tuple[str, ...]
+    scheme: str
+
+    @classmethod
+    def of(cls, sentences: Iterable[Sentence], scheme: str) -> TagSet:
+        """The labels that the sentences' gold spans carry."""
+        return cls(tuple(sorted({span.label for sentence in sentences for span in sentence.spans or ()})), scheme)
+
+    @cached_property
+    def tags(self) -> list[str]:
+        """The tags, in the order of their ids."""
+        return schemes.tag_names(self.labels, self.scheme)
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """Each tag's id."""
+        return {tag: number for number, tag in enumerate(self.tags)}
+
+    @cached_property
+    def allowed(self) -> NDArray[np.bool_]:
+        """Which tag may follow which: (tags + 2, tags + 2), start and end last."""
+        return schemes.allowed_transitions(self.tags, self.scheme)
+
+    @cached_property
+    def boundaries(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which neighbouring tags open a span, (tags + 1, tags), and close one, (tags, tags + 1)."""
+        return schemes.segment_boundaries(self.tags, self.scheme)
+
+    def targets(self, sentences: Iterable[Sentence]) -> NDArray[np.int64]:
+        """The gold tag ids of all tokens, one sentence after the other."""
+        ids = self.ids
+        return np.fromiter(
+            (
+                ids[tag]
+                for sentence in sentences
+                for tag in schemes.encode(sentence.spans or (), len(sentence), self.scheme)
+            ),
+            dtype=np.int64,
+        )
+
+    def spans(self, path: Sequence[int]) -> list[TokenSpan]:
+        """The spans that a path of tag ids spells."""
+        tags = self.tags
+        return schemes.decode([tags[number] for number in path], self.scheme)[0]
+
+    def score(self, sentences: Sequence[Sentence], predicted: Sequence[Sequence[TokenSpan]]) -> dict[str, Any]:
+        """Scores of predicted spans against all gold, the spans that fit no tokens included."""
+        plain = "none" if self.scheme == "none" else "BIO"
+        gold_tags = [schemes.encode(sentence.spans or (), len(sentence), plain) for sentence in sentences]
+        found_tags = [
+            schemes.encode(spans, len(sentence), plain) for sentence, spans in zip(sentences, predicted, strict=True)
+        ]
+        if plain == "none":
+            return metrics.label_scores(gold_tags, found_tags)
+        # A gold span that no tokens can spell can't be found either: a sentence of its own, with a miss.
+        for sentence in sentences:
+            gold_tags += [[f"B-{span.label}"] for span in sentence.unaligned]
+            found_tags += [["O"] for _ in sentence.unaligned]
+        return metrics.entity_scores(gold_tags, found_tags)
+
+
+def headline(scores: dict[str, Any]) -> float:
+    """The one number that chooses a model: entity F1, or token accuracy where tags have no scheme."""
+    return float(scores["f1"] if "f1" in scores else scores["accuracy"])

@@ -1,0 +1,92 @@
+"""Settings: the committed file is the default, unknown and unfit ones fail with a hint, and TOML comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nlp_app.config import (
+    DataSettings,
+    Settings,
+    TrainSettings,
+    change_settings,
+    read_settings,
+    validate,
+    write_settings,
+)
+from nlp_app.errors import SettingsError
+from nlp_app.resources import bundled
+
+
+def test_the_committed_file_states_every_default() -> None:
+    path = bundled("configs/ner_bilstm_crf.toml")
+    assert read_settings(path) == Settings()
+    stated = {line.split(" = ")[0] for line in path.read_text(encoding="utf-8").splitlines() if " = " in line}
+    assert stated == {key for _, table in Settings() for key, _ in table}
+
+
+def test_changes_are_applied_in_order() -> None:
+    settings = read_settings(None, ["train.epochs=3", "data.train=a b.txt", "train.epochs=5", "data.strict=true"])
+    assert (settings.train.epochs, settings.data.train, settings.data.strict) == (5, "a b.txt", True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("train.epoch=3", "unknown setting `train.epoch`; did you mean `train.epochs`"),
+        ("model.epochs=3", "did you mean `train.epochs`"),
+        ("trian.epochs=3", "did you mean `train"),
+        ("train.epochs=0", "`train.epochs` is 0"),
+        ("train.epochs=2.5", "`train.epochs` is 2.5"),
+        ("train.epochs=many", "`train.epochs` is 'many'"),
+        ("model.input_dropout=1.0", "`model.input_dropout` is 1.0"),
+        ("train.optimizer=adamm", "'adamw'"),
+        ("train.rate=nan", "train.rate"),
+        ("train.rate=inf", "train.rate"),
+        ("epochs=3", "expected table.key=value"),
+        ("train.epochs", "expected table.key=value"),
+    ],
+)
+def test_what_is_wrong_is_said(change: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as raised:
+        read_settings(None, [change])
+    assert "\n" not in str(raised.value)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    with pytest.raises(SettingsError, match=r"model\.hidden.*train\.epochs"):
+        validate({"train": {"epochs": -1}, "model": {"hidden": "wide"}}, "here")
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.toml"
+    with pytest.raises(SettingsError, match="can't be read"):
+        read_settings(bad)
+    bad.write_text("[train\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match="not TOML"):
+        read_settings(bad)
+    bad.write_bytes(b"\xff\xfe")
+    with pytest.raises(SettingsError, match="UTF-8"):
+        read_settings(bad)
+
+
+def test_only_the_named_table_may_change() -> None:
+    assert change_settings({}, ["data.strict=true"], only="data").data.strict
+    with pytest.raises(SettingsError, match=r"only settings of \[data\]"):
+        change_settings({}, ["train.epochs=3"], only="data")
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.floats(0, 0.99),
+    st.integers(1, 10**6),
+    st.booleans(),
+)
+def test_written_settings_come_back(path: str, share: float, epochs: int, strict: bool) -> None:
+    settings = Settings(data=DataSettings(train=path, strict=strict), train=TrainSettings(epochs=epochs, warmup=share))
+    import tomllib
+
+    assert validate(tomllib.loads(write_settings(settings)), "written") == settings
