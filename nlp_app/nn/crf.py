@@ -1,26 +1,28 @@
-"""The linear-chain conditional random field (Lafferty, McCallum and Pereira 2001, "Conditional random fields").
+"""The linear-chain conditional random field.
 
-For one sentence x with emissions e_t(y), the score of tag y at position t, a path y = y_1 .. y_n has the score
+Lafferty, McCallum and Pereira 2001, "Conditional random fields: probabilistic models for segmenting and
+labeling sequence data". For a sentence x with emissions e_t(y), the score of tag y at position t, a path
+y = y_1 .. y_n has the score
 
     s(y) = start(y_1) + sum_t e_t(y_t) + sum_{t>1} transitions(y_{t-1}, y_t) + end(y_n)
 
 and the probability p(y | x) = exp(s(y) - log Z), where log Z = log sum_y exp(s(y)) is over all paths that the
-constraints permit. Training maximises log p of the gold path. Its gradient needs no differentiation through the
-recursion: d log Z / d e_t(j) is the marginal probability of tag j at t, and d log Z / d transitions(i, j) the
-expected number of times that j follows i; one forward-backward pass gives both. So the gradient is
+constraints permit. Training maximises log p of the gold path. Its gradient needs no differentiation through
+the recursion: d log Z / d e_t(j) is the marginal probability of tag j at t, and d log Z / d transitions(i, j)
+the expected number of times that j follows i; one forward-backward pass gives both. So the gradient is
 
     observed counts - expected counts
 
 for every score. `nlp_app.nn.lattice` has the recursion and its range, `nlp_app.nn.viterbi` the best paths,
 `nlp_app.nn.segments` the posterior of a run of tags.
 
-Precision: everything inside is float64, whatever the inputs and the autocast. Log-likelihoods come out in float32,
-or in the emissions' type where that is wider; gradients in the type of what they belong to. Scores of any finite
-size come out right; beyond `lattice.SCALED_RANGE` they take log space, several times slower.
+Precision: everything inside is float64, whatever the inputs and the autocast. Log-likelihoods come out in
+float32, or in the emissions' type where that is wider; gradients in the type of what they belong to. Scores of
+any finite size come out right; beyond `lattice.SCALED_RANGE` they take log space, several times slower.
 
 Waiting for an accelerator: shapes and types are checked on every call, the *values* of mask and tags only where
-they lie on the CPU; elsewhere wrong values are the caller's fault. A training step waits once, to learn whether the
-fast arithmetic served. Best paths always come to the CPU.
+they lie on the CPU; elsewhere wrong values are the caller's fault. A training step waits once, to learn whether
+the fast arithmetic served. Best paths always come to the CPU.
 """
 
 from __future__ import annotations
@@ -42,12 +44,12 @@ from nlp_app.nn.viterbi import best_paths, n_best_paths
 class LinearChainCRF(nn.Module):
     """A linear-chain CRF over `num_tags` tags, for B rows of L positions, each row's real positions first.
 
-    Every method takes emissions (B, L, T) of a floating type and a mask (B, L) bool, True for the first one or
-    more positions of each row; what stands on padding, -100 or NaN included, has no effect. All raise ValueError
-    where sizes, types or (on the CPU) values are wrong.
+    Every method takes emissions (B, L, T) of a floating type and a mask (B, L) bool, True for the first one
+    or more positions of each row; what stands on padding, -100 or NaN included, has no effect. All raise
+    ValueError where sizes, types or (on the CPU) values are wrong.
 
-    `allowed` (T + 2, T + 2) bool says which tag may follow which: `allowed[i, j]`, may j follow i, with the start
-    as number T and the end as number T + 1; None permits everything. It is part of the state dict.
+    `allowed` (T + 2, T + 2) bool says which tag may follow which: `allowed[i, j]`, may j follow i, with the
+    start as number T and the end as number T + 1; None permits everything. It is part of the state dict.
     """
 
     allowed: Tensor
@@ -68,7 +70,7 @@ class LinearChainCRF(nn.Module):
         self.register_buffer("allowed", allowed)
 
     def forward(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
-        """Log-likelihood (B,) of `tags` (B, L), any integer type. -inf for a path that `allowed` forbids."""
+        """Log-likelihood (B,) of `tags` (B, L), any integer type; -inf for a path that `allowed` forbids."""
         with torch.no_grad():
             scores = self._scores(emissions, mask)
             self._check_tags(tags, mask)
@@ -86,7 +88,7 @@ class LinearChainCRF(nn.Module):
 
     @torch.no_grad()
     def decode(self, emissions: Tensor, mask: Tensor, allowed_tags: Tensor | None = None) -> list[list[int]]:
-        """Best path of each row, padding left out; equal scores go to the lowest tag, from the last position on.
+        """Best path of each row, padding left out; equal scores go to the lowest tag, the last position first.
 
         Raises ValueError for a row that the constraints leave no path.
         """
@@ -94,7 +96,7 @@ class LinearChainCRF(nn.Module):
 
     @torch.no_grad()
     def n_best(self, emissions: Tensor, mask: Tensor, n: int) -> list[list[tuple[list[int], float]]]:
-        """Up to `n` best paths of each row with their log probabilities, best first; fewer where fewer are permitted."""
+        """The `n` best paths of each row with log probabilities, best first; fewer where fewer are permitted."""
         if n < 1:
             raise ValueError(f"n: found {n}; expected at least 1")
         scores = self._scores(emissions, mask)
@@ -132,7 +134,8 @@ class LinearChainCRF(nn.Module):
 
     def _check(self, emissions: Tensor, mask: Tensor, allowed_tags: Tensor | None) -> None:
         if emissions.ndim != 3 or 0 in emissions.shape or emissions.shape[2] != self.num_tags:
-            raise ValueError(f"emissions: found {tuple(emissions.shape)}; expected (rows, positions, {self.num_tags})")
+            found = tuple(emissions.shape)
+            raise ValueError(f"emissions: found {found}; expected (rows, positions, {self.num_tags})")
         if not emissions.is_floating_point():
             raise ValueError(f"emissions: found {emissions.dtype}; expected a floating type")
         _check_bool("mask", mask, emissions.shape[:2])
@@ -149,7 +152,8 @@ class LinearChainCRF(nn.Module):
 
     def _check_tags(self, tags: Tensor, mask: Tensor) -> None:
         if tags.shape != mask.shape or tags.is_floating_point() or tags.dtype == torch.bool:
-            raise ValueError(f"tags: found {tags.dtype} {tuple(tags.shape)}; expected integers {tuple(mask.shape)}")
+            found = f"{tags.dtype} {tuple(tags.shape)}"
+            raise ValueError(f"tags: found {found}; expected integers {tuple(mask.shape)}")
         if tags.device.type == "cpu":
             numbers = tags.numpy()
             wrong = mask.numpy() & ((numbers < 0) | (numbers >= self.num_tags))
@@ -180,7 +184,7 @@ class _LogLikelihood:
             self.value = gold + self.value.masked_fill_(self.value == math.inf, 0.0)
 
     def gradient(self, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """Observed minus expected counts of tags (B, L, T) and of moves (T + 2, T + 2), rows weighted by `grad`."""
+        """Observed minus expected counts of tags (B, L, T), of moves (T + 2, T + 2); rows weighted."""
         tags, moves = self.lattice.expected_counts(-grad)
         if self.path is not None:
             observed = self.lattice.scores.mask * grad.unsqueeze(1)
@@ -207,7 +211,7 @@ class _WithGradient(torch.autograd.Function):
         ctx: Any, emissions: Tensor, transitions: Tensor, start: Tensor, end: Tensor, outcome: _LogLikelihood
     ) -> Tensor:
         ctx.outcome, ctx.dtypes = outcome, (emissions.dtype, transitions.dtype)
-        return outcome.value.to(torch.promote_types(emissions.dtype, torch.float32))
+        return outcome.value.to(torch.promote_types(emissions.dtype, torch.float32), copy=True)
 
     @staticmethod
     @once_differentiable

@@ -1,18 +1,20 @@
 """Sum-product over all tag paths of a batch: the forward-backward recursion, and what is read from it.
 
-Shapes: B rows, L positions, T tags. `moves` is (T + 2, T + 2): `moves[i, j]` scores tag j after tag i, with the
-start as number T and the end as number T + 1; -inf where forbidden. The end may follow itself, at no cost.
+Shapes: B rows, L positions, T tags. `moves` is (T + 2, T + 2): `moves[i, j]` scores tag j after tag i, with
+the start as number T and the end as number T + 1; -inf where forbidden. The end may follow itself, at no cost.
 
-With weights for the exponentiated scores, the forward mass is alpha_1 = start * w_1, alpha_t = (alpha_{t-1} E) * w_t.
-The backward mass, counted with the weight of its own position, is the same recursion over the row read from its
-end, with E transposed and start and end exchanged; so both run in one loop, as a batch of two. Dividing every
-step by its sum (Rabiner 1989, "A tutorial on hidden Markov models", section V.A) keeps the numbers in range; the
-logarithms of the sums, and of what was taken off the scores before, add up to log Z.
+With weights w and E for the exponentiated emissions and moves, the forward mass is alpha_1 = start * w_1,
+alpha_t = (alpha_{t-1} E) * w_t. The backward mass, counted with the weight of its own position, is the same
+recursion over the row read from its end, with E transposed and start and end exchanged; so both run in one
+loop, as a batch of two. Dividing every step by the sum of the one before (Rabiner 1989, "A tutorial on hidden
+Markov models", section V.A) keeps the numbers in range; the logarithms of the sums, and of what was taken off
+the emissions before, add up to log Z.
 
-All arithmetic is in float64. Scaled probabilities serve while the widest gap between two scores of a position
-plus twice the largest move (in absolute value) stays within `SCALED_RANGE`, forbidden ones aside: no mass is lost then
-where every permitted tag can be reached from every other in three moves. Wider scores, and batches with a row
-that has no path, take the same recursion in log space, several times slower and without such a bound.
+All arithmetic is in float64. Scaled probabilities serve while the widest gap between two emissions of a
+position plus twice the largest move (in absolute value) stays within `SCALED_RANGE`, forbidden ones aside: no
+mass is lost then where every permitted tag can be reached from every other in three moves, as in all tag
+schemes. Wider scores, and batches with a row that has no path, take the same recursion in log space, several
+times slower and without such a bound.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class Scores(NamedTuple):
 
     @classmethod
     def of(cls, emissions: Tensor, moves: Tensor, mask: Tensor, allowed_tags: Tensor | None = None) -> Scores:
-        """Scores of any floating type; `allowed_tags` (B, L, T) bool forbids every other tag of its position."""
+        """Of any floating type; `allowed_tags` (B, L, T) bool forbids every other tag of its position."""
         full = emissions.detach().to(torch.float64, copy=True).masked_fill_(~mask.unsqueeze(-1), 0.0)
         if allowed_tags is not None:
             full.masked_fill_((~allowed_tags).logical_and_(mask.unsqueeze(-1)), -math.inf)
@@ -59,7 +61,7 @@ class Scores(NamedTuple):
         return self.moves[:-2, -1]
 
     def order(self) -> tuple[Tensor, Tensor]:
-        """Rows of a flattened (L, B): each row read from its own end (L * B,), and each row's last position (B,).
+        """Places in a flattened (L, B): of each row read from its end (L * B,), and of each row's last (B,).
 
         The first is its own inverse, lets ragged rows begin at the same step, and leaves padding in place.
         """
@@ -112,13 +114,13 @@ class Lattice(ABC):
 
 
 def forward_backward(scores: Scores) -> Lattice:
-    """Both recursions. On an accelerator the host waits once, to learn whether scaled probabilities served."""
+    """Both recursions. On an accelerator the host waits once, for whether scaled probabilities served."""
     lattice = ScaledLattice(scores)
     return lattice if bool(lattice.serves) else LogLattice(scores)
 
 
 class ScaledLattice(Lattice):
-    """By scaled probabilities. `serves`, a truth value on the device: whether the result is to be relied on."""
+    """By scaled probabilities. `serves`, a truth value on the device: whether to rely on the result."""
 
     def __init__(self, scores: Scores) -> None:
         self.scores = scores

@@ -44,7 +44,7 @@ def best_paths(scores: Scores) -> list[list[int]]:
 
 
 def n_best_paths(scores: Scores, log_partition: Tensor, n: int) -> list[list[tuple[list[int], float]]]:
-    """Up to `n` paths for each row with their log probabilities, best first; fewer where fewer are permitted."""
+    """The `n` best paths of each row with log probabilities, best first; fewer where fewer are permitted."""
     emissions = scores.emissions
     rows, steps, size = emissions.shape
     best = emissions.new_full((rows, size, n), -math.inf)  # the n best beginnings that end in each tag

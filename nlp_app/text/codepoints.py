@@ -141,7 +141,7 @@ def split_before(points: CodePoints, firsts: Mask, count: int) -> list[str]:
     spaced = np.empty(len(points) + count, dtype=_CODE_UNIT)
     spaced.fill(ord(" "))
     spaced[places] = points
-    return utf_32_le_decode(spaced, "surrogatepass", True)[0].split()
+    return utf_32_le_decode(spaced.data, "surrogatepass", True)[0].split()
 
 
 def scan_one(scan: Callable[[str], Scan], text: str) -> Tokens:

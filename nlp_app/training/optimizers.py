@@ -1,7 +1,7 @@
 """Optimizers by name, over named parameter groups.
 
 Dense parameters go to the optimizer that was asked for. Parameters whose gradients are sparse (the `weight`
-of a module with `sparse=True`, such as `nn.EmbeddingBag`) go to SparseAdam, which touches only the rows that
+of a module with `sparse=True`, such as `nn.EmbeddingBag`) go to LazyAdam, which touches only the rows that
 a batch used; it knows no weight decay. Both stand behind one `Optimizers`.
 """
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from nlp_app.errors import SettingsError, TrainingError
+from nlp_app.training.lazy_adam import LazyAdam
 
 Group = dict[str, Any]  # a torch parameter group: params, param_names, lr, weight_decay, and our base_lr and part
 
@@ -46,7 +47,7 @@ class Optimizers:
         self.dense: list[Tensor] = [
             parameter
             for optimizer in parts
-            if not isinstance(optimizer, torch.optim.SparseAdam)
+            if not isinstance(optimizer, LazyAdam)
             for group in optimizer.param_groups
             for parameter in group["params"]
         ]
@@ -68,7 +69,7 @@ class Optimizers:
     def clip(self, max_norm: float | None) -> Tensor:
         """Scale the dense gradients, as one vector, down to `max_norm` (None: don't); their norm before.
 
-        Sparse gradients have no part in either: SparseAdam's step does not grow with their size, and their
+        Sparse gradients have no part in either: LazyAdam's step does not grow with their size, and their
         norm would cost a pass over duplicate rows.
         """
         gradients = [parameter.grad for parameter in self.dense if parameter.grad is not None]
@@ -149,7 +150,7 @@ def make_optimizers(model: nn.Module, options: OptimizerOptions) -> Optimizers:
     if dense:
         parts.append(OPTIMIZERS[options.name](dense, options))
     if sparse:
-        parts.append(torch.optim.SparseAdam(sparse, betas=options.betas, eps=options.eps))
+        parts.append(LazyAdam(sparse, betas=options.betas, eps=options.eps))
     return Optimizers(parts)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nlp_app.nn import LinearChainCRF
-from nlp_app.nn.lattice import LogLattice, ScaledLattice, forward_backward
+from nlp_app.nn.lattice import LogLattice, ScaledLattice
 from nlp_app.nn.segments import Segments
 
 Path = tuple[int, ...]

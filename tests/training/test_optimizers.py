@@ -47,7 +47,7 @@ def test_groups():
         "head.weight": ("AdamW", 1.0, 0.5),
         "head.bias": ("AdamW", 0.2, 0.0),
     }
-    assert sparse[:2] == ("SparseAdam", 0.2)
+    assert sparse[:2] == ("LazyAdam", 0.2)
     assert optimizers.rates() == {"all": 0.1, "head.": 1.0, "head.bias": 0.2, "all (sparse)": 0.2}
     optimizers.scale_rates(0.5)
     optimizers.scale_rates(0.5)
