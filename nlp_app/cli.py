@@ -3,10 +3,11 @@ happens meanwhile to standard error. Imports stand inside the commands, so that 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -14,23 +15,19 @@ import click
 
 from nlp_app import __version__
 from nlp_app.errors import NlpAppError
+from nlp_app.output import drop_standard_output, standard_output
 
 if TYPE_CHECKING:
     from nlp_app.predict import Tagger
 
 USER_ERROR = 2
 INTERRUPTED = 130
-FORMATS = (
-    "conll",
-    "conllu",
-    "jsonl",
-    "brat",
-    "text",
-)  # as nlp_app.formats names them; a test holds the two equal
+FORMATS = ("conll", "conllu", "jsonl", "brat", "text")  # as nlp_app.formats names them; a test holds the two equal
+MOST_THREADS = 1024  # beyond any machine's cores; many more than that exhaust its memory
 
 Command = Callable[..., None]
 _quiet = click.option("--quiet", is_flag=True, help="Show no progress.")
-_threads = click.option("--threads", type=click.IntRange(min=1), help="CPU threads to compute with.")
+_threads = click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="CPU threads to compute with.")
 _format = click.option("--format", type=click.Choice(FORMATS), help="The input's format, where it isn't recognised.")
 _changes = click.option(
     "--set", "changes", multiple=True, metavar="A.B=C", help="Change a setting; may be given several times."
@@ -39,7 +36,24 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _model = click.argument("model", type=click.Path(path_type=Path))
 
 
-@click.group()
+class _Program(click.Group):
+    """The commands, and what becomes of errors: a user's mistake is one line on standard error and status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NlpAppError as error:
+            _fail(str(error))
+        except BrokenPipeError:  # the reader has seen enough
+            raise SystemExit(0) from None
+        except KeyboardInterrupt:
+            training = ctx.invoked_subcommand == "train"
+            advice = "; the same command with --resume goes on after the last finished epoch" if training else ""
+            _say(f"stopped{advice}")
+            raise SystemExit(INTERRUPTED) from None
+
+
+@click.group(cls=_Program)
 @click.version_option(__version__, prog_name="nlp_app")
 def program() -> None:
     """Train, evaluate and use sequence taggers for Chinese, English and mixed text."""
@@ -72,18 +86,15 @@ def train_ner(
 ) -> None:
     """Train a tagger: entities, POS, any label a token."""
     from nlp_app.card import score_table  # noqa: PLC0415
-    from nlp_app.config import read_settings, validate  # noqa: PLC0415
-    from nlp_app.experiment import stored_settings  # noqa: PLC0415
+    from nlp_app.config import read_settings  # noqa: PLC0415
     from nlp_app.experiment import train_ner as run  # noqa: PLC0415
+    from nlp_app.rundir import stored_settings  # noqa: PLC0415
 
     tables = {"train": "data", "dev": "data", "test": "data", "seed": "train", "threads": "train"}
-    given = [
-        *changes,
-        *(f"{tables[name]}.{name}={value}" for name, value in flags.items() if value is not None),
-    ]
-    stored = stored_settings(output) if resume and config is None and not given else None
-    settings = read_settings(config, given) if stored is None else validate(stored, str(output))
-    click.echo(score_table(run(settings, output, resume=resume, quiet=quiet)))
+    given = [*changes, *(f"{tables[name]}.{name}={value}" for name, value in flags.items() if value is not None)]
+    stored = stored_settings(output) if resume and config is None else None
+    settings = read_settings(config, given, stored)
+    _print(score_table(run(settings, output, resume=resume, quiet=quiet)))
 
 
 @program.command()
@@ -99,8 +110,10 @@ def evaluate(model: Path, file: Path, as_json: bool, format: str | None, changes
     from nlp_app.card import score_table  # noqa: PLC0415
     from nlp_app.jobs import evaluate_file  # noqa: PLC0415
 
-    scores = evaluate_file(_load(model, how["threads"]), file, format, changes, how["quiet"])
-    click.echo(json.dumps(scores, ensure_ascii=False) if as_json else score_table({file.name: scores}))
+    scores, remarks = evaluate_file(_load(model, how["threads"]), file, format, changes, how["quiet"])
+    if not how["quiet"]:
+        _say(*(f"note: {remark}" for remark in remarks))
+    _print(json.dumps(scores, ensure_ascii=False) if as_json else score_table({file.name: scores}))
 
 
 @program.command()
@@ -139,7 +152,7 @@ def inspect(files: tuple[Path, ...], as_json: bool, format: str | None, changes:
     from nlp_app.report import inspection_table  # noqa: PLC0415
 
     facts = inspect_files(files, format, changes)
-    click.echo(json.dumps(facts, ensure_ascii=False) if as_json else inspection_table(facts))
+    _print(json.dumps(facts, ensure_ascii=False) if as_json else inspection_table(facts))
 
 
 @program.command()
@@ -159,7 +172,7 @@ def convert(source: Path, target: Path, format: str | None, changes: tuple[str, 
     from nlp_app.jobs import ConversionTarget, convert_file  # noqa: PLC0415
 
     target_wanted = ConversionTarget(wanted["to"], wanted["scheme"], wanted["shape"])
-    click.echo(convert_file(source, target, target_wanted, format, changes), err=True)
+    _say(convert_file(source, target, target_wanted, format, changes))
 
 
 def _load(path: Path, threads: int | None) -> Tagger:
@@ -172,28 +185,36 @@ def _load(path: Path, threads: int | None) -> Tagger:
     return load(path)
 
 
+def _print(text: str) -> None:
+    with standard_output() as out:
+        out.write(text + "\n")
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        click.echo(line, err=True)
+
+
 def _fail(message: str) -> NoReturn:
-    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    _say(f"error: {' '.join(message.split())}")
     raise SystemExit(USER_ERROR)
 
 
-def main() -> None:
-    """Run the command line. A user's mistake is one line on standard error and status 2."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line on `arguments` (None: the process's own). A user's mistake is one line and status 2."""
     # Waiting threads that spin starve each other on a busy machine; this has to stand before torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
     try:
-        program(standalone_mode=False)
-    except NlpAppError as error:
-        _fail(str(error))
+        program(arguments, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         raise SystemExit(USER_ERROR) from None
     except click.ClickException as error:
-        _fail(f"{error.format_message()}; see --help")
-    except (KeyboardInterrupt, click.Abort):
-        sys.stderr.write("stopped; a training run goes on with --resume\n")
+        _fail(f"{error.format_message().rstrip('.')}; see --help")
+    except OSError as error:  # the machine's trouble, not a bug: --help on a full disk, say
+        drop_standard_output()
+        _fail(f"{error.filename or 'standard output'}: {error.strerror}")
+    except click.Abort:
         raise SystemExit(INTERRUPTED) from None
-    except BrokenPipeError:
-        # The reader has seen enough; what Python still wants to flush must not raise again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None

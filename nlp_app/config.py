@@ -85,8 +85,8 @@ class TrainSettings(_Table):
     precision: Literal["no", "bf16", "fp16"] = "no"
     patience: Annotated[int, Field(ge=0)] = 0
     ema: Share = 0.0
-    seed: Annotated[int, Field(ge=0)] = 42
-    threads: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 42
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
 
 
 class Settings(_Table):
@@ -97,10 +97,10 @@ class Settings(_Table):
     train: TrainSettings = TrainSettings()
 
 
-def read_settings(path: Path | None, changes: Sequence[str] = ()) -> Settings:
-    """The settings of a TOML file (None: the defaults), changed by `table.key=value` in order."""
+def read_settings(path: Path | None, changes: Sequence[str] = (), defaults: dict[str, Any] | None = None) -> Settings:
+    """The settings of a TOML file (None: `defaults`, a nested table), changed by `table.key=value` in order."""
     place = "settings" if path is None else str(path)
-    table: dict[str, Any] = {} if path is None else _read_toml(path)
+    table: dict[str, Any] = dict(defaults or {}) if path is None else _read_toml(path)
     for change in changes:
         _apply(table, change)
     return validate(table, place)

@@ -58,6 +58,8 @@ def convert(
     Raises DataError for what can't be read or written, SettingsError for a target that can't hold the source.
     """
     options = options or CorpusOptions()
+    if Path(source).exists() and not (Path(source).is_file() or Path(source).is_dir()):
+        raise DataError("is no regular file, and it has to be read twice; write it to a file", source)
     source_format = options.format or formats.recognise_format(source)
     target_format = target_format or _format_of(target)
     records = list(formats.read(source, source_format, options.reading))

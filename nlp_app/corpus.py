@@ -3,6 +3,7 @@ changed."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +27,7 @@ from nlp_app.text import TOKENIZERS, Tokenizer, agreement, make_tokenizer
 from nlp_app.types import Record, Sentence, TextRecord, TokenRecord, TokenSpan
 
 _SAMPLE = 2000  # sentences that are asked for the tokenizer
+_SCHEME_TAG = re.compile(r"[BIEMSWLU]-.")
 
 
 class TagRepair(NamedTuple):
@@ -156,7 +158,13 @@ def _scheme(path: str, records: Sequence[TokenRecord], given: str | None) -> tup
     try:
         return schemes.recognise([record.tags for record in records if record.tags is not None])
     except DataError as error:
-        raise DataError(str(error), path) from error
+        raise DataError(str(error), path, _line_of_strange(records)) from error
+
+
+def _line_of_strange(records: Sequence[TokenRecord]) -> int | None:
+    """The line of the first tag that has the form of no scheme."""
+    pairs = (pair for record in records for pair in zip(record.lines, record.tags or (), strict=True))
+    return next((line for line, tag in pairs if tag != "O" and not _SCHEME_TAG.match(tag)), None)
 
 
 def _decode(record: TokenRecord, tags: list[str], corpus: Corpus, strict: bool) -> list[TokenSpan]:

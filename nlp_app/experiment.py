@@ -10,8 +10,6 @@ output/
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,21 +23,21 @@ from torch import Tensor
 from nlp_app import training
 from nlp_app.card import model_card
 from nlp_app.config import Settings, write_settings
-from nlp_app.errors import DataError, SettingsError, TrainingError
+from nlp_app.errors import NlpAppError, SettingsError, TrainingError
 from nlp_app.features.columns import Columns, collate, padding_share, training_batches
 from nlp_app.features.encoder import TaggingEncoder, hide_singletons
 from nlp_app.features.vectors import Vectors, read_vectors
-from nlp_app.modeldir import DESCRIPTION, TaggerParts, load_tagger, save_tagger
+from nlp_app.modeldir import TaggerParts, save_tagger
 from nlp_app.nn.summary import summary_table
 from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
 from nlp_app.predict import Tagger, predict_columns
 from nlp_app.progress import Progress
+from nlp_app.rundir import RunDirectory, check_output
+from nlp_app.schemes import NONE
 from nlp_app.splits import TaggingData, read_splits
 from nlp_app.tasks.tagging import TagSet, headline
 from nlp_app.types import Sentence
 from nlp_app.writing import write_predictions, write_text
-
-CHECKPOINTS, BEST = "checkpoints", "best"
 
 
 def train_ner(settings: Settings, output: Path, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
@@ -48,23 +46,28 @@ def train_ner(settings: Settings, output: Path, resume: bool = False, quiet: boo
     Raises SettingsError, DataError or TrainingError; nothing in `output` has changed if data or settings are wrong.
     """
     progress = Progress(quiet)
+    check_output(output)
     data = read_splits(settings.data, settings.train.seed)
-    progress.say(*data.report())
-    _check_output(output)
+    progress.say(*data.report(), "")
     if settings.train.threads:
         torch.set_num_threads(settings.train.threads)
     training.seed_everything(settings.train.seed)
 
     vectors = _vectors(settings, progress)
     parts = _parts(settings, data, vectors)
-    progress.say(summary_table(parts.network))
+    progress.say(summary_table(parts.network), "")
     train_columns = _with_targets(parts, data.train.sentences)
     learner = _learner(settings, parts, train_columns)
 
-    run = _Run(settings, output, parts, data)
-    run.start(learner, resume)
-    run.fit(learner, train_columns, progress)
-    return run.finish(progress)
+    directory = RunDirectory(output, settings.model_dump(), data.checksums())
+    directory.start(learner, resume, progress)
+    run = _Run(settings, data, parts, directory, progress)
+    try:
+        run.fit(learner, train_columns)
+    except NlpAppError:
+        directory.discard_if_empty()
+        raise
+    return run.finish(learner.state)
 
 
 def _vectors(settings: Settings, progress: Progress) -> Vectors | None:
@@ -98,12 +101,19 @@ def _parts(settings: Settings, data: TaggingData, vectors: Vectors | None) -> Ta
         feature_dropout=model.feature_dropout,
         wide_dropout=model.wide_dropout,
     )
-    network = WideBiLstmCrf(
-        len(tag_set.tags), torch.from_numpy(tag_set.allowed), TableSizes(**encoder.sizes), dimensions
-    )
+    network = _network(tag_set, TableSizes(**encoder.sizes), dimensions)
     if vectors is not None:
         network.set_vectors(torch.from_numpy(vectors.matrix), trained=model.train_vectors)
     return TaggerParts(network, encoder, tag_set, data.tokenizer, data.about())
+
+
+def _network(tag_set: TagSet, sizes: TableSizes, dimensions: TaggerDimensions) -> WideBiLstmCrf:
+    try:
+        return WideBiLstmCrf(len(tag_set.tags), torch.from_numpy(tag_set.allowed), sizes, dimensions)
+    except RuntimeError as error:
+        if "memory" not in str(error):
+            raise
+        raise SettingsError("model: the network doesn't fit into memory; give it smaller dimensions") from error
 
 
 def _with_targets(parts: TaggerParts, sentences: list[Sentence]) -> Columns:
@@ -163,42 +173,21 @@ def _batches(settings: Settings, columns: Columns, rare: NDArray[np.bool_], epoc
         yield _Batch(inputs, int(arrays["mask"].sum()), rows.tolist())
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Run:
-    """The run's directory: what is in it before, during and after training."""
+    """What training and scoring share."""
 
     settings: Settings
-    output: Path
-    parts: TaggerParts
     data: TaggingData
+    parts: TaggerParts
+    directory: RunDirectory
+    progress: Progress
 
-    @property
-    def checkpoints(self) -> Path:
-        return self.output / CHECKPOINTS
-
-    @property
-    def history(self) -> Path:
-        return self.output / "history.jsonl"
-
-    def start(self, learner: training.Learner, resume: bool) -> None:
-        """Make the directory ready: anew, or where the newest checkpoint left it."""
-        latest = training.latest_checkpoint(self.checkpoints).path if resume else None
-        if latest is None:
-            shutil.rmtree(self.checkpoints, ignore_errors=True)
-            _make_directory(self.checkpoints)
-            write_text(self.checkpoints / "run.json", self._identity())
-            write_text(self.history, "")
-            return
-        self._check_identity()
-        training.load_checkpoint(latest, learner)
-        lines = self.history.read_text(encoding="utf-8").splitlines(keepends=True)
-        write_text(self.history, "".join(lines[: learner.state.epoch]))
-
-    def fit(self, learner: training.Learner, columns: Columns, progress: Progress) -> None:
+    def fit(self, learner: training.Learner, columns: Columns) -> None:
         """Train, leaving a line of history and a checkpoint an epoch, and the best model so far."""
         settings, train = self.settings, self.settings.train
         rows = _rows(settings, columns, epoch=1)
-        progress.say(
+        self.progress.say(
             f"training: {len(columns):,} sentences, {len(rows)} batches an epoch, "
             f"{padding_share(columns.lengths, rows):.1%} padding, on {learner.accelerator.device}"
         )
@@ -209,8 +198,10 @@ class _Run:
             max_grad_norm=train.clip or None,
             patience=train.patience or None,
         )
-        windows = -(-len(rows) // train.accumulation)
-        with progress.training(learner.state.epoch * windows, train.epochs * windows) as show:
+        done = learner.state.step + learner.state.skipped
+        updates = -(-len(rows) // train.accumulation) * train.epochs
+        score = "accuracy" if self.parts.tag_set.scheme == NONE else "F1"
+        with self.progress.training(train.epochs, done, updates, score) as show:
             try:
                 for report in training.train(
                     learner,
@@ -223,22 +214,26 @@ class _Run:
                         self._keep(report, learner)
             except training.NonFiniteError as error:
                 lines = sorted({self.data.train.sentences[row].lines[0] for row in error.rows})
-                raise TrainingError(f"{error}; the batch's lines in {self.data.train.path}: {lines}") from error
+                first = ", ".join(map(str, lines[:8])) + (", ..." if len(lines) > 8 else "")
+                raise TrainingError(f"{error}; the rows' lines in {self.data.train.path}: {first}") from error
 
     def _evaluation(self) -> Callable[[], training.Evaluation]:
         dev = self.data.dev.sentences
         columns = self.parts.encoder.encode([sentence.tokens for sentence in dev])
 
         def evaluate() -> training.Evaluation:
-            found = [[span for span, _ in spans] for spans in predict_columns(self.parts, columns, scores=False)]
+            try:
+                found = [[span for span, _ in spans] for spans in predict_columns(self.parts, columns, scores=False)]
+            except ValueError as error:
+                if all(torch.isfinite(weight).all() for weight in self.parts.network.parameters()):
+                    raise
+                raise TrainingError("training has diverged: weights are no longer finite; lower train.rate") from error
             scores = self.parts.tag_set.score(dev, found)
             return training.Evaluation(headline(scores), scores)
 
         return evaluate
 
     def _keep(self, report: training.EpochReport, learner: training.Learner) -> None:
-        if report.is_best:
-            save_tagger(self.parts, self.checkpoints / BEST)
         line = {
             "epoch": report.epoch,
             "step": report.step,
@@ -249,13 +244,12 @@ class _Run:
             "skipped": report.skipped,
             "seconds": round(report.seconds, 3),
         }
-        with self.history.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        training.save_checkpoint(self.checkpoints, learner)
+        self.directory.keep(line, learner, self.parts)
 
-    def finish(self, progress: Progress) -> dict[str, Any]:
+    def finish(self, state: training.TrainState) -> dict[str, Any]:
         """Score the best model and put it, its scores and its predictions in place."""
-        parts = load_tagger(self.checkpoints / BEST)
+        output = self.directory.output
+        parts = self.directory.load_best(state.best_epoch)
         tagger = Tagger(parts)
         metrics: dict[str, Any] = {}
         for name, corpus in self.data.scored():
@@ -263,71 +257,11 @@ class _Run:
             metrics[name] = parts.tag_set.score(corpus.sentences, found)
             predictions = (corpus, found)
         card = model_card(parts, metrics, self.settings, self.data.counts())
-        write_predictions(self.output, *predictions, scheme=parts.tag_set.scheme)
-        write_text(self.output / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
-        write_text(self.output / "config.toml", write_settings(self.settings))
-        write_text(self.output / "README.md", card)
-        save_tagger(parts, self.output)
-        progress.say(f"model: {self.output}")
+        write_predictions(output, *predictions, scheme=parts.tag_set.scheme)
+        write_text(output / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
+        write_text(output / "config.toml", write_settings(self.settings))
+        write_text(output / "README.md", card)
+        save_tagger(parts, output)
+        self.directory.close()
+        self.progress.say("", f"the model of epoch {state.best_epoch}, the best on dev, is in {output}")
         return metrics
-
-    def _identity(self) -> str:
-        """What must not change between a run and its continuation."""
-        return json.dumps({"settings": self.settings.model_dump(), "data": self.data.checksums()}, indent=1) + "\n"
-
-    def _check_identity(self) -> None:
-        path = self.checkpoints / "run.json"
-        try:
-            before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(self._identity())
-        except (OSError, ValueError) as error:
-            raise TrainingError(f"{path}: not readable ({error}); train without --resume to start over") from error
-        if before["data"] != now["data"]:
-            raise DataError(
-                "the data files have changed since the run began; train without --resume to start over", path
-            )
-        changed = [
-            f"{table}.{key} = {value!r} (was {before['settings'].get(table, {}).get(key)!r})"
-            for table, values in now["settings"].items()
-            for key, value in values.items()
-            if before["settings"].get(table, {}).get(key) != value
-        ]
-        if changed:
-            raise SettingsError(
-                f"--resume: settings differ from the run in {self.output}: {'; '.join(changed)}; "
-                "give the same ones, or train without --resume to start over"
-            )
-
-
-def stored_settings(output: Path) -> dict[str, Any] | None:
-    """The settings of the unfinished or finished run in `output`, if there is one."""
-    path = output / CHECKPOINTS / "run.json"
-    if not path.is_file():
-        return None
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["settings"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TrainingError(f"{path}: not readable ({error}); train without --resume to start over") from error
-
-
-def _check_output(output: Path) -> None:
-    """Refuse a place that can't be written, or that holds something other than a run."""
-    if output.is_dir():
-        contents = {path.name for path in output.iterdir()}
-        if contents and not contents & {DESCRIPTION, CHECKPOINTS, "history.jsonl"}:
-            raise SettingsError(
-                f"--output {output}: holds other files, and no run of nlp_app; name an empty or new directory"
-            )
-    elif output.exists():
-        raise SettingsError(f"--output {output}: is a file; name a directory")
-
-
-def _make_directory(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".probe"
-        probe.write_bytes(b"")
-        os.unlink(probe)
-    except OSError as error:
-        raise SettingsError(
-            f"--output {path.parent}: can't be written ({error.strerror}); name another directory"
-        ) from error

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
-import os
 import sys
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TextIO, TypeVar
+from typing import Any, BinaryIO, Literal, TextIO, TypeVar
 
 from tqdm import tqdm
 
@@ -22,32 +19,35 @@ from nlp_app.convert import convert
 from nlp_app.corpus import Corpus, CorpusOptions, read_corpus
 from nlp_app.errors import DataError
 from nlp_app.formats.source import CHUNK, encoding_of, lines_of_bytes
+from nlp_app.output import no_bar, standard_output, whole_file
 from nlp_app.predict import Tagger
 from nlp_app.report import conversion_text, inspection
-from nlp_app.splits import corpus_options
+from nlp_app.schemes import NONE
+from nlp_app.splits import corpus_options, labels_of, reading_remarks, some, unknown_labels
 from nlp_app.types import Record, Span, TextRecord, TokenRecord
 
 T = TypeVar("T")
 
+STDIN = "standard input"
 _CHUNK_RECORDS = 1000  # tagged together: enough to fill batches, few enough to hold
+_CHUNK_SIZE = 200_000  # tokens, or characters of raw text, after which a chunk is closed
 _SHOW_AFTER = 2.0  # seconds until a bar appears
 
 
 def evaluate_file(
     tagger: Tagger, path: Path, format: str | None, changes: Sequence[str], quiet: bool
-) -> dict[str, Any]:
-    """Scores on a labelled file, read as the training data was; `changes` to the [data] settings aside."""
-    options = _model_options(tagger, format, changes)
-    corpus = read_corpus(path, options)
-    if not corpus.labelled:
-        raise DataError("found no labels; expected tags or spans to score against", path)
-    with tqdm(total=len(corpus.sentences), unit="sentence", delay=_SHOW_AFTER, disable=quiet, file=sys.stderr) as bar:
-        found = []
-        for chunk in _chunks(corpus.sentences):
+) -> tuple[dict[str, Any], list[str]]:
+    """Scores on a labelled file, read as the training data was, `changes` to the [data] settings aside; and what is
+    to be said of the file."""
+    corpus = _gold_corpus(tagger, path, format, changes)
+    found = []
+    with _bar(quiet, unit="sentence", total=len(corpus.sentences)) as bar:
+        for chunk in _chunks(corpus.sentences, len):
             found += tagger.token_spans([sentence.tokens for sentence in chunk])
             bar.update(len(chunk))
     scores = tagger.parts.tag_set.score(corpus.sentences, found)
-    return scores | {"gold": _gold(corpus)}
+    remarks = [*reading_remarks(corpus), *unknown_labels(tagger.labels, corpus)]
+    return scores | {"gold": _gold(corpus)}, remarks
 
 
 def _gold(corpus: Corpus) -> dict[str, int]:
@@ -61,12 +61,43 @@ def _gold(corpus: Corpus) -> dict[str, int]:
     }
 
 
+def _gold_corpus(tagger: Tagger, path: Path, format: str | None, changes: Sequence[str]) -> Corpus:
+    """A file with labels that the model can be scored on."""
+    options = _model_options(tagger, format, changes)
+    corpus = read_corpus(path, options)
+    if not corpus.labelled:
+        raise DataError("found no labels; expected tags or spans to score against", path)
+    plain, learned = tagger.parts.tag_set.scheme == NONE, tagger.parts.about["data"].get("scheme")
+    other_scheme = corpus.scheme not in (None, NONE, learned) and learned is not None
+    if options.scheme is None and other_scheme and not plain and path.is_file():
+        corpus = _as_learned(corpus, path, options, learned)
+    labels = labels_of(corpus.sentences)
+    if (corpus.scheme == NONE) != plain or (labels and labels.isdisjoint(tagger.labels)):
+        kind = "a label for each token" if plain else "labelled spans"
+        raise DataError(
+            f"found the labels {some(labels)}; expected {kind}, as the model learned ({some(tagger.labels)}); "
+            "name a file or a model that fits",
+            path,
+        )
+    return corpus
+
+
+def _as_learned(corpus: Corpus, path: Path, options: CorpusOptions, scheme: str) -> Corpus:
+    """The file read in the training data's scheme, unless that breaks more tags than the scheme recognised in it:
+    a short file may not show its scheme."""
+    try:
+        other = read_corpus(path, replace(options, scheme=scheme))
+    except DataError:
+        return corpus
+    return other if len(other.repairs) <= len(corpus.repairs) else corpus
+
+
 def _model_options(tagger: Tagger, format: str | None, changes: Sequence[str]) -> CorpusOptions:
-    """How the training data was read, with the model's own tokenizer."""
-    stored = tagger.parts.about.get("settings", {})
-    settings = change_settings({"data": {**stored, "format": format or "auto"}}, changes, only="data").data
+    """How the training data was read, with the model's own tokenizer; the encoding is each file's own."""
+    stored = tagger.parts.about["settings"] | {"format": format or "auto", "encoding": "auto"}
+    settings = change_settings({"data": stored}, changes, only="data").data
     # Whether a file's tags have a scheme is the model's business; which scheme, the file's own.
-    scheme = "none" if tagger.parts.tag_set.scheme == "none" else None
+    scheme = NONE if tagger.parts.tag_set.scheme == NONE else None
     return corpus_options(settings, tagger.parts.tokenizer, scheme)
 
 
@@ -82,11 +113,14 @@ def _data_settings(format: str | None, changes: Sequence[str]) -> DataSettings:
     return settings.data
 
 
-def tag_texts(tagger: Tagger, texts: tuple[str, ...], target: str | None) -> None:
+def tag_texts(tagger: Tagger, texts: Sequence[str], target: str | None) -> None:
     """A JSON line for each text."""
-    with _output(target) as write:
-        for text, spans in zip(texts, tagger.tag(texts), strict=True):
-            write(_text_line(text, spans))
+    for number, text in enumerate(texts, 1):
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            raise DataError(f"TEXT {number}: found bytes that are not UTF-8; expected UTF-8 text")
+    with _output(target) as out:
+        for text, spans in zip(texts, tagger.tag(list(texts)), strict=True):
+            out.write(_text_line(text, spans) + "\n")
 
 
 def tag_file(
@@ -96,26 +130,26 @@ def tag_file(
 
     Columns come back with the predicted tag appended; texts, tokens and JSON lines as JSON lines.
     """
-    options = _model_options(tagger, format, changes).reading
-    with _input(source) as stream, _output(target) as write:
-        name = "standard input" if source == "-" else source
-        head = stream.peek(CHUNK)
-        found = format or formats.recognise_format(name if source == "-" else source, head)
-        lines = lines_of_bytes(stream, name, encoding_of(head, options.encoding))
-        bar = tqdm(lines, unit="line", delay=_SHOW_AFTER, disable=quiet, file=sys.stderr)
-        if found == "conll":
-            records, again = itertools.tee(iter(bar))
-            tags = _tags(tagger, formats.read_lines(records, name, found, options))
-            for line in formats.append_column(again, tags, name, options):
-                write(line)
-            return
-        for chunk in _chunks(formats.read_lines(iter(bar), name, found, options)):
-            for line in _tagged(tagger, chunk):
-                write(line)
+    options = replace(_model_options(tagger, format, changes).reading, tag_column=None)  # the tags are ours to give
+    with _input(source) as stream, _output(target) as out:
+        name = STDIN if source == "-" else source
+        found = format or formats.recognise_format(name, stream.head)
+        if found == "brat" and format is None:
+            found = "text"  # a text beside its annotations
+        lines = lines_of_bytes(stream, name, encoding_of(stream.head, options.encoding))
+        with _bar(quiet, unit="line", source=lines) as bar:
+            if found == "conll":
+                records, again = itertools.tee(iter(bar))
+                tags = _tags(tagger, formats.read_lines(records, name, found, options))
+                for line in formats.append_column(again, tags, name, options):
+                    out.write(line + "\n")
+                return
+            for chunk in _chunks(formats.read_lines(iter(bar), name, found, options), _size):
+                out.writelines(line + "\n" for line in _tagged(tagger, chunk))
 
 
 def _tags(tagger: Tagger, records: Iterable[Record]) -> Iterator[list[str]]:
-    for chunk in _chunks(records):
+    for chunk in _chunks(records, _size):
         yield from tagger.tag_tokens([record.tokens for record in chunk if isinstance(record, TokenRecord)])
 
 
@@ -168,54 +202,64 @@ def convert_file(
     return conversion_text(report)
 
 
-def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
-    remaining = iter(items)
-    while chunk := list(itertools.islice(remaining, _CHUNK_RECORDS)):
+def _size(record: Record) -> int:
+    return len(record.tokens if isinstance(record, TokenRecord) else record.text)
+
+
+def _chunks(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """Runs of items that are small enough, by number and by size, to be held in memory together."""
+    chunk: list[T] = []
+    held = 0
+    for item in items:
+        chunk.append(item)
+        held += size(item)
+        if len(chunk) >= _CHUNK_RECORDS or held >= _CHUNK_SIZE:
+            yield chunk
+            chunk, held = [], 0
+    if chunk:
         yield chunk
 
 
-@contextmanager
-def _input(source: str) -> Iterator[io.BufferedReader[io.FileIO]]:
-    with io.BufferedReader(_open(source), CHUNK) as stream:
-        yield stream
+def _bar(quiet: bool, unit: str, source: Iterable[str] = (), total: int | None = None) -> tqdm[str]:
+    """A bar over the lines of `source`, or one that is told of its progress; it comes only if there is a wait."""
+    off = no_bar(quiet)
+    return tqdm(source, total=total, unit=unit, delay=_SHOW_AFTER, disable=off, file=sys.stderr, leave=False)
 
 
-def _open(source: str) -> io.FileIO:
-    if source == "-":
-        return io.FileIO(sys.stdin.fileno(), closefd=False)
-    try:
-        return io.FileIO(source)
-    except OSError as error:
-        raise DataError(f"can't be read: {error.strerror}; give a file, or - for standard input", source) from error
+class _Replayed:
+    """A stream whose beginning has been looked at, and is still there to be read."""
 
-
-@contextmanager
-def _output(target: str | None) -> Iterator[Callable[[str], None]]:
-    """Where lines go: standard output, or a file that appears when it is complete."""
-    if target is None or target == "-":
-        stream = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="\n", write_through=False)
+    def __init__(self, stream: BinaryIO, name: str) -> None:
         try:
-            yield _line_writer(stream)
-        finally:
-            stream.flush()
-            stream.detach()
+            self.head = stream.read(CHUNK)
+        except OSError as error:
+            raise DataError(f"can't be read: {error.strerror}", name) from error
+        self._stream, self._ahead = stream, self.head
+
+    def read(self, size: int) -> bytes:
+        ahead, self._ahead = self._ahead, b""
+        return ahead or self._stream.read(size)
+
+
+@contextmanager
+def _input(source: str) -> Iterator[_Replayed]:
+    if source == "-":
+        if sys.stdin is None:
+            raise DataError("is closed; give TEXT or --input FILE", STDIN)
+        if sys.stdin.isatty():
+            sys.stderr.write("reading standard input: a text a line, then Ctrl-D\n")
+        yield _Replayed(sys.stdin.buffer, STDIN)
         return
-    path = Path(target)
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    with _opened(source) as stream:
+        yield _Replayed(stream, source)
+
+
+def _opened(path: str) -> BinaryIO:
     try:
-        with aside.open("x", encoding="utf-8", newline="\n") as file:
-            yield _line_writer(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
+        return Path(path).open("rb")
     except OSError as error:
-        raise DataError(f"can't be written: {error.strerror}; make room or name another place", target) from error
-    finally:
-        aside.unlink(missing_ok=True)
+        raise DataError(f"can't be read: {error.strerror}; give a file, or - for standard input", path) from error
 
 
-def _line_writer(stream: TextIO) -> Callable[[str], None]:
-    def write(line: str) -> None:
-        stream.write(line + "\n")
-
-    return write
+def _output(target: str | None) -> AbstractContextManager[TextIO]:
+    return standard_output() if target is None or target == "-" else whole_file(target)

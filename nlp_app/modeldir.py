@@ -1,11 +1,11 @@
 """The model directory: JSON, safetensors, text and plain arrays. Loading one runs no code from it.
 
-    nlp_app.json        what the model is: task, labels, schemes, tokenizer, network; checksums of the files below
+    nlp_app.json        what the model is: task, labels, schemes, tokenizer, network; checksums, its own included
     model.safetensors   the network's weights
     vocab/              the encoder's vocabularies (text) and feature keys (.npy without pickles)
 
 Files are written aside and renamed into place, `nlp_app.json` last: a directory that was left half-written is found
-out by its checksums.
+out by its checksums. Whatever else stands in the directory is not looked at.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from nlp_app.errors import ModelError, NlpAppError
 from nlp_app.features.encoder import TaggingEncoder
@@ -31,6 +32,9 @@ from nlp_app.text import Tokenizer, make_tokenizer, unidata_version
 
 FORMAT = 1  # raised whenever an older nlp_app could not read what is written
 DESCRIPTION, WEIGHTS, VOCABULARY = "nlp_app.json", "model.safetensors", "vocab"
+KIND = "bilstm_crf"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,68 +50,125 @@ class TaggerParts:
 
 
 def save_tagger(parts: TaggerParts, directory: Path) -> None:
-    """Write or replace the model in `directory`; other files there stay."""
-    directory.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".saving-", dir=directory))
+    """Write or replace the model in `directory`; other files there stay. Raises ModelError if it can't be written."""
+    fresh = not directory.exists()
     try:
-        (aside / VOCABULARY).mkdir()
-        parts.encoder.save(aside / VOCABULARY)
-        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in parts.network.state_dict().items()}
-        save_file(weights, aside / WEIGHTS)
-        files = [aside / WEIGHTS, *sorted((aside / VOCABULARY).iterdir())]
-        description = {
-            "format": FORMAT,
-            "task": "ner",
-            "unidata_version": unidata_version(),
-            "labels": list(parts.tag_set.labels),
-            "scheme": parts.tag_set.scheme,
-            "tokenizer": {"name": parts.tokenizer.name, "settings": parts.tokenizer.settings()},
-            "network": {
-                "kind": "bilstm_crf",
-                "sizes": parts.encoder.sizes,
-                "dimensions": asdict(parts.network.dimensions),
-            },
-            "about": parts.about,
-            "files": {str(path.relative_to(aside).as_posix()): _checksum(path) for path in files},
-        }
-        (aside / DESCRIPTION).write_text(json.dumps(description, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        (directory / VOCABULARY).mkdir(exist_ok=True)
-        for path in [*files, aside / DESCRIPTION]:
-            _sync(path)
-            os.replace(path, directory / path.relative_to(aside))
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        directory.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=".saving-", dir=directory))
+        try:
+            files = _write_parts(parts, aside)
+            checksums = {path.relative_to(aside).as_posix(): _checksum(path) for path in files}
+            description = _describe(parts) | {"files": checksums}
+            description["checksum"] = _own_checksum(description)
+            text = json.dumps(description, ensure_ascii=False, indent=1) + "\n"
+            (aside / DESCRIPTION).write_text(text, encoding="utf-8")
+            _move([*files, aside / DESCRIPTION], aside, directory)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        if fresh:
+            shutil.rmtree(directory, ignore_errors=True)
+        raise ModelError(f"{directory}: can't write the model: {error.strerror or error}; make room") from error
+
+
+def _write_parts(parts: TaggerParts, directory: Path) -> list[Path]:
+    (directory / VOCABULARY).mkdir()
+    parts.encoder.save(directory / VOCABULARY)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in parts.network.state_dict().items()}
+    (directory / WEIGHTS).write_bytes(safetensors.torch.save(weights))
+    return [directory / WEIGHTS, *sorted((directory / VOCABULARY).iterdir())]
+
+
+def _describe(parts: TaggerParts) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "task": "ner",
+        "unidata_version": unidata_version(),
+        "labels": list(parts.tag_set.labels),
+        "scheme": parts.tag_set.scheme,
+        "tokenizer": {"name": parts.tokenizer.name, "settings": parts.tokenizer.settings()},
+        "network": {"kind": KIND, "sizes": parts.encoder.sizes, "dimensions": asdict(parts.network.dimensions)},
+        "about": parts.about,
+    }
+
+
+def _move(files: list[Path], aside: Path, directory: Path) -> None:
+    """Put the files in place, the last one last, and remove what an earlier model has in `vocab` beyond them."""
+    (directory / VOCABULARY).mkdir(exist_ok=True)
+    for path in files:
+        _sync(path)
+        os.replace(path, directory / path.relative_to(aside))
+    for path in {*(directory / VOCABULARY).iterdir()} - {directory / path.relative_to(aside) for path in files}:
+        if path.is_file():
+            path.unlink()
 
 
 def load_tagger(directory: Path) -> TaggerParts:
     """Read what `save_tagger` wrote. Raises ModelError for anything else."""
     description = read_description(directory)
-    try:
-        tag_set = TagSet(tuple(description["labels"]), description["scheme"])
-        tokenizer = make_tokenizer(description["tokenizer"]["name"], **description["tokenizer"]["settings"])
-        kind = description["network"]["kind"]
-        sizes = TableSizes(**description["network"]["sizes"])
-        dimensions = TaggerDimensions(**description["network"]["dimensions"])
-        about = dict(description["about"])
-    except (KeyError, TypeError, ValueError, NlpAppError) as error:
-        raise ModelError(
-            f"{directory / DESCRIPTION}: incomplete or damaged ({type(error).__name__}: {error}); copy the model again"
-        ) from error
-    if kind != "bilstm_crf":
-        raise ModelError(f"{directory / DESCRIPTION}: found a network of kind {kind!r}, expected 'bilstm_crf'")
+    place = directory / DESCRIPTION
+    task, kind = description.get("task"), _at(description, "network", "kind")
+    if task != "ner" or kind != KIND:
+        raise ModelError(f"{place}: found task {task!r} and network {kind!r}, expected 'ner' and {KIND!r}")
     _check_files(directory, description)
-    encoder = TaggingEncoder.load(directory / VOCABULARY, tokenizer.normalise)
+    tag_set, tokenizer, sizes, dimensions, about = _damaged(place, lambda: _parts(description))
+    vocabulary = directory / VOCABULARY
+    encoder = _damaged(
+        vocabulary, lambda: TaggingEncoder.load(vocabulary, tokenizer.normalise, vectors=sizes.vectors > 0)
+    )
     if encoder.sizes != {key: rows for key, rows in asdict(sizes).items() if key in encoder.sizes}:
         raise ModelError(f"{directory}: the vocabularies don't fit the network's tables; copy the model again")
+    network = _damaged(directory / WEIGHTS, lambda: _network(directory / WEIGHTS, tag_set, sizes, dimensions))
+    return TaggerParts(network.eval(), encoder, tag_set, tokenizer, about)
+
+
+def _damaged(place: Path, read: Callable[[], T]) -> T:
+    """What `read` gives; whatever contents it stumbles over is a damage of `place`."""
+    try:
+        return read()
+    except ModelError:
+        raise
+    except (
+        ArithmeticError, AttributeError, LookupError, NlpAppError, OSError, RuntimeError, SafetensorError, TypeError,
+        ValueError,
+    ) as error:  # fmt: skip
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"{place}: damaged, or not what `train` wrote ({type(error).__name__}: {reason}); copy the model again"
+        ) from error
+
+
+def _parts(description: dict[str, Any]) -> tuple[TagSet, Tokenizer, TableSizes, TaggerDimensions, dict[str, Any]]:
+    labels, network = description["labels"], description["network"]
+    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
+        raise ValueError("labels: expected a list of strings")
+    sizes, dimensions = TableSizes(**network["sizes"]), TaggerDimensions(**network["dimensions"])
+    _check_numbers(asdict(sizes), TableSizes)
+    _check_numbers(asdict(dimensions), TaggerDimensions)
+    about = dict(description["about"])
+    if not all(isinstance(about[key], dict) for key in ("data", "settings")):
+        raise ValueError("about: expected tables named data and settings")
+    tokenizer = make_tokenizer(description["tokenizer"]["name"], **description["tokenizer"]["settings"])
+    tag_set = TagSet(tuple(labels), description["scheme"])
+    if len(set(tag_set.tags)) != len(tag_set.tags):
+        raise ValueError("labels: expected each of them once")
+    return tag_set, tokenizer, sizes, dimensions, about
+
+
+def _check_numbers(values: dict[str, Any], kind: type) -> None:
+    """That each value has its field's type, and a size that a network may have."""
+    for name, value in values.items():
+        wanted = kind.__annotations__[name]
+        if type(value).__name__ != wanted or not 0 <= value < (100 if name == "layers" else 1 << 31):
+            raise ValueError(f"{name}: found {value!r}, expected {wanted}")
+
+
+def _network(path: Path, tag_set: TagSet, sizes: TableSizes, dimensions: TaggerDimensions) -> WideBiLstmCrf:
     # Built without memory, then given the file's own tensors: nothing is initialised only to be overwritten.
     with torch.device("meta"):
         network = WideBiLstmCrf(len(tag_set.tags), torch.from_numpy(tag_set.allowed).to("meta"), sizes, dimensions)
-    try:
-        network.load_state_dict(load_file(directory / WEIGHTS), strict=True, assign=True)
-    except (RuntimeError, SafetensorError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"{directory / WEIGHTS}: doesn't fit the network ({reason}); copy the model again") from error
-    return TaggerParts(network.eval(), encoder, tag_set, tokenizer, about)
+    network.load_state_dict(safetensors.torch.load_file(path), strict=True, assign=True)
+    return network
 
 
 def read_description(directory: Path) -> dict[str, Any]:
@@ -119,14 +180,24 @@ def read_description(directory: Path) -> dict[str, Any]:
         raise ModelError(f"{directory}: found no {DESCRIPTION}; expected a model directory that `train` wrote")
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path}: not readable as JSON ({error}); copy the model again") from error
     version = description.get("format") if isinstance(description, dict) else None
-    if not isinstance(version, int) or version < 1:
+    if type(version) is not int or version < 1:
         raise ModelError(f"{path}: found no format number; expected a model directory that `train` wrote")
     if version > FORMAT:
         raise ModelError(f"{path}: found format {version}, this nlp_app reads up to {FORMAT}; upgrade nlp_app")
+    if description.get("checksum") != _damaged(path, lambda: _own_checksum(description)):
+        raise ModelError(f"{path}: its contents differ from its own checksum: changed; copy the model again")
     return dict(description)
+
+
+def _at(table: dict[str, Any], *path: str) -> object:
+    """The value at a path of keys, None if there is none."""
+    value: object = table
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def _check_files(directory: Path, description: dict[str, Any]) -> None:
@@ -135,16 +206,18 @@ def _check_files(directory: Path, description: dict[str, Any]) -> None:
         raise ModelError(f"{directory / DESCRIPTION}: names no files; copy the model again")
     for name, checksum in files.items():
         path = directory / name
-        if ".." in Path(name).parts or Path(name).is_absolute():
-            raise ModelError(
-                f"{directory / DESCRIPTION}: names {name!r}, a file outside the model; don't use this model"
-            )
-        if not path.is_file():
+        if name != WEIGHTS and name != f"{VOCABULARY}/{path.name}":
+            raise ModelError(f"{directory / DESCRIPTION}: names {name!r}, which is no file of a model; don't use it")
+        if not _damaged(directory / DESCRIPTION, path.is_file):
             raise ModelError(f"{path}: missing; copy the model again")
-        if _checksum(path) != checksum:
-            raise ModelError(
-                f"{path}: its checksum differs from {DESCRIPTION}'s: truncated or changed; copy the model again"
-            )
+        if _damaged(path, lambda path=path: _checksum(path)) != checksum:  # type: ignore[misc]
+            raise ModelError(f"{path}: differs from its checksum in {DESCRIPTION}: truncated or changed; copy it again")
+
+
+def _own_checksum(description: dict[str, Any]) -> str:
+    """Of the description without its checksum, however it is laid out."""
+    rest = {key: value for key, value in description.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _checksum(path: Path) -> str:

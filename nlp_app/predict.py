@@ -136,6 +136,10 @@ def _probabilities(
 
 
 def _check_texts(texts: Sequence[str]) -> None:
+    if not isinstance(texts, list | tuple):
+        raise TypeError(
+            f"tag takes a str or a list of str, found {type(texts).__name__}: write tag([...]) or tag(text)"
+        )
     for text in texts:
         if not isinstance(text, str):
             raise TypeError(
@@ -145,9 +149,20 @@ def _check_texts(texts: Sequence[str]) -> None:
 
 
 def _check_sentences(sentences: Sequence[Sequence[str]]) -> None:
+    if not isinstance(sentences, list | tuple):
+        raise TypeError(
+            f"tag_tokens takes a list of lists of tokens, found {type(sentences).__name__}: "
+            'write tag_tokens([["one", "sentence"]]), or call tag(text) for raw text'
+        )
     for tokens in sentences:
-        if isinstance(tokens, str):
+        if not isinstance(tokens, list | tuple):
             raise TypeError(
-                "tag_tokens takes a list of lists of tokens, found a str in the list: "
+                f"tag_tokens takes a list of lists of tokens, found {type(tokens).__name__} in the list: "
                 'write tag_tokens([["one", "sentence"]]) for one sentence, or call tag(text) for raw text'
             )
+        for token in tokens:
+            if not isinstance(token, str):
+                raise TypeError(
+                    f"tag_tokens takes a list of lists of tokens, found {type(token).__name__} as a token: "
+                    'write tag_tokens([["one", "sentence"]])'
+                )

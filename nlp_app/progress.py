@@ -1,4 +1,4 @@
-"""What a run shows while it lasts: lines and a bar on standard error, nothing when quiet."""
+"""What a run shows while it lasts: lines on standard error and, at a terminal, a bar. Nothing when quiet."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from nlp_app.output import no_bar
 from nlp_app.training import EpochReport, Report
 
 
@@ -15,7 +16,7 @@ class Progress:
     """Says what a person at the terminal wants to know; `quiet` silences it."""
 
     def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
+        self.quiet = quiet or sys.stderr is None
 
     def say(self, *lines: str) -> None:
         """Show lines, above the bar if there is one."""
@@ -24,30 +25,38 @@ class Progress:
                 tqdm.write(line, file=sys.stderr)
 
     @contextmanager
-    def training(self, done: int, updates: int) -> Iterator[Callable[[Report], None]]:
-        """A bar over a run's updates, `done` of which are behind; gives what to call with each report."""
+    def training(self, epochs: int, done: int, updates: int, score: str) -> Iterator[Callable[[Report], None]]:
+        """A bar over a run's updates, `done` of which are behind; gives what to call with each report.
+
+        `score`: what the dev score is called.
+        """
         with tqdm(
-            total=updates, initial=done, unit="step", file=sys.stderr, disable=self.quiet, dynamic_ncols=True
+            total=updates,
+            initial=done,
+            unit="step",
+            file=sys.stderr,
+            disable=no_bar(self.quiet),
+            dynamic_ncols=True,
+            leave=False,
         ) as bar:
 
             def show(report: Report) -> None:
                 if isinstance(report, EpochReport):
-                    self.say(_epoch_line(report))
-                    bar.update(report.step + report.skipped - bar.n)
-                    return
-                rate = max(report.rates.values())
-                bar.set_description(f"epoch {report.epoch}", refresh=False)
-                bar.set_postfix_str(
-                    f"loss {report.loss:.4f}, rate {rate:.1e}, {report.targets_per_second:,.0f} tokens/s",
-                    refresh=False,
-                )
+                    self.say(_epoch_line(report, epochs, score))
+                else:
+                    bar.set_description(f"epoch {report.epoch}", refresh=False)
+                    bar.set_postfix_str(
+                        f"loss {report.loss:.4f}, rate {max(report.rates.values()):.1e}, "
+                        f"{report.targets_per_second:,.0f} tokens/s",
+                        refresh=False,
+                    )
                 bar.update(report.step + report.skipped - bar.n)
 
             yield show
 
 
-def _epoch_line(report: EpochReport) -> str:
-    score = "" if report.score is None else f"  dev {report.score:.4f}"
-    return f"epoch {report.epoch:>3}  loss {report.train_loss:.4f}{score}  {report.seconds:.1f} s" + (
-        "  best so far" if report.is_best else ""
-    )
+def _epoch_line(report: EpochReport, epochs: int, name: str) -> str:
+    score = "" if report.score is None else f"  dev {name} {report.score:.4f}"
+    best = "  best so far" if report.is_best else ""
+    place = f"{report.epoch:>{len(str(epochs))}}/{epochs}"
+    return f"epoch {place}  loss {report.train_loss:.4f}{score}  {report.seconds:.1f} s{best}"

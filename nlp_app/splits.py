@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from nlp_app.config import DataSettings
 from nlp_app.corpus import Corpus, CorpusOptions, choose_tokenizer, read_corpus
 from nlp_app.errors import DataError, SettingsError
 from nlp_app.formats import ReadOptions
+from nlp_app.report import aligned
 from nlp_app.resources import bundled
+from nlp_app.schemes import NONE
 from nlp_app.statistics import leaks
 from nlp_app.text import Tokenizer, make_tokenizer
 from nlp_app.types import Sentence
@@ -34,6 +37,7 @@ class TaggingData:
     agreement: dict[str, float]
     settings: DataSettings
     held_out: bool  # dev was cut from train
+    empty: int  # training sentences without a token, left out
 
     def corpora(self) -> list[tuple[str, Corpus]]:
         """The splits with their names."""
@@ -77,31 +81,32 @@ class TaggingData:
         }
 
     def report(self) -> list[str]:
-        """What was read and what is odd about it: a line each."""
-        lines = []
+        """What was read, as a table, and what is odd about it: a line each."""
+        rows = [["data", "sentences", "tokens", "labels", ""]]
+        for (name, corpus), counts in zip(self.corpora(), self.counts().values(), strict=True):
+            source = "cut from train" if self.held_out and name == "dev" else corpus.path
+            sizes = (f"{counts[key]:,}" for key in ("sentences", "tokens", "spans"))
+            rows.append([name, *sizes, f"{source} ({corpus.format}, {corpus.scheme or 'spans'})"])
+        table = aligned([row[:-1] for row in rows])
+        lines = [f"{line}  {row[-1]}".rstrip() for line, row in zip(table, rows, strict=True)]
         for name, corpus in self.corpora():
-            spans = self.counts()[name]["spans"]
-            found = f"{len(corpus.sentences):,} sentences, {sum(map(len, corpus.sentences)):,} tokens, {spans:,} spans"
-            lines.append(f"{name}: {corpus.path} ({corpus.format}, {corpus.scheme or 'spans'}): {found}")
-            if corpus.repairs and not (self.held_out and name == "dev"):
-                first = corpus.repairs[0]
-                lines.append(
-                    f"{name}: {len(corpus.repairs)} tags could not follow the tag before them and were read as the "
-                    f"CoNLL scorer does; the first: {corpus.path}:{first.line}: {first.tag}: {first.reason}"
-                )
-            if corpus.ledger.adjusted or corpus.ledger.dropped:
-                lines.append(
-                    f"{name}: of {corpus.ledger.gold:,} gold spans {corpus.ledger.adjusted:,} were moved to "
-                    f"token edges and {corpus.ledger.dropped:,} fit no tokens (they count as missed)"
-                )
-            shared = 0 if name == "train" else leaks(self.train.sentences, corpus.sentences).count
-            if shared:
-                lines.append(f"{name}: {shared} of its sentences stand in train too; scores on it flatter")
-            lines += _unknown_labels(self.train, corpus, name)
+            lines += [f"note: {name}: {remark}" for remark in self._remarks(name, corpus)]
         if self.agreement:
             share = self.agreement[self.tokenizer.name]
             lines.append(f"tokenizer for raw text: {self.tokenizer.name} (it finds {share:.1%} of the training tokens)")
         return lines
+
+    def _remarks(self, name: str, corpus: Corpus) -> Iterator[str]:
+        if name == "train" and self.empty:
+            yield f"{self.empty:,} sentences without a token left out"
+        if not (self.held_out and name == "dev"):  # those are train's
+            yield from reading_remarks(corpus)
+        shared = 0 if name == "train" else leaks(self.train.sentences, corpus.sentences).count
+        if shared:
+            yield f"{shared:,} of its sentences stand in train too; scores on it flatter"
+        if not self.counts()[name]["spans"]:
+            yield "has no labelled span, and so its scores say nothing"
+        yield from unknown_labels(labels_of(self.train.sentences), corpus)
 
 
 def read_splits(settings: DataSettings, seed: int) -> TaggingData:
@@ -115,7 +120,10 @@ def read_splits(settings: DataSettings, seed: int) -> TaggingData:
         bundle = {name: str(bundled(f"data/ner/{name}.conll")) for name in ("train", "dev", "test")}
         settings = settings.model_copy(update=bundle)
     options = corpus_options(settings)
-    train = _labelled(settings.train, options)
+    read = _labelled(settings.train, options)
+    train = replace(read, sentences=[sentence for sentence in read.sentences if len(sentence)])
+    if not labels_of(train.sentences):
+        raise DataError("found no labelled span; training needs some to learn from", train.path)
     agreement: dict[str, float] = {}
     tokenizer = options.tokenizer
     if train.tokenizer is None:
@@ -128,10 +136,14 @@ def read_splits(settings: DataSettings, seed: int) -> TaggingData:
     if settings.dev:
         dev = _labelled(settings.dev, options)
         _check_labels(train, dev)
+        _check_kind(train, dev)
     else:
         train, dev = hold_out(train, settings.dev_share, seed)
     test = _labelled(settings.test, options) if settings.test else None
-    return TaggingData(train, dev, test, tokenizer, agreement, settings, held_out=not settings.dev)
+    if test is not None:
+        _check_kind(train, test)
+    empty = len(read.sentences) - sum(len(sentence) > 0 for sentence in read.sentences)
+    return TaggingData(train, dev, test, tokenizer, agreement, settings, held_out=not settings.dev, empty=empty)
 
 
 def corpus_options(
@@ -167,49 +179,86 @@ def _labelled(path: str, options: CorpusOptions) -> Corpus:
 
 
 def hold_out(train: Corpus, share: float, seed: int) -> tuple[Corpus, Corpus]:
-    """Cut a dev part of about `share` of the sentences from a training corpus, equal sentences on one side."""
+    """Cut a dev part of about `share` of the sentences from a training corpus.
+
+    Equal sentences stay on one side, and a label that training would lose stays in training.
+    """
     groups: dict[tuple[str, ...], list[Sentence]] = {}
     for sentence in train.sentences:
         groups.setdefault(tuple(sentence.tokens), []).append(sentence)
-    order = np.random.default_rng(seed).permutation(len(groups))
     texts = list(groups.values())
+    left = Counter(label for sentence in train.sentences for label in labels_of([sentence]))
     wanted = max(1, round(share * len(train.sentences)))
-    held: list[Sentence] = []
-    for place in order:
-        if len(held) >= wanted:
-            break
-        held += texts[place]
-    if len(held) == len(train.sentences):
-        raise DataError("found too few different sentences to hold some out as dev; give --dev FILE", train.path)
-    taken = {id(sentence) for sentence in held}
-    rest = [sentence for sentence in train.sentences if id(sentence) not in taken]
-    known = {span.label for sentence in rest for span in sentence.spans or ()}
-    # A label that only the held-out part would have is worth more in training.
-    back = [sentence for sentence in held if any(span.label not in known for span in sentence.spans or ())]
-    held = [sentence for sentence in held if not any(sentence is other for other in back)]
+    held: set[int] = set()
+    for place in np.random.default_rng(seed).permutation(len(texts)).tolist():
+        group = texts[place]
+        labels = Counter(label for sentence in group for label in labels_of([sentence]))
+        last = len(held) + len(group) >= len(train.sentences)
+        if len(held) >= wanted or last or any(left[label] == count for label, count in labels.items()):
+            continue
+        left -= labels
+        held.update(map(id, group))
     if not held:
-        raise DataError("found too few sentences of each label to hold some out as dev; give --dev FILE", train.path)
-    return replace(train, sentences=rest + back), replace(train, sentences=held)
+        raise DataError("found too few different sentences to hold some out as dev; give --dev FILE", train.path)
+    parts = [[s for s in train.sentences if (id(s) in held) == wanted] for wanted in (False, True)]
+    return replace(train, sentences=parts[0]), replace(train, sentences=parts[1])
 
 
-def _labels(sentences: Sequence[Sentence]) -> set[str]:
+def labels_of(sentences: Iterable[Sentence]) -> set[str]:
+    """The labels that gold spans over tokens carry."""
     return {span.label for sentence in sentences for span in sentence.spans or ()}
 
 
+def some(labels: Iterable[str]) -> str:
+    """The first few labels, for a message."""
+    first = sorted(labels)
+    return ", ".join(first[:8]) + (", ..." if len(first) > 8 else "")
+
+
+def reading_remarks(corpus: Corpus) -> Iterator[str]:
+    """What had to be changed to read a file."""
+    if corpus.repairs:
+        first = corpus.repairs[0]
+        yield (
+            f"{len(corpus.repairs):,} tags could not follow the tag before them and were read as the CoNLL scorer "
+            f"does; the first: {corpus.path}:{first.line}: {first.tag}: {first.reason}"
+        )
+    if corpus.ledger.adjusted or corpus.ledger.dropped:
+        yield (
+            f"of {corpus.ledger.gold:,} labelled spans {corpus.ledger.adjusted:,} were moved to token edges and "
+            f"{corpus.ledger.dropped:,} fit no tokens (where scores are taken, they count as missed)"
+        )
+
+
+def unknown_labels(known: Iterable[str], corpus: Corpus) -> Iterator[str]:
+    """That a file has labels which can't be found."""
+    unaligned = {span.label for sentence in corpus.sentences for span in sentence.unaligned}
+    unknown = sorted((labels_of(corpus.sentences) | unaligned).difference(known))
+    if unknown:
+        yield f"{', '.join(unknown)}: labels that training never had; they count as missed"
+
+
+def _check_kind(train: Corpus, other: Corpus) -> None:
+    """Labels of each token and spans can't be compared with one another, nor labels of another kind."""
+    if (train.scheme == NONE) != (other.scheme == NONE):
+        kinds = ("a label for each token", "labelled spans")
+        expected, found = kinds if train.scheme == NONE else kinds[::-1]
+        raise DataError(f"found {found}, expected {expected} as in {train.path}", other.path)
+    known, labels = labels_of(train.sentences), labels_of(other.sentences)
+    if labels and labels.isdisjoint(known):
+        raise DataError(f"found the labels {some(labels)}, expected {some(known)} as in {train.path}", other.path)
+
+
 def _check_labels(train: Corpus, dev: Corpus) -> None:
-    known = _labels(train.sentences)
+    known = labels_of(train.sentences)
     for sentence in dev.sentences:
         for span in sentence.spans or ():
             if span.label not in known:
                 line = sentence.lines[span.start if len(sentence.lines) > 1 else 0]
                 raise DataError(
                     f"found the label {span.label!r}, which {train.path} never has "
-                    f"(it has {', '.join(sorted(known))}); correct the label, or move sentences with it to the training file",
+                    f"(it has {', '.join(sorted(known))}); correct the label, or move sentences with it to the "
+                    "training file",
                     dev.path,
                     line,
                 )
-
-
-def _unknown_labels(train: Corpus, corpus: Corpus, name: str) -> list[str]:
-    unknown = sorted(_labels(corpus.sentences) - _labels(train.sentences))
-    return [f"{name}: {', '.join(unknown)}: labels that train never has; they count as missed"] if unknown else []

@@ -3,56 +3,65 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from nlp_app import schemes
 from nlp_app.corpus import Corpus
-from nlp_app.errors import SettingsError
+from nlp_app.output import whole_file
 from nlp_app.types import Sentence, TokenSpan
 
 Spans = Sequence[TokenSpan]
+COLUMNS, RECORDS = "predictions.conll", "predictions.jsonl"
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put a text file in place, whole. Raises SettingsError if it can't be written."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with aside.open("x", encoding="utf-8", errors="surrogatepass", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        raise SettingsError(f"{path}: can't be written ({error.strerror}); make room or name another place") from error
-    finally:
-        aside.unlink(missing_ok=True)
+    """Put a text file in place, whole. Raises DataError if it can't be written."""
+    with whole_file(path) as file:
+        file.write(text)
 
 
 def write_predictions(directory: Path, corpus: Corpus, found: Sequence[Spans], scheme: str) -> None:
-    """`predictions.conll` (token, gold and predicted tag, as the CoNLL scorer reads them) for data that came with
-    tokens, `predictions.jsonl` (text, gold and predicted spans) for raw text."""
-    if corpus.tokenizer is None:
-        plain = "none" if scheme == "none" else "BIO"
-        blocks = ("\n".join(_columns(s, spans, plain)) + "\n" for s, spans in zip(corpus.sentences, found, strict=True))
-        write_text(directory / "predictions.conll", "\n".join(blocks))
+    """What was found beside what is right, and nothing that an earlier run left in its place.
+
+    `predictions.conll` (token, gold and predicted tag, as the CoNLL scorer reads them) for data that came with
+    tokens; `predictions.jsonl` for raw text, and for tokens that columns can't hold.
+    """
+    pairs = list(zip(corpus.sentences, found, strict=True))
+    plain = schemes.NONE if scheme == schemes.NONE else "BIO"
+    separator = _separator(corpus.sentences) if corpus.tokenizer is None else None
+    if separator is not None:
+        blocks = ("".join(f"{line}\n" for line in _columns(*pair, plain, separator)) for pair in pairs)
+        write_text(directory / COLUMNS, "\n".join(blocks))
     else:
-        lines = (_record(s, spans) for s, spans in zip(corpus.sentences, found, strict=True))
-        write_text(
-            directory / "predictions.jsonl",
-            "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines),
-        )
+        lines = (_record(*pair) if corpus.tokenizer else _token_record(*pair, plain) for pair in pairs)
+        write_text(directory / RECORDS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    (directory / (COLUMNS if separator is None else RECORDS)).unlink(missing_ok=True)
 
 
-def _columns(sentence: Sentence, spans: Spans, scheme: str) -> Iterator[str]:
-    tokens = sentence.tokens
-    gold = schemes.encode(sentence.spans or (), len(tokens), scheme)
-    separator = "\t" if any(" " in token for token in tokens) else " "
-    for row in zip(tokens, gold, schemes.encode(spans, len(tokens), scheme), strict=True):
+def _separator(sentences: Sequence[Sentence]) -> str | None:
+    """What can stand between the columns of all sentences; None if nothing can."""
+    fields = [field for s in sentences for field in (*s.tokens, *(span.label for span in s.spans or ()))]
+    if not any(mark in field for field in fields for mark in " \t\n\r"):
+        return " "
+    return "\t" if not any(mark in field for field in fields for mark in "\t\n\r") else None
+
+
+def _columns(sentence: Sentence, spans: Spans, scheme: str, separator: str) -> Iterator[str]:
+    gold, predicted = _tags(sentence, spans, scheme)
+    for row in zip(sentence.tokens, gold, predicted, strict=True):
         yield separator.join(row)
+
+
+def _token_record(sentence: Sentence, spans: Spans, scheme: str) -> dict[str, Any]:
+    gold, predicted = _tags(sentence, spans, scheme)
+    return {"tokens": sentence.tokens, "ner_tags": gold, "predicted": predicted}
+
+
+def _tags(sentence: Sentence, spans: Spans, scheme: str) -> tuple[list[str], list[str]]:
+    size = len(sentence)
+    return schemes.encode(sentence.spans or (), size, scheme), schemes.encode(spans, size, scheme)
 
 
 def _record(sentence: Sentence, spans: Spans) -> dict[str, Any]:

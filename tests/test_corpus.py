@@ -67,7 +67,7 @@ def test_a_tag_of_another_scheme_is_named_by_line(tmp_path: Path) -> None:
 
 def test_tags_that_no_scheme_has_name_the_file(tmp_path: Path) -> None:
     path = columns(tmp_path / "a.conll", "Ada/B-PER Mae/I-PER in/O Rome/Q-LOC")
-    with pytest.raises(DataError, match=r"a\.conll: .*Q-LOC"):
+    with pytest.raises(DataError, match=r"a\.conll:4: .*Q-LOC"):
         read_corpus(path)
 
 

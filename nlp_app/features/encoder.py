@@ -96,15 +96,14 @@ class TaggingEncoder:
             self.vectors.save(directory / "vectors.txt")
 
     @classmethod
-    def load(cls, directory: Path, normalise: Callable[[str], str]) -> TaggingEncoder:
-        """What `save` wrote."""
+    def load(cls, directory: Path, normalise: Callable[[str], str], *, vectors: bool = False) -> TaggingEncoder:
+        """What `save` wrote; `vectors`: whether the encoder had pretrained vectors."""
         forms = Forms.load(directory, normalise)
-        vectors = directory / "vectors.txt"
         return cls(
             forms,
             FeatureIndex(_load_array(directory / "features.npy").astype(np.uint64)),
             _load_array(directory / "parts.npy").astype(np.int32),
-            Vocabulary.load(vectors) if vectors.exists() else None,
+            Vocabulary.load(directory / "vectors.txt") if vectors else None,
         )
 
 

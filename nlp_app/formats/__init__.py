@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import difflib
 import io
-import os
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -19,6 +17,7 @@ from nlp_app.formats import brat, columns, conllu, jsonl, plain, recognition
 from nlp_app.formats.columns import append_column
 from nlp_app.formats.options import TOKEN_PATTERNS, ReadOptions
 from nlp_app.formats.source import CHUNK, encoding_of, lines_of_bytes, lines_of_text
+from nlp_app.output import whole_file
 from nlp_app.types import Record
 
 __all__ = [
@@ -67,6 +66,10 @@ def recognise_format(path: str | Path, head: bytes | str | None = None) -> str:
     if _is_brat(source):
         return "brat"
     if head is None:
+        if source.exists() and not source.is_file():
+            raise DataError(
+                "is no regular file, and can't be looked at first; write it to a file, or name its format", path
+            )
         try:
             with source.open("rb") as stream:
                 head = stream.read(CHUNK)
@@ -120,23 +123,11 @@ def write(records: Iterable[Record], path: str | Path, format: str) -> None:
     if writer is None:
         known = ", ".join(name for name, entry in FORMATS.items() if entry.writer is not None)
         raise SettingsError(f"format: {format} can't be written, only {known}")
-    target = Path(path)
-    aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-    try:
-        with aside.open("x", encoding="utf-8", newline="\n") as stream:
-            for number, line in enumerate(writer(records, str(path))):
-                # A reader takes one mark at the beginning for the encoding's; this one belongs to the text.
-                mark = "\ufeff" if number == 0 and line.startswith("\ufeff") else ""
-                stream.write(f"{mark}{line}\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(aside, target)
-    except UnicodeEncodeError as error:
-        raise DataError(f"found half of a surrogate pair ({error.reason}), expected whole characters", path) from error
-    except OSError as error:
-        raise DataError(f"can't be written: {error.strerror}", path) from error
-    finally:
-        aside.unlink(missing_ok=True)
+    with whole_file(path) as stream:
+        for number, line in enumerate(writer(records, str(path))):
+            # A reader takes one mark at the beginning for the encoding's; this one belongs to the text.
+            mark = "\ufeff" if number == 0 and line.startswith("\ufeff") else ""
+            stream.write(f"{mark}{line}\n")
 
 
 def _records(path: Path, format: str | None, options: ReadOptions) -> Iterator[Record]:

@@ -42,7 +42,7 @@ def recognise(path: Path, head: bytes | str) -> str:
         return "jsonl"
     if len(filled) > 1 and all(map(_QUESTION_CLASS.fullmatch, filled)):
         raise DataError("this looks like text classification data (a class and a text): use `train cls`", path)
-    return "text" if _is_plain(filled) else "conll"
+    return "text" if _is_plain(filled, len(filled) < len(lines) - (lines[-1] == "")) else "conll"
 
 
 def _decode(head: bytes) -> str:
@@ -59,18 +59,20 @@ def _begins_conllu(lines: list[str]) -> bool:
     )
 
 
-def _is_plain(lines: list[str]) -> bool:
+def _is_plain(lines: list[str], blank_lines: bool) -> bool:
     """Whether these are sentences, not columns.
 
-    No tabs, no document marks, not as many words in nearly each of several lines, no tags at their ends.
+    No tabs, no document marks, no tags at their ends, and not two words, or where there are blank lines as many,
+    in nearly each of several lines.
     """
-    if not lines or any(map(is_document_start, lines)) or any(line.startswith("__label__") for line in lines):
+    if any(map(is_document_start, lines)) or any(line.startswith("__label__") for line in lines):
         return False
     layout = layout_of(lines)
     if layout.separator == "\t":
         return False
     widths = [len(layout.split(line)) for line in lines]
-    if layout.columns > 1 and len(lines) > 2 and 10 * widths.count(layout.columns) > 9 * len(lines):
+    alike = layout.columns == 2 or (blank_lines and layout.columns > 2)
+    if alike and len(lines) > 2 and 10 * widths.count(layout.columns) > 9 * len(lines):
         return False
     ends = [fields[-1] for fields in map(layout.split, lines) if len(fields) > 1]
     return 4 * sum(_SCHEME_TAG.fullmatch(end) is not None for end in ends) < len(lines)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO
+from typing import Protocol
 
 from nlp_app.errors import DataError, SettingsError
 
@@ -17,19 +17,26 @@ _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _EXPECTED = "expected UTF-8, or UTF-16 with a byte order mark; name the file's encoding"
 
 
+class Readable(Protocol):
+    """What bytes can be read from."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
 def encoding_of(head: bytes, named: str | None) -> str:
     """The codec for a file that begins with `head`. Raises SettingsError for an unknown name."""
     if named is None:
         return "utf-16" if head.startswith(_UTF16_MARKS) else "utf-8-sig"
     try:
         codec = codecs.lookup(named).name
+        codecs.getincrementaldecoder(codec)
         b"a".decode(codec, "replace")  # an empty one would be decoded by anything
-    except LookupError as error:
-        raise SettingsError(f"encoding: found {named!r}, which is no known text encoding") from error
+    except (LookupError, ValueError) as error:
+        raise SettingsError(f"encoding: found {named!r}, expected a text encoding such as utf-8 or gb18030") from error
     return "utf-8-sig" if codec == "utf-8" else codec
 
 
-def lines_of_bytes(stream: BinaryIO, name: str, encoding: str) -> Iterator[str]:
+def lines_of_bytes(stream: Readable, name: str, encoding: str) -> Iterator[str]:
     """The lines of an open file, without their ends, read in chunks.
 
     Raises DataError for bytes that aren't in the encoding, with their offset and line, and for a NUL.
@@ -58,11 +65,14 @@ def lines_of_text(lines: Iterable[str], name: str, first: int = 1) -> Iterator[s
         yield line.removesuffix("\n").removesuffix("\r")
 
 
-def _decoded(stream: BinaryIO, name: str, encoding: str) -> Iterator[str]:
+def _decoded(stream: Readable, name: str, encoding: str) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder(encoding)()
     offset, feeds, more = 0, 0, True
     while more:
-        chunk = stream.read(CHUNK)
+        try:
+            chunk = stream.read(CHUNK)
+        except OSError as error:
+            raise DataError(f"can't be read: {error.strerror}", name) from error
         more = bool(chunk)
         try:
             text = decoder.decode(chunk, final=not more)
@@ -72,6 +82,8 @@ def _decoded(stream: BinaryIO, name: str, encoding: str) -> Iterator[str]:
             byte = error.object[error.start]
             found = f"byte 0x{byte:02X} at offset {place} is not {encoding.removesuffix('-sig')}"
             raise DataError(f"{found}; {_EXPECTED}", name, 1 + feeds + before.count("\n")) from error
+        except UnicodeError as error:  # UTF-16 without its mark, say
+            raise DataError(f"is not {encoding}: {error}; {_EXPECTED}", name) from error
         offset += len(chunk)
         feeds += text.count("\n")
         yield text

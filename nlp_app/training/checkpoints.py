@@ -59,7 +59,7 @@ def save_checkpoint(directory: str | Path, learner: Learner, keep: int = 2) -> P
             _remove(old)
     except OSError as error:
         raise TrainingError(
-            f"{directory}: can't write a checkpoint: {error.strerror or error}; free or change the place"
+            f"{directory}: can't write a checkpoint: {error.strerror or error}; make room, or train elsewhere"
         ) from error
     return path
 

@@ -1,0 +1,132 @@
+"""The tagger beside a tutorial's BiLSTM + pytorch-crf and python-crfsuite: training and tagging, in one run.
+
+    python benchmarks/tagger.py --train F --dev F --test F [--epochs 10]
+
+CPU seconds (`time.process_time`) at one thread. Epochs of both networks alternate, so that a machine whose speed
+drifts is fair to both; an epoch counts batching, forward, backward and update. Tagging counts everything from lists of
+tokens to lists of tags. F1 of entities (seqeval) after the same number of epochs; the feature CRF trains to its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import crfsuite_tagger as feature_crf
+import torch
+import tutorial_tagger as tutorial
+from torch.utils.data import DataLoader
+
+from nlp_app import training
+from nlp_app.building import epoch_batches, make_learner, make_parts, training_columns
+from nlp_app.config import read_settings
+from nlp_app.predict import Tagger
+from nlp_app.splits import read_splits
+
+TAGGING_ROUNDS = 5
+
+
+class Tutorial:
+    """The tutorial's tagger on the same files."""
+
+    def __init__(self, train: list[tutorial.Sentence]) -> None:
+        tokens = (token for sentence, _ in train for token in sentence)
+        self.tokens = tutorial.numbered(tokens, (tutorial.PADDING, tutorial.UNKNOWN))
+        self.tags = tutorial.numbered(tag for _, tags in train for tag in tags)
+        self.model = tutorial.TutorialTagger(len(self.tokens), len(self.tags))
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
+        self.batches = self._loader(train, shuffle=True)
+
+    def _loader(self, sentences: list[tutorial.Sentence], shuffle: bool = False) -> Any:
+        collate = tutorial.collate_with(self.tokens, self.tags)
+        return DataLoader(sentences, batch_size=32, shuffle=shuffle, collate_fn=collate)
+
+    def epoch(self) -> float:
+        began = time.process_time()
+        tutorial.train_epoch(self.model, self.batches, self.optimizer)
+        return time.process_time() - began
+
+    def tag(self, sentences: list[tutorial.Sentence]) -> tuple[list[list[str]], float]:
+        began = time.process_time()
+        found = tutorial.tag(self.model, self._loader(sentences), list(self.tags))
+        return found, time.process_time() - began
+
+
+class Ours:
+    """The tagger with its default settings (but for the number of epochs), without dev scores and checkpoints."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        files = [f"data.{name}={getattr(arguments, name)}" for name in ("train", "dev", "test")]
+        self.settings = read_settings(
+            None, [*files, f"train.epochs={arguments.epochs}", f"train.seed={arguments.seed}"]
+        )
+        training.seed_everything(arguments.seed)
+        data = read_splits(self.settings.data, arguments.seed)
+        self.parts = make_parts(self.settings, data, None)
+        self.columns = training_columns(self.parts, data.train.sentences)
+        self.learner = make_learner(self.settings, self.parts, self.columns)
+
+    def epoch(self) -> float:
+        began = time.process_time()
+        options = training.LoopOptions(epochs=self.learner.state.epoch + 1)
+        list(training.train(self.learner, lambda n: epoch_batches(self.settings, self.columns, n), None, options))
+        return time.process_time() - began
+
+    def tag(self, sentences: list[tutorial.Sentence]) -> tuple[list[list[str]], float]:
+        tagger = Tagger(self.parts)
+        began = time.process_time()
+        found = tagger.tag_tokens([tokens for tokens, _ in sentences])
+        return found, time.process_time() - began
+
+
+class FeatureCrf:
+    """The feature CRF, in the files' own tags."""
+
+    def __init__(self, train: list[tutorial.Sentence], path: Path) -> None:
+        self.path = path
+        self.seconds = feature_crf.train([tokens for tokens, _ in train], [tags for _, tags in train], path)
+
+    def tag(self, sentences: list[tutorial.Sentence]) -> tuple[list[list[str]], float]:
+        return feature_crf.tag(self.path, [tokens for tokens, _ in sentences])
+
+
+def tagging_line(name: str, tagger: Tutorial | Ours | FeatureCrf, test: list[tutorial.Sentence]) -> str:
+    runs = [tagger.tag(test) for _ in range(TAGGING_ROUNDS)]
+    speed = sum(len(tokens) for tokens, _ in test) / statistics.median(seconds for _, seconds in runs)
+    return f"{name:<28}  test F1 {tutorial.entity_f1(test, runs[0][0]):.4f}  {speed:>9,.0f} tokens/s"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("train", "dev", "test"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(arguments.seed)
+    train, test = tutorial.read(arguments.train), tutorial.read(arguments.test)
+    theirs, ours = Tutorial(train), Ours(arguments)
+    pairs = []
+    for epoch in range(1, arguments.epochs + 1):
+        pairs.append((theirs.epoch(), ours.epoch()))
+        print(f"epoch {epoch:>2}: tutorial {pairs[-1][0]:.2f} s, nlp_app {pairs[-1][1]:.2f} s", flush=True)
+    medians = [statistics.median(column) for column in zip(*pairs, strict=True)]
+    ratio = statistics.median(a / b for a, b in pairs)
+    print(f"median epoch: tutorial {medians[0]:.2f} CPU s, nlp_app {medians[1]:.2f} CPU s, ratio {ratio:.1f}")
+    with tempfile.TemporaryDirectory() as folder:
+        crf = FeatureCrf(train, Path(folder) / "model.crfsuite")
+        print(f"feature CRF: trained in {crf.seconds:.1f} CPU s")
+        for name, tagger in (("tutorial BiLSTM + pytorch-crf", theirs), ("python-crfsuite", crf), ("nlp_app", ours)):
+            print(tagging_line(name, tagger, test), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Where results go: files that are complete or absent, standard output, the terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from nlp_app.errors import DataError
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[TextIO]:
+    """A text file (UTF-8, line feeds) that is written aside, stored, and moved into place when the block ends well.
+
+    What is no regular file (`/dev/null`, a named pipe) is written to directly, as nothing could be moved onto it.
+    Raises DataError if it can't be written.
+    """
+    target = Path(path)
+    aside: Path | None = None
+    try:
+        if target.is_dir():
+            raise DataError("can't be written: is a directory; name a file", path)
+        if not target.exists() or target.is_file():
+            target = Path(os.path.realpath(target))
+            aside = target.with_name(f".{target.name[:50]}.{uuid.uuid4().hex}")
+        with (aside or target).open("w" if aside is None else "x", encoding="utf-8", newline="\n") as stream:
+            yield stream
+            stream.flush()
+            if aside is not None:
+                os.fsync(stream.fileno())
+        if aside is not None:
+            os.replace(aside, target)
+    except OSError as error:
+        raise DataError(f"can't be written: {error.strerror}; make room or name another place", path) from error
+    except UnicodeEncodeError as error:
+        raise DataError(f"found half of a surrogate pair ({error.reason}), expected whole characters", path) from error
+    finally:
+        if aside is not None and os.path.lexists(aside):
+            aside.unlink()
+
+
+@contextmanager
+def standard_output() -> Iterator[TextIO]:
+    """Standard output, flushed at the end. Raises DataError if it can't be written, BrokenPipeError if nobody reads."""
+    name = "standard output"
+    if sys.stdout is None:
+        raise DataError("is closed; leave it open, or name an output file", name)
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except OSError as error:
+        drop_standard_output()
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise DataError(f"can't be written: {error.strerror}; make room or name an output file", name) from error
+
+
+def no_bar(quiet: bool) -> bool:
+    """Whether to do without a progress bar: in a file or a log it would leave a line at each of its steps."""
+    return quiet or sys.stderr is None or not sys.stderr.isatty()
+
+
+def drop_standard_output() -> None:
+    """Let what Python still holds back for it go nowhere: flushed at exit, it would fail once more."""
+    if sys.stdout is None:
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)

@@ -1,0 +1,196 @@
+"""A run's directory while it trains: what is in it before, at each epoch, and at the end; how a run is taken up again.
+
+checkpoints/
+  run.json            settings and data, which must not change between a run and its continuation; whether it finished
+  checkpoint-000007   what training goes on from: the newest two, and when the run has finished the last
+  best-000005         the model of the best epoch, until the run has finished: the newest two
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nlp_app import training
+from nlp_app.errors import DataError, NlpAppError, SettingsError, TrainingError
+from nlp_app.modeldir import DESCRIPTION, TaggerParts, load_tagger, save_tagger
+from nlp_app.progress import Progress
+from nlp_app.writing import write_text
+
+_ANEW = "train without --resume to start over"
+# What files and directories are called while they are written; killed then, a run leaves them behind.
+_ASIDE = re.compile(r"\.(saving-|unfinished-).*|\..*\.[0-9a-f]{32}")
+
+
+@dataclass
+class RunDirectory:
+    """`settings`, by table, and `data`, a checksum of each file: what a continuation must have in common."""
+
+    output: Path
+    settings: dict[str, Any]
+    data: dict[str, str]
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.output / "checkpoints"
+
+    @property
+    def _run(self) -> Path:
+        return _run_file(self.output)
+
+    @property
+    def _history(self) -> Path:
+        return self.output / "history.jsonl"
+
+    def _best(self, epoch: int) -> Path:
+        return self.checkpoints / f"best-{epoch:06d}"
+
+    def start(self, learner: training.Learner, resume: bool, progress: Progress) -> None:
+        """Make the directory ready: anew, or where the newest intact checkpoint left it."""
+        self._sweep()
+        latest = training.latest_checkpoint(self.checkpoints) if resume else training.Latest(None, [])
+        if latest.path is None:
+            self._start_anew()
+            return
+        self._check_same()
+        progress.say(*(f"note: damaged and left out: {error}" for error in latest.damaged))
+        training.load_checkpoint(latest.path, learner)
+        epoch = learner.state.epoch
+        lines = self._read_history()
+        if len(lines) < epoch:
+            found = f"found {len(lines)} epochs, expected {epoch} as in {latest.path.name}"
+            raise TrainingError(f"{self._history}: {found}; {_ANEW}")
+        write_text(self._history, "".join(lines[:epoch]))
+        for path in self.checkpoints.glob("best-*"):
+            if path > self._best(epoch):  # of an epoch whose checkpoint is damaged, or was never finished
+                shutil.rmtree(path)
+        progress.say(f"resuming after epoch {epoch}, from {latest.path}")
+
+    def _start_anew(self) -> None:
+        fresh = not self.output.exists()
+        try:
+            _make_directory(self.checkpoints)
+            # Before anything of an earlier run goes, as this is what fails on a full disk.
+            self._write_run(finished=False)
+            write_text(self._history, "")
+        except NlpAppError:
+            if fresh:
+                shutil.rmtree(self.output, ignore_errors=True)
+            raise
+        for path in self.checkpoints.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+
+    def keep(self, line: dict[str, Any], learner: training.Learner, parts: TaggerParts) -> None:
+        """Save an epoch: its line of history, its model if it is the best so far, and a checkpoint."""
+        if line["best"]:
+            save_tagger(parts, self._best(line["epoch"]))
+        write_text(self._history, "".join(self._read_history()) + json.dumps(line, ensure_ascii=False) + "\n")
+        training.save_checkpoint(self.checkpoints, learner)
+        # The last checkpoint but one may be needed too, and what was best then.
+        for path in sorted(self.checkpoints.glob("best-*"))[:-2]:
+            shutil.rmtree(path)
+
+    def load_best(self, epoch: int) -> TaggerParts:
+        """The model of the best epoch; of a run that had finished before, from where `close` left it."""
+        best = self._best(epoch)
+        return load_tagger(self.output if not best.is_dir() and _read_run(self.output)["finished"] else best)
+
+    def close(self) -> None:
+        """Note that the run has finished, and keep only what going on from here needs."""
+        self._write_run(finished=True)
+        for path in [*self.checkpoints.glob("best-*"), *sorted(self.checkpoints.glob("checkpoint-*"))[:-1]]:
+            shutil.rmtree(path)
+
+    def _sweep(self) -> None:
+        for path in [*self.output.glob(".*"), *self.checkpoints.glob(".*"), *self.checkpoints.glob("best-*/.*")]:
+            if _ASIDE.fullmatch(path.name):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def discard_if_empty(self) -> None:
+        """After a failure: leave nothing of a run that has saved nothing."""
+        if any(self.checkpoints.glob("checkpoint-*")) or (self.output / DESCRIPTION).exists():
+            return
+        shutil.rmtree(self.checkpoints)
+        self._history.unlink()
+        if not any(self.output.iterdir()):
+            self.output.rmdir()
+
+    def _write_run(self, finished: bool) -> None:
+        run = {"settings": self.settings, "data": self.data, "finished": finished}
+        write_text(self._run, json.dumps(run, indent=1) + "\n")
+
+    def _read_history(self) -> list[str]:
+        try:
+            return self._history.read_text(encoding="utf-8").splitlines(keepends=True)
+        except (OSError, ValueError) as error:
+            raise TrainingError(f"{self._history}: not readable ({error}); {_ANEW}") from error
+
+    def _check_same(self) -> None:
+        before = _read_run(self.output)
+        files = sorted({path for path, _ in before["data"].items() ^ self.data.items()})
+        settings = [
+            f"{table}.{key} = {value!r} (was {before['settings'].get(table, {}).get(key)!r})"
+            for table, values in self.settings.items()
+            for key, value in values.items()
+            if before["settings"].get(table, {}).get(key) != value and (table, key) != ("train", "threads")
+        ]
+        if settings:
+            raise SettingsError(
+                f"--resume: settings differ from the run in {self.output}: {'; '.join(settings)}; "
+                f"give the same ones, or {_ANEW}"
+            )
+        if files:
+            raise DataError(f"has changed since the run began; {_ANEW}", files[0])
+
+
+def stored_settings(output: Path) -> dict[str, Any] | None:
+    """The settings of the unfinished or finished run in `output`, if there is one."""
+    return dict(_read_run(output)["settings"]) if _run_file(output).is_file() else None
+
+
+def check_output(output: Path) -> None:
+    """Refuse a place that can't be written, or that holds something other than a run. Raises SettingsError."""
+    if output.is_dir():
+        ours = (output / DESCRIPTION).is_file() or _run_file(output).is_file()
+        # A run that was killed as it began has got no farther than this.
+        below = [*output.iterdir(), *(output / "checkpoints").glob("*")]
+        begun = all(path.name == "checkpoints" or _ASIDE.fullmatch(path.name) for path in below)
+        if not ours and not begun:
+            raise SettingsError(
+                f"--output {output}: holds other files, and no run of nlp_app; name an empty or new directory"
+            )
+    elif output.exists():
+        raise SettingsError(f"--output {output}: is a file; name a directory")
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"--output {path.parent}: can't be written ({error.strerror}); name another directory"
+        ) from error
+
+
+def _run_file(output: Path) -> Path:
+    return output / "checkpoints" / "run.json"
+
+
+def _read_run(output: Path) -> dict[str, Any]:
+    path = _run_file(output)
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+        run = {"settings": run["settings"], "data": run["data"], "finished": run["finished"]}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise TrainingError(f"{path}: not readable ({type(error).__name__}: {error}); {_ANEW}") from error
+    tables = [run["data"], run["settings"]]
+    if not all(isinstance(table, dict) for table in tables) or not all(
+        isinstance(table, dict) for table in run["settings"].values()
+    ):
+        raise TrainingError(f"{path}: found no run's settings and data; {_ANEW}")
+    return run

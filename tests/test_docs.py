@@ -1,0 +1,190 @@
+"""What the documentation says is there: files, commands, settings, modules, examples."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import xml.etree.ElementTree
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import pytest
+from test_layers import LEVELS, TORCH_COLUMN
+
+from nlp_app import formats
+from nlp_app.cli import program
+from nlp_app.config import Settings, read_settings
+from nlp_app.formats.recognition import recognise
+from nlp_app.schemes import ALIASES, SCHEMES, encode
+from nlp_app.types import TokenSpan
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "data/README.md")] + sorted(
+    (ROOT / "docs").glob("*.md")
+)
+EVERY_DOCUMENT = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+FOLDERS = ("benchmarks", "configs", "data", "docs", "nlp_app", "tests")
+FILE_ENDINGS = {
+    "bmes",
+    "char",
+    "conll",
+    "conllu",
+    "jsonl",
+    "safetensors",
+    "toml",
+    "tsv",
+    "txt",
+}  # `train.conll` is no setting
+
+
+class Block(NamedTuple):
+    """A fenced block: what stands after the fence, and its lines."""
+
+    info: str
+    text: str
+
+
+def blocks(path: Path, kind: str) -> list[Block]:
+    """The fenced blocks of a document whose info string begins with `kind`."""
+    found = re.findall(r"^```([^\n]*)\n(.*?)^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [Block(info, text) for info, text in found if info.split(" ")[0] == kind]
+
+
+def commands() -> list[list[str]]:
+    """Every command line in a `sh` block, words apart, pipes taken apart, comments left out."""
+    found = []
+    for path in DOCUMENTS:
+        for block in blocks(path, "sh"):
+            for line in block.text.replace("\\\n", " ").splitlines():
+                found += [shlex.split(part, comments=True) for part in line.split(" | ")]
+    return [words for words in found if words]
+
+
+def our_commands() -> list[list[str]]:
+    """The arguments of every call of the program."""
+    found = [words[2:] for words in commands() if words[:2] == ["python", "run.py"]]
+    return found + [words[1:] for words in commands() if words[0] == "nlp-app"]
+
+
+def test_there_are_commands_for_everything() -> None:
+    named = {arguments[0] for arguments in our_commands()}
+    assert named >= set(program.commands)
+
+
+@pytest.mark.parametrize("arguments", our_commands(), ids=" ".join)
+def test_commands_are_understood(arguments: list[str]) -> None:
+    command: click.Command = program
+    words = list(arguments)
+    while isinstance(command, click.Group):
+        assert words[0] in command.commands, f"{words[0]} is no command"
+        command = command.commands[words.pop(0)]
+    context = command.make_context(str(command.name), words)
+    read_settings(None, context.params.get("changes", ()))
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for words in commands():
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", makefile, re.MULTILINE), f"make {words[1]}"
+
+
+@EVERY_DOCUMENT
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), target
+
+
+@EVERY_DOCUMENT
+def test_files_named_exist(path: Path) -> None:
+    named = re.findall(rf"`((?:{'|'.join(FOLDERS)})/[\w./]*)`", path.read_text(encoding="utf-8"))
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert not missing
+
+
+@EVERY_DOCUMENT
+def test_settings_named_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    found = set(re.findall(r"(?:`|--set )((?:data|model|train)\.\w+)(?==|`| )", text))
+    tables = {name: type(table).model_fields for name, table in Settings()}
+    for name in found:
+        table, key = name.split(".")
+        assert key in tables[table] or key in FILE_ENDINGS, name
+
+
+@EVERY_DOCUMENT
+def test_nothing_of_one_machine_or_service(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    found = re.findall(r"https?://\S+|\b[\w.]*(?:pypi|pythonhosted|pytorch)\.org\S*|/(?:home|root|tmp|work)/\S*", text)
+    assert not found
+
+
+@EVERY_DOCUMENT
+def test_python_blocks_compile(path: Path) -> None:
+    for block in blocks(path, "python"):
+        compile(block.text, f"{path.name}: {block.text.splitlines()[0]}", "exec")
+
+
+@EVERY_DOCUMENT
+def test_python_blocks_that_run_do(path: Path) -> None:
+    for block in blocks(path, "python"):
+        if block.info == "python run":
+            exec(compile(block.text, path.name, "exec"), {})  # noqa: S102
+
+
+def test_the_module_map_is_complete() -> None:
+    text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| \w* ?\| `(nlp_app/[\w/]+\.py)` \| (.+) \|$", text, re.MULTILINE))
+    assert set(rows) == {str(path.relative_to(ROOT)) for path in (ROOT / "nlp_app").rglob("*.py")}
+
+
+def test_the_module_map_has_the_levels_that_are_held() -> None:
+    text = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    for level, room in re.findall(r"^\| (\w+) \| `nlp_app/(\w+)[/.]", text, re.MULTILINE):
+        assert level == (room if room in TORCH_COLUMN else str(LEVELS[room])), room
+
+
+FORMATS = ROOT / "docs/formats.md"
+
+
+@pytest.mark.parametrize("name", ["conll", "conllu", "jsonl"])
+def test_format_examples_can_be_read(name: str) -> None:
+    examples = blocks(FORMATS, name)
+    assert examples
+    for example in examples:
+        assert recognise(Path("example"), example.text) == name
+        records = list(formats.read_lines(example.text.splitlines(), "example", name))
+        assert records
+
+
+def test_brat_example_can_be_read(tmp_path: Path) -> None:
+    (example,) = blocks(FORMATS, "ann")
+    (tmp_path / "a.txt").write_text("Ada lives in London.", encoding="utf-8")
+    (tmp_path / "a.ann").write_text(example.text, encoding="utf-8")
+    (record,) = formats.read(tmp_path)
+    assert record.spans == [(0, 3, "PER"), (13, 19, "LOC")]
+
+
+def test_table_of_formats() -> None:
+    table = re.findall(r"^\| `(\w+)` \| (.+) \| yes \| (yes|no) \|$", FORMATS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [name for name, _, _ in table] == list(formats.FORMATS)
+    for name, suffixes, written in table:
+        assert {f".{suffix}" for suffix in re.findall(r"\.(\w+)", suffixes)} >= set(formats.FORMATS[name].suffixes)
+        assert (written == "yes") == (formats.FORMATS[name].writer is not None)
+
+
+def test_table_of_schemes() -> None:
+    rows = re.findall(
+        r"^\| `(\w+)`(?: \((\w+)\))? \| `(\w \w \w)`, `(\w)`", FORMATS.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert {name for name, *_ in rows} == set(SCHEMES) - {"none"}
+    assert {alias: name for name, alias, *_ in rows if alias} == dict(ALIASES)
+    for name, _, three, one in rows:
+        assert encode([TokenSpan(0, 3, "X")], 3, name) == [f"{letter}-X" for letter in three.split()]
+        assert encode([TokenSpan(0, 1, "X")], 1, name) == [f"{one}-X"]
+
+
+def test_the_picture_is_well_formed() -> None:
+    picture = xml.etree.ElementTree.parse(ROOT / "docs/demo.svg").getroot()
+    assert picture.tag.endswith("svg")

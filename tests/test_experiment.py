@@ -1,0 +1,299 @@
+"""A run: what it leaves, that the seed decides it, and that stopping it at any moment changes nothing."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import SMALL, Outcome, Small, files_of
+
+import nlp_app
+from nlp_app.config import read_settings
+from nlp_app.metrics import entity_scores
+from nlp_app.modeldir import load_tagger
+
+Cli = Callable[..., Outcome]
+
+
+def train(cli: Cli, small: Small, output: Path, *more: object) -> Outcome:
+    files = ("--train", small.train, "--dev", small.dev, "--test", small.test)
+    return cli("train", "ner", *files, "--output", output, "--quiet", *SMALL, *more)
+
+
+def essence(run: Path) -> dict[str, Any]:
+    """What two equal runs have in common: all but the seconds that their epochs took."""
+    files = {name: content for name, content in files_of(run).items() if not name.startswith("checkpoints")}
+    history = [json.loads(line) for line in files.pop("history.jsonl").decode().splitlines()]
+    return files | {"history": [{key: value for key, value in line.items() if key != "seconds"} for line in history]}
+
+
+def test_what_a_run_leaves(small: Small) -> None:
+    top = {"nlp_app.json", "model.safetensors", "vocab", "README.md", "config.toml", "metrics.json", "history.jsonl"}
+    assert {path.name for path in small.run.iterdir()} == top | {"predictions.conll", "checkpoints"}
+    checkpoints = sorted(path.name for path in (small.run / "checkpoints").iterdir())
+    assert checkpoints == ["checkpoint-000012", "run.json"]
+    settings = read_settings(small.run / "config.toml")
+    assert settings.data.train == str(small.train)
+    assert settings.train.epochs == 12
+    history = [json.loads(line) for line in (small.run / "history.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in history] == list(range(1, 13))
+    metrics = json.loads((small.run / "metrics.json").read_text())
+    best = [line for line in history if line["best"]][-1]
+    assert best["dev"]["f1"] == max(line["dev"]["f1"] for line in history) == metrics["dev"]["f1"]
+
+
+def test_the_predictions_give_the_scores(small: Small) -> None:
+    blocks = (small.run / "predictions.conll").read_text(encoding="utf-8").strip("\n").split("\n\n")
+    rows = [[line.split(" ") for line in block.split("\n")] for block in blocks]
+    gold = [[row[1] for row in sentence] for sentence in rows]
+    found = [[row[2] for row in sentence] for sentence in rows]
+    metrics = json.loads((small.run / "metrics.json").read_text())
+    assert entity_scores(gold, found) == metrics["test"]
+    tagger = nlp_app.load(small.run)
+    assert tagger.tag_tokens([[row[0] for row in sentence] for sentence in rows]) == found
+
+
+def test_the_seed_decides(cli: Cli, small: Small, tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        assert train(cli, small, tmp_path / name, "--seed", seed).status == 0
+    assert essence(tmp_path / "a") == essence(tmp_path / "b")
+    assert (tmp_path / "a/model.safetensors").read_bytes() != (tmp_path / "c/model.safetensors").read_bytes()
+
+
+def test_quiet_means_quiet_and_a_log_gets_one_line_an_epoch(cli: Cli, small: Small, tmp_path: Path) -> None:
+    quiet = train(cli, small, tmp_path / "a")
+    assert quiet.status == 0
+    assert quiet.err == ""
+    assert "all entities" in quiet.out
+    files = ("--train", small.train, "--dev", small.dev)
+    loud = cli("train", "ner", *files, "--output", tmp_path / "b", *SMALL)
+    lines = loud.err.split("\n")
+    assert [line.split("  ")[0] for line in lines if line.startswith("epoch")] == [
+        "epoch 1/3",
+        "epoch 2/3",
+        "epoch 3/3",
+    ]
+    assert "\r" not in loud.err
+    assert "%|" not in loud.err
+    assert all(len(line) < 160 for line in lines)
+    assert lines[-2].endswith(str(tmp_path / "b"))
+
+
+def test_resume_with_nothing_saved_starts_from_the_beginning(cli: Cli, small: Small, tmp_path: Path) -> None:
+    assert train(cli, small, tmp_path / "a").status == 0
+    assert train(cli, small, tmp_path / "b", "--resume").status == 0
+    assert essence(tmp_path / "a") == essence(tmp_path / "b")
+
+
+def test_resume_of_a_finished_run_ends_with_the_same(cli: Cli, small: Small, tmp_path: Path) -> None:
+    first = train(cli, small, tmp_path / "a")
+    before = files_of(tmp_path / "a")
+    for again in (
+        train(cli, small, tmp_path / "a", "--resume"),
+        cli("train", "ner", "--output", tmp_path / "a", "--resume", "--quiet"),
+    ):
+        assert again == first
+        assert files_of(tmp_path / "a") == before
+    # The number of threads is the machine's affair, not the run's.
+    assert cli("train", "ner", "--output", tmp_path / "a", "--resume", "--quiet", "--threads", 1).status == 0
+
+
+def test_resume_is_refused_where_it_would_be_another_run(cli: Cli, small: Small, tmp_path: Path) -> None:
+    copy = Small(*(Path(shutil.copy(path, tmp_path)) for path in small[:3]), tmp_path / "run")
+    assert train(cli, copy, copy.run).status == 0
+    before = files_of(tmp_path)
+    outcome = train(cli, copy, copy.run, "--resume", "--seed", 7, "--set", "model.hidden=8")
+    assert outcome.status == 2
+    assert outcome.err.count("\n") == 1
+    assert "model.hidden = 8 (was 16); train.seed = 7 (was 42)" in outcome.err
+    assert files_of(tmp_path) == before
+
+    copy.dev.write_bytes(copy.dev.read_bytes() + b"new O\n\n")
+    outcome = train(cli, copy, copy.run, "--resume")
+    assert outcome.status == 2
+    assert f"{copy.dev}: has changed since the run began" in outcome.err
+    for damage in ("", "{", "[]", '{"settings": 3, "data": {}, "finished": true}'):
+        (copy.run / "checkpoints/run.json").write_text(damage)
+        outcome = cli("train", "ner", "--output", copy.run, "--resume")
+        assert outcome.status == 2
+        assert outcome.err.count("\n") == 1
+        assert "run.json" in outcome.err
+
+
+class Stop(Exception):
+    """What stops a run in a test, from within."""
+
+
+def stop_after(epoch: int, cli: Cli, small: Small, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start a run and break it off after the epoch's checkpoint."""
+    from nlp_app.rundir import RunDirectory
+
+    keep = RunDirectory.keep
+
+    def keep_and_stop(self: RunDirectory, line: dict[str, Any], *rest: Any) -> None:
+        keep(self, line, *rest)
+        if line["epoch"] == epoch:
+            raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunDirectory, "keep", keep_and_stop)
+        with pytest.raises(Stop):
+            train(cli, small, output)
+
+
+def test_a_damaged_newest_checkpoint(cli: Cli, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert train(cli, small, tmp_path / "whole").status == 0
+    stop_after(2, cli, small, tmp_path / "run", monkeypatch)
+    checkpoints = sorted((tmp_path / "run/checkpoints").glob("checkpoint-*"))
+    with (checkpoints[-1] / "tensors.safetensors").open("r+b") as file:
+        file.truncate(1000)
+    outcome = cli("train", "ner", "--output", tmp_path / "run", "--resume")
+    assert outcome.status == 0
+    assert f"note: damaged and left out: {checkpoints[-1]}" in outcome.err
+    assert f"resuming after epoch 1, from {checkpoints[0]}" in outcome.err
+    assert essence(tmp_path / "run") == essence(tmp_path / "whole")
+
+
+def test_no_checkpoint_is_intact(cli: Cli, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_after(2, cli, small, tmp_path / "run", monkeypatch)
+    for path in (tmp_path / "run/checkpoints").glob("checkpoint-*"):
+        (path / "state.json").unlink()
+    before = files_of(tmp_path)
+    outcome = train(cli, small, tmp_path / "run", "--resume")
+    assert outcome.status == 2
+    assert "none is intact" in outcome.err
+    assert outcome.err.count("\n") == 1
+    assert files_of(tmp_path) == before
+
+
+def test_another_run_in_the_same_place_leaves_nothing_of_the_first(cli: Cli, small: Small, tmp_path: Path) -> None:
+    lines = [
+        '{"text": "Anna lives in Rome", "label": [[0, 4, "PER"], [14, 18, "LOC"]]}',
+        '{"text": "Bob saw Ann", "label": [[0, 3, "PER"]]}',
+    ]
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text("\n".join(lines * 3))
+    for output in (tmp_path / "again", tmp_path / "only"):
+        if output.name == "again":
+            assert train(cli, small, output).status == 0
+        assert cli("train", "ner", "--train", texts, "--dev", texts, "--output", output, "--quiet", *SMALL).status == 0
+    assert essence(tmp_path / "again") == essence(tmp_path / "only")
+    assert (tmp_path / "again/predictions.jsonl").exists()
+
+
+def test_tokens_that_columns_cant_hold(cli: Cli, tmp_path: Path) -> None:
+    records = [{"tokens": ["New\nYork", "is big"], "ner_tags": ["B-A B", "O"]}, {"tokens": ["x"], "ner_tags": ["B-C"]}]
+    data = tmp_path / "a.jsonl"
+    data.write_text("\n".join(map(json.dumps, records)))
+    files = ("--train", data, "--dev", data, "--output", tmp_path / "run")
+    assert cli("train", "ner", *files, "--quiet", *SMALL).status == 0
+    found = [json.loads(line) for line in (tmp_path / "run/predictions.jsonl").read_text().splitlines()]
+    assert [{key: line[key] for key in ("tokens", "ner_tags")} for line in found] == records
+    assert not (tmp_path / "run/predictions.conll").exists()
+    assert cli("evaluate", tmp_path / "run", data).status == 0
+
+
+def test_a_model_without_a_dev_file(cli: Cli, small: Small, tmp_path: Path) -> None:
+    outcome = cli("train", "ner", "--train", small.train, "--output", tmp_path / "run", *SMALL)
+    assert outcome.status == 0
+    assert "cut from train" in outcome.err
+    counts = load_tagger(tmp_path / "run").about["splits"]
+    assert 10 <= counts["dev"]["sentences"] <= 14
+    assert counts["dev"]["sentences"] + counts["train"]["sentences"] == 120
+
+
+def start(arguments: list[str]) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", "from nlp_app.cli import main; main()", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def command_of(small: Small, output: Path) -> list[str]:
+    files = ["--train", str(small.train), "--dev", str(small.dev), "--test", str(small.test)]
+    return ["train", "ner", *files, "--output", str(output), *SMALL, "--set", "train.epochs=8"]
+
+
+def await_epochs(run: Path, count: int, process: subprocess.Popen[str]) -> None:
+    history = run / "history.jsonl"
+    for _ in range(6000):
+        if process.poll() is not None or (history.exists() and history.read_text().count("\n") >= count):
+            return
+        time.sleep(0.005)
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_and_resumed(cli: Cli, small: Small, tmp_path: Path) -> None:
+    assert train(cli, small, tmp_path / "whole", "--set", "train.epochs=8").status == 0
+    chance = random.Random(5)
+    for epoch in (1, 3, 5):
+        with start([*command_of(small, tmp_path / "run"), "--resume"]) as process:
+            await_epochs(tmp_path / "run", epoch, process)
+            time.sleep(chance.random() * 0.05)  # in the epoch, or as it is saved
+            process.kill()
+    assert train(cli, small, tmp_path / "run", "--set", "train.epochs=8", "--resume").status == 0
+    assert essence(tmp_path / "run") == essence(tmp_path / "whole")
+
+
+KILLED_AT = [
+    ("os.replace", number) for number in (1, 2, 3, 7, 12, 18, 25)
+] + [("os.rename", 1), ("os.rename", 3), ("shutil.rmtree", 2), ("shutil.rmtree", 5)]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # torch's threads are idle: there is only one
+@pytest.mark.parametrize(("function", "call"), KILLED_AT)
+def test_killed_while_saving(cli: Cli, small: Small, tmp_path: Path, function: str, call: int) -> None:
+    """The process ends, without any cleaning up, at the n-th call of a function that saving goes through."""
+    import multiprocessing
+
+    train(cli, small, tmp_path / "whole")
+    context = multiprocessing.get_context("fork")
+    process = context.Process(target=_train_and_die, args=(small, tmp_path / "run", function, call))
+    process.start()
+    process.join(120)
+    assert process.exitcode == 99
+    assert train(cli, small, tmp_path / "run", "--resume").status == 0
+    assert essence(tmp_path / "run") == essence(tmp_path / "whole")
+    assert not list((tmp_path / "run").rglob(".*"))
+
+
+def _train_and_die(small: Small, output: Path, function: str, call: int) -> None:
+    import os
+
+    from nlp_app.cli import main
+
+    module, name = {"os": os, "shutil": shutil}[function.split(".")[0]], function.split(".")[1]
+    real, calls = getattr(module, name), 0
+
+    def dying(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            os._exit(99)
+        return real(*arguments, **options)
+
+    setattr(module, name, dying)
+    main([*command_of(small, output)[:-2], "--quiet"])
+
+
+@pytest.mark.slow
+def test_ctrl_c(cli: Cli, small: Small, tmp_path: Path) -> None:
+    with start(command_of(small, tmp_path / "run")) as process:
+        await_epochs(tmp_path / "run", 2, process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert "Traceback" not in err
+    assert err.split("\n")[-2] == "stopped; the same command with --resume goes on after the last finished epoch"
+    assert train(cli, small, tmp_path / "run", "--set", "train.epochs=8", "--resume").status == 0
+    assert train(cli, small, tmp_path / "whole", "--set", "train.epochs=8").status == 0
+    assert essence(tmp_path / "run") == essence(tmp_path / "whole")
