@@ -10,7 +10,7 @@ export OMP_WAIT_POLICY := PASSIVE
 
 demo: $(VENV)/.installed
 	$(BIN)/python run.py train ner --output runs/demo
-	$(BIN)/python run.py tag runs/demo "马云在杭州创办了阿里巴巴。" "Ada Lovelace wrote to Charles Babbage from London in 1843."
+	$(BIN)/python run.py tag runs/demo "周五我和王磊去北京大学听讲座。" "Satya Nadella visited Shanghai on Monday."
 
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -18,6 +18,7 @@ from nlp_app.errors import SettingsError
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Rate = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
+FilePath = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # the system takes no NUL in a path
 
 
 class _Table(BaseModel):
@@ -27,9 +28,9 @@ class _Table(BaseModel):
 class DataSettings(_Table):
     """[data]: the files, and how to read them."""
 
-    train: str = ""
-    dev: str = ""
-    test: str = ""
+    train: FilePath = ""
+    dev: FilePath = ""
+    test: FilePath = ""
     dev_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
     format: Literal["auto", "conll", "conllu", "jsonl", "brat", "text"] = "auto"
     scheme: str = "auto"
@@ -61,14 +62,14 @@ class ModelSettings(_Table):
     wide_dropout: Share = 0.3
     unknown_share: Share = 0.5
     min_count: Count = 1
-    vectors: str = ""
+    vectors: FilePath = ""
     train_vectors: bool = False
 
 
 class TrainSettings(_Table):
     """[train]: the loop."""
 
-    epochs: Count = 12
+    epochs: Annotated[int, Field(ge=0)] = 0
     batch_tokens: Count = 1024
     accumulation: Count = 1
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -81,7 +82,7 @@ class TrainSettings(_Table):
     warmup: Share = 0.05
     factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     step_epochs: Count = 5
-    clip: Rate = 5.0
+    clip: Rate = 0.05
     precision: Literal["no", "bf16", "fp16"] = "no"
     patience: Annotated[int, Field(ge=0)] = 0
     ema: Share = 0.0

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nlp_app import training
+from nlp_app.config import read_settings
 from nlp_app.errors import DataError, NlpAppError, SettingsError, TrainingError
 from nlp_app.modeldir import DESCRIPTION, TaggerParts, load_tagger, save_tagger
 from nlp_app.progress import Progress
@@ -150,7 +151,11 @@ class RunDirectory:
 
 def stored_settings(output: Path) -> dict[str, Any] | None:
     """The settings of the unfinished or finished run in `output`, if there is one."""
-    return dict(_read_run(output)["settings"]) if _run_file(output).is_file() else None
+    if _run_file(output).is_file():
+        return dict(_read_run(output)["settings"])
+    # A finished run whose checkpoints were removed; its settings still stand beside the model.
+    resolved = output / "config.toml"
+    return read_settings(resolved).model_dump() if resolved.is_file() else None
 
 
 def check_output(output: Path) -> None:

@@ -105,7 +105,7 @@ def test_spans_and_labels_of_tokens_dont_mix(cli: Cli, tmp_path: Path, small: Sm
 
 CHANGES = {
     "train.epoch=1": "did you mean `train.epochs`",
-    "train.epochs=0": "`train.epochs` is 0",
+    "train.epochs=-1": "`train.epochs` is -1",
     "train.epochs=1.5": "`train.epochs` is 1.5",
     "train.rate=nan": "train.rate",
     "train.threads=9999999": "train.threads",

@@ -297,3 +297,13 @@ def test_ctrl_c(cli: Cli, small: Small, tmp_path: Path) -> None:
     assert train(cli, small, tmp_path / "run", "--set", "train.epochs=8", "--resume").status == 0
     assert train(cli, small, tmp_path / "whole", "--set", "train.epochs=8").status == 0
     assert essence(tmp_path / "run") == essence(tmp_path / "whole")
+
+
+def test_resuming_without_checkpoints_keeps_to_the_settings_of_the_run(cli: Cli, small: Small, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert train(cli, small, run).status == 0
+    shutil.rmtree(run / "checkpoints")
+    before = (run / "model.safetensors").read_bytes()
+    assert cli("train", "ner", "--output", str(run), "--resume", "--quiet").status == 0
+    assert (run / "model.safetensors").read_bytes() == before
+    assert str(small.train) in (run / "config.toml").read_text(encoding="utf-8")

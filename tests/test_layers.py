@@ -19,10 +19,11 @@ LEVELS = {
     "tasks": 4,
     "modeldir": 5, "predict": 5,
     "report": 6,
-    "config": 7, "card": 7, "splits": 7, "writing": 7, "progress": 7, "rundir": 7, "experiment": 7, "jobs": 7, "cli": 7,
+    "config": 7, "card": 7, "splits": 7, "writing": 7, "progress": 7, "rundir": 7,
+    "building": 7, "experiment": 7, "jobs": 7, "cli": 7,
 }  # fmt: skip
 TORCH_COLUMN = {"nn", "training"}
-MAY_USE_TORCH = {"nn", "training", "modeldir", "predict", "experiment", "rundir", "cli", "progress"}
+MAY_USE_TORCH = {"nn", "training", "modeldir", "predict", "building", "experiment", "rundir", "cli", "progress"}
 
 
 def modules() -> list[Path]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,7 +44,7 @@ def test_targets_spell_the_spans(scheme: str, corpus: list[Sentence]) -> None:
 
 def touching(sentence: Sentence) -> bool:
     spans = sentence.spans or []
-    return any(a.end == b.start and a.label == b.label for a, b in zip(spans, spans[1:], strict=False))
+    return any(a.end == b.start and a.label == b.label for a, b in pairwise(spans))
 
 
 def test_perfect_predictions_score_one_unless_gold_fits_no_tokens() -> None:

@@ -20,7 +20,9 @@ from nlp_app.types import Record, TokenRecord
 
 DOCUMENT_START = "-DOCSTART-"
 SAMPLE = 1000  # lines that settle separator and number of columns
-_CLASSES = "this looks like text classification data (a label and a text): use `train cls`"
+_CLASSES = (
+    "this looks like text classification data (a label and a text): expected tokens with tags, or texts with spans"
+)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,9 @@ from nlp_app.types import CharSpan, Record, TextRecord, TokenRecord
 
 _SPAN_KEYS = ("spans", "entities", "label", "labels", "annotations")
 _TAG_KEYS = ("ner_tags", "tags", "labels", "label")
-_CLASSES = "this looks like text classification data (a text and its classes): use `train cls`"
+_CLASSES = (
+    "this looks like text classification data (a text and its classes): expected tokens with tags, or texts with spans"
+)
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 

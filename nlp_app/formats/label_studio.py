@@ -39,7 +39,7 @@ def _spans(annotation: dict[str, Any], task: dict[str, Any], name: str, line: in
     regions = [item for item in results if item.get("type") == "labels"]
     kinds = {str(item.get("type")) for item in results}
     if not regions and "choices" in kinds:
-        reason = "this looks like text classification data (Label Studio `choices`): use `train cls`"
+        reason = "this looks like text classification data (Label Studio `choices`): expected labels of spans"
         raise DataError(reason, name, line)
     if "hypertextlabels" in kinds:
         raise DataError("found labels in HTML, expected plain text (<Text>)", name, line)

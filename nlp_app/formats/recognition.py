@@ -31,7 +31,7 @@ def recognise(path: Path, head: bytes | str) -> str:
         lines.pop()  # cut in its middle
     filled = [line for line in lines if not is_blank(line)]
     if suffix == ".csv":
-        raise DataError("found CSV, expected a format of tokens or spans; for classes use `train cls`", path)
+        raise DataError("found CSV, expected CoNLL columns, CoNLL-U, JSON lines or brat", path)
     if suffix in (".jsonl", ".json", ".ndjson"):
         return "jsonl"
     if suffix == ".conllu" or _begins_conllu(filled):
@@ -41,7 +41,8 @@ def recognise(path: Path, head: bytes | str) -> str:
     if filled and filled[0].lstrip(" \t").startswith("{"):
         return "jsonl"
     if len(filled) > 1 and all(map(_QUESTION_CLASS.fullmatch, filled)):
-        raise DataError("this looks like text classification data (a class and a text): use `train cls`", path)
+        reason = "this looks like text classification data (a class and a text)"
+        raise DataError(f"{reason}: expected tokens with tags, or texts with spans", path)
     return "text" if _is_plain(filled, len(filled) < len(lines) - (lines[-1] == "")) else "conll"
 
 

@@ -87,9 +87,9 @@ def test_segmented_tokens_lose_their_position() -> None:
         ("a\tO\nb\t", r"f.conll:2: found an empty tag"),
         ("a\tO\nb\0\tO", r"f.conll:2: found a NUL"),
         ("#FORMAT=WebAnno TSV 3.3\n#T_SP=x|v\n\n1-1\t0-2\tHe\t_\t", r"f.conll:1: WebAnno"),
-        ("__label__good great stuff\n__label__bad poor", r"train cls"),
-        ("ham\tsee you at the station\nspam\twin a prize now\nham\tok then", r"train cls"),
-        ("这是一个很长的新闻标题没有空格\t3\n另外一个很长的新闻标题没有空格\t1", r"train cls"),
+        ("__label__good great stuff\n__label__bad poor", "text classification data"),
+        ("ham\tsee you at the station\nspam\twin a prize now\nham\tok then", "text classification data"),
+        ("这是一个很长的新闻标题没有空格\t3\n另外一个很长的新闻标题没有空格\t1", "text classification data"),
     ],
 )
 def test_what_is_no_column_file_is_refused_with_its_line(text: str, message: str) -> None:
