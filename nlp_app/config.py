@@ -54,10 +54,10 @@ class ModelSettings(_Table):
     norm: Count = 64
     shape: Count = 16
     part: Count = 64
-    hidden: Count = 128
+    hidden: Count = 64
     layers: Count = 1
     input_dropout: Share = 0.5
-    hidden_dropout: Share = 0.5
+    hidden_dropout: Share = 0.3
     feature_dropout: Share = 0.2
     wide_dropout: Share = 0.3
     unknown_share: Share = 0.5

@@ -44,16 +44,17 @@ class _Sum(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (rows,) = ctx.saved_tensors
         flat = rows.flatten().long()
+        real = flat.nonzero().squeeze(1)
+        chosen = flat.index_select(0, real)
         used = torch.zeros(ctx.shape[0], dtype=torch.bool, device=rows.device)
-        used[flat] = True
-        used[0] = False
+        used[chosen] = True
         found = used.nonzero().squeeze(1)
-        # Each used row's place among the used ones; row 0 collects what padding would get, and is left out.
-        place = torch.zeros(ctx.shape[0], dtype=torch.long, device=rows.device)
-        place[found] = torch.arange(1, len(found) + 1, device=rows.device)
-        summed = gradient.new_zeros(len(found) + 1, ctx.shape[1])
-        summed.index_add_(0, place[flat], gradient.repeat_interleave(rows.shape[1], 0))
+        place = torch.empty(ctx.shape[0], dtype=torch.long, device=rows.device)
+        place[found] = torch.arange(len(found), device=rows.device)
+        summed = gradient.new_zeros(len(found), ctx.shape[1])
+        tokens = real.div_(rows.shape[1], rounding_mode="floor")
+        summed.index_add_(0, place.index_select(0, chosen), gradient.index_select(0, tokens))
         sparse = torch.sparse_coo_tensor(
-            found.unsqueeze(0), summed[1:], ctx.shape, is_coalesced=True, check_invariants=False
+            found.unsqueeze(0), summed, ctx.shape, is_coalesced=True, check_invariants=False
         )
         return sparse, None

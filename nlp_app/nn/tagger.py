@@ -7,9 +7,11 @@ feature CRF has (Lafferty et al. 2001), the deep part a BiLSTM over embeddings (
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from nlp_app.nn.bags import EmbeddingSum
 from nlp_app.nn.crf import LinearChainCRF
@@ -34,10 +36,10 @@ class TaggerDimensions:
     shape: int = 16
     part: int = 64
     vector: int = 0
-    hidden: int = 128
+    hidden: int = 64
     layers: int = 1
     input_dropout: float = 0.5
-    hidden_dropout: float = 0.5
+    hidden_dropout: float = 0.3
     feature_dropout: float = 0.2
     wide_dropout: float = 0.3
 
@@ -66,8 +68,30 @@ def reversal_of(mask: Tensor) -> Tensor:
     return torch.where(mask, mask.sum(1, keepdim=True) - 1 - place, place)
 
 
-def _take(x: Tensor, index: Tensor) -> Tensor:
-    return x.gather(1, index.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+class _Reversed(torch.autograd.Function):
+    """Positions in the order of `reversal_of`, which is its own inverse: so the way back is the same gather, where that
+    of a gather in general adds up."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, reversal: Tensor) -> Tensor:
+        ctx.save_for_backward(reversal)
+        return _gather(x, reversal)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (reversal,) = ctx.saved_tensors
+        return _gather(gradient, reversal), None
+
+
+def _gather(x: Tensor, positions: Tensor) -> Tensor:
+    rows = torch.arange(len(x), device=x.device).unsqueeze(1) * x.shape[1]
+    return x.flatten(0, 1).index_select(0, (rows + positions).flatten()).view_as(x)
+
+
+def _take(x: Tensor, reversal: Tensor) -> Tensor:
+    taken: Tensor = _Reversed.apply(x, reversal)  # type: ignore[no-untyped-call]
+    return taken
 
 
 class WideBiLstmCrf(nn.Module):
