@@ -43,7 +43,7 @@ def _text(path: Path, options: ReadOptions) -> str:
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         found = f"byte 0x{byte:02X} at offset {error.start} is not {error.encoding}"
-        raise DataError(f"{found}; name the file's encoding", path) from error
+        raise DataError(f"{found}; name the file's encoding (setting data.encoding)", path) from error
     except OSError as error:
         raise DataError(f"{error.strerror}: brat needs a .txt and a .ann of the same name", path) from error
 

@@ -14,7 +14,7 @@ from nlp_app.errors import DataError, SettingsError
 
 CHUNK = 1 << 16
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_EXPECTED = "expected UTF-8, or UTF-16 with a byte order mark; name the file's encoding"
+_EXPECTED = "expected UTF-8, or UTF-16 with a byte order mark; name the file's encoding (setting data.encoding)"
 
 
 class Readable(Protocol):
