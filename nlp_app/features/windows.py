@@ -7,6 +7,7 @@ data decides which keys get a row; the others are row 0, which weighs nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,24 @@ EMBEDDED_TEMPLATES: tuple[int, ...] = tuple(
 )
 
 
+class _Group(NamedTuple):
+    """The templates of one number of parts, n of them: computed side by side, in a few operations."""
+
+    numbers: NDArray[np.intp]  # (n,) where they stand in WINDOW_TEMPLATES
+    columns: NDArray[np.intp]  # (n, parts)
+    offsets: NDArray[np.intp]  # (n, parts)
+
+
+def _groups() -> tuple[_Group, ...]:
+    sizes = sorted({len(template) for template in WINDOW_TEMPLATES})
+    groups = [[n for n, template in enumerate(WINDOW_TEMPLATES) if len(template) == size] for size in sizes]
+    parts = [np.array([WINDOW_TEMPLATES[n] for n in numbers], dtype=np.intp) for numbers in groups]
+    return tuple(_Group(np.array(n), p[..., 0], p[..., 1]) for n, p in zip(groups, parts, strict=True))
+
+
+_GROUPS = _groups()
+
+
 def window_keys(ids: Rows, lengths: Sequence[int]) -> Keys:
     """The keys of every template at every token.
 
@@ -53,8 +72,9 @@ def window_keys(ids: Rows, lengths: Sequence[int]) -> Keys:
     """
     columns, positions = _with_margins(ids, lengths)
     keys = np.empty((len(positions), len(WINDOW_TEMPLATES)), dtype=np.uint64)
-    for number, template in enumerate(WINDOW_TEMPLATES):
-        keys[:, number] = _mix(number, [columns[column][positions + offset] for column, offset in template])
+    for group in _GROUPS:
+        for number, row in zip(group.numbers.tolist(), _mix(group, columns, positions), strict=True):
+            keys[:, number] = row
     return keys
 
 
@@ -67,14 +87,13 @@ def _with_margins(ids: Rows, lengths: Sequence[int]) -> tuple[NDArray[np.int64],
     return columns, positions
 
 
-def _mix(number: int, parts: list[NDArray[np.int64]]) -> Keys:
-    """One 64-bit key of a template's number and its parts, each step a finaliser of splitmix64 (Steele et al. 2014).
-
-    The number is mixed in by itself first: added to the first part, it would be lost in it.
-    """
-    key = _finalise(np.full(len(parts[0]), number + 1, dtype=np.uint64))
-    seen = np.ones(len(parts[0]), dtype=bool)
-    for part in parts:
+def _mix(group: _Group, columns: NDArray[np.int64], positions: NDArray[np.intp]) -> Keys:
+    """A 64-bit key of each template's number and parts, (n, tokens), each step a finaliser of splitmix64 (Steele et al.
+    2014). The number is mixed in by itself first: added to the first part, it would be lost in it."""
+    key = _finalise((group.numbers[:, None] + 1).astype(np.uint64))
+    seen = np.ones((len(group.numbers), len(positions)), dtype=bool)
+    for part_columns, offsets in zip(group.columns.T, group.offsets.T, strict=True):
+        part = columns.take(part_columns[:, None] * columns.shape[1] + offsets[:, None] + positions)
         seen &= (part != 0) & (part != UNKNOWN)
         key = _finalise(key + part.view(np.uint64))
     key[key == NO_KEY] = np.uint64(1)
