@@ -130,7 +130,8 @@ def tag_file(
 
     Columns come back with the predicted tag appended; texts, tokens and JSON lines as JSON lines.
     """
-    options = replace(_model_options(tagger, format, changes).reading, tag_column=None)  # the tags are ours to give
+    # The labels are ours to give.
+    options = replace(_model_options(tagger, format, changes).reading, tag_column=None, labels=False)
     with _input(source) as stream, _output(target) as out:
         name = STDIN if source == "-" else source
         found = format or formats.recognise_format(name, stream.head)

@@ -40,7 +40,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 def read(lines: Iterable[str], name: str, options: ReadOptions) -> Iterator[Record]:
     """A record for each object. Raises DataError, with the line, for bad JSON, offsets or types.
 
-    `options` has nothing to say here.
+    Of `options` only `labels` has a say here.
     """
     numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip(" \t"))
     head = next(numbered, None)
@@ -54,7 +54,7 @@ def read(lines: Iterable[str], name: str, options: ReadOptions) -> Iterator[Reco
     for number, value in parsed:
         if not isinstance(value, dict):
             raise DataError(f"found {_kind(value)}, expected an object {{...}}", name, number)
-        record = _record(value, name, number)
+        record = _record(value, name, number, options.labels)
         if record is not None:
             yield record
 
@@ -157,10 +157,11 @@ def _check_escapes(value: Any, source: str, name: str, number: int) -> None:
                 raise DataError(f"found {reason}; expected whole characters", name, number) from error
 
 
-def _record(value: dict[str, Any], name: str, line: int) -> Record | None:
+def _record(value: dict[str, Any], name: str, line: int, labels: bool) -> Record | None:
     """The object's record; None for one that its annotator rejected."""
-    answer = value.get("answer", "accept")
-    if answer != "accept":
+    if not labels:
+        value = {key: value[key] for key in ("tokens", "text", "data") if key in value}
+    elif value.get("answer", "accept") != "accept":
         return None
     if isinstance(value.get("data"), dict):
         return label_studio.record(value, name, line)

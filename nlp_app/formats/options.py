@@ -26,6 +26,8 @@ class ReadOptions:
     expression for the whole of a token's column, whose group 1 is the token, or a name in `TOKEN_PATTERNS`
     ("segmented": a character and its position, as in Weibo NER). `column`: of CoNLL-U, the column that is the
     tag.
+    `labels`: of JSON lines, whether labels are wanted. If not, they are not looked at, and no record is left out for
+    what its annotator thought of it: a record for each object.
     """
 
     encoding: str | None = None
@@ -34,6 +36,7 @@ class ReadOptions:
     separator: str | None = None
     token_pattern: str | None = None
     column: str = "upos"
+    labels: bool = True
 
     def __post_init__(self) -> None:
         if self.separator not in (None, " ", "\t"):

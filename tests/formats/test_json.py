@@ -216,3 +216,15 @@ def test_written_lines_read_back(
             assert back == TextRecord(record.text, record.spans, number)
         else:
             assert back == TokenRecord(record.tokens, record.tags, (number,) * len(record.tokens))
+
+
+def test_without_labels_every_object_is_a_record() -> None:
+    values = [
+        {"text": "ab", "label": "positive", "answer": "reject"},
+        {"text": "cd", "spans": [{"start": 9, "end": 12, "label": "X"}]},
+        {"tokens": ["e", "f"], "ner_tags": [1, 2]},
+    ]
+    records = list(read_lines([json.dumps(value) for value in values], "f", "jsonl", ReadOptions(labels=False)))
+    assert records[:2] == [TextRecord("ab", None, 1), TextRecord("cd", None, 2)]
+    assert isinstance(records[2], TokenRecord)
+    assert (records[2].tokens, records[2].tags) == (["e", "f"], None)
