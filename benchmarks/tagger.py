@@ -1,6 +1,6 @@
 """The tagger beside a tutorial's BiLSTM + pytorch-crf and python-crfsuite: training and tagging, in one run.
 
-    python benchmarks/tagger.py --train F --dev F --test F [--epochs 10]
+    python benchmarks/tagger.py --train F --dev F --test F [--epochs 10] [--set model.hidden=128]
 
 CPU seconds (`time.process_time`) at one thread. Epochs of both networks alternate, so that a machine whose speed
 drifts is fair to both; an epoch counts batching, forward, backward and update. Tagging counts everything from lists of
@@ -64,9 +64,8 @@ class Ours:
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         files = [f"data.{name}={getattr(arguments, name)}" for name in ("train", "dev", "test")]
-        self.settings = read_settings(
-            None, [*files, f"train.epochs={arguments.epochs}", f"train.seed={arguments.seed}"]
-        )
+        own = [f"train.epochs={arguments.epochs}", f"train.seed={arguments.seed}", *arguments.changes]
+        self.settings = read_settings(None, [*files, *own])
         training.seed_everything(arguments.seed)
         data = read_splits(self.settings.data, arguments.seed)
         self.parts = make_parts(self.settings, data, None)
@@ -104,11 +103,8 @@ def tagging_line(name: str, tagger: Tutorial | Ours | FeatureCrf, test: list[tut
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name in ("train", "dev", "test"):
-        parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=1)
+    parser = tutorial.argument_parser(__doc__.splitlines()[0])
+    parser.add_argument("--set", dest="changes", action="append", default=[], help="a setting of ours to change")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(arguments.seed)

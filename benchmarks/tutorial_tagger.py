@@ -123,13 +123,17 @@ def entity_f1(gold: list[Sentence], predicted: list[list[str]]) -> float:
     return score
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def argument_parser(description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description)
     for name in ("train", "dev", "test"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    parser.add_argument("--seed", type=int, default=1)
+    return parser
+
+
+def main() -> None:
+    arguments = argument_parser(__doc__.splitlines()[0]).parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(arguments.seed)
 

@@ -20,6 +20,7 @@ from nlp_app.features.vectors import Vectors, read_vectors
 from nlp_app.modeldir import TaggerParts
 from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
 from nlp_app.progress import Progress
+from nlp_app.schemes import NONE
 from nlp_app.splits import TaggingData
 from nlp_app.tasks.tagging import TagSet
 from nlp_app.types import Sentence
@@ -41,7 +42,7 @@ def load_vectors(settings: Settings, progress: Progress) -> Vectors | None:
 def make_parts(settings: Settings, data: TaggingData, vectors: Vectors | None) -> TaggerParts:
     """An untrained tagger: labels, encoder and network as training data and settings want them."""
     model = settings.model
-    scheme = "none" if data.train.scheme == "none" else model.scheme
+    scheme = NONE if data.train.scheme == NONE else model.scheme
     tag_set = TagSet.of(data.train.sentences, scheme)
     encoder = TaggingEncoder.fit(
         [sentence.tokens for sentence in data.train.sentences],

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,7 +25,6 @@ INTERRUPTED = 130
 FORMATS = ("conll", "conllu", "jsonl", "brat", "text")  # as nlp_app.formats names them; a test holds the two equal
 MOST_THREADS = 1024  # beyond any machine's cores; many more than that exhaust its memory
 
-Command = Callable[..., None]
 _quiet = click.option("--quiet", is_flag=True, help="Show no progress.")
 _threads = click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="CPU threads to compute with.")
 _format = click.option("--format", type=click.Choice(FORMATS), help="The input's format, where it isn't recognised.")

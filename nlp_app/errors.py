@@ -6,6 +6,8 @@ with status 2; any other exception is a bug of this project and shows its traceb
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -35,3 +37,9 @@ class ModelError(NlpAppError):
 
 class TrainingError(NlpAppError):
     """A run that can't go on: a non-finite loss, say, or a checkpoint that doesn't fit the settings."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'x'?` with the nearest of the known names, or nothing: the end of a message."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -34,6 +34,7 @@ from nlp_app.errors import NlpAppError, TrainingError
 from nlp_app.features.columns import Columns, padding_share
 from nlp_app.modeldir import TaggerParts, save_tagger
 from nlp_app.nn.summary import summary_table
+from nlp_app.output import checksum
 from nlp_app.predict import Tagger, predict_columns
 from nlp_app.progress import Progress
 from nlp_app.rundir import RunDirectory, check_output
@@ -62,7 +63,8 @@ def train_ner(settings: Settings, output: Path, resume: bool = False, quiet: boo
     settings = with_epochs(settings, columns)
     learner = make_learner(settings, parts, columns)
 
-    directory = RunDirectory(output, settings.model_dump(), data.checksums())
+    files = [*data.files(), *([Path(settings.model.vectors)] if settings.model.vectors else [])]
+    directory = RunDirectory(output, settings.model_dump(), {str(path): checksum(path) for path in files})
     directory.start(learner, resume, progress)
     run = _Run(settings, data, parts, directory, progress)
     try:
@@ -156,7 +158,7 @@ class _Run:
             metrics[name] = parts.tag_set.score(corpus.sentences, found)
             predictions = (corpus, found)
         card = model_card(parts, metrics, self.settings, self.data.counts())
-        write_predictions(output, *predictions, scheme=parts.tag_set.scheme)
+        write_predictions(output, *predictions, scheme=parts.tag_set.written_scheme)
         write_text(output / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
         write_text(output / "config.toml", write_settings(self.settings))
         write_text(output / "README.md", card)

@@ -27,6 +27,7 @@ from safetensors import SafetensorError
 from nlp_app.errors import ModelError, NlpAppError
 from nlp_app.features.encoder import TaggingEncoder
 from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
+from nlp_app.output import checksum
 from nlp_app.tasks.tagging import TagSet
 from nlp_app.text import Tokenizer, make_tokenizer, unidata_version
 
@@ -57,7 +58,7 @@ def save_tagger(parts: TaggerParts, directory: Path) -> None:
         aside = Path(tempfile.mkdtemp(prefix=".saving-", dir=directory))
         try:
             files = _write_parts(parts, aside)
-            checksums = {path.relative_to(aside).as_posix(): _checksum(path) for path in files}
+            checksums = {path.relative_to(aside).as_posix(): checksum(path) for path in files}
             description = _describe(parts) | {"files": checksums}
             description["checksum"] = _own_checksum(description)
             text = json.dumps(description, ensure_ascii=False, indent=1) + "\n"
@@ -204,13 +205,13 @@ def _check_files(directory: Path, description: dict[str, Any]) -> None:
     files = description.get("files")
     if not isinstance(files, dict) or WEIGHTS not in files:
         raise ModelError(f"{directory / DESCRIPTION}: names no files; copy the model again")
-    for name, checksum in files.items():
+    for name, expected in files.items():
         path = directory / name
         if name != WEIGHTS and name != f"{VOCABULARY}/{path.name}":
             raise ModelError(f"{directory / DESCRIPTION}: names {name!r}, which is no file of a model; don't use it")
         if not _damaged(directory / DESCRIPTION, path.is_file):
             raise ModelError(f"{path}: missing; copy the model again")
-        if _damaged(path, lambda path=path: _checksum(path)) != checksum:  # type: ignore[misc]
+        if _damaged(path, lambda path=path: checksum(path)) != expected:  # type: ignore[misc]
             raise ModelError(f"{path}: differs from its checksum in {DESCRIPTION}: truncated or changed; copy it again")
 
 
@@ -218,11 +219,6 @@ def _own_checksum(description: dict[str, Any]) -> str:
     """Of the description without its checksum, however it is laid out."""
     rest = {key: value for key, value in description.items() if key != "checksum"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import uuid
@@ -58,6 +59,12 @@ def standard_output() -> Iterator[TextIO]:
         if isinstance(error, BrokenPipeError):
             raise
         raise DataError(f"can't be written: {error.strerror}; make room or name an output file", name) from error
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def no_bar(quiet: bool) -> bool:

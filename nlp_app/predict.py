@@ -31,7 +31,7 @@ class Tagger:
 
     def __init__(self, parts: TaggerParts) -> None:
         self.parts = parts
-        self._network = parts.network.eval()
+        parts.network.eval()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -72,7 +72,7 @@ class Tagger:
     def tag_tokens(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
         """One tag for each token of pre-tokenised sentences: BIO tags, or plain labels where training had no scheme."""
         _check_sentences(sentences)
-        scheme = "none" if self.parts.tag_set.scheme == "none" else "BIO"
+        scheme = self.parts.tag_set.written_scheme
         spans = self.token_spans(sentences)
         return [encode(found, len(tokens), scheme) for tokens, found in zip(sentences, spans, strict=True)]
 

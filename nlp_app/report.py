@@ -13,6 +13,7 @@ from typing import Any
 from nlp_app.alignment import Ledger
 from nlp_app.convert import ConversionReport
 from nlp_app.corpus import Corpus, TagRepair, choose_tokenizer
+from nlp_app.schemes import NONE
 from nlp_app.statistics import describe, leaks, unseen_entities
 
 _NAMED = 5  # repairs and spans that are named by their lines
@@ -122,7 +123,7 @@ def _lengths(file: Mapping[str, Any]) -> str:
 
 def _longest(file: Mapping[str, Any]) -> str:
     entity = file["longest_entity"]
-    return f"{entity['tokens']} tokens" if entity and file["scheme"] != "none" else "-"
+    return f"{entity['tokens']} tokens" if entity and file["scheme"] != NONE else "-"
 
 
 def _account(file: Mapping[str, Any]) -> str:
@@ -188,7 +189,7 @@ def _places(facts: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
         name = names[file["path"]]
         lines += [f"{name}:{again}: repeats line {line}" for line, again in file["duplicates"]["lines"]]
         lines += _changes(name, file["repairs"], file["ledger"])
-        if file["longest_entity"] and file["scheme"] != "none":
+        if file["longest_entity"] and file["scheme"] != NONE:
             entity = file["longest_entity"]
             lines.append(f"{name}:{entity['line']}: longest {_shown(entity['label'])}: {_shown(entity['text'])}")
     for pair in facts["leaks"]:

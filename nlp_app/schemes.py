@@ -19,7 +19,6 @@ al. 2000 (BIOES); Ratinov & Roth 2009 (BILOU); Xue 2003 (BMES).
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 from collections import Counter
@@ -32,7 +31,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nlp_app.errors import DataError, SettingsError
+from nlp_app.errors import DataError, SettingsError, did_you_mean
 from nlp_app.types import TokenSpan
 
 OUTSIDE = "O"
@@ -176,8 +175,7 @@ def scheme_named(name: str) -> Scheme:
     """The scheme of that name. Raises SettingsError if there is none."""
     found = SCHEMES.get(ALIASES.get(name, name))
     if found is None:
-        near = difflib.get_close_matches(name.upper(), SCHEMES, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(name.upper(), SCHEMES)
         raise SettingsError(f"unknown tag scheme {name!r}; known: {', '.join(SCHEMES)}{hint}")
     return found
 

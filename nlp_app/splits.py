@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -73,12 +72,11 @@ class TaggingData:
             "splits": self.counts(),
         }
 
-    def checksums(self) -> dict[str, str]:
-        """SHA-256 of each file of the run."""
-        paths = {corpus.path for _, corpus in self.corpora()}
-        return {
-            path: hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in sorted(paths) if Path(path).is_file()
-        }
+    def files(self) -> list[Path]:
+        """The files that the corpora were read from; those in it, where it is a folder."""
+        paths = {Path(corpus.path) for _, corpus in self.corpora()}
+        inside = {file for path in paths if path.is_dir() for file in path.iterdir()}
+        return sorted(path for path in paths | inside if path.is_file())
 
     def report(self) -> list[str]:
         """What was read, as a table, and what is odd about it: a line each."""

@@ -29,13 +29,12 @@ def write_predictions(directory: Path, corpus: Corpus, found: Sequence[Spans], s
     tokens; `predictions.jsonl` for raw text, and for tokens that columns can't hold.
     """
     pairs = list(zip(corpus.sentences, found, strict=True))
-    plain = schemes.NONE if scheme == schemes.NONE else "BIO"
     separator = _separator(corpus.sentences) if corpus.tokenizer is None else None
     if separator is not None:
-        blocks = ("".join(f"{line}\n" for line in _columns(*pair, plain, separator)) for pair in pairs)
+        blocks = ("".join(f"{line}\n" for line in _columns(*pair, scheme, separator)) for pair in pairs)
         write_text(directory / COLUMNS, "\n".join(blocks))
     else:
-        lines = (_record(*pair) if corpus.tokenizer else _token_record(*pair, plain) for pair in pairs)
+        lines = (_record(*pair) if corpus.tokenizer else _token_record(*pair, scheme) for pair in pairs)
         write_text(directory / RECORDS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     (directory / (COLUMNS if separator is None else RECORDS)).unlink(missing_ok=True)
 

@@ -307,3 +307,14 @@ def test_resuming_without_checkpoints_keeps_to_the_settings_of_the_run(cli: Cli,
     assert cli("train", "ner", "--output", str(run), "--resume", "--quiet").status == 0
     assert (run / "model.safetensors").read_bytes() == before
     assert str(small.train) in (run / "config.toml").read_text(encoding="utf-8")
+
+
+def test_other_vectors_are_another_run(cli: Cli, small: Small, tmp_path: Path) -> None:
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("the 0.5 -1 2\na 1 2 -3\n", encoding="utf-8")
+    chosen = ("--set", f"model.vectors={vectors}")
+    assert train(cli, small, tmp_path / "run", *chosen).status == 0
+    vectors.write_text("the 0.5 -1 2\nb 1 2 -3\n", encoding="utf-8")
+    outcome = train(cli, small, tmp_path / "run", *chosen, "--resume")
+    assert outcome.status == 2
+    assert f"{vectors}: has changed since the run began" in outcome.err

@@ -189,7 +189,7 @@ def test_spans_that_overlap_or_leave_the_sentence_cannot_be_encoded(spans: list[
 
 def test_an_unknown_scheme_suggests_the_nearest() -> None:
     assert decode(["B-X", "E-X"], "IOBES") == decode(["B-X", "E-X"], "BIOES")
-    with pytest.raises(SettingsError, match=r"did you mean BILOU"):
+    with pytest.raises(SettingsError, match=r"did you mean 'BILOU'"):
         decode([], "bilo")
 
 

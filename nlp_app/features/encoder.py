@@ -44,9 +44,9 @@ class TaggingEncoder:
         min_count: int = 1,
         vectors: Vocabulary | None = None,
     ) -> TaggingEncoder:
-        """Vocabularies and features of the training sentences; min_count: occurrences that a window feature needs."""
+        """Vocabularies and features of the training sentences; min_count: occurrences that each entry needs."""
         forms, lengths = _flatten(sentences)
-        known = Forms.build(Counter(forms), normalise)
+        known = Forms.build(Counter(forms), normalise, min_count)
         keys = window_keys(known.lookup(forms), lengths)
         index = FeatureIndex.build(keys.ravel(), min_count)
         rows = index.rows(keys[:, EMBEDDED_TEMPLATES])

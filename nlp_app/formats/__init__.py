@@ -5,14 +5,13 @@ Every reader is a generator that keeps one record in memory at a time, except fo
 
 from __future__ import annotations
 
-import difflib
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from nlp_app.errors import DataError, SettingsError
+from nlp_app.errors import DataError, SettingsError, did_you_mean
 from nlp_app.formats import brat, columns, conllu, jsonl, plain, recognition
 from nlp_app.formats.columns import append_column
 from nlp_app.formats.options import TOKEN_PATTERNS, ReadOptions
@@ -149,7 +148,6 @@ def _is_brat(path: Path) -> bool:
 def _named(format: str) -> Format:
     entry = FORMATS.get(format)
     if entry is None:
-        near = difflib.get_close_matches(format, FORMATS, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(format, FORMATS)
         raise SettingsError(f"format: found {format!r}, expected one of {', '.join(FORMATS)}{hint}")
     return entry

@@ -26,6 +26,11 @@ class TagSet:
         """The labels that the sentences' gold spans carry."""
         return cls(tuple(sorted({span.label for sentence in sentences for span in sentence.spans or ()})), scheme)
 
+    @property
+    def written_scheme(self) -> str:
+        """The scheme of tags that leave the program, for people and scorers: BIO, or none."""
+        return schemes.NONE if self.scheme == schemes.NONE else "BIO"
+
     @cached_property
     def tags(self) -> list[str]:
         """The tags, in the order of their ids."""
@@ -65,12 +70,12 @@ class TagSet:
 
     def score(self, sentences: Sequence[Sentence], predicted: Sequence[Sequence[TokenSpan]]) -> dict[str, Any]:
         """Scores of predicted spans against all gold, the spans that fit no tokens included."""
-        plain = "none" if self.scheme == "none" else "BIO"
+        plain = self.written_scheme
         gold_tags = [schemes.encode(sentence.spans or (), len(sentence), plain) for sentence in sentences]
         found_tags = [
             schemes.encode(spans, len(sentence), plain) for sentence, spans in zip(sentences, predicted, strict=True)
         ]
-        if plain == "none":
+        if plain == schemes.NONE:
             return metrics.label_scores(gold_tags, found_tags)
         # A gold span that no tokens can spell can't be found either: a sentence of its own, with a miss.
         for sentence in sentences:

@@ -10,7 +10,6 @@ of outputs, and each output knows its character.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar, NamedTuple
@@ -18,6 +17,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import six
 
+from nlp_app.text.base import ScanTokenizer
 from nlp_app.text.codepoints import (
     CodePoints,
     CodePointTable,
@@ -30,12 +30,8 @@ from nlp_app.text.codepoints import (
     is_punctuation,
     is_removed,
     lower_and_strip,
-    normal_form,
-    scan_many,
-    scan_one,
     split_before,
 )
-from nlp_app.types import Tokens
 
 # Kinds of one output: a position begins a token where its kind is above `previous == _WORD`, and ends one
 # where it is above `next == _WORD`.
@@ -47,7 +43,7 @@ _CONTEXTUAL = 7  # a _WORD whose output its neighbours can change, but not the o
 
 
 @dataclass(frozen=True, slots=True)
-class BasicTokenizer:
+class BasicTokenizer(ScanTokenizer):
     """Tokens as Google's BERT makes them, for every code point alone and in context.
 
     Control and format characters are deleted; CJK ideographs and punctuation marks are tokens by themselves;
@@ -67,22 +63,6 @@ class BasicTokenizer:
         Raises TypeError for anything but str and bytes.
         """
         return self(six.ensure_text(text, "utf-8", "ignore")).norms
-
-    def __call__(self, text: str) -> Tokens:
-        """The tokens of one text: norms equal to `tokenize(text)`, and their ranges in `text`."""
-        return scan_one(self._scan, text)
-
-    def batch(self, texts: Sequence[str]) -> list[Tokens]:
-        """The tokens of each text, as a call for each would give; faster for many short texts."""
-        return scan_many(self._scan, texts)
-
-    def normalise(self, form: str) -> str:
-        """The normal form of one given token, not split further; `form` itself if nothing would be left."""
-        return normal_form(form, self.do_lower_case)
-
-    def settings(self) -> dict[str, bool]:
-        """What `make_tokenizer(name, **settings)` needs to make this tokenizer again."""
-        return {"do_lower_case": self.do_lower_case}
 
     def _scan(self, text: str) -> Scan:
         points, table = code_points(text), _table(self.do_lower_case)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
 
 import numpy as np
 
+from nlp_app.text.base import ScanTokenizer
 from nlp_app.text.codepoints import (
     CodePointTable,
     Kinds,
@@ -17,11 +17,8 @@ from nlp_app.text.codepoints import (
     code_points,
     is_removed,
     normal_form,
-    scan_many,
-    scan_one,
     split_before,
 )
-from nlp_app.types import Tokens
 
 # A position begins a token where its kind is above `previous is visible`.
 _NONE, _EXTENDING, _BASE, _SYMBOL, _REPLACEMENT, _JOINER = range(6)
@@ -29,7 +26,7 @@ _ZWJ = "\u200d"
 
 
 @dataclass(frozen=True, slots=True)
-class CharTokenizer:
+class CharTokenizer(ScanTokenizer):
     """Every visible character is a token; whitespace, control and format characters are none.
 
     What only shapes the character before it stays with it: marks (M*: accents, vowel signs, variation
@@ -39,24 +36,7 @@ class CharTokenizer:
     are lower-cased and stripped of accents.
     """
 
-    do_lower_case: bool = False
     name: ClassVar[str] = "char"
-
-    def __call__(self, text: str) -> Tokens:
-        """The tokens of one text, with their ranges in it: never empty, in order, disjoint."""
-        return scan_one(self._scan, text)
-
-    def batch(self, texts: Sequence[str]) -> list[Tokens]:
-        """The tokens of each text, as a call for each would give; faster for many short texts."""
-        return scan_many(self._scan, texts)
-
-    def normalise(self, form: str) -> str:
-        """The normal form of one given token; `form` itself if nothing would be left."""
-        return normal_form(form, self.do_lower_case)
-
-    def settings(self) -> dict[str, bool]:
-        """What `make_tokenizer(name, **settings)` needs to make this tokenizer again."""
-        return {"do_lower_case": self.do_lower_case}
 
     def _scan(self, text: str) -> Scan:
         points = code_points(text)

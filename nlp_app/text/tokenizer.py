@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Final, Protocol
 
-from nlp_app.errors import SettingsError
+from nlp_app.errors import SettingsError, did_you_mean
 from nlp_app.text.basic import BasicTokenizer
 from nlp_app.text.char import CharTokenizer
 from nlp_app.text.whitespace import WhitespaceTokenizer
@@ -73,6 +72,4 @@ def agreement(tokenizer: Tokenizer, texts: Sequence[str], boundaries: Sequence[t
 
 
 def _unknown(what: str, name: str, known: list[str]) -> str:
-    nearest = get_close_matches(name, known, n=1, cutoff=0.4)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else "use one of these"
-    return f"unknown {what}, expected {', '.join(known)}; {hint}"
+    return f"unknown {what}, expected {', '.join(known)}{did_you_mean(name, known) or '; use one of these'}"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from nlp_app.text.base import FormTokenizer
 from nlp_app.text.codepoints import normal_form
 from nlp_app.types import Tokens
 
@@ -14,14 +14,13 @@ _FORM = re.compile(r"\S+")
 
 
 @dataclass(frozen=True, slots=True)
-class WhitespaceTokenizer:
+class WhitespaceTokenizer(FormTokenizer):
     """Tokens as `str.split()` makes them: everything between whitespace, invisible characters included.
 
     Norms are cleaned of control and format characters; with `do_lower_case` also lower-cased and stripped of
     accents. A token of which nothing would be left keeps its form.
     """
 
-    do_lower_case: bool = False
     name: ClassVar[str] = "whitespace"
 
     def __call__(self, text: str) -> Tokens:
@@ -30,15 +29,3 @@ class WhitespaceTokenizer:
         lower = self.do_lower_case
         norms = [normal_form(form, lower) for form in text.split()]
         return Tokens(norms, [start for start, _ in spans], [end for _, end in spans])
-
-    def batch(self, texts: Sequence[str]) -> list[Tokens]:
-        """The tokens of each text, as a call for each would give."""
-        return [self(text) for text in texts]
-
-    def normalise(self, form: str) -> str:
-        """The normal form of one given token; `form` itself if nothing would be left."""
-        return normal_form(form, self.do_lower_case)
-
-    def settings(self) -> dict[str, bool]:
-        """What `make_tokenizer(name, **settings)` needs to make this tokenizer again."""
-        return {"do_lower_case": self.do_lower_case}

@@ -7,7 +7,6 @@ a batch used; it knows no weight decay. Both stand behind one `Optimizers`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nlp_app.errors import SettingsError, TrainingError
+from nlp_app.errors import SettingsError, TrainingError, did_you_mean
 from nlp_app.training.lazy_adam import LazyAdam
 
 Group = dict[str, Any]  # a torch parameter group: params, param_names, lr, weight_decay, and our base_lr and part
@@ -223,8 +222,7 @@ def _declared_undecayed(model: nn.Module) -> set[str]:
 
 def _check(options: OptimizerOptions) -> None:
     if options.name not in OPTIMIZERS:
-        near = difflib.get_close_matches(options.name, OPTIMIZERS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(options.name, OPTIMIZERS)
         raise SettingsError(f"optimizer: found {options.name!r}, expected one of {', '.join(OPTIMIZERS)}{hint}")
     for name, fits, expected in (
         ("lr", options.lr > 0, "above 0"),

@@ -16,13 +16,12 @@ but plateau depend on n alone.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nlp_app.errors import SettingsError
+from nlp_app.errors import SettingsError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -111,8 +110,7 @@ SHAPES: dict[str, Callable[[int, int, ScheduleOptions], float]] = {
 
 def _check(options: ScheduleOptions) -> None:
     if options.name not in SHAPES:
-        near = difflib.get_close_matches(options.name, SHAPES, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(options.name, SHAPES)
         raise SettingsError(f"schedule: found {options.name!r}, expected one of {', '.join(SHAPES)}{hint}")
     for name, fits, expected in (
         ("total_steps", options.total_steps >= 1, "at least 1"),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -119,11 +120,16 @@ def test_a_vector_is_found_by_form_then_by_normal_form() -> None:
     assert rows == [2, 3, UNKNOWN]
 
 
-def test_the_cache_of_forms_is_emptied_when_full(monkeypatch: object) -> None:
+def test_the_cache_of_forms_is_emptied_when_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nlp_app.features.forms._CACHE_SIZE", 1000)
     forms = Forms.build(Counter(["a", "b"]), str.lower)
     before = forms.lookup(["a", "b", "a"]).tolist()
     many = [f"w{number}" for number in range(3000)]
     forms.lookup(many)
+    assert forms.lookup(["a", "b", "a"]).tolist() == before
+    assert len(forms._row_of) == 3002
+    forms.lookup(["new"])
+    assert len(forms._row_of) == 1
     assert forms.lookup(["a", "b", "a"]).tolist() == before
     assert forms.lookup([]).shape == (0, COLUMNS)
 
@@ -142,3 +148,12 @@ def test_shapes() -> None:
     assert [shape(form) for form in ("Paris", "NASA", "iPhone-15", "北京", "2019", "x!!!")] == [
         "Xxx", "XX", "xXxx-dd", "cc", "dd", "x!!",
     ]  # fmt: skip
+
+
+def test_minimum_counts_leave_rare_words_and_features_out() -> None:
+    train = [["often", "often", "Rare"], ["often", "x"], ["x", "often"]]
+    encoder = TaggingEncoder.fit(train, str.lower, min_count=2)
+    assert encoder.forms.vocabularies["forms"].symbols == ["often", "x"]
+    assert "rare" not in encoder.forms.vocabularies["norms"]
+    counts = Counter(encoder.encode(train).arrays["features"].ravel().tolist())
+    assert all(counts[row] >= 2 for row in range(1, encoder.sizes["features"]))

@@ -146,7 +146,7 @@ def test_files_without_content_are_refused(tmp_path: Path) -> None:
 
 def test_unknown_formats_suggest_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("a\tO\n")
-    with pytest.raises(SettingsError, match=r"did you mean conllu"):
+    with pytest.raises(SettingsError, match=r"did you mean 'conllu'"):
         list(read(tmp_path / "a", "conlu"))
     for name in ("brat", "text"):
         with pytest.raises(SettingsError, match=r"can't be written"):
