@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
-from nlp_app.config import read_settings
+from nlp_app.config import TaggingSettings, read_settings
 from nlp_app.experiment import train_ner
 from nlp_app.resources import bundled
 
@@ -56,7 +56,7 @@ def run(folder: Path, chosen: Set, seed: int) -> tuple[float, float, float]:
     """Dev F1, test F1, CPU seconds."""
     changes = [f"data.train={folder / chosen.train}", f"data.test={folder / chosen.test}", *chosen.options]
     changes += [f"data.dev={folder / chosen.dev}"] if chosen.dev else []
-    settings = read_settings(bundled("configs/ner_bilstm_crf.toml"), [*changes, f"train.seed={seed}"])
+    settings = read_settings(TaggingSettings, bundled("configs/ner_bilstm_crf.toml"), [*changes, f"train.seed={seed}"])
     with tempfile.TemporaryDirectory() as output:
         began = time.process_time()
         metrics = train_ner(settings, Path(output) / "run", quiet=True)

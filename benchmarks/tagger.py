@@ -25,8 +25,9 @@ import tutorial_tagger as tutorial
 from torch.utils.data import DataLoader
 
 from nlp_app import training
-from nlp_app.building import epoch_batches, make_learner, make_parts, training_columns
-from nlp_app.config import read_settings
+from nlp_app.experiment.fitting import make_learner
+from nlp_app.experiment.tagger_building import epoch_batches, epoch_rows, make_parts, training_columns
+from nlp_app.config import TaggingSettings, read_settings
 from nlp_app.predict import Tagger
 from nlp_app.splits import read_splits
 
@@ -65,12 +66,17 @@ class Ours:
     def __init__(self, arguments: argparse.Namespace) -> None:
         files = [f"data.{name}={getattr(arguments, name)}" for name in ("train", "dev", "test")]
         own = [f"train.epochs={arguments.epochs}", f"train.seed={arguments.seed}", *arguments.changes]
-        self.settings = read_settings(None, [*files, *own])
+        self.settings = read_settings(TaggingSettings, None, [*files, *own])
         training.seed_everything(arguments.seed)
         data = read_splits(self.settings.data, arguments.seed)
         self.parts = make_parts(self.settings, data, None)
         self.columns = training_columns(self.parts, data.train.sentences)
-        self.learner = make_learner(self.settings, self.parts, self.columns)
+        self.learner = make_learner(
+            self.settings.train,
+            self.parts.network,
+            len(epoch_rows(self.settings, self.columns, epoch=1)),
+            rate_factors={"crf.": self.settings.train.crf_rate / self.settings.train.rate},
+        )
 
     def epoch(self) -> float:
         began = time.process_time()

@@ -1,20 +1,20 @@
-"""The model card: a README.md that says what a model is, what it learned from, how good it is and how to use it."""
+"""Model cards: a README.md that says what a model is, what it learned from, how good it is and how to use it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from nlp_app.config import Settings
-from nlp_app.modeldir import TaggerParts
+from nlp_app.config import ClassSettings, Settings, TaggingSettings
+from nlp_app.modeldir import ClassifierParts, TaggerParts
 from nlp_app.report import aligned
 from nlp_app.tasks.tagging import headline
 
 
-def model_card(
+def tagger_card(
     parts: TaggerParts,
     metrics: Mapping[str, Mapping[str, Any]],
-    settings: Settings,
+    settings: TaggingSettings,
     counts: Mapping[str, Mapping[str, Any]],
 ) -> str:
     """Markdown for people who find the directory."""
@@ -44,13 +44,7 @@ def model_card(
         "|---|---|---|---|---|",
         *(f"| {n} | {c['file']} | {c['sentences']:,} | {c['tokens']:,} | {c['spans']:,} |" for n, c in counts.items()),
         "",
-        "## Scores",
-        "",
-        *_scores(metrics),
-        "The epoch was chosen on dev"
-        + (", and so dev flatters; test was scored once." if "test" in metrics else "; dev flatters."),
-        f"Seed {settings.train.seed}; all settings stand in `config.toml`, all scores in `metrics.json`.",
-        "",
+        *_scores(metrics, settings),
         "## Limits",
         "",
         "It knows the labels above and the kind of text it was trained on. A span's score is its probability under",
@@ -59,11 +53,58 @@ def model_card(
     return "\n".join(lines) + "\n"
 
 
-def _scores(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    lines: list[str] = []
+def classifier_card(
+    parts: ClassifierParts,
+    metrics: Mapping[str, Mapping[str, Any]],
+    settings: ClassSettings,
+    counts: Mapping[str, Mapping[str, Any]],
+) -> str:
+    """Markdown for people who find the directory."""
+    classes = parts.class_set
+    shown = ", ".join(f"`{label}`" for label in classes.labels[:50])
+    more = f" and {len(classes.labels) - 50:,} more, in `nlp_app.json`" if len(classes.labels) > 50 else ""
+    kinds = {"embedding_bag": "a bag of n-grams", "textcnn": "convolutions over words"}
+    kind = kinds.get(settings.model.kind, "a bag of n-grams and convolutions over words")
+    lines = [
+        "# A classifier by nlp_app",
+        "",
+        f"Classes: {shown}{more}. "
+        + ("A text may have several, or none." if classes.multi_label else "A text has one."),
+        f"It is {kind}; the tokenizer is `{parts.tokenizer.name}`.",
+        "",
+        "## Use",
+        "",
+        "```python",
+        "import nlp_app",
+        'classifier = nlp_app.load("this directory")',
+        *(
+            ['for found in classifier.classify("..."):', "    found.label, found.score"]
+            if classes.multi_label
+            else ['found = classifier.classify("...")', "found.label, found.score"]
+        ),
+        "```",
+        "",
+        "## Data",
+        "",
+        "| split | file | texts | labels |",
+        "|---|---|---|---|",
+        *(f"| {n} | {c['file']} | {c['texts']:,} | {c['labels']:,} |" for n, c in counts.items()),
+        "",
+        *_scores(metrics, settings),
+        "## Limits",
+        "",
+        "It knows the classes above and the kind of text it was trained on; whatever it is given, it looks for those.",
+        f"A score is a probability, fitted on dev (temperature {parts.decision.temperature:.2f}); on texts of another",
+        "kind it may be off: check it on text of your own with `evaluate`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _scores(metrics: Mapping[str, Mapping[str, Any]], settings: Settings) -> list[str]:
+    """The scores of each split, and how they came about."""
+    lines = ["## Scores", ""]
     for split, scores in metrics.items():
-        name = "F1" if "f1" in scores else "accuracy"
-        lines += [f"{split}: {name} {headline(dict(scores)):.4f}", ""]
+        lines += [f"{split}: {_headline(scores)}", ""]
         each = scores.get("per_type", scores.get("per_label", {}))
         lines += ["| label | precision | recall | F1 | gold |", "|---|---|---|---|---|"]
         lines += [
@@ -71,7 +112,20 @@ def _scores(metrics: Mapping[str, Mapping[str, Any]]) -> list[str]:
             for label, s in each.items()
         ]
         lines.append("")
-    return lines
+    chosen = ", and so dev flatters; test was scored once." if "test" in metrics else "; dev flatters."
+    return [
+        *lines,
+        f"The epoch was chosen on dev{chosen}",
+        f"Seed {settings.train.seed}; all settings stand in `config.toml`, all scores in `metrics.json`.",
+        "",
+    ]
+
+
+def _headline(scores: Mapping[str, Any]) -> str:
+    if "f1" in scores:
+        return f"F1 {headline(dict(scores)):.4f}"
+    names = {"accuracy": "accuracy", "micro_f1": "micro F1", "weighted_f1": "weighted F1", "macro_f1": "macro F1"}
+    return ", ".join(f"{name} {scores[key]:.4f}" for key, name in names.items() if key in scores)
 
 
 def score_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:

@@ -7,27 +7,40 @@ import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from nlp_app import __version__
-from nlp_app.errors import NlpAppError
+from nlp_app.errors import ModelError, NlpAppError, OtherTaskError
 from nlp_app.output import drop_standard_output, standard_output
 
 if TYPE_CHECKING:
-    from nlp_app.predict import Tagger
+    from nlp_app.config import ClassDataSettings, Settings
+    from nlp_app.predict import Classifier, Tagger
+
+S = TypeVar("S", bound="Settings")
 
 USER_ERROR = 2
 INTERRUPTED = 130
-FORMATS = ("conll", "conllu", "jsonl", "brat", "text")  # as nlp_app.formats names them; a test holds the two equal
+# As nlp_app.formats and nlp_app.formats.classes name them; a test holds them equal.
+FORMATS = ("conll", "conllu", "jsonl", "brat", "text")
+CLASS_FORMATS = ("csv", "tsv", "jsonl", "label_text", "fasttext", "text", "hub")
 MOST_THREADS = 1024  # beyond any machine's cores; many more than that exhaust its memory
 
 _quiet = click.option("--quiet", is_flag=True, help="Show no progress.")
 _threads = click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="CPU threads to compute with.")
+_ALL_FORMATS = tuple(dict.fromkeys((*FORMATS, *CLASS_FORMATS)))
 _format = click.option("--format", type=click.Choice(FORMATS), help="The input's format, where it isn't recognised.")
+_any_format = click.option(
+    "--format", type=click.Choice(_ALL_FORMATS), help="The input's format, where it isn't recognised."
+)
+_text_column = click.option(
+    "--text-column", metavar="COLUMN", help="Of texts with classes: a name or a number from 0; several with commas."
+)
+_label_column = click.option("--label-column", metavar="COLUMN", help="Likewise, of the classes.")
 _changes = click.option(
     "--set", "changes", multiple=True, metavar="A.B=C", help="Change a setting; may be given several times."
 )
@@ -55,7 +68,7 @@ class _Program(click.Group):
 @click.group(cls=_Program)
 @click.version_option(__version__, prog_name="nlp_app")
 def program() -> None:
-    """Train, evaluate and use sequence taggers for Chinese, English and mixed text."""
+    """Train, evaluate and use taggers and text classifiers for Chinese, English and mixed text."""
 
 
 @program.group()
@@ -63,56 +76,104 @@ def train() -> None:
     """Train a model."""
 
 
+def _training(output: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options that the commands under `train` have in common."""
+    options = (
+        click.option("--config", type=click.Path(path_type=Path), help="Settings, a TOML file."),
+        click.option("--train", metavar="FILE", help="Training data; without it, the bundled corpus."),
+        click.option(
+            "--dev", metavar="FILE", help="Data that chooses the epoch; without it, cut from the training data."
+        ),
+        click.option("--test", metavar="FILE", help="Data that the finished model is scored on."),
+        click.option(
+            "--output", type=click.Path(path_type=Path), default=output, show_default=True, help="The run's directory."
+        ),
+        _changes,
+        click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random."),
+        _threads,
+        click.option(
+            "--resume", is_flag=True, help="Continue the run in --output; from the beginning if nothing was saved."
+        ),
+        _quiet,
+    )
+
+    def add(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
 @train.command("ner")
-@click.option("--config", type=click.Path(path_type=Path), help="Settings, a TOML file.")
-@click.option("--train", metavar="FILE", help="Training data; without it, the bundled corpus.")
-@click.option("--dev", metavar="FILE", help="Data that chooses the epoch; without it, cut from the training data.")
-@click.option("--test", metavar="FILE", help="Data that the finished model is scored on.")
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    default="runs/ner",
-    show_default=True,
-    help="The run's directory.",
-)
-@_changes
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of everything random.")
-@_threads
-@click.option("--resume", is_flag=True, help="Continue the run in --output; from the beginning if nothing was saved.")
-@_quiet
-def train_ner(
-    config: Path | None, output: Path, changes: tuple[str, ...], resume: bool, quiet: bool, **flags: Any
-) -> None:
+@_training("runs/ner")
+def train_ner(resume: bool, quiet: bool, output: Path, **given: Any) -> None:
     """Train a tagger: entities, POS, any label a token."""
     from nlp_app.card import score_table  # noqa: PLC0415
-    from nlp_app.config import read_settings  # noqa: PLC0415
+    from nlp_app.config import TaggingSettings  # noqa: PLC0415
     from nlp_app.experiment import train_ner as run  # noqa: PLC0415
+
+    settings = _run_settings(TaggingSettings, "ner", output, resume, given)
+    _print(score_table(run(settings, output, resume=resume, quiet=quiet)))
+
+
+@train.command("cls")
+@_training("runs/cls")
+@_text_column
+@_label_column
+def train_cls(resume: bool, quiet: bool, output: Path, **given: Any) -> None:
+    """Train a text classifier: one class a text, or several."""
+    from nlp_app.class_report import class_score_table, confusion_table  # noqa: PLC0415
+    from nlp_app.config import ClassSettings  # noqa: PLC0415
+    from nlp_app.experiment import train_cls as run  # noqa: PLC0415
+
+    settings = _run_settings(ClassSettings, "cls", output, resume, given)
+    metrics = run(settings, output, resume=resume, quiet=quiet)
+    last = list(metrics.values())[-1]
+    _print("\n\n".join(filter(None, (class_score_table(metrics), confusion_table(last)))))
+
+
+def _run_settings(kind: type[S], task: str, output: Path, resume: bool, given: dict[str, Any]) -> S:
+    """The settings of a run: the file's (of a resumed run without one, its own), then what the flags say."""
+    from nlp_app.config import read_settings  # noqa: PLC0415
     from nlp_app.rundir import stored_settings  # noqa: PLC0415
 
-    tables = {"train": "data", "dev": "data", "test": "data", "seed": "train", "threads": "train"}
-    given = [*changes, *(f"{tables[name]}.{name}={value}" for name, value in flags.items() if value is not None)]
-    stored = stored_settings(output) if resume and config is None else None
-    settings = read_settings(config, given, stored)
-    _print(score_table(run(settings, output, resume=resume, quiet=quiet)))
+    config, changes = given.pop("config"), given.pop("changes")
+    tables = {"seed": "train", "threads": "train"}
+    flags = [f"{tables.get(name, 'data')}.{name}={value}" for name, value in given.items() if value is not None]
+    stored = stored_settings(output, task) if resume and config is None else None
+    return read_settings(kind, config, [*changes, *flags], stored)
 
 
 @program.command()
 @_model
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file")
 @_json
-@_format
+@_any_format
+@_text_column
+@_label_column
 @_changes
 @_threads
 @_quiet
-def evaluate(model: Path, file: Path, as_json: bool, format: str | None, changes: tuple[str, ...], **how: Any) -> None:
+def evaluate(model: Path, file: str, as_json: bool, quiet: bool, **how: Any) -> None:
     """Score MODEL on a labelled FILE."""
     from nlp_app.card import score_table  # noqa: PLC0415
+    from nlp_app.class_jobs import evaluate_classes  # noqa: PLC0415
+    from nlp_app.class_report import class_score_table, confusion_table  # noqa: PLC0415
     from nlp_app.jobs import evaluate_file  # noqa: PLC0415
+    from nlp_app.predict import Classifier  # noqa: PLC0415
 
-    scores, remarks = evaluate_file(_load(model, how["threads"]), file, format, changes, how["quiet"])
-    if not how["quiet"]:
+    loaded, name = _load(model, how["threads"]), Path(file).name
+    if isinstance(loaded, Classifier):
+        scores, remarks = evaluate_classes(loaded, file, _class_settings(loaded, how), quiet)
+        text = "\n\n".join(filter(None, (class_score_table({name: scores}), confusion_table(scores))))
+    else:
+        _no_columns(how)
+        scores, remarks = evaluate_file(loaded, Path(file), _sequence_format(how["format"]), how["changes"], quiet)
+        text = score_table({name: scores})
+    if not quiet:
         _say(*(f"note: {remark}" for remark in remarks))
-    _print(json.dumps(scores, ensure_ascii=False) if as_json else score_table({file.name: scores}))
+    _print(json.dumps(scores, ensure_ascii=False) if as_json else text)
 
 
 @program.command()
@@ -130,10 +191,12 @@ def tag(model: Path, texts: tuple[str, ...], source: str | None, target: str | N
     A text gives a JSON line with its spans; columns come back with the predicted tag appended.
     """
     from nlp_app.jobs import tag_file, tag_texts  # noqa: PLC0415
+    from nlp_app.predict import Tagger  # noqa: PLC0415
 
-    if texts and source is not None:
-        raise click.UsageError("found both TEXT and --input, expected one of them")
+    _one_source(texts, source)
     tagger = _load(model, how["threads"])
+    if not isinstance(tagger, Tagger):
+        raise ModelError(f"{model}: found a classifier, expected a tagger; use `classify`")
     if texts:
         tag_texts(tagger, texts, target)
     else:
@@ -141,17 +204,74 @@ def tag(model: Path, texts: tuple[str, ...], source: str | None, target: str | N
 
 
 @program.command()
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
-@_json
-@_format
+@_model
+@click.argument("texts", nargs=-1, metavar="[TEXT]...")
+@click.option("--input", "source", metavar="FILE", help="A file to classify; without it or with -, standard input.")
+@click.option("--output", "target", metavar="FILE", help="Where results go; without it, standard output.")
+@click.option("--top-k", type=int, metavar="N", help="So many classes of each text, best first.")
+@click.option("--threshold", type=float, metavar="P", help="The classes of at least this probability; maybe none.")
+@click.option("--format", type=click.Choice(CLASS_FORMATS), help="The input's format, where it isn't recognised.")
+@_text_column
 @_changes
-def inspect(files: tuple[Path, ...], as_json: bool, format: str | None, changes: tuple[str, ...]) -> None:
-    """Say what is in data FILEs: format, scheme, counts, lengths, duplicates, repairs; leaks among several."""
-    from nlp_app.jobs import inspect_files  # noqa: PLC0415
+@_threads
+@_quiet
+def classify(model: Path, texts: tuple[str, ...], source: str | None, target: str | None, **how: Any) -> None:
+    """Find the classes of TEXTs, a file or standard input: a JSON line for each text."""
+    from nlp_app.class_jobs import Choice, classify_file, classify_texts  # noqa: PLC0415
+    from nlp_app.predict import Classifier  # noqa: PLC0415
+    from nlp_app.predict.classifier import check_choice  # noqa: PLC0415
+
+    _one_source(texts, source)
+    choice = Choice(how["top_k"], how["threshold"])
+    check_choice(choice.top_k, choice.threshold)
+    classifier = _load(model, how["threads"])
+    if not isinstance(classifier, Classifier):
+        raise ModelError(f"{model}: found a tagger, expected a classifier; use `tag`")
+    if texts:
+        classify_texts(classifier, texts, target, choice)
+        return
+    settings = _class_settings(classifier, how)
+    remarks = classify_file(classifier, source or "-", target, settings, choice, how["quiet"])
+    if not how["quiet"]:
+        _say(*(f"note: {remark}" for remark in remarks))
+
+
+@program.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--task", type=click.Choice(["ner", "cls"]), help="What the files are for, where it doesn't show.")
+@_json
+@_any_format
+@_text_column
+@_label_column
+@_changes
+def inspect(files: tuple[str, ...], task: str | None, as_json: bool, **how: Any) -> None:
+    """Say what is in data FILEs: format, labels, counts, lengths, duplicates, repairs; leaks among several."""
+    from nlp_app.class_report import class_inspection_table  # noqa: PLC0415
     from nlp_app.report import inspection_table  # noqa: PLC0415
 
-    facts = inspect_files(files, format, changes)
-    _print(json.dumps(facts, ensure_ascii=False) if as_json else inspection_table(facts))
+    facts = _inspected(files, task, how)
+    table = class_inspection_table if facts.get("task") == "cls" else inspection_table
+    _print(json.dumps(facts, ensure_ascii=False) if as_json else table(facts))
+
+
+def _inspected(files: Sequence[str], task: str | None, how: dict[str, Any]) -> dict[str, Any]:
+    """The facts of files; of which task they are shows, unless it is named, in the first one."""
+    from nlp_app.class_jobs import inspect_classes  # noqa: PLC0415
+    from nlp_app.config import ClassSettings, change_settings  # noqa: PLC0415
+    from nlp_app.jobs import inspect_files  # noqa: PLC0415
+
+    columns = how["text_column"] or how["label_column"]
+    if task is None and (columns or how["format"] not in (None, *FORMATS) or files[0].startswith("hf:")):
+        task = "cls"
+    if task != "cls":
+        _no_columns(how)
+        try:
+            return inspect_files([Path(file) for file in files], _sequence_format(how["format"]), how["changes"])
+        except OtherTaskError:
+            if task is not None:
+                raise
+    table = {"data": {"format": how["format"] or "auto"}}
+    return inspect_classes(files, change_settings(ClassSettings, table, _class_changes(how), only="data").data)
 
 
 @program.command()
@@ -174,7 +294,35 @@ def convert(source: Path, target: Path, format: str | None, changes: tuple[str, 
     _say(convert_file(source, target, target_wanted, format, changes))
 
 
-def _load(path: Path, threads: int | None) -> Tagger:
+def _one_source(texts: Sequence[str], source: str | None) -> None:
+    if texts and source is not None:
+        raise click.UsageError("found both TEXT and --input, expected one of them")
+
+
+def _class_settings(classifier: Classifier, how: dict[str, Any]) -> ClassDataSettings:
+    """How a file for a classifier is read: as its training data, the flags aside."""
+    from nlp_app.class_jobs import model_settings  # noqa: PLC0415
+
+    return model_settings(classifier, how["format"], _class_changes(how))
+
+
+def _class_changes(how: dict[str, Any]) -> list[str]:
+    columns = {name: how.get(name) for name in ("text_column", "label_column")}
+    return [*how["changes"], *(f"data.{name}={value}" for name, value in columns.items() if value is not None)]
+
+
+def _no_columns(how: dict[str, Any]) -> None:
+    if how["text_column"] or how["label_column"]:
+        raise click.UsageError("--text-column and --label-column are for texts with classes, not for tokens or spans")
+
+
+def _sequence_format(format: str | None) -> str | None:
+    if format not in (None, *FORMATS):
+        raise click.UsageError(f"--format {format} is for texts with classes; expected one of {', '.join(FORMATS)}")
+    return format
+
+
+def _load(path: Path, threads: int | None) -> Tagger | Classifier:
     import torch  # noqa: PLC0415
 
     from nlp_app.predict import load  # noqa: PLC0415

@@ -27,6 +27,10 @@ class DataError(NlpAppError):
         super().__init__(place + message)
 
 
+class OtherTaskError(DataError):
+    """A data file of another task: texts with classes where tokens or spans with labels are read, or the other way."""
+
+
 class SettingsError(NlpAppError):
     """A setting that is unknown, of the wrong type, or out of range."""
 

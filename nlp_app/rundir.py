@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from nlp_app import training
-from nlp_app.config import read_settings
+from nlp_app.config import read_toml
 from nlp_app.errors import DataError, NlpAppError, SettingsError, TrainingError
-from nlp_app.modeldir import DESCRIPTION, TaggerParts, load_tagger, save_tagger
+from nlp_app.modeldir import DESCRIPTION, Parts, read_description, read_model, write_model
 from nlp_app.progress import Progress
 from nlp_app.writing import write_text
 
@@ -32,6 +32,7 @@ class RunDirectory:
     """`settings`, by table, and `data`, a checksum of each file: what a continuation must have in common."""
 
     output: Path
+    task: str
     settings: dict[str, Any]
     data: dict[str, str]
 
@@ -61,7 +62,7 @@ class RunDirectory:
         progress.say(*(f"note: damaged and left out: {error}" for error in latest.damaged))
         training.load_checkpoint(latest.path, learner)
         epoch = learner.state.epoch
-        lines = self._read_history()
+        lines = self.read_history()
         if len(lines) < epoch:
             found = f"found {len(lines)} epochs, expected {epoch} as in {latest.path.name}"
             raise TrainingError(f"{self._history}: {found}; {_ANEW}")
@@ -86,20 +87,20 @@ class RunDirectory:
             if path.is_dir():
                 shutil.rmtree(path)
 
-    def keep(self, line: dict[str, Any], learner: training.Learner, parts: TaggerParts) -> None:
+    def keep(self, line: dict[str, Any], learner: training.Learner, parts: Parts) -> None:
         """Save an epoch: its line of history, its model if it is the best so far, and a checkpoint."""
         if line["best"]:
-            save_tagger(parts, self._best(line["epoch"]))
-        write_text(self._history, "".join(self._read_history()) + json.dumps(line, ensure_ascii=False) + "\n")
+            write_model(parts, self._best(line["epoch"]))
+        write_text(self._history, "".join(self.read_history()) + json.dumps(line, ensure_ascii=False) + "\n")
         training.save_checkpoint(self.checkpoints, learner)
         # The last checkpoint but one may be needed too, and what was best then.
         for path in sorted(self.checkpoints.glob("best-*"))[:-2]:
             shutil.rmtree(path)
 
-    def load_best(self, epoch: int) -> TaggerParts:
+    def load_best(self, epoch: int) -> Parts:
         """The model of the best epoch; of a run that had finished before, from where `close` left it."""
         best = self._best(epoch)
-        return load_tagger(self.output if not best.is_dir() and _read_run(self.output)["finished"] else best)
+        return read_model(self.output if not best.is_dir() and _read_run(self.output)["finished"] else best)
 
     def close(self) -> None:
         """Note that the run has finished, and keep only what going on from here needs."""
@@ -122,10 +123,10 @@ class RunDirectory:
             self.output.rmdir()
 
     def _write_run(self, finished: bool) -> None:
-        run = {"settings": self.settings, "data": self.data, "finished": finished}
+        run = {"task": self.task, "settings": self.settings, "data": self.data, "finished": finished}
         write_text(self._run, json.dumps(run, indent=1) + "\n")
 
-    def _read_history(self) -> list[str]:
+    def read_history(self) -> list[str]:
         try:
             return self._history.read_text(encoding="utf-8").splitlines(keepends=True)
         except (OSError, ValueError) as error:
@@ -149,17 +150,32 @@ class RunDirectory:
             raise DataError(f"has changed since the run began; {_ANEW}", files[0])
 
 
-def stored_settings(output: Path) -> dict[str, Any] | None:
-    """The settings of the unfinished or finished run in `output`, if there is one."""
+def stored_settings(output: Path, task: str) -> dict[str, Any] | None:
+    """The settings, by table, of the unfinished or finished run in `output`, if there is one. Raises SettingsError for
+    a run of another task."""
+    _check_task(output, task)
     if _run_file(output).is_file():
         return dict(_read_run(output)["settings"])
     # A finished run whose checkpoints were removed; its settings still stand beside the model.
     resolved = output / "config.toml"
-    return read_settings(resolved).model_dump() if resolved.is_file() else None
+    return read_toml(resolved) if resolved.is_file() else None
 
 
-def check_output(output: Path) -> None:
-    """Refuse a place that can't be written, or that holds something other than a run. Raises SettingsError."""
+def _check_task(output: Path, task: str) -> None:
+    if _run_file(output).is_file():
+        found = _read_run(output)["task"]
+    elif (output / DESCRIPTION).is_file():
+        found = read_description(output).get("task")
+    else:
+        return
+    if found != task:
+        raise SettingsError(f"--output {output}: holds a run of `train {found}`; name another directory for `{task}`")
+
+
+def check_output(output: Path, task: str) -> None:
+    """Refuse a place that can't be written, or that holds something other than a run of the task. Raises
+    SettingsError."""
+    _check_task(output, task)
     if output.is_dir():
         ours = (output / DESCRIPTION).is_file() or _run_file(output).is_file()
         # A run that was killed as it began has got no farther than this.
@@ -190,7 +206,7 @@ def _read_run(output: Path) -> dict[str, Any]:
     path = _run_file(output)
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-        run = {"settings": run["settings"], "data": run["data"], "finished": run["finished"]}
+        run = {"task": run["task"], "settings": run["settings"], "data": run["data"], "finished": run["finished"]}
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise TrainingError(f"{path}: not readable ({type(error).__name__}: {error}); {_ANEW}") from error
     tables = [run["data"], run["settings"]]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nlp_app.config import DataSettings
+from nlp_app.config import TaggingDataSettings
 from nlp_app.corpus import Corpus, CorpusOptions, choose_tokenizer, read_corpus
 from nlp_app.errors import DataError, SettingsError
 from nlp_app.formats import ReadOptions
@@ -34,7 +34,7 @@ class TaggingData:
     test: Corpus | None
     tokenizer: Tokenizer
     agreement: dict[str, float]
-    settings: DataSettings
+    settings: TaggingDataSettings
     held_out: bool  # dev was cut from train
     empty: int  # training sentences without a token, left out
 
@@ -107,7 +107,7 @@ class TaggingData:
         yield from unknown_labels(labels_of(self.train.sentences), corpus)
 
 
-def read_splits(settings: DataSettings, seed: int) -> TaggingData:
+def read_splits(settings: TaggingDataSettings, seed: int) -> TaggingData:
     """Read the files that the settings name; the bundled corpus where they name none.
 
     Without a dev file, a share of the training sentences is held out. Raises SettingsError or DataError.
@@ -145,7 +145,7 @@ def read_splits(settings: DataSettings, seed: int) -> TaggingData:
 
 
 def corpus_options(
-    settings: DataSettings, tokenizer: Tokenizer | None = None, scheme: str | None = None
+    settings: TaggingDataSettings, tokenizer: Tokenizer | None = None, scheme: str | None = None
 ) -> CorpusOptions:
     """How files are read by these settings; `tokenizer` and `scheme`, where given, go before the settings'."""
     reading = ReadOptions(

@@ -21,6 +21,14 @@ class Span:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A class found for a text, for people. `score` is its probability under the model, calibrated on dev data."""
+
+    label: str
+    score: float
+
+
 class CharSpan(NamedTuple):
     """A labelled range of a raw text: code points, end exclusive."""
 
@@ -77,6 +85,15 @@ class TextRecord:
 
 
 Record = TokenRecord | TextRecord
+
+
+class ClassRecord(NamedTuple):
+    """One text with its classes, as a reader found it at `line` (from 1). `labels`: one, or in multi-label data any
+    number; None: unlabelled."""
+
+    text: str
+    labels: tuple[str, ...] | None
+    line: int
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 from nlp_app import schemes
 from nlp_app.corpus import Corpus
 from nlp_app.output import whole_file
-from nlp_app.types import Sentence, TokenSpan
+from nlp_app.types import ClassRecord, Sentence, TokenSpan
 
 Spans = Sequence[TokenSpan]
 COLUMNS, RECORDS = "predictions.conll", "predictions.jsonl"
@@ -37,6 +37,23 @@ def write_predictions(directory: Path, corpus: Corpus, found: Sequence[Spans], s
         lines = (_record(*pair) if corpus.tokenizer else _token_record(*pair, scheme) for pair in pairs)
         write_text(directory / RECORDS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     (directory / (COLUMNS if separator is None else RECORDS)).unlink(missing_ok=True)
+
+
+def write_class_predictions(
+    directory: Path, records: Sequence[ClassRecord], found: Sequence[tuple[str, ...]], scores: Sequence[float]
+) -> None:
+    """`predictions.jsonl`: each text, its gold label or labels, those predicted, and the score of the best one."""
+    with whole_file(directory / RECORDS) as file:
+        for record, labels, score in zip(records, found, scores, strict=True):
+            gold = record.labels or ()
+            several = len(gold) != 1 or len(labels) != 1
+            line = {
+                "text": record.text,
+                "label": list(gold) if several else gold[0],
+                "predicted": list(labels) if several else labels[0],
+                "score": round(score, 6),
+            }
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def _separator(sentences: Sequence[Sentence]) -> str | None:

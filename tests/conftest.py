@@ -58,7 +58,7 @@ class Small(NamedTuple):
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """A run on some 120 sentences of the bundled corpus. Tests only read it."""
-    from nlp_app.config import read_settings
+    from nlp_app.config import TaggingSettings, read_settings
     from nlp_app.experiment import train_ner
 
     directory = tmp_path_factory.mktemp("small")
@@ -66,7 +66,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     for (split, path), count in zip(paths.items(), (120, 25, 40), strict=True):
         path.write_text(sentences(split, count), encoding="utf-8")
     changes = [change.removeprefix("--set=") for change in SMALL] + [f"data.{name}={p}" for name, p in paths.items()]
-    settings = read_settings(None, [*changes, *LEARNT])
+    settings = read_settings(TaggingSettings, None, [*changes, *LEARNT])
     train_ner(settings, directory / "run", quiet=True)
     return Small(*paths.values(), directory / "run")
 

@@ -173,7 +173,7 @@ def test_evaluate_reads_what_scheme_a_file_has(cli: Cli, small: Small, tmp_path:
 @pytest.fixture(scope="module")
 def pos(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """A POS model on CoNLL-U, and its files."""
-    from nlp_app.config import read_settings
+    from nlp_app.config import TaggingSettings, read_settings
     from nlp_app.experiment import train_ner
 
     directory = tmp_path_factory.mktemp("pos")
@@ -186,7 +186,7 @@ def pos(tmp_path_factory: pytest.TempPathFactory) -> Small:
     path = directory / "a.conllu"
     path.write_text("\n".join(blocks * 8) + "\n")
     changes = [change.removeprefix("--set=") for change in SMALL] + [f"data.{name}={path}" for name in ("train", "dev")]
-    train_ner(read_settings(None, [*changes, "train.rate=0.02"]), directory / "run", quiet=True)
+    train_ner(read_settings(TaggingSettings, None, [*changes, "train.rate=0.02"]), directory / "run", quiet=True)
     return Small(path, path, path, directory / "run")
 
 

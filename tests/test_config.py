@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlp_app.config import (
-    DataSettings,
-    Settings,
-    TrainSettings,
+    TaggingDataSettings,
+    TaggingLoopSettings,
+    TaggingSettings,
     change_settings,
     read_settings,
     validate,
@@ -23,13 +23,15 @@ from nlp_app.resources import bundled
 
 def test_the_committed_file_states_every_default() -> None:
     path = bundled("configs/ner_bilstm_crf.toml")
-    assert read_settings(path) == Settings()
+    assert read_settings(TaggingSettings, path) == TaggingSettings()
     stated = {line.split(" = ")[0] for line in path.read_text(encoding="utf-8").splitlines() if " = " in line}
-    assert stated == {key for _, table in Settings() for key, _ in table}
+    assert stated == {key for _, table in TaggingSettings() for key, _ in table}
 
 
 def test_changes_are_applied_in_order() -> None:
-    settings = read_settings(None, ["train.epochs=3", "data.train=a b.txt", "train.epochs=5", "data.strict=true"])
+    settings = read_settings(
+        TaggingSettings, None, ["train.epochs=3", "data.train=a b.txt", "train.epochs=5", "data.strict=true"]
+    )
     assert (settings.train.epochs, settings.data.train, settings.data.strict) == (5, "a b.txt", True)
 
 
@@ -52,31 +54,31 @@ def test_changes_are_applied_in_order() -> None:
 )
 def test_what_is_wrong_is_said(change: str, message: str) -> None:
     with pytest.raises(SettingsError, match=message) as raised:
-        read_settings(None, [change])
+        read_settings(TaggingSettings, None, [change])
     assert "\n" not in str(raised.value)
 
 
 def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(SettingsError, match=r"model\.hidden.*train\.epochs"):
-        validate({"train": {"epochs": -1}, "model": {"hidden": "wide"}}, "here")
+        validate(TaggingSettings, {"train": {"epochs": -1}, "model": {"hidden": "wide"}}, "here")
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     bad = tmp_path / "bad.toml"
     with pytest.raises(SettingsError, match="can't be read"):
-        read_settings(bad)
+        read_settings(TaggingSettings, bad)
     bad.write_text("[train\n", encoding="utf-8")
     with pytest.raises(SettingsError, match="not TOML"):
-        read_settings(bad)
+        read_settings(TaggingSettings, bad)
     bad.write_bytes(b"\xff\xfe")
     with pytest.raises(SettingsError, match="UTF-8"):
-        read_settings(bad)
+        read_settings(TaggingSettings, bad)
 
 
 def test_only_the_named_table_may_change() -> None:
-    assert change_settings({}, ["data.strict=true"], only="data").data.strict
+    assert change_settings(TaggingSettings, {}, ["data.strict=true"], only="data").data.strict
     with pytest.raises(SettingsError, match=r"only settings of \[data\]"):
-        change_settings({}, ["train.epochs=3"], only="data")
+        change_settings(TaggingSettings, {}, ["train.epochs=3"], only="data")
 
 
 @given(
@@ -86,7 +88,9 @@ def test_only_the_named_table_may_change() -> None:
     st.booleans(),
 )
 def test_written_settings_come_back(path: str, share: float, epochs: int, strict: bool) -> None:
-    settings = Settings(data=DataSettings(train=path, strict=strict), train=TrainSettings(epochs=epochs, warmup=share))
+    settings = TaggingSettings(
+        data=TaggingDataSettings(train=path, strict=strict), train=TaggingLoopSettings(epochs=epochs, warmup=share)
+    )
     import tomllib
 
-    assert validate(tomllib.loads(write_settings(settings)), "written") == settings
+    assert validate(TaggingSettings, tomllib.loads(write_settings(settings)), "written") == settings

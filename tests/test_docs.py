@@ -14,7 +14,7 @@ from test_layers import LEVELS, TORCH_COLUMN
 
 from nlp_app import formats
 from nlp_app.cli import program
-from nlp_app.config import Settings, read_settings
+from nlp_app.config import TaggingSettings, read_settings
 from nlp_app.formats.recognition import recognise
 from nlp_app.schemes import ALIASES, SCHEMES, encode
 from nlp_app.types import TokenSpan
@@ -80,7 +80,7 @@ def test_commands_are_understood(arguments: list[str]) -> None:
         assert words[0] in command.commands, f"{words[0]} is no command"
         command = command.commands[words.pop(0)]
     context = command.make_context(str(command.name), words)
-    read_settings(None, context.params.get("changes", ()))
+    read_settings(TaggingSettings, None, context.params.get("changes", ()))
 
 
 def test_make_targets_exist() -> None:
@@ -107,7 +107,7 @@ def test_files_named_exist(path: Path) -> None:
 def test_settings_named_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     found = set(re.findall(r"(?:`|--set )((?:data|model|train)\.\w+)(?==|`| )", text))
-    tables = {name: type(table).model_fields for name, table in Settings()}
+    tables = {name: type(table).model_fields for name, table in TaggingSettings()}
     for name in found:
         table, key = name.split(".")
         assert key in tables[table] or key in FILE_ENDINGS, name

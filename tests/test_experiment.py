@@ -17,9 +17,9 @@ import pytest
 from conftest import SMALL, Outcome, Small, files_of
 
 import nlp_app
-from nlp_app.config import read_settings
+from nlp_app.config import TaggingSettings, read_settings
 from nlp_app.metrics import entity_scores
-from nlp_app.modeldir import load_tagger
+from nlp_app.modeldir import read_model
 
 Cli = Callable[..., Outcome]
 
@@ -37,11 +37,12 @@ def essence(run: Path) -> dict[str, Any]:
 
 
 def test_what_a_run_leaves(small: Small) -> None:
-    top = {"nlp_app.json", "model.safetensors", "vocab", "README.md", "config.toml", "metrics.json", "history.jsonl"}
+    top = {"nlp_app.json", "model.safetensors", "vocab", "README.md", "config.toml", "metrics.json"}
+    top |= {"history.jsonl", "history.png"}
     assert {path.name for path in small.run.iterdir()} == top | {"predictions.conll", "checkpoints"}
     checkpoints = sorted(path.name for path in (small.run / "checkpoints").iterdir())
     assert checkpoints == ["checkpoint-000012", "run.json"]
-    settings = read_settings(small.run / "config.toml")
+    settings = read_settings(TaggingSettings, small.run / "config.toml")
     assert settings.data.train == str(small.train)
     assert settings.train.epochs == 12
     history = [json.loads(line) for line in (small.run / "history.jsonl").read_text().splitlines()]
@@ -206,7 +207,7 @@ def test_a_model_without_a_dev_file(cli: Cli, small: Small, tmp_path: Path) -> N
     outcome = cli("train", "ner", "--train", small.train, "--output", tmp_path / "run", *SMALL)
     assert outcome.status == 0
     assert "cut from train" in outcome.err
-    counts = load_tagger(tmp_path / "run").about["splits"]
+    counts = read_model(tmp_path / "run").about["splits"]
     assert 10 <= counts["dev"]["sentences"] <= 14
     assert counts["dev"]["sentences"] + counts["train"]["sentences"] == 120
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 import nlp_app
 from nlp_app.errors import ModelError
-from nlp_app.modeldir import DESCRIPTION, _own_checksum, load_tagger, save_tagger
+from nlp_app.modeldir import DESCRIPTION, read_model, write_model
+from nlp_app.modeldir.directory import own_checksum
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def model(small: Small, tmp_path: Path) -> Path:
 
 
 def test_saved_loaded_and_saved_again_it_is_the_same(model: Path, tmp_path: Path) -> None:
-    save_tagger(load_tagger(model), tmp_path / "again")
+    write_model(read_model(model), tmp_path / "again")
     assert files_of(tmp_path / "again") == files_of(model)
     assert {path.stat().st_mode & 0o777 for path in model.rglob("*") if path.is_file()} == {0o644}
 
@@ -39,7 +40,7 @@ def test_saving_replaces_an_earlier_model_and_leaves_other_files(model: Path) ->
     before = files_of(model)
     (model / "notes.txt").write_text("mine")
     (model / "vocab" / "vectors.txt").write_text("of an earlier model\n")
-    save_tagger(load_tagger(model), model)
+    write_model(read_model(model), model)
     assert files_of(model) == before | {"notes.txt": b"mine"}
 
 
@@ -87,7 +88,7 @@ def test_each_file_missing_cut_or_changed(model: Path) -> None:
 def describe(model: Path, description: Any) -> None:
     """Write a description with the checksum that belongs to it."""
     if isinstance(description, dict):
-        description["checksum"] = _own_checksum(description)
+        description["checksum"] = own_checksum(description)
     (model / DESCRIPTION).write_text(json.dumps(description))
 
 

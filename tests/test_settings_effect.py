@@ -10,7 +10,7 @@ import pytest
 from conftest import Small
 from safetensors.numpy import load_file
 
-from nlp_app.config import ModelSettings, TrainSettings, read_settings
+from nlp_app.config import TaggerSettings, TaggingLoopSettings, TaggingSettings, read_settings
 from nlp_app.experiment import train_ner
 
 BASE = {
@@ -62,7 +62,9 @@ ELSEWHERE = {"train.patience", "train.threads", "model.kind"}
 
 def weights(small: Small, output: Path, changes: dict[str, str]) -> dict[str, Any]:
     files = {f"data.{name}": str(getattr(small, name)) for name in ("train", "dev", "test")}
-    settings = read_settings(None, [f"{name}={value}" for name, value in (BASE | files | changes).items()])
+    settings = read_settings(
+        TaggingSettings, None, [f"{name}={value}" for name, value in (BASE | files | changes).items()]
+    )
     train_ner(settings, output, quiet=True)
     # The last state of all, since the best epoch may be the same.
     (last,) = (output / "checkpoints").glob("checkpoint-*/tensors.safetensors")
@@ -74,8 +76,8 @@ def differ(a: dict[str, Any], b: dict[str, Any]) -> bool:
 
 
 def test_no_setting_is_left_out() -> None:
-    known = {f"model.{name}" for name in ModelSettings.model_fields} | {
-        f"train.{name}" for name in TrainSettings.model_fields
+    known = {f"model.{name}" for name in TaggerSettings.model_fields} | {
+        f"train.{name}" for name in TaggingLoopSettings.model_fields
     }
     assert known == CHANGES.keys() | ELSEWHERE
 

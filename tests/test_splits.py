@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nlp_app.config import DataSettings
+from nlp_app.config import TaggingDataSettings
 from nlp_app.corpus import Corpus
 from nlp_app.errors import DataError, SettingsError
 from nlp_app.splits import hold_out, labels_of, read_splits
@@ -62,7 +62,7 @@ def test_the_report_tells_what_is_odd(tmp_path: Path) -> None:
     train = write(tmp_path / "train.conll", "Anna B-PER\nI I-LOC\n\nsame O\n\nBob B-PER\n\nRome B-LOC\n\n")
     dev = write(tmp_path / "dev.conll", "same O\n\nnothing O\n\n")
     test = write(tmp_path / "test.conll", "Anna B-GOD\n\nBob B-PER\n\n")
-    data = read_splits(DataSettings(train=train, dev=dev, test=test), seed=1)
+    data = read_splits(TaggingDataSettings(train=train, dev=dev, test=test), seed=1)
     report = data.report()
     assert [line.split() for line in report[:4]] == [
         ["data", "sentences", "tokens", "labels"],
@@ -81,7 +81,7 @@ def test_the_report_tells_what_is_odd(tmp_path: Path) -> None:
 
 def test_a_dev_part_that_was_cut_off_is_named_so(tmp_path: Path) -> None:
     train = write(tmp_path / "a.conll", "".join(f"word{number} B-X\nI I-Y\n\n" for number in range(20)))
-    data = read_splits(DataSettings(train=train), seed=1)
+    data = read_splits(TaggingDataSettings(train=train), seed=1)
     assert data.held_out
     assert len(data.dev.sentences) == 2
     assert len(data.train.sentences) == 18
@@ -94,7 +94,7 @@ def test_texts_whose_spans_fit_no_tokens_or_that_have_no_token(tmp_path: Path) -
     lines = ['{"text": "", "label": []}', '{"text": "New York", "label": [[0, 8, "LOC"]]}']
     lines += ['{"text": "in Rome", "label": [[3, 7, "LOC"]]}', '{"text": "Roman", "label": [[0, 3, "LOC"]]}']
     train = write(tmp_path / "a.jsonl", "\n".join(lines))
-    data = read_splits(DataSettings(train=train, dev=train, alignment="strict"), seed=1)
+    data = read_splits(TaggingDataSettings(train=train, dev=train, alignment="strict"), seed=1)
     report = "\n".join(data.report())
     assert "note: train: 1 sentences without a token left out" in report
     assert "of 3 labelled spans 0 were moved to token edges and 1 fit no tokens" in report
@@ -104,4 +104,4 @@ def test_texts_whose_spans_fit_no_tokens_or_that_have_no_token(tmp_path: Path) -
 
 def test_dev_or_test_need_train() -> None:
     with pytest.raises(SettingsError, match="give --train FILE"):
-        read_splits(DataSettings(test="x.conll"), seed=1)
+        read_splits(TaggingDataSettings(test="x.conll"), seed=1)

@@ -45,7 +45,7 @@ class Columns:
 def collate(columns: Columns, rows: Sequence[int] | NDArray[np.int64]) -> dict[str, Array]:
     """The sentences `rows` as padded arrays (sentences, longest, ...), with "mask" (True = real); padding is 0."""
     chosen = np.asarray(rows, dtype=np.int64)
-    lengths = columns.lengths[chosen][:, None]
+    lengths = (columns.offsets[chosen + 1] - columns.offsets[chosen])[:, None]
     place = np.arange(lengths.max(initial=0))[None, :]
     mask = place < lengths
     batch: dict[str, Array] = {"mask": mask}
@@ -55,6 +55,35 @@ def collate(columns: Columns, rows: Sequence[int] | NDArray[np.int64]) -> dict[s
         batch[name] = np.zeros(mask.shape + array.shape[1:], dtype=array.dtype)
         batch[name][mask] = array[source]
     return batch
+
+
+def gather(columns: Columns, rows: Sequence[int] | NDArray[np.int64]) -> tuple[dict[str, Array], NDArray[np.int64]]:
+    """The sentences `rows` one after the other, without padding: arrays of their tokens, and offsets (rows + 1,)."""
+    chosen = np.asarray(rows, dtype=np.int64)
+    lengths = columns.offsets[chosen + 1] - columns.offsets[chosen]
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    source = np.repeat(columns.offsets[chosen] - offsets[:-1], lengths) + np.arange(offsets[-1])
+    return {name: array[source] for name, array in columns.arrays.items()}, offsets
+
+
+def text_batches(
+    texts: int, size: int, *, seed: int, epoch: int, lengths: NDArray[np.int64] | None = None
+) -> Iterator[NDArray[np.int64]]:
+    """Rows of each batch of `size` texts of one epoch, in the order of training; it follows from (seed, epoch) alone.
+
+    With the texts' lengths, those of a hundred batches at a time are sorted by length, so that batches need little
+    padding.
+    """
+    random = np.random.default_rng((seed, epoch))
+    order = random.permutation(texts)
+    pool = size if lengths is None else 100 * size
+    for start in range(0, texts, pool):
+        rows = order[start : start + pool]
+        if lengths is not None:
+            rows = rows[np.argsort(lengths[rows], kind="stable")]
+        batches = [rows[first : first + size] for first in range(0, len(rows), size)]
+        for number in random.permutation(len(batches)).tolist():
+            yield batches[number]
 
 
 def training_batches(

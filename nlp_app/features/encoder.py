@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nlp_app.errors import ModelError
 from nlp_app.features.columns import Columns
 from nlp_app.features.forms import NORM, SHAPE, Forms
-from nlp_app.features.windows import EMBEDDED_TEMPLATES, FeatureIndex, Rows, window_keys
+from nlp_app.features.keys import FeatureIndex, Rows, load_array
+from nlp_app.features.windows import EMBEDDED_TEMPLATES, window_keys
 from nlp_app.vocab import UNKNOWN, Vocabulary
 
 _EMBEDDED_MIN_COUNT = 2  # an embedding seen once is noise; a window feature's weight is one number a tag
@@ -101,8 +100,8 @@ class TaggingEncoder:
         forms = Forms.load(directory, normalise)
         return cls(
             forms,
-            FeatureIndex(_load_array(directory / "features.npy").astype(np.uint64)),
-            _load_array(directory / "parts.npy").astype(np.int32),
+            FeatureIndex(load_array(directory / "features.npy").astype(np.uint64)),
+            load_array(directory / "parts.npy").astype(np.int32),
             Vocabulary.load(directory / "vectors.txt") if vectors else None,
         )
 
@@ -114,17 +113,6 @@ def _flatten(sentences: Iterable[Sequence[str]]) -> tuple[list[str], list[int]]:
         forms.extend(sentence)
         lengths.append(len(sentence))
     return forms, lengths
-
-
-def _load_array(path: Path) -> NDArray[np.integer[Any]]:
-    try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ModelError(f"{path}: found no readable array ({error}); copy the model again") from error
-    if array.dtype.kind not in "iu" or array.ndim != 1:
-        found = f"{array.dtype} of {array.ndim} dimensions"
-        raise ModelError(f"{path}: found {found}, expected whole numbers of one; copy the model again")
-    return array
 
 
 def hide_singletons(norms: Rows, rare: NDArray[np.bool_], share: float, random: np.random.Generator) -> None:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from nlp_app.errors import DataError
+from nlp_app.errors import DataError, OtherTaskError
 from nlp_app.formats.options import ReadOptions
 from nlp_app.formats.source import lines_of_text
 from nlp_app.types import Record, TokenRecord
@@ -21,7 +21,8 @@ from nlp_app.types import Record, TokenRecord
 DOCUMENT_START = "-DOCSTART-"
 SAMPLE = 1000  # lines that settle separator and number of columns
 _CLASSES = (
-    "this looks like text classification data (a label and a text): expected tokens with tags, or texts with spans"
+    "this looks like text classification data (a label and a text): use `train cls`, or give tokens with tags, or "
+    "texts with spans"
 )
 
 
@@ -208,10 +209,10 @@ def _refuse_other_kinds(sample: Sequence[str], layout: Layout, name: str) -> Non
     if any(map(is_blank, sample)):
         return
     if any(line.startswith("__label__") for line in sample):
-        raise DataError(_CLASSES, name)
+        raise OtherTaskError(_CLASSES, name)
     if layout.separator == "\t" and layout.columns == 2 and len(sample) > 1:
         rows = [line.split("\t") for line in sample]
         spaced = sum(any(" " in field for field in row) for row in rows)
         length = statistics.median(len(row[0]) for row in rows)
         if 3 * spaced > len(rows) or length >= 10:
-            raise DataError(_CLASSES, name)
+            raise OtherTaskError(_CLASSES, name)

@@ -17,24 +17,23 @@ that is one list, is read as a whole; true JSON lines are streamed.
 
 from __future__ import annotations
 
-import itertools
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from nlp_app.errors import DataError
+from nlp_app.errors import DataError, OtherTaskError
 from nlp_app.formats import label_studio
 from nlp_app.formats.conllu import align
+from nlp_app.formats.json_objects import kind, objects
 from nlp_app.formats.options import ReadOptions
 from nlp_app.types import CharSpan, Record, TextRecord, TokenRecord
 
 _SPAN_KEYS = ("spans", "entities", "label", "labels", "annotations")
 _TAG_KEYS = ("ner_tags", "tags", "labels", "label")
 _CLASSES = (
-    "this looks like text classification data (a text and its classes): expected tokens with tags, or texts with spans"
+    "this looks like text classification data (a text and its classes): use `train cls`, or give tokens with "
+    "tags, or texts with spans"
 )
-_SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def read(lines: Iterable[str], name: str, options: ReadOptions) -> Iterator[Record]:
@@ -42,18 +41,7 @@ def read(lines: Iterable[str], name: str, options: ReadOptions) -> Iterator[Reco
 
     Of `options` only `labels` has a say here.
     """
-    numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip(" \t"))
-    head = next(numbered, None)
-    if head is None:
-        return
-    number, line = head
-    if line.lstrip(" \t").startswith("[") or not _is_complete(line):
-        parsed = _document([head, *numbered], name)
-    else:
-        parsed = ((number, _parse(line, name, number)) for number, line in itertools.chain([head], numbered))
-    for number, value in parsed:
-        if not isinstance(value, dict):
-            raise DataError(f"found {_kind(value)}, expected an object {{...}}", name, number)
+    for number, value in objects(lines, name):
         record = _record(value, name, number, options.labels)
         if record is not None:
             yield record
@@ -76,87 +64,6 @@ def write(records: Iterable[Record], name: str) -> Iterator[str]:
         yield json.dumps(value, ensure_ascii=False)
 
 
-def _is_complete(line: str) -> bool:
-    try:
-        json.loads(line)
-    except (ValueError, RecursionError):
-        # A line that is broken in its middle is an error of that line; one that ends too early is a
-        # document's start.
-        try:
-            json.JSONDecoder().raw_decode(line.lstrip(" \t"))
-        except json.JSONDecodeError as error:
-            return error.pos < len(line.strip(" \t"))
-        except (ValueError, RecursionError):
-            return True
-    return True
-
-
-def _parse(text: str, name: str, number: int) -> Any:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise DataError(f"bad JSON: {error.msg} at column {error.colno}", name, number) from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"bad JSON: {error}", name, number) from error
-    _check_escapes(value, text, name, number)
-    return value
-
-
-def _document(lines: list[tuple[int, str]], name: str) -> Iterator[tuple[int, Any]]:
-    """The objects of one JSON list, or of several values one after the other, each with its line."""
-    decoder = json.JSONDecoder()
-    text = "\n".join(line for _, line in lines)
-    numbers = [number for number, _ in lines]
-    in_list = text.lstrip(" \t").startswith("[")
-    position = text.index("[") + 1 if in_list else 0
-    row, counted = 0, 0
-    while True:
-        position = _skip(text, position)
-        if in_list and text[position : position + 1] in (",", "]"):
-            in_list = text[position] == ","
-            position = _skip(text, position + 1)
-        if position >= len(text):
-            if in_list:
-                raise DataError("bad JSON: the list isn't closed", name, numbers[-1])
-            return
-        row, counted = row + text.count("\n", counted, position), position
-        try:
-            value, end = decoder.raw_decode(text, position)
-        except json.JSONDecodeError as error:
-            line = numbers[text.count("\n", 0, min(error.pos, len(text) - 1))]
-            raise DataError(f"bad JSON: {error.msg} at column {error.colno}", name, line) from error
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"bad JSON: {error}", name, numbers[row]) from error
-        _check_escapes(value, text[position:end], name, numbers[row])
-        yield numbers[row], value
-        position = end
-
-
-def _skip(text: str, position: int) -> int:
-    match = _SPACE.match(text, position)
-    return position if match is None else match.end()
-
-
-def _check_escapes(value: Any, source: str, name: str, number: int) -> None:
-    r"""Half of a character (`\ud83d` without its other half) can't be stored, so it is refused."""
-    if "\\u" not in source:
-        return
-    pending = [value]
-    while pending:
-        item = pending.pop()
-        if isinstance(item, dict):
-            pending += [*item.keys(), *item.values()]
-        elif isinstance(item, list):
-            pending += item
-        elif isinstance(item, str):
-            try:
-                item.encode()
-            except UnicodeEncodeError as error:
-                code = f"\\u{ord(item[error.start]):04x}"
-                reason = f"half of a surrogate pair ({code}) at position {error.start} of a string"
-                raise DataError(f"found {reason}; expected whole characters", name, number) from error
-
-
 def _record(value: dict[str, Any], name: str, line: int, labels: bool) -> Record | None:
     """The object's record; None for one that its annotator rejected."""
     if not labels:
@@ -171,7 +78,7 @@ def _record(value: dict[str, Any], name: str, line: int, labels: bool) -> Record
         return _token_record(tokens, {key: value[key] for key in tag_keys}, text, name, line)
     if not isinstance(text, str):
         keys = ", ".join(map(str, value)) or "none"
-        found = "no `text`" if text is None else f"a `text` that is {_kind(text)}"
+        found = "no `text`" if text is None else f"a `text` that is {kind(text)}"
         raise DataError(f"found {found} (keys: {keys}), expected `text` or `tokens`", name, line)
     return _text_record(value, text, name, line)
 
@@ -197,7 +104,7 @@ def _token_record(tokens: list[Any], tags: Mapping[str, Any], text: Any, name: s
 
 def _text_record(value: dict[str, Any], text: str, name: str, line: int) -> TextRecord:
     if value.get("cats") is not None and value.get("spans") is None:
-        raise DataError(_CLASSES, name, line)
+        raise OtherTaskError(_CLASSES, name, line)
     keys = [key for key in _SPAN_KEYS if value.get(key) is not None]
     if not keys:
         return TextRecord(text, [] if "answer" in value else None, line)
@@ -205,9 +112,9 @@ def _text_record(value: dict[str, Any], text: str, name: str, line: int) -> Text
         raise DataError(f"found `{keys[0]}` and `{keys[1]}`, expected one list of spans", name, line)
     items = value[keys[0]]
     if _holds_classes(items):
-        raise DataError(_CLASSES, name, line)
+        raise OtherTaskError(_CLASSES, name, line)
     if not isinstance(items, list):
-        raise DataError(f"`{keys[0]}`: found {_kind(items)}, expected a list of spans", name, line)
+        raise DataError(f"`{keys[0]}`: found {kind(items)}, expected a list of spans", name, line)
     return TextRecord(text, [_span(item, text, keys[0], name, line) for item in items], line)
 
 
@@ -231,7 +138,7 @@ def _span(item: Any, text: str, key: str, name: str, line: int) -> CharSpan:
         if label is None and isinstance(labels, list) and len(labels) == 1:
             label = labels[0]
     else:
-        raise DataError(f"`{key}`: found {_kind(item)}, expected [start, end, type] or an object", name, line)
+        raise DataError(f"`{key}`: found {kind(item)}, expected [start, end, type] or an object", name, line)
     if type(start) is not int or type(end) is not int:
         raise DataError(f"`{key}`: found the offsets {start!r} and {end!r}, expected integers", name, line)
     if type(label) is int:
@@ -246,8 +153,3 @@ def _span(item: Any, text: str, key: str, name: str, line: int) -> CharSpan:
         found = f"the span {start}..{end} holds {text[start:end]!r}, not {quoted!r}"
         raise DataError(f"`{key}`: {found}; expected offsets in code points, end exclusive", name, line)
     return CharSpan(start, end, label)
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")

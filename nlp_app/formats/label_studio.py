@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nlp_app.errors import DataError
+from nlp_app.errors import DataError, OtherTaskError
 from nlp_app.types import CharSpan, TextRecord
 
 
@@ -19,13 +19,8 @@ def record(task: dict[str, Any], name: str, line: int) -> TextRecord:
 
     Raises DataError for a task that can't be read as labelled spans.
     """
-    annotations = _list(task, "annotations", name, line) or _list(task, "completions", name, line)
-    finished = [item for item in annotations if isinstance(item, dict) and not item.get("was_cancelled")]
-    truths = [item for item in finished if item.get("ground_truth")]
-    chosen = truths if len(truths) == 1 else finished
+    chosen = chosen_annotations(task, name, line)
     if not chosen:
-        if task.get("predictions"):
-            raise DataError("found model predictions and no annotation, expected a person's", name, line)
         return TextRecord(_only_text(task["data"], name, line), None, line)
     read = [_spans(item, task, name, line) for item in chosen]
     if any(other != read[0] for other in read[1:]):
@@ -34,13 +29,32 @@ def record(task: dict[str, Any], name: str, line: int) -> TextRecord:
     return TextRecord(*read[0], line)
 
 
+def chosen_annotations(task: dict[str, Any], name: str, line: int) -> list[dict[str, Any]]:
+    """The annotations that count: the one marked as ground truth, or all that were finished; none if nobody annotated.
+
+    Raises DataError for a task with model predictions only.
+    """
+    annotations = _list(task, "annotations", name, line) or _list(task, "completions", name, line)
+    finished = [item for item in annotations if isinstance(item, dict) and not item.get("was_cancelled")]
+    truths = [item for item in finished if item.get("ground_truth")]
+    chosen = truths if len(truths) == 1 else finished
+    if not chosen and task.get("predictions"):
+        raise DataError("found model predictions and no annotation, expected a person's", name, line)
+    return chosen
+
+
+def results_of(annotation: dict[str, Any], name: str, line: int) -> list[dict[str, Any]]:
+    """What one annotation says. Raises DataError if that is no list."""
+    return [item for item in _list(annotation, "result", name, line) if isinstance(item, dict)]
+
+
 def _spans(annotation: dict[str, Any], task: dict[str, Any], name: str, line: int) -> tuple[str, list[CharSpan]]:
-    results = [item for item in _list(annotation, "result", name, line) if isinstance(item, dict)]
+    results = results_of(annotation, name, line)
     regions = [item for item in results if item.get("type") == "labels"]
     kinds = {str(item.get("type")) for item in results}
     if not regions and "choices" in kinds:
-        reason = "this looks like text classification data (Label Studio `choices`): expected labels of spans"
-        raise DataError(reason, name, line)
+        reason = "this looks like text classification data (Label Studio `choices`): use `train cls`, or give spans"
+        raise OtherTaskError(reason, name, line)
     if "hypertextlabels" in kinds:
         raise DataError("found labels in HTML, expected plain text (<Text>)", name, line)
     text = _text_of(regions, task["data"], name, line)

@@ -6,7 +6,7 @@ import codecs
 import re
 from pathlib import Path
 
-from nlp_app.errors import DataError
+from nlp_app.errors import OtherTaskError
 from nlp_app.formats.columns import is_blank, is_document_start, layout_of
 from nlp_app.formats.source import CHUNK
 
@@ -31,7 +31,11 @@ def recognise(path: Path, head: bytes | str) -> str:
         lines.pop()  # cut in its middle
     filled = [line for line in lines if not is_blank(line)]
     if suffix == ".csv":
-        raise DataError("found CSV, expected CoNLL columns, CoNLL-U, JSON lines or brat", path)
+        raise OtherTaskError(
+            "found CSV, which holds texts with classes: use `train cls`, or give CoNLL columns, CoNLL-U, JSON lines or "
+            "brat",
+            path,
+        )
     if suffix in (".jsonl", ".json", ".ndjson"):
         return "jsonl"
     if suffix == ".conllu" or _begins_conllu(filled):
@@ -42,7 +46,7 @@ def recognise(path: Path, head: bytes | str) -> str:
         return "jsonl"
     if len(filled) > 1 and all(map(_QUESTION_CLASS.fullmatch, filled)):
         reason = "this looks like text classification data (a class and a text)"
-        raise DataError(f"{reason}: expected tokens with tags, or texts with spans", path)
+        raise OtherTaskError(f"{reason}: use `train cls`, or give tokens with tags, or texts with spans", path)
     return "text" if _is_plain(filled, len(filled) < len(lines) - (lines[-1] == "")) else "conll"
 
 

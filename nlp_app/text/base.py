@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
-from nlp_app.text.codepoints import Scan, normal_form, scan_many, scan_one
+from nlp_app.text.codepoints import Scan, normal_form, scan_many, scan_norms, scan_one
 from nlp_app.types import Tokens
 
 
@@ -23,6 +24,11 @@ class FormTokenizer(ABC):
     def batch(self, texts: Sequence[str]) -> list[Tokens]:
         """The tokens of each text, as a call for each would give."""
         return [self(text) for text in texts]
+
+    def norms(self, texts: Sequence[str]) -> tuple[list[str], list[int]]:
+        """The normal forms of all texts' tokens, one text after the other, and how many each text has."""
+        tokens = self.batch(texts)
+        return list(chain.from_iterable(found.norms for found in tokens)), list(map(len, tokens))
 
     def normalise(self, form: str) -> str:
         """The normal form of one given token, not split further; `form` itself if nothing would be left."""
@@ -48,3 +54,7 @@ class ScanTokenizer(FormTokenizer):
     def batch(self, texts: Sequence[str]) -> list[Tokens]:
         """The tokens of each text, as a call for each would give; faster for many short texts."""
         return scan_many(self._scan, texts)
+
+    def norms(self, texts: Sequence[str]) -> tuple[list[str], list[int]]:
+        """The normal forms of all texts' tokens, one text after the other, and how many each text has."""
+        return scan_norms(self._scan, texts)

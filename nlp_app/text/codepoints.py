@@ -167,15 +167,36 @@ def scan_many(scan: Callable[[str], Scan], texts: Sequence[str]) -> list[Tokens]
     results: list[Tokens] = []
     for group in _groups(texts):
         norms, starts, ends = scan("\n".join(group))
-        lengths = np.fromiter(map(len, group), dtype=np.intp, count=len(group))
-        bases = np.zeros(len(group) + 1, dtype=np.intp)
-        np.cumsum(lengths + 1, out=bases[1:])
+        bases = _bases(group)
         cuts = starts.searchsorted(bases)
         shift = np.repeat(bases[:-1], np.diff(cuts))
         first, last, edges = (starts - shift).tolist(), (ends - shift).tolist(), cuts.tolist()
         for low, high in pairwise(edges):
             results.append(Tokens(norms[low:high], first[low:high], last[low:high]))
     return results
+
+
+def scan_norms(scan: Callable[[str], Scan], texts: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The normal forms that `scan_many` finds, one text after the other, and how many each text has."""
+    norms: list[str] = []
+    counts: list[int] = []
+    for group in _groups(texts):
+        if len(group) == 1:  # maybe a long one
+            tokens = scan_one(scan, group[0])
+            norms += tokens.norms
+            counts.append(len(tokens))
+            continue
+        found, starts, _ = scan("\n".join(group))
+        norms += found
+        counts += np.diff(starts.searchsorted(_bases(group))).tolist()
+    return norms, counts
+
+
+def _bases(group: Sequence[str]) -> Offsets:
+    """Where each text begins when they are joined by line ends, and where the next one would."""
+    bases = np.zeros(len(group) + 1, dtype=np.intp)
+    np.cumsum(np.fromiter(map(len, group), dtype=np.intp, count=len(group)) + 1, out=bases[1:])
+    return bases
 
 
 def _cut(text: str, low: int) -> int:

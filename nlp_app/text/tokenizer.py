@@ -25,6 +25,9 @@ class Tokenizer(Protocol):
     def batch(self, texts: Sequence[str]) -> list[Tokens]:
         """The tokens of each text, as a call for each would give; the fast way for many."""
 
+    def norms(self, texts: Sequence[str]) -> tuple[list[str], list[int]]:
+        """The normal forms of all texts' tokens, one text after the other, and how many each text has."""
+
     def normalise(self, form: str) -> str:
         """The normal form of one token that was given (pre-tokenised); never empty unless `form` is."""
 

@@ -2,7 +2,8 @@
 
 Dense parameters go to the optimizer that was asked for. Parameters whose gradients are sparse (the `weight`
 of a module with `sparse=True`, such as `nn.EmbeddingBag`) go to LazyAdam, which touches only the rows that
-a batch used; it knows no weight decay. Both stand behind one `Optimizers`.
+a batch used, or, where the module says `plain_sgd=True`, to SGD without momentum: a linear model's rare features then
+learn from what they have seen, and no more. Neither knows weight decay. All stand behind one `Optimizers`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from torch import Tensor, nn
 from nlp_app.errors import SettingsError, TrainingError, did_you_mean
 from nlp_app.training.lazy_adam import LazyAdam
 
-Group = dict[str, Any]  # a torch parameter group: params, param_names, lr, weight_decay, and our base_lr and part
+# A torch parameter group: params, param_names, lr, weight_decay, and our kind, base_lr and part.
+Group = dict[str, Any]
+KINDS = ("dense", "sparse", "plain")
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class OptimizerOptions:
     """`rate_factors`: from parameter-name prefixes such as "crf." to factors on the rate; the longest wins.
 
     `sparse_lr` is the rate of sparse parameters; None means `lr`, which SGD's rates are too high for, so SGD
-    needs it. `betas` and `eps` belong to the Adams, `momentum` to SGD.
+    needs it; `plain_lr` is that of those which plain SGD trains, None if there are none. `betas` and `eps` belong to
+    the Adams, `momentum` to SGD.
     """
 
     name: str = "adamw"
@@ -35,19 +39,20 @@ class OptimizerOptions:
     eps: float = 1e-8
     momentum: float = 0.9
     sparse_lr: float | None = None
+    plain_lr: float | None = None
     rate_factors: Mapping[str, float] = field(default_factory=dict)
 
 
 class Optimizers:
-    """One or two torch optimizers (dense, sparse) that step together; their state goes by parameter name."""
+    """Torch optimizers (dense, sparse, plain) that step together; their state goes by parameter name."""
 
     def __init__(self, parts: list[torch.optim.Optimizer]) -> None:
         self.parts = parts
         self.dense: list[Tensor] = [
             parameter
             for optimizer in parts
-            if not isinstance(optimizer, LazyAdam)
             for group in optimizer.param_groups
+            if group["kind"] == "dense"
             for parameter in group["params"]
         ]
 
@@ -68,8 +73,8 @@ class Optimizers:
     def clip(self, max_norm: float | None) -> Tensor:
         """Scale the dense gradients, as one vector, down to `max_norm` (None: don't); their norm before.
 
-        Sparse gradients have no part in either: LazyAdam's step does not grow with their size, and their
-        norm would cost a pass over duplicate rows.
+        Sparse gradients have no part in either: LazyAdam's step does not grow with their size, and a linear model's
+        don't explode.
         """
         gradients = [parameter.grad for parameter in self.dense if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
@@ -137,26 +142,30 @@ def make_optimizers(model: nn.Module, options: OptimizerOptions) -> Optimizers:
     """
     _check(options)
     groups = _parameter_groups(model, options)
-    dense = [group for is_sparse, group in groups if not is_sparse]
-    sparse = [group for is_sparse, group in groups if is_sparse]
+    dense, sparse, plain = ([group for group in groups if group["kind"] == kind] for kind in KINDS)
     if not groups:
         raise SettingsError(
             "optimizer: found no trainable parameter, expected one at least; unfreeze a part of the model"
         )
     if sparse and options.name == "sgd" and options.sparse_lr is None:
         raise SettingsError("optimizer.sparse_lr: found none, expected a rate: sparse parameters are trained by Adam")
+    if plain and options.plain_lr is None:
+        raise SettingsError("optimizer.plain_lr: found none, expected a rate for the parameters that plain SGD trains")
     parts: list[torch.optim.Optimizer] = []
     if dense:
         parts.append(OPTIMIZERS[options.name](dense, options))
     if sparse:
         parts.append(LazyAdam(sparse, betas=options.betas, eps=options.eps))
+    if plain:
+        parts.append(torch.optim.SGD(plain, lr=plain[0]["lr"], foreach=False))
     return Optimizers(parts)
 
 
-def sparse_parameter_names(model: nn.Module) -> set[str]:
-    """Names of the parameters whose gradients are sparse: the `weight` of each module with `sparse=True`."""
+def sparse_parameter_names(model: nn.Module) -> dict[str, str]:
+    """The kind, of KINDS, of the parameters whose gradients are sparse: the `weight` of each module with
+    `sparse=True`."""
     return {
-        f"{place}.weight" if place else "weight"
+        f"{place}.weight" if place else "weight": "plain" if getattr(module, "plain_sgd", False) is True else "sparse"
         for place, module in model.named_modules()
         if getattr(module, "sparse", False) is True
     }
@@ -187,8 +196,8 @@ def _can_fuse(groups: list[Group]) -> bool:
     return all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
 
 
-def _parameter_groups(model: nn.Module, options: OptimizerOptions) -> list[tuple[bool, Group]]:
-    """(sparse?, group) for each combination of prefix, decay and sparseness, in the order of parameters."""
+def _parameter_groups(model: nn.Module, options: OptimizerOptions) -> list[Group]:
+    """A group for each combination of prefix, decay and kind, in the order of parameters."""
     sparse_names, undecayed = sparse_parameter_names(model), _declared_undecayed(model)
     trainable = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     for prefix in options.rate_factors:
@@ -198,17 +207,23 @@ def _parameter_groups(model: nn.Module, options: OptimizerOptions) -> list[tuple
                 f"optimizer.rate_factors: prefix {prefix!r} matches no trainable parameter; expected one "
                 f"such as {', '.join(roots)}"
             )
-    groups: dict[tuple[str, bool, float], tuple[bool, Group]] = {}
+    rates = {
+        "dense": options.lr,
+        "sparse": options.lr if options.sparse_lr is None else options.sparse_lr,
+        "plain": options.plain_lr or 0.0,
+    }
+    groups: dict[tuple[str, str, float], Group] = {}
     for name, parameter in trainable:
         prefix = max((p for p in options.rate_factors if name.startswith(p)), key=len, default="")
-        sparse = name in sparse_names
-        decays = parameter.ndim > 1 and name not in undecayed and not sparse
+        kind = sparse_names.get(name, "dense")
+        decays = parameter.ndim > 1 and name not in undecayed and kind == "dense"
         weight_decay = options.weight_decay if decays else 0.0
-        rate = options.sparse_lr if sparse and options.sparse_lr is not None else options.lr
-        rate *= options.rate_factors.get(prefix, 1.0)
-        part = (prefix or "all") + (" (sparse)" if sparse else "")
-        group = {"params": [], "lr": rate, "base_lr": rate, "weight_decay": weight_decay, "part": part}
-        groups.setdefault((prefix, sparse, weight_decay), (sparse, group))[1]["params"].append((name, parameter))
+        rate = rates[kind] * options.rate_factors.get(prefix, 1.0)
+        part = (prefix or "all") + ("" if kind == "dense" else f" ({kind})")
+        group = {
+            "params": [], "kind": kind, "lr": rate, "base_lr": rate, "weight_decay": weight_decay, "part": part
+        }  # fmt: skip
+        groups.setdefault((prefix, kind, weight_decay), group)["params"].append((name, parameter))
     return list(groups.values())
 
 
@@ -227,6 +242,7 @@ def _check(options: OptimizerOptions) -> None:
     for name, fits, expected in (
         ("lr", options.lr > 0, "above 0"),
         ("sparse_lr", options.sparse_lr is None or options.sparse_lr > 0, "above 0"),
+        ("plain_lr", options.plain_lr is None or options.plain_lr > 0, "above 0"),
         ("weight_decay", options.weight_decay >= 0, "0 or more"),
         ("momentum", 0 <= options.momentum < 1, "from 0 up to 1"),
         ("betas", all(0 <= beta < 1 for beta in options.betas), "two values from 0 up to 1"),

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from nlp_app.features.encoder import TaggingEncoder, hide_singletons
 from nlp_app.features.forms import COLUMNS, FORM, NORM, PREFIXES, SHAPE, SUFFIXES, Forms, affixes, shape
-from nlp_app.features.windows import NO_KEY, WINDOW_TEMPLATES, FeatureIndex, window_keys
+from nlp_app.features.keys import NO_KEY, FeatureIndex
+from nlp_app.features.windows import WINDOW_TEMPLATES, window_keys
 from nlp_app.vocab import UNKNOWN, Vocabulary
 
 words = st.sampled_from(["Paris", "paris", "Rio", "running", "runner", "x", "2019", "北", "京", "iPhone-15", "!"])

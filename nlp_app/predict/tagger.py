@@ -1,9 +1,8 @@
-"""Prediction: a model directory in memory, asked for spans or tags. Loads no training code."""
+"""The tagger in memory, asked for spans or tags."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import overload
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nlp_app.features.columns import Columns, collate, length_batches
-from nlp_app.modeldir import TaggerParts, load_tagger
+from nlp_app.modeldir import TaggerParts
 from nlp_app.nn.segments import Segments
 from nlp_app.schemes import encode
 from nlp_app.types import Span, TokenSpan
@@ -19,11 +18,6 @@ from nlp_app.types import Span, TokenSpan
 _BATCH_TOKENS = 2048  # padding included: what keeps a CPU's caches full
 
 Scored = list[tuple[TokenSpan, float]]
-
-
-def load(path: str | Path) -> Tagger:
-    """The model in a directory that `train` wrote. Raises ModelError if there is none, or it is damaged."""
-    return Tagger(load_tagger(Path(path)))
 
 
 class Tagger:

@@ -1,45 +1,29 @@
-"""From settings and data to what trains: the untrained tagger, its encoded sentences, the learner, the batches."""
+"""From settings and data to what trains: the untrained tagger, its encoded sentences, its batches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nlp_app import training
-from nlp_app.config import Settings
+from nlp_app.config import TaggingSettings
 from nlp_app.errors import SettingsError
 from nlp_app.features.columns import Columns, collate, training_batches
 from nlp_app.features.encoder import TaggingEncoder, hide_singletons
-from nlp_app.features.vectors import Vectors, read_vectors
+from nlp_app.features.vectors import Vectors
 from nlp_app.modeldir import TaggerParts
 from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
-from nlp_app.progress import Progress
 from nlp_app.schemes import NONE
 from nlp_app.splits import TaggingData
 from nlp_app.tasks.tagging import TagSet
 from nlp_app.types import Sentence
 
-# What `train.epochs = 0` stands for: small data need more passes, large data fewer.
-_UPDATES, _FEWEST_EPOCHS, _MOST_EPOCHS = 700, 4, 30
 
-
-def load_vectors(settings: Settings, progress: Progress) -> Vectors | None:
-    """The pretrained vectors that the settings name."""
-    if not settings.model.vectors:
-        return None
-    vectors = read_vectors(Path(settings.model.vectors))
-    rows, width = vectors.matrix.shape
-    progress.say(f"vectors: {rows:,} of {width} dimensions; {vectors.untrained} untrained rows left out")
-    return vectors
-
-
-def make_parts(settings: Settings, data: TaggingData, vectors: Vectors | None) -> TaggerParts:
+def make_parts(settings: TaggingSettings, data: TaggingData, vectors: Vectors | None) -> TaggerParts:
     """An untrained tagger: labels, encoder and network as training data and settings want them."""
     model = settings.model
     scheme = NONE if data.train.scheme == NONE else model.scheme
@@ -83,51 +67,7 @@ def training_columns(parts: TaggerParts, sentences: list[Sentence]) -> Columns:
     return Columns(columns.arrays | {"tags": parts.tag_set.targets(sentences)}, columns.offsets)
 
 
-def make_learner(settings: Settings, parts: TaggerParts, columns: Columns) -> training.Learner:
-    """What trains the tagger's network: device and precision, optimizers, schedule, average."""
-    train = settings.train
-    accelerator = training.make_accelerator(train.precision)
-    network = training.place_model(parts.network, accelerator)
-    optimizers = training.make_optimizers(
-        network,
-        training.OptimizerOptions(
-            name=train.optimizer,
-            lr=train.rate,
-            weight_decay=train.weight_decay,
-            momentum=train.momentum,
-            sparse_lr=train.sparse_rate,
-            rate_factors={"crf.": train.crf_rate / train.rate},
-        ),
-    )
-    windows = updates_an_epoch(settings, columns)
-    schedule = training.Schedule(
-        training.ScheduleOptions(
-            total_steps=windows * train.epochs,
-            name=train.schedule,
-            warmup=train.warmup,
-            every=windows * train.step_epochs,
-            factor=train.factor,
-        )
-    )
-    average = training.WeightAverage(parts.network, train.ema) if train.ema else None
-    return training.Learner(network, optimizers, schedule, accelerator, train.seed, average)
-
-
-def updates_an_epoch(settings: Settings, columns: Columns) -> int:
-    """Optimizer updates in an epoch."""
-    return -(-len(epoch_rows(settings, columns, epoch=1)) // settings.train.accumulation)
-
-
-def with_epochs(settings: Settings, columns: Columns) -> Settings:
-    """The settings with a number of epochs, where they leave it to the size of the data."""
-    if settings.train.epochs:
-        return settings
-    wanted = round(_UPDATES / updates_an_epoch(settings, columns))
-    epochs = min(max(wanted, _FEWEST_EPOCHS), _MOST_EPOCHS)
-    return settings.model_copy(update={"train": settings.train.model_copy(update={"epochs": epochs})})
-
-
-def epoch_rows(settings: Settings, columns: Columns, epoch: int) -> list[NDArray[np.int64]]:
+def epoch_rows(settings: TaggingSettings, columns: Columns, epoch: int) -> list[NDArray[np.int64]]:
     """The sentences of each batch of an epoch (from 1)."""
     train = settings.train
     return training_batches(columns.lengths, train.batch_tokens, seed=train.seed, epoch=epoch)
@@ -142,7 +82,7 @@ class TaggingBatch:
     rows: list[int]
 
 
-def epoch_batches(settings: Settings, columns: Columns, epoch: int) -> Iterator[TaggingBatch]:
+def epoch_batches(settings: TaggingSettings, columns: Columns, epoch: int) -> Iterator[TaggingBatch]:
     """The batches of an epoch; they follow from the data, the seed and the epoch alone."""
     norms = columns.arrays["norms"]
     rare = np.bincount(norms, minlength=int(norms.max(initial=0)) + 1) == 1

@@ -1,0 +1,170 @@
+"""Files of texts with classes, read in passes: a file of any size is never in memory as a whole.
+
+A first pass takes an `Account`; what follows reads the file again, with what the account has decided.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlp_app.errors import DataError
+from nlp_app.formats.classes import ClassFile
+from nlp_app.types import ClassRecord
+
+Hashes = NDArray[np.uint64]
+
+
+def text_hash(text: str, salt: int = 0) -> int:
+    """64 bits that tell texts apart; another `salt`, another hash."""
+    key = salt.to_bytes(8, "little")
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest(), "little")
+
+
+def is_empty(text: str) -> bool:
+    """Whether a text has nothing to be classified by."""
+    return not text or text.isspace()
+
+
+@dataclass
+class Account:
+    """What one pass over a file tells, in 16 bytes a text.
+
+    `empty`, `unlabelled`: texts that training leaves out, and the first one's line. `counts`: how many texts have so
+    many labels. `lengths`: how many texts have so many characters.
+    """
+
+    path: str
+    texts: int = 0
+    characters: int = 0
+    empty: list[int] = field(default_factory=lambda: [0, 0])
+    unlabelled: list[int] = field(default_factory=lambda: [0, 0])
+    labels: Counter[str] = field(default_factory=Counter)
+    counts: Counter[int] = field(default_factory=Counter)
+    lengths: Counter[int] = field(default_factory=Counter)
+    first_line: dict[str, int] = field(default_factory=dict)  # of each label
+    several_at: int = 0  # the line of the first text with several labels
+    _texts: array[int] = field(default_factory=lambda: array("Q"))
+    _pairs: array[int] = field(default_factory=lambda: array("Q"))
+
+    def add(self, record: ClassRecord) -> None:
+        """Take a record into account."""
+        text, labels, line = record
+        self.texts += 1
+        self.characters += len(text)
+        self.lengths[len(text)] += 1
+        for missing, found in ((is_empty(text), self.empty), (labels is None, self.unlabelled)):
+            if missing:
+                found[0] += 1
+                found[1] = found[1] or line
+        self._texts.append(text_hash(text))
+        self._pairs.append(text_hash("\0".join((text, *sorted(labels or ())))))
+        if labels is None:
+            return
+        self.counts[len(labels)] += 1
+        if len(labels) > 1:
+            self.several_at = self.several_at or line
+        for label in labels:
+            if label not in self.labels:
+                self.first_line[label] = line
+            self.labels[label] += 1
+
+    @property
+    def hashes(self) -> Hashes:
+        """(texts,) a hash of each text."""
+        return np.frombuffer(self._texts, dtype=np.uint64) if self._texts else np.zeros(0, dtype=np.uint64)
+
+    @property
+    def duplicates(self) -> int:
+        """Texts that stood in the file before."""
+        return self.texts - len(np.unique(self.hashes))
+
+    @property
+    def contradictions(self) -> int:
+        """Different texts that stand in the file with different labels."""
+        pairs = np.frombuffer(self._pairs, dtype=np.uint64)
+        _, places = np.unique(pairs, return_index=True)
+        _, counts = np.unique(self.hashes[places], return_counts=True)
+        return int((counts > 1).sum())
+
+    def shared(self, others: Hashes) -> int:
+        """Texts that stand among others, given as sorted distinct hashes, too."""
+        places = np.searchsorted(others, self.hashes)
+        places[places == len(others)] = 0
+        return int((others[places] == self.hashes).sum()) if len(others) else 0
+
+    def length_figures(self) -> dict[str, Any]:
+        """Characters of a text: least, median, mean, 95 %, most."""
+        if not self.texts:
+            return {"min": 0, "median": 0, "mean": 0.0, "p95": 0, "max": 0}
+        sizes = sorted(self.lengths)
+        below = np.cumsum([self.lengths[size] for size in sizes])
+        at = [sizes[int(np.searchsorted(below, share * self.texts))] for share in (0.5, 0.95)]
+        mean = round(self.characters / self.texts, 1)
+        return {"min": sizes[0], "median": at[0], "mean": mean, "p95": at[1], "max": sizes[-1]}
+
+
+def account(file: ClassFile, progress: Iterable[ClassRecord] | None = None) -> Account:
+    """An account of a file's records; `progress`: the same records, shown as they pass."""
+    found = Account(file.path)
+    for record in file if progress is None else progress:
+        found.add(record)
+    return found
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """Which texts of a training file are held out as dev, by their hashes: equal texts stay on one side.
+
+    `below`: those whose hash, with the salt, is below; `kept`: labels that training would lose otherwise.
+    """
+
+    salt: int
+    below: int
+    kept: frozenset[str] = frozenset()
+
+    def __contains__(self, record: ClassRecord) -> bool:
+        held = text_hash(record.text, self.salt) < self.below
+        return held and self.kept.isdisjoint(record.labels or ())
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts of a file that can be learned from, in its order; without those of `left_out`, or with them alone."""
+
+    file: ClassFile
+    multi_label: bool
+    left_out: HoldOut | None = None
+    held: bool = False
+
+    def __iter__(self) -> Iterator[ClassRecord]:
+        for record in self.file:
+            if self._fits(record) and (self.left_out is None or (record in self.left_out) == self.held):
+                yield record
+
+    def _fits(self, record: ClassRecord) -> bool:
+        labels = record.labels
+        return labels is not None and (self.multi_label or len(labels) == 1) and not is_empty(record.text)
+
+
+def hold_out(texts: Texts, share: float, most: int, seed: int) -> HoldOut:
+    """About `share` of the texts, `most` at most, whichever classes they have, a class's last texts aside."""
+    salt = seed % (1 << 63) + 1  # not the hash that looks for duplicates
+    hashes = np.fromiter((text_hash(record.text, salt) for record in texts), dtype=np.uint64)
+    distinct = np.unique(hashes)
+    wanted = min(max(1, round(share * len(distinct))), len(distinct) - 1, most)
+    if wanted < 1:
+        raise DataError("found too few different texts to hold some out as dev; give --dev FILE", texts.file.path)
+    chosen = HoldOut(salt, int(distinct[wanted]))
+    left: set[str] = set()
+    held: set[str] = set()
+    for record in texts:
+        (held if record in chosen else left).update(record.labels or ())
+    return HoldOut(salt, chosen.below, frozenset(held - left))

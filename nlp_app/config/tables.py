@@ -1,0 +1,184 @@
+"""The tables of settings, frozen and validated. Only the command line and a run read them.
+
+Every default stands here and, with comments, in `configs/*.toml`; a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Rate = Annotated[float, Field(ge=0.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+Number = Annotated[int, Field(ge=0)]
+Range = Annotated[str, Field(pattern=r"^$|^[1-9](-[1-9])?$")]  # from the shortest to the longest; empty: none
+FilePath = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # the system takes no NUL in a path
+
+
+class Table(BaseModel):
+    """A table of a settings file: no unknown keys, no conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DataSettings(Table):
+    """[data]: the files."""
+
+    train: FilePath = ""
+    dev: FilePath = ""
+    test: FilePath = ""
+    dev_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
+    encoding: str = "auto"
+    tokenizer: Literal["auto", "basic", "char", "whitespace"] = "auto"
+    lower_case: bool = True
+
+
+class LoopSettings(Table):
+    """[train]: the loop."""
+
+    epochs: Number = 0
+    accumulation: Count = 1
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    rate: Positive = 2e-3
+    sparse_rate: Positive = 1e-2
+    weight_decay: Rate = 0.01
+    momentum: Share = 0.9
+    schedule: Literal["constant", "linear", "cosine", "step", "plateau"] = "linear"
+    warmup: Share = 0.05
+    factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    step_epochs: Count = 5
+    clip: Rate = 0.0
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    patience: Number = 0
+    ema: Share = 0.0
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 42
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+
+
+class TrackSettings(Table):
+    """[track]: what is recorded of a run beside `history.jsonl`."""
+
+    plots: bool = True
+    tensorboard: bool = False
+
+
+class Settings(Table):
+    """What the settings of all tasks have in common."""
+
+    data: DataSettings = DataSettings()
+    model: Table = Table()
+    train: LoopSettings = LoopSettings()
+    track: TrackSettings = TrackSettings()
+
+
+class TaggingDataSettings(DataSettings):
+    """[data] of `train ner`: how files of tokens with tags, or texts with spans, are read."""
+
+    format: Literal["auto", "conll", "conllu", "jsonl", "brat", "text"] = "auto"
+    scheme: str = "auto"
+    separator: Literal["auto", "tab", "space"] = "auto"
+    token_column: Number = 0
+    tag_column: Annotated[int, Field(ge=-1)] = -1
+    token_pattern: str = ""
+    column: str = "upos"
+    alignment: Literal["strict", "expand", "contract"] = "expand"
+    strict: bool = False
+
+
+class TaggerSettings(Table):
+    """[model] of `train ner`: the network."""
+
+    kind: Literal["bilstm_crf"] = "bilstm_crf"
+    scheme: Literal["BIO", "IOE2", "BIOES", "BMES", "BILOU"] = "BIOES"
+    norm: Count = 64
+    shape: Count = 16
+    part: Count = 64
+    hidden: Count = 64
+    layers: Count = 1
+    input_dropout: Share = 0.5
+    hidden_dropout: Share = 0.3
+    feature_dropout: Share = 0.2
+    wide_dropout: Share = 0.3
+    unknown_share: Share = 0.5
+    min_count: Count = 1
+    vectors: FilePath = ""
+    train_vectors: bool = False
+
+
+class TaggingLoopSettings(LoopSettings):
+    """[train] of `train ner`."""
+
+    batch_tokens: Count = 1024
+    crf_rate: Positive = 2e-3
+    clip: Rate = 0.05
+
+
+class TaggingSettings(Settings):
+    """All settings of a `train ner` run."""
+
+    data: TaggingDataSettings = TaggingDataSettings()
+    model: TaggerSettings = TaggerSettings()
+    train: TaggingLoopSettings = TaggingLoopSettings()
+
+
+class ClassDataSettings(DataSettings):
+    """[data] of `train cls`: how files of texts with classes are read."""
+
+    format: Literal["auto", "csv", "tsv", "jsonl", "label_text", "fasttext", "text", "hub"] = "auto"
+    text_column: str = ""
+    label_column: str = ""
+    header: Literal["auto", "yes", "no"] = "auto"
+    quoting: Literal["auto", "yes", "no"] = "auto"
+    label_separator: str = ""
+    multi_label: Literal["auto", "yes", "no"] = "auto"
+
+
+class ClassifierSettings(Table):
+    """[model] of `train cls`: n-grams, network."""
+
+    kind: Literal["embedding_bag", "textcnn", "combined"] = "embedding_bag"
+    words: Range = "1-3"
+    characters: Range = "2-5"
+    character_share: Positive = 1.0
+    weighting: Literal["tfidf", "count", "binary"] = "tfidf"
+    class_weighting: bool = True
+    mode: Literal["sum", "mean", "max"] = "sum"
+    min_count: Count = 1
+    max_ngrams: Count = 1 << 22
+    buckets: Number = 0
+    wide: Literal["auto", "yes", "no"] = "auto"
+    hidden: Number = 64
+    ngram_dropout: Share = 0.3
+    hidden_dropout: Share = 0.3
+    word: Number = 128
+    filters: Count = 256
+    kernels: Annotated[str, Field(pattern=r"^[1-9][0-9]?(,[1-9][0-9]?)*$")] = "2,3,4"
+    stacked: Annotated[int, Field(ge=0, le=8)] = 0
+    word_min_count: Count = 1
+    word_dropout: Share = 0.3
+    filter_dropout: Share = 0.5
+    vectors: FilePath = ""
+    train_vectors: bool = False
+
+
+class ClassLoopSettings(LoopSettings):
+    """[train] of `train cls`."""
+
+    batch_size: Count = 100
+    wide_rate: Positive = 200.0
+    loss: Literal["auto", "cross_entropy", "focal", "hinge", "binary_cross_entropy", "binary_focal"] = "auto"
+    smoothing: Share = 0.05
+    gamma: Rate = 2.0
+    class_weights: str = ""
+    imbalance: Literal["none", "weights", "focal", "sampler"] = "none"
+
+
+class ClassSettings(Settings):
+    """All settings of a `train cls` run."""
+
+    data: ClassDataSettings = ClassDataSettings()
+    model: ClassifierSettings = ClassifierSettings()
+    train: ClassLoopSettings = ClassLoopSettings()

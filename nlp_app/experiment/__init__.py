@@ -1,0 +1,13 @@
+"""One training run of each task, from files to a model directory.
+
+output/
+  nlp_app.json  model.safetensors  vocab/  README.md     the best model, and its card
+  config.toml  metrics.json  predictions.*               settings as resolved, scores, what was found
+  history.jsonl  history.png                             a line an epoch, as training goes on; the curves, at the end
+  checkpoints/                                           what `--resume` continues from
+"""
+
+from nlp_app.experiment.classification import train_cls
+from nlp_app.experiment.tagging import train_ner
+
+__all__ = ["train_cls", "train_ner"]

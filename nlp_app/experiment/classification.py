@@ -1,0 +1,200 @@
+"""`train cls`: one run, to be read from top to bottom."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nlp_app import training
+from nlp_app.calibration import TEMPERATURES, fit_temperature, tune_thresholds
+from nlp_app.card import classifier_card
+from nlp_app.class_splits import ClassData, ClassSplit, read_class_splits
+from nlp_app.config import ClassSettings
+from nlp_app.errors import TrainingError
+from nlp_app.experiment.classifier_building import (
+    StoredTexts,
+    TextBatch,
+    chunks,
+    epoch_batches,
+    make_classifier,
+    store_texts,
+    training_loss,
+)
+from nlp_app.experiment.fitting import epochs_of, fit, leave, load_vectors, make_learner, open_run
+from nlp_app.features.text_encoder import EncodedTexts
+from nlp_app.modeldir import ClassifierParts, Decision, write_model
+from nlp_app.nn.summary import summary_table
+from nlp_app.plots import draw_confusion, plotting_available
+from nlp_app.predict.classifier import predict_scores, to_probabilities
+from nlp_app.progress import Progress
+from nlp_app.rundir import RunDirectory, check_output
+from nlp_app.tasks.classification import class_headline
+from nlp_app.types import ClassRecord
+from nlp_app.writing import write_class_predictions
+
+_MOST_NUMBERS = 1 << 27  # probabilities that are kept in memory, half a gigabyte of them
+_SCRATCH = ".unfinished-texts"  # swept away by the next run, should this one be killed
+
+
+def train_cls(settings: ClassSettings, output: Path, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
+    """Train a classifier and leave its directory in `output`; returns what stands in metrics.json.
+
+    Raises SettingsError, DataError or TrainingError; nothing in `output` has changed if data or settings are wrong.
+    """
+    progress = Progress(quiet)
+    check_output(output, "cls")
+    data = read_class_splits(settings.data, settings.train.seed)
+    progress.say(*data.report(), "")
+    if settings.train.threads:
+        torch.set_num_threads(settings.train.threads)
+    training.seed_everything(settings.train.seed)
+    loss = training_loss(settings.train, data.class_set, data.label_counts, data.train_size)
+
+    parts = make_classifier(settings, data, load_vectors(settings.model.vectors, progress))
+    parts.network.loss = loss
+    progress.say(summary_table(parts.network), "")
+    batches = -(-data.train_size // settings.train.batch_size)
+    epochs = epochs_of(settings.train, batches)
+    settings = settings.model_copy(update={"train": settings.train.model_copy(update={"epochs": epochs})})
+    learner = make_learner(settings.train, parts.network, batches, plain_rate=settings.train.wide_rate)
+
+    files = [*data.files(), *([Path(settings.model.vectors)] if settings.model.vectors else [])]
+    run = open_run(output, "cls", settings, files)
+    run.start(learner, resume, progress)
+    scratch = output / _SCRATCH
+    try:
+        stored = store_texts(parts, data.train, scratch)
+        progress.say(
+            f"training: {data.train_size:,} texts, {batches} batches an epoch, on {learner.accelerator.device}"
+        )
+        fit(_Classification(settings, data, parts, stored, batches), learner, settings, run, progress)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return _finish(settings, data, run, learner.state, progress)
+
+
+@dataclass(frozen=True)
+class _Classification:
+    """A classifier in training."""
+
+    settings: ClassSettings
+    data: ClassData
+    parts: ClassifierParts
+    stored: StoredTexts
+    batch_total: int
+
+    @property
+    def source(self) -> str:
+        return self.data.train.file.path
+
+    @property
+    def score_name(self) -> str:
+        return "weighted F1"
+
+    def batch_count(self) -> int:
+        return self.batch_total
+
+    def batches(self, epoch: int) -> Iterator[TextBatch]:
+        return epoch_batches(self.settings.train, self.stored, self.parts.class_set, epoch)
+
+    @cached_property
+    def _dev(self) -> list[EncodedTexts]:
+        return list(_encoded(self.parts, self.data.dev.records))
+
+    def evaluate(self) -> training.Evaluation:
+        self.stored.release()
+        found = []
+        for encoded in self._dev:
+            scores = predict_scores(self.parts, encoded)
+            if not np.isfinite(scores).all():
+                raise TrainingError("training has diverged: scores are no longer finite; lower the rates in [train]")
+            found += self.parts.class_set.decide(to_probabilities(scores, self.parts), self.parts.decision.thresholds)
+        result = self.parts.class_set.score(self.data.dev.gold, found)
+        return training.Evaluation(class_headline(result), _numbers(result))
+
+    def lines(self, rows: Iterable[int]) -> list[int]:
+        wanted = set(rows)
+        return [record.line for row, record in enumerate(self.data.train) if row in wanted]
+
+
+def _numbers(scores: dict[str, Any]) -> dict[str, float]:
+    """The plain numbers among scores: what a line of history has room for."""
+    return {name: value for name, value in scores.items() if isinstance(value, float)}
+
+
+def _encoded(parts: ClassifierParts, records: Sequence[ClassRecord]) -> Iterator[EncodedTexts]:
+    for chunk in chunks(records):
+        yield parts.encoder.encode([record.text for record in chunk])
+
+
+def _finish(
+    settings: ClassSettings, data: ClassData, run: RunDirectory, state: training.TrainState, progress: Progress
+) -> dict[str, Any]:
+    """Calibrate and score the best model and put it, its scores and its predictions in place."""
+    parts = run.load_best(state.best_epoch)
+    if not isinstance(parts, ClassifierParts):
+        raise TrainingError(f"{run.output}: found no classifier; train without --resume to start over")
+    parts = replace(parts, decision=decision_of(parts, data.dev))
+    metrics: dict[str, Any] = {}
+    for name, split in data.scored():
+        found = classify_split(parts, split)
+        metrics[name] = parts.class_set.score(split.gold, found.labels, found.probabilities)
+    write_class_predictions(run.output, split.records, found.labels, found.best)
+    leave(run, settings, metrics, classifier_card(parts, metrics, settings, data.counts()), progress)
+    confusion = metrics[name].get("confusion")
+    if settings.track.plots and plotting_available() and confusion is not None:
+        draw_confusion(confusion["labels"], confusion["matrix"], run.output / "confusion.png")
+    write_model(parts, run.output)
+    run.close()
+    progress.say("", f"the model of epoch {state.best_epoch}, the best on dev, is in {run.output}")
+    return metrics
+
+
+def decision_of(parts: ClassifierParts, dev: ClassSplit) -> Decision:
+    """The temperature that makes dev most likely and, with several labels a text, each label's threshold."""
+    classes = parts.class_set
+    most = max(1, _MOST_NUMBERS // len(classes.labels))
+    records = dev.records[:: -(-len(dev.records) // most)]
+    scores = np.concatenate([predict_scores(parts, encoded) for encoded in _encoded(parts, records)])
+    targets = classes.targets([record.labels or () for record in records])
+    temperature = fit_temperature(scores, targets, classes.multi_label)
+    if temperature <= TEMPERATURES[0]:  # all of dev is right, which says nothing of how sure one may be
+        temperature = 1.0
+    if not classes.multi_label:
+        return Decision(temperature)
+    probabilities = to_probabilities(scores, replace(parts, decision=Decision(temperature)))
+    return Decision(temperature, tune_thresholds(probabilities, targets))
+
+
+@dataclass(frozen=True)
+class Classified:
+    """What was found in a split: labels and the score of the best one, for each text; all probabilities, (texts,
+    classes), unless they are too many to be kept."""
+
+    labels: list[tuple[str, ...]]
+    best: list[float]
+    probabilities: NDArray[Any] | None
+
+
+def classify_split(parts: ClassifierParts, split: ClassSplit) -> Classified:
+    """The labels of a split's texts."""
+    labels: list[tuple[str, ...]] = []
+    best: list[float] = []
+    kept: list[NDArray[Any]] | None = []
+    if len(split.records) * len(parts.class_set.labels) > _MOST_NUMBERS:
+        kept = None
+    for encoded in _encoded(parts, split.records):
+        probabilities = to_probabilities(predict_scores(parts, encoded), parts)
+        labels += parts.class_set.decide(probabilities, parts.decision.thresholds)
+        best += probabilities.max(1).tolist()
+        if kept is not None:
+            kept.append(probabilities)
+    return Classified(labels, best, None if kept is None else np.concatenate(kept))

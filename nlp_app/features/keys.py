@@ -1,0 +1,69 @@
+"""Features as 64-bit keys: mixed, never spelt out, and given a row of a table where training data had them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlp_app.errors import ModelError
+
+Keys = NDArray[np.uint64]
+Rows = NDArray[np.int32]
+
+NO_KEY = np.uint64(0)  # no feature: a part of it is unknown, say
+
+
+def finalise(key: Keys) -> Keys:
+    """A finaliser of splitmix64 (Steele et al. 2014): every bit of a key has a say in every bit of the result."""
+    key = key * np.uint64(0x9E3779B97F4A7C15)
+    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    return key ^ (key >> np.uint64(27))
+
+
+class FeatureIndex:
+    """Which row each known feature has: rows from 1, by sorted key. Row 0 is for all others."""
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys  # sorted, distinct, without NO_KEY
+        # A key's top bits lead to the row of the first key that shares them: a few steps from there find any key.
+        self._bits = max(1, len(keys).bit_length() + 2)
+        bucket = (keys >> np.uint64(64 - self._bits)).astype(np.int64)
+        counts = np.bincount(bucket, minlength=1 << self._bits)
+        self._first = np.concatenate(([0], np.cumsum(counts)[:-1])).astype(np.int32)
+        self._steps = int(counts.max(initial=0))
+        self._padded = np.concatenate((keys, np.zeros(self._steps + 1, dtype=np.uint64)))
+
+    @classmethod
+    def build(cls, keys: Keys, min_count: int = 1) -> FeatureIndex:
+        """An index of the keys that occur at least `min_count` times."""
+        distinct, counts = np.unique(keys, return_counts=True)
+        return cls(distinct[(counts >= min_count) & (distinct != NO_KEY)])
+
+    def __len__(self) -> int:
+        """Rows, row 0 included."""
+        return len(self.keys) + 1
+
+    def rows(self, keys: Keys) -> Rows:
+        """The row of each key, in the same shape."""
+        first = self._first[(keys >> np.uint64(64 - self._bits)).astype(np.int64)]
+        rows = np.zeros(keys.shape, dtype=np.int32)
+        for step in range(self._steps):
+            hit = self._padded[first + step] == keys
+            rows[hit] = first[hit] + (step + 1)
+        rows[keys == NO_KEY] = 0  # the index's own padding is NO_KEY too
+        return rows
+
+
+def load_array(path: Path) -> NDArray[np.integer[Any]]:
+    """An array of whole numbers, of one dimension, as `np.save` wrote it. Raises ModelError."""
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ModelError(f"{path}: found no readable array ({error}); copy the model again") from error
+    if array.dtype.kind not in "iu" or array.ndim != 1:
+        found = f"{array.dtype} of {array.ndim} dimensions"
+        raise ModelError(f"{path}: found {found}, expected whole numbers of one; copy the model again")
+    return array

@@ -1,0 +1,176 @@
+"""`hf:NAME[:CONFIG][#SPLIT]`: a data set of the Hugging Face Hub, or a folder or file that `datasets` reads.
+
+Rows come from memory-mapped Arrow files in the library's cache. Code that a data set brings is never run: the versions
+of `datasets` that are accepted can't.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from nlp_app.errors import DataError
+from nlp_app.formats.classes.columns import HOW
+from nlp_app.formats.classes.labels import labels_of
+from nlp_app.formats.classes.naming import LABEL_NAMES, TEXT_NAMES, column_of, find_named, listed, plain
+from nlp_app.formats.classes.options import ClassOptions
+from nlp_app.formats.classes.plan import NO_LABEL, NO_TEXT, Ledger, Plan
+from nlp_app.formats.classes.recognition import SEQUENCES
+from nlp_app.types import ClassRecord
+
+PREFIX = "hf:"
+_INSTALL = "install it with: pip install 'nlp-app[hub]'"
+_BATCH = 1000
+_FIRST_WITHOUT_CODE = 4  # `datasets` 4 removed loading scripts
+_BUILDERS = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".json": "json", ".jsonl": "json", ".arrow": "arrow"}
+_Labeller = Callable[[Sequence[Any], int], tuple[str, ...] | None]
+
+
+class Address(NamedTuple):
+    """What `hf:NAME:CONFIG#SPLIT` names."""
+
+    name: str
+    config: str | None
+    split: str
+
+
+def address_of(path: str) -> Address:
+    """The parts of an address; without `#SPLIT` it is the training part."""
+    name, _, split = path.removeprefix(PREFIX).partition("#")
+    if Path(name).exists():
+        return Address(name, None, split or "train")
+    name, _, config = name.partition(":")
+    return Address(name, config or None, split or "train")
+
+
+def plan(path: str, options: ClassOptions) -> Plan:
+    """Load a data set and settle its columns.
+
+    Raises DataError if `datasets` is missing, the data set can't be had, or its columns can't be told.
+    """
+    address = address_of(path)
+    dataset = _load(path, address)
+    names, features = list(dataset.column_names), dict(dataset.features)
+    text = tuple(column_of(wanted, names, path, HOW) for wanted in options.text_columns)
+    labels = tuple(column_of(wanted, names, path, HOW) for wanted in options.label_columns) if options.labels else ()
+    text = text or (
+        _find(names, TEXT_NAMES, "text", [c for c, key in enumerate(names) if _is_text(features[key])], path),
+    )
+    if any(not _is_text(features[names[column]]) for column in text):
+        hint = SEQUENCES if "tokens" in names else HOW
+        raise DataError(f"found no strings in the text column {names[text[0]]!r}: {hint}", path)
+    if options.labels and not labels and find_named(names, LABEL_NAMES):
+        others = [column for column in range(len(names)) if column not in text]
+        labels = (_find(names, LABEL_NAMES, "label", others, path),)
+    resolved = dataclasses.replace(
+        options,
+        format="hub",
+        text_columns=tuple(names[column] for column in text),
+        label_columns=tuple(names[column] for column in labels) if options.labels else options.label_columns,
+    )
+    said = f"label {', '.join(repr(names[column]) for column in labels)}" if labels else "no label"
+    remarks = [
+        f"format: hub, {address.name}, part {address.split}, {len(dataset):,} rows",
+        f"columns: text {', '.join(repr(names[column]) for column in text)}; {said} ({HOW})",
+    ]
+    return Plan(resolved, remarks, partial(_read, dataset=dataset, options=resolved, path=path))
+
+
+def _load(path: str, address: Address) -> Any:
+    try:
+        datasets = importlib.import_module("datasets")  # an extra, and slow to import
+    except ImportError as error:
+        raise DataError(f"needs the package datasets, which isn't installed; {_INSTALL}", path) from error
+    if int(datasets.__version__.split(".")[0]) < _FIRST_WITHOUT_CODE:
+        found = f"found datasets {datasets.__version__}, which may run code that a data set brings"
+        raise DataError(f"{found}; expected {_FIRST_WITHOUT_CODE} or newer: {_INSTALL}", path)
+    arguments: dict[str, Any] = {"path": address.name, "name": address.config}
+    if Path(address.name).is_file():
+        builder = _BUILDERS.get(Path(address.name).suffix.lower())
+        if builder is None:
+            raise DataError(f"expected a file with one of the endings {', '.join(_BUILDERS)}, or a folder", path)
+        arguments = {"path": builder, "data_files": address.name}
+        if Path(address.name).suffix.lower() == ".tsv":
+            arguments["sep"] = "\t"
+    showed_progress = datasets.utils.are_progress_bars_disabled() is False
+    datasets.disable_progress_bars()
+    try:
+        return datasets.load_dataset(split=address.split, **arguments)
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"can't be loaded: {reason}; check name, config and part (hf:NAME:CONFIG#PART)", path
+        ) from error
+    finally:
+        if showed_progress:
+            datasets.enable_progress_bars()
+
+
+def _is_text(feature: Any) -> bool:
+    return getattr(feature, "dtype", None) in ("string", "large_string")
+
+
+def _find(names: Sequence[str], known: Sequence[str], what: str, likely: Sequence[int], path: str) -> int:
+    """The column of these that bears a known name, or is the only one."""
+    named = find_named([names[column] for column in likely], known)
+    if named and (len(named) == 1 or plain(names[likely[named[0]]]) in known):
+        return likely[named[0]]
+    if len(likely) == 1:
+        return likely[0]
+    if {"tokens", "ner_tags"} <= set(names):
+        raise DataError(f"found `tokens` and `ner_tags`: {SEQUENCES}", path)
+    raise DataError(f"can't tell which column is the {what}: found {listed(names)}; name it ({HOW})", path)
+
+
+def _read(
+    lines: Iterable[str], ledger: Ledger, *, dataset: Any, options: ClassOptions, path: str
+) -> Iterator[ClassRecord]:
+    text_keys = [str(key) for key in options.text_columns]
+    label_keys = [str(key) for key in options.label_columns] if options.labels else []
+    label_of = _labeller(label_keys, dataset.features, options.label_separator)
+    number = 0
+    for batch in dataset.select_columns([*text_keys, *label_keys]).iter(_BATCH):
+        texts = zip(*(batch[key] for key in text_keys), strict=True)
+        values = (
+            zip(*(batch[key] for key in label_keys), strict=True) if label_keys else ((),) * len(batch[text_keys[0]])
+        )
+        for parts, cells in zip(texts, values, strict=True):
+            number += 1
+            text = " ".join(filter(None, parts)) if len(parts) > 1 else parts[0] or ""
+            if not text:
+                ledger.add(NO_TEXT, number)
+            try:
+                labels = label_of(cells, number) if label_keys else None
+            except ValueError as error:
+                raise DataError(str(error), path, number) from error
+            if label_keys and labels is None:
+                ledger.add(NO_LABEL, number)
+            yield ClassRecord(text, labels, number)
+
+
+def _labeller(keys: Sequence[str], features: Any, separator: str) -> _Labeller:
+    """Labels from a row's cells: the names of classes for their numbers, of columns for 1."""
+    if len(keys) != 1:
+        return lambda cells, number: _switched(keys, cells)
+    feature = features[keys[0]]
+    classes = getattr(getattr(feature, "feature", feature), "names", None)
+
+    def single(cells: Sequence[Any], number: int) -> tuple[str, ...] | None:
+        value = cells[0]
+        if classes is None or value is None:
+            return labels_of(value, keys[0], separator)
+        if isinstance(value, list):
+            return tuple(dict.fromkeys(classes[item] for item in value))
+        return (classes[value],) if value >= 0 else None  # -1: the labels of a test part that are kept secret
+
+    return single
+
+
+def _switched(keys: Sequence[str], cells: Sequence[Any]) -> tuple[str, ...] | None:
+    if all(cell is None for cell in cells):
+        return None
+    return labels_of({key: cell or 0 for key, cell in zip(keys, cells, strict=True)}, "label")

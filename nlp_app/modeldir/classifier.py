@@ -1,0 +1,130 @@
+"""The classifier in a model directory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlp_app.errors import ModelError
+from nlp_app.features.bags import WEIGHTINGS, BagOptions
+from nlp_app.features.ngrams import Orders
+from nlp_app.features.text_encoder import TextEncoder, load_text_encoder
+from nlp_app.modeldir.directory import (
+    DESCRIPTION,
+    VOCABULARY,
+    damaged,
+    numbers,
+    read_about,
+    read_labels,
+    read_network,
+)
+from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifier, kernel_sizes
+from nlp_app.tasks.classification import ClassSet
+from nlp_app.text import Tokenizer, make_tokenizer
+
+KIND = "text_classifier"
+_MOST = {"wide": 2, "stacked": 10, "ngram_dropout": 1, "hidden_dropout": 1, "word_dropout": 1, "filter_dropout": 1}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How scores become probabilities and labels: both fitted on dev.
+
+    temperature: what scores are divided by; thresholds: (classes,), of texts with several labels, None for one label.
+    """
+
+    temperature: float = 1.0
+    thresholds: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
+class ClassifierParts:
+    """What a classifier is made of. `about` holds what people and readers may want to know: how the data was read."""
+
+    network: TextClassifier
+    encoder: TextEncoder
+    class_set: ClassSet
+    decision: Decision
+    about: dict[str, Any]
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """What cuts texts into words."""
+        return self.encoder.tokenizer
+
+    def describe(self) -> dict[str, Any]:
+        """What `nlp_app.json` says of it."""
+        bags, thresholds = self.encoder.bags, self.decision.thresholds
+        return {
+            "task": "cls",
+            "labels": list(self.class_set.labels),
+            "multi_label": self.class_set.multi_label,
+            "decision": {
+                "temperature": self.decision.temperature,
+                "thresholds": None if thresholds is None else thresholds.tolist(),
+            },
+            "tokenizer": {"name": self.tokenizer.name, "settings": self.tokenizer.settings()},
+            "bags": None if bags is None else asdict(bags.options) | {"texts": bags.texts},
+            "network": {"kind": KIND, "sizes": self.encoder.sizes, "dimensions": asdict(self.network.dimensions)},
+            "about": self.about,
+        }
+
+    def save_vocabulary(self, directory: Path) -> None:
+        """Write the encoder's files."""
+        self.encoder.save(directory)
+
+
+def read_classifier(directory: Path, description: Mapping[str, Any]) -> ClassifierParts:
+    """The classifier of a directory whose files are intact. Raises ModelError if the description doesn't fit them."""
+    place, vocabulary = directory / DESCRIPTION, directory / VOCABULARY
+    class_set, decision, about = damaged(place, lambda: _task(description))
+    sizes, dimensions = damaged(place, lambda: _sizes(description))
+    encoder = damaged(vocabulary, lambda: _encoder(vocabulary, description, sizes))
+    if encoder.sizes != asdict(sizes):
+        raise ModelError(f"{directory}: the vocabularies don't fit the network's tables; copy the model again")
+    network = read_network(directory, lambda: TextClassifier(len(class_set.labels), sizes, dimensions))
+    return ClassifierParts(network, encoder, class_set, decision, about)
+
+
+def _task(description: Mapping[str, Any]) -> tuple[ClassSet, Decision, dict[str, Any]]:
+    labels, multi_label = read_labels(description), description["multi_label"]
+    if not isinstance(multi_label, bool) or list(labels) != sorted(labels):
+        raise ValueError("labels: expected them in order, and multi_label as true or false")
+    temperature, thresholds = description["decision"]["temperature"], description["decision"]["thresholds"]
+    if not isinstance(temperature, float) or not 0 < temperature < 1000:
+        raise ValueError(f"temperature: found {temperature!r}, expected a number above 0")
+    if multi_label != (thresholds is not None):
+        raise ValueError("thresholds: expected them for texts with several labels, and for no others")
+    found = None if thresholds is None else np.array(thresholds, dtype=np.float64)
+    if found is not None and (found.shape != (len(labels),) or not ((found >= 0) & (found <= 1)).all()):
+        raise ValueError(f"thresholds: expected {len(labels)} numbers from 0 to 1")
+    return ClassSet(labels, multi_label), Decision(temperature, found), read_about(description)
+
+
+def _sizes(description: Mapping[str, Any]) -> tuple[ClassifierSizes, ClassifierDimensions]:
+    network = description["network"]
+    if network["kind"] != KIND:
+        raise ValueError(f"network: found {network['kind']!r}, expected {KIND!r}")
+    dimensions = numbers(ClassifierDimensions, network["dimensions"], _MOST)
+    kernel_sizes(dimensions.kernels)
+    if dimensions.mode not in ("sum", "mean", "max"):
+        raise ValueError(f"mode: found {dimensions.mode!r}, expected sum, mean or max")
+    return numbers(ClassifierSizes, network["sizes"], {}), dimensions
+
+
+def _encoder(vocabulary: Path, description: Mapping[str, Any], sizes: ClassifierSizes) -> TextEncoder:
+    tokenizer = make_tokenizer(description["tokenizer"]["name"], **description["tokenizer"]["settings"])
+    bags, texts = None, 0
+    if description["bags"] is not None:
+        values = dict(description["bags"])
+        texts = values.pop("texts")
+        values["words"], values["characters"] = Orders(*values["words"]), Orders(*values["characters"])
+        bags = BagOptions(**values)
+        if bags.weighting not in WEIGHTINGS or not isinstance(texts, int):
+            raise ValueError(f"bags: found the weighting {bags.weighting!r} of {texts!r} texts")
+    return load_text_encoder(vocabulary, tokenizer, asdict(sizes), bags, texts)

@@ -1,0 +1,175 @@
+"""The classifier's network: parts that each score every class, added up.
+
+- wide: a weight a class for each n-gram of the text, as a linear model has them;
+- deep: the n-grams' embeddings, summed and passed through one hidden layer (the shape of fastText, Joulin et al. 2017);
+- convolution: of the words' embeddings (Kim 2014).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nlp_app.nn.bags import WeightedBag
+from nlp_app.nn.convolution import ConvolutionEncoder, StackedConvolutionEncoder, distinct_ids
+
+_SPREAD = 0.1  # standard deviation of embeddings at the start
+
+
+@dataclass(frozen=True)
+class ClassifierSizes:
+    """Rows of each table; row 0 is padding, 0 rows: no such part."""
+
+    ngrams: int
+    words: int
+    vectors: int = 0
+
+
+@dataclass(frozen=True)
+class ClassifierDimensions:
+    """What parts there are, how wide, and the shares that training drops.
+
+    wide: 1 or 0; hidden: of the deep part, 0 for none; mode: of the bags, sum, mean or max; word, vector: widths of the
+    embeddings; filters: of each kernel size, 0 for no convolution; kernels: their sizes, such as "2,3,4"; stacked: the
+    number of convolutions on top of each other instead of side by side, 0 for none.
+    """
+
+    wide: int = 1
+    hidden: int = 64
+    mode: str = "sum"
+    word: int = 0
+    vector: int = 0
+    filters: int = 0
+    kernels: str = "2,3,4"
+    stacked: int = 0
+    ngram_dropout: float = 0.3
+    hidden_dropout: float = 0.3
+    word_dropout: float = 0.3
+    filter_dropout: float = 0.5
+
+
+class TextClassifier(nn.Module):
+    """Scores of each class for texts; with targets, the sum of their losses.
+
+    Shapes: B texts, n n-grams in all of them, L words at most, K classes.
+    """
+
+    def __init__(self, classes: int, sizes: ClassifierSizes, dimensions: ClassifierDimensions) -> None:
+        super().__init__()
+        self.dimensions = dimensions
+        self.loss: nn.Module | None = None  # of training; no part of a saved model
+        self.bias = nn.Parameter(torch.zeros(classes))
+        self.wide = _Wide(sizes.ngrams, classes, dimensions.mode) if dimensions.wide else None
+        self.deep = _Deep(classes, sizes.ngrams, dimensions) if dimensions.hidden else None
+        self.convolution = _Convolution(classes, sizes, dimensions) if dimensions.filters else None
+
+    def forward(self, targets: Tensor | None = None, **texts: Tensor) -> Tensor:
+        """The scores (B, K) of texts, given as for `scores`; with targets, the sum of their losses."""
+        scores = self.scores(**texts)
+        if targets is None or self.loss is None:
+            return scores
+        loss: Tensor = self.loss(scores, targets)
+        return loss
+
+    def scores(
+        self,
+        ngrams: Tensor | None = None,
+        offsets: Tensor | None = None,
+        weights: Tensor | None = None,
+        words: Tensor | None = None,
+        vectors: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """(B, K), before any softmax or sigmoid.
+
+        ngrams, weights: (n,) rows of n-grams and their weights in the text, text after text; offsets: (B + 1,);
+        words, vectors: (B, L) rows of words and of pretrained vectors; mask: (B, L) bool, True = real.
+        """
+        found = self.bias
+        if ngrams is not None and offsets is not None and weights is not None:
+            dropped = functional.dropout(weights, self.dimensions.ngram_dropout, self.training)
+            if self.wide is not None:
+                found = found + self.wide(ngrams, offsets, dropped)
+            if self.deep is not None:
+                found = found + self.deep(ngrams, offsets, dropped)
+        if self.convolution is not None and words is not None and mask is not None:
+            found = found + self.convolution(words, vectors, mask)
+        return found
+
+    def set_vectors(self, matrix: Tensor, trained: bool) -> None:
+        """Put pretrained vectors (rows, width) in place; `trained`: whether training changes them."""
+        if self.convolution is None or self.convolution.vectors is None:
+            raise ValueError("a network without pretrained vectors has no place for them")
+        with torch.no_grad():
+            self.convolution.vectors.weight.copy_(matrix)
+        self.convolution.vectors.weight.requires_grad_(trained)
+
+
+class _Wide(WeightedBag):
+    # Each n-gram's weights move by what they have seen: Adam would have those seen once move as far as any.
+    plain_sgd = True
+
+
+class _Deep(nn.Module):
+    def __init__(self, classes: int, rows: int, dimensions: ClassifierDimensions) -> None:
+        super().__init__()
+        self.bag = WeightedBag(rows, dimensions.hidden, dimensions.mode)
+        nn.init.normal_(self.bag.weight, std=_SPREAD)
+        self.bias = nn.Parameter(torch.zeros(dimensions.hidden))
+        self.dropout = nn.Dropout(dimensions.hidden_dropout)
+        self.output = nn.Linear(dimensions.hidden, classes, bias=False)
+
+    def forward(self, ngrams: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+        hidden = (self.bag(ngrams, offsets, weights) + self.bias).relu()
+        found: Tensor = self.output(self.dropout(hidden))
+        return found
+
+
+class _Convolution(nn.Module):
+    def __init__(self, classes: int, sizes: ClassifierSizes, dimensions: ClassifierDimensions) -> None:
+        super().__init__()
+        self.words = nn.Embedding(sizes.words, dimensions.word) if dimensions.word else None
+        if self.words is not None:
+            nn.init.normal_(self.words.weight, std=_SPREAD)
+        self.vectors = nn.Embedding(sizes.vectors, dimensions.vector) if dimensions.vector else None
+        width = dimensions.word + dimensions.vector
+        self.encoder: ConvolutionEncoder | StackedConvolutionEncoder
+        if dimensions.stacked:
+            self.encoder = StackedConvolutionEncoder(
+                width, dimensions.filters, kernel_sizes(dimensions.kernels)[0], dimensions.stacked
+            )
+        else:
+            self.encoder = ConvolutionEncoder(width, dimensions.filters, kernel_sizes(dimensions.kernels))
+        self.word_dropout = nn.Dropout(dimensions.word_dropout)
+        self.dropout = nn.Dropout(dimensions.filter_dropout)
+        self.output = nn.Linear(self.encoder.width, classes, bias=False)
+
+    def forward(self, words: Tensor, vectors: Tensor | None, mask: Tensor) -> Tensor:
+        # A word always has the same vector: what is distinct is found by words, or by vectors where both are given.
+        key = words if vectors is None or self.vectors is None else words.long() * len(self.vectors.weight) + vectors
+        used, places = distinct_ids(key.masked_fill(~mask, 0))
+        found: Tensor = self.output(self.dropout(self.encoder.of_rows(self._embed(used), places, mask)))
+        return found
+
+    def _embed(self, used: Tensor) -> Tensor:
+        parts = []
+        if self.vectors is not None:
+            rows = len(self.vectors.weight)
+            parts.append(self.vectors(used % rows))
+            used = used // rows
+        if self.words is not None:
+            parts.append(self.words(used))
+        embedded: Tensor = self.word_dropout(torch.cat(parts, 1))
+        return embedded
+
+
+def kernel_sizes(text: str) -> Sequence[int]:
+    """The sizes in a list such as "2,3,4". Raises ValueError for anything else."""
+    sizes = [int(size) for size in text.split(",")]
+    if not all(0 < size < 100 for size in sizes):
+        raise ValueError(f"kernels: found {text!r}, expected sizes from 1 to 99, divided by commas")
+    return sizes

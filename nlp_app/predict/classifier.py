@@ -1,0 +1,192 @@
+"""The classifier in memory, asked for classes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nlp_app.errors import SettingsError
+from nlp_app.features.columns import collate, gather, length_batches
+from nlp_app.features.text_encoder import EncodedTexts
+from nlp_app.modeldir import ClassifierParts
+from nlp_app.types import Label
+
+Probabilities = NDArray[np.floating[Any]]
+
+_CHUNK_TEXTS = 1000  # encoded together: enough for whole columns to pay, few enough to hold
+_CHUNK_CHARACTERS = 1 << 18
+_BATCH_NGRAMS = 1 << 17
+_BATCH_WORDS = 1 << 13  # padding included
+
+
+class Classifier:
+    """Finds the classes of texts. Calls change neither their input nor the classifier."""
+
+    def __init__(self, parts: ClassifierParts) -> None:
+        self.parts = parts
+        parts.network.eval()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The classes."""
+        return self.parts.class_set.labels
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a text may have any number of classes."""
+        return self.parts.class_set.multi_label
+
+    @overload
+    def classify(self, texts: str, *, top_k: None = None, threshold: None = None) -> Label | list[Label]: ...
+    @overload
+    def classify(self, texts: str, *, top_k: int | None = None, threshold: float | None = None) -> list[Label]: ...
+    @overload
+    def classify(
+        self, texts: list[str] | tuple[str, ...], *, top_k: None = None, threshold: None = None
+    ) -> list[Label] | list[list[Label]]: ...
+    @overload
+    def classify(
+        self, texts: list[str] | tuple[str, ...], *, top_k: int | None = None, threshold: float | None = None
+    ) -> list[list[Label]]: ...
+    def classify(
+        self, texts: str | list[str] | tuple[str, ...], *, top_k: int | None = None, threshold: float | None = None
+    ) -> Label | list[Label] | list[list[Label]]:
+        """The class of a raw text; or, for a list of texts, one for each.
+
+        A text gives a list of labels, best first, if the model finds several a text (those at or above their
+        thresholds), and with `top_k` (so many) or `threshold` (those of at least this score; maybe none). A label's
+        score is its probability under the model, calibrated on dev data.
+
+        Raises SettingsError for a `top_k` below 1 and a `threshold` outside 0 to 1.
+        """
+        if isinstance(texts, str):
+            found = self.classify([texts], top_k=top_k, threshold=threshold)
+            return found[0]
+        _check_texts(texts)
+        check_choice(top_k, threshold)
+        results: list[Any] = []
+        for probabilities in self._chunks(texts):
+            if top_k is None and threshold is None and not self.multi_label:
+                best = probabilities.argmax(1)
+                scores = probabilities[np.arange(len(best)), best]
+                labels = self.labels
+                results += [
+                    Label(labels[place], score) for place, score in zip(best.tolist(), scores.tolist(), strict=True)
+                ]
+            else:
+                results += self._several(probabilities, top_k, threshold)
+        return results
+
+    def probabilities(self, texts: list[str] | tuple[str, ...]) -> Probabilities:
+        """(texts, classes), in the order of `labels`: each row adds up to 1, or with several labels a text each is a
+        probability of its own."""
+        _check_texts(texts)
+        found = list(self._chunks(texts))
+        return np.concatenate(found) if found else np.zeros((0, len(self.labels)), dtype=np.float32)
+
+    def _several(self, probabilities: Probabilities, top_k: int | None, threshold: float | None) -> list[list[Label]]:
+        thresholds = self.parts.decision.thresholds
+        least: Any = threshold
+        if least is None:
+            least = thresholds if thresholds is not None and top_k is None else 0.0
+        shown = min(top_k or len(self.labels), len(self.labels))
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :shown]
+        enough = np.take_along_axis(probabilities >= least, best, 1)
+        scores = np.take_along_axis(probabilities, best, 1)
+        return [
+            [Label(self.labels[place], score) for place, score, good in zip(*row, strict=True) if good]
+            for row in zip(best.tolist(), scores.tolist(), enough.tolist(), strict=True)
+        ]
+
+    def _chunks(self, texts: Sequence[str]) -> Iterator[Probabilities]:
+        for chunk in text_chunks(texts):
+            scores = predict_scores(self.parts, self.parts.encoder.encode(chunk))
+            yield to_probabilities(scores, self.parts)
+
+
+def check_choice(top_k: int | None, threshold: float | None) -> None:
+    """Raises SettingsError for a `top_k` or a `threshold` out of range."""
+    if top_k is not None and top_k < 1:
+        raise SettingsError(f"top_k: found {top_k}, expected 1 or more")
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise SettingsError(f"threshold: found {threshold}, expected a probability from 0 to 1")
+
+
+def text_chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Runs of texts to be encoded together."""
+    first = size = 0
+    for place, text in enumerate(texts):
+        size += len(text)
+        if place - first >= _CHUNK_TEXTS or (size > _CHUNK_CHARACTERS and place > first):
+            yield texts[first:place]
+            first, size = place, len(text)
+    if first < len(texts):
+        yield texts[first:]
+
+
+@torch.inference_mode()
+def predict_scores(parts: ClassifierParts, encoded: EncodedTexts) -> NDArray[np.float32]:
+    """(texts, classes) scores of encoded texts, before softmax or sigmoid.
+
+    The network is used as it stands, in evaluation mode, on the device where it is.
+    """
+    sizes = np.zeros(0, dtype=np.int64)
+    if encoded.bags is not None:
+        sizes = encoded.bags.lengths
+        groups = list(_runs(sizes, _BATCH_NGRAMS))
+    if encoded.words is not None:
+        sizes = encoded.words.lengths
+        groups = length_batches(sizes, _BATCH_WORDS)
+    found = np.empty((len(sizes), len(parts.class_set.labels)), dtype=np.float32)
+    device = parts.network.bias.device
+    for rows in groups:
+        inputs = {name: value.to(device) for name, value in batch_inputs(encoded, rows).items()}
+        found[rows] = parts.network.scores(**inputs).float().cpu().numpy()
+    return found
+
+
+def batch_inputs(encoded: EncodedTexts, rows: NDArray[np.int64]) -> dict[str, Tensor]:
+    """The texts `rows` as the network takes them."""
+    inputs: dict[str, Tensor] = {}
+    if encoded.bags is not None:
+        arrays, offsets = gather(encoded.bags, rows)
+        inputs["ngrams"] = torch.from_numpy(arrays["rows"])
+        inputs["weights"] = torch.from_numpy(arrays["weights"])
+        inputs["offsets"] = torch.from_numpy(offsets.astype(np.int32))
+    if encoded.words is not None:
+        inputs |= {name: torch.from_numpy(array) for name, array in collate(encoded.words, rows).items()}
+    return inputs
+
+
+def to_probabilities(scores: NDArray[np.float32], parts: ClassifierParts) -> Probabilities:
+    """Probabilities of scores (n, k): of a softmax, or with several labels a text of a sigmoid for each."""
+    cooled = scores / np.float32(parts.decision.temperature)
+    if parts.class_set.multi_label:
+        return (1 + np.tanh(cooled / 2)) / 2
+    cooled -= cooled.max(1, keepdims=True)
+    np.exp(cooled, out=cooled)
+    cooled /= cooled.sum(1, keepdims=True)
+    return cooled
+
+
+def _runs(sizes: NDArray[np.int64], budget: int) -> Iterator[NDArray[np.int64]]:
+    """Consecutive rows of about `budget` in all."""
+    numbers = np.arange(len(sizes))
+    place = np.cumsum(sizes) // budget
+    yield from np.split(numbers, np.flatnonzero(np.diff(place)) + 1)
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    if not isinstance(texts, list | tuple):
+        raise TypeError(
+            f"classify takes a str or a list of str, found {type(texts).__name__}: write classify([...]) or "
+            "classify(text)"
+        )
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"classify takes a str or a list of str, found {type(text).__name__} in the list")
