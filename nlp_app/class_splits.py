@@ -46,7 +46,7 @@ class ClassData:
     account: Account  # of the whole training file
     train_size: int
     label_counts: dict[str, int]  # in training
-    dev: ClassSplit
+    dev: ClassSplit | None
     test: ClassSplit | None
     class_set: ClassSet
     settings: ClassDataSettings
@@ -54,7 +54,7 @@ class ClassData:
 
     def scored(self) -> list[tuple[str, ClassSplit]]:
         """The splits that the finished model is scored on."""
-        return [("dev", self.dev), *([("test", self.test)] if self.test is not None else [])]
+        return [(name, split) for name, split in (("dev", self.dev), ("test", self.test)) if split is not None]
 
     def counts(self) -> dict[str, dict[str, Any]]:
         """Texts and labels of each split."""
@@ -184,7 +184,7 @@ def columns_of(names: str) -> tuple[str | int, ...]:
 def read_class_splits(settings: ClassDataSettings, seed: int) -> ClassData:
     """Look through the files that the settings name; the bundled corpus where they name none.
 
-    Without a dev file, a share of the training texts is held out. Raises SettingsError or DataError.
+    Without a dev file, a share of the training texts is held out, if it isn't 0. Raises SettingsError or DataError.
     """
     if not settings.train:
         if settings.dev or settings.test:
@@ -198,15 +198,16 @@ def read_class_splits(settings: ClassDataSettings, seed: int) -> ClassData:
     siblings = replace(file.options, encoding=class_options(settings).encoding, format=None)
     train = Texts(file, multi_label)
     held: HoldOut | None = None
+    dev: ClassSplit | None = None
     if settings.dev:
         dev = read_split(settings.dev, siblings, multi_label)
-    else:
+    elif settings.dev_share:
         held = hold_out(train, settings.dev_share, MOST_HELD_OUT, seed)
         dev = ClassSplit(found, file, list(Texts(file, multi_label, held, held=True)))
         train = Texts(file, multi_label, held)
     size, counts = _count(train)
     class_set = ClassSet.of(counts, multi_label)
-    if settings.dev:
+    if dev is not None:
         _check_known(dev, class_set, settings.train)
     test = read_split(settings.test, siblings, multi_label) if settings.test else None
     if test is not None and {label for labels in test.gold for label in labels}.isdisjoint(class_set.labels):

@@ -60,7 +60,7 @@ class _Program(click.Group):
             raise SystemExit(0) from None
         except KeyboardInterrupt:
             training = ctx.invoked_subcommand == "train"
-            advice = "; the same command with --resume goes on after the last finished epoch" if training else ""
+            advice = "; the same command with --resume goes on from the last checkpoint" if training else ""
             _say(f"stopped{advice}")
             raise SystemExit(INTERRUPTED) from None
 

@@ -11,9 +11,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from torch import Tensor
 
 from nlp_app import training
 from nlp_app.config import read_toml
@@ -22,6 +25,8 @@ from nlp_app.modeldir import DESCRIPTION, Parts, read_description, read_model, w
 from nlp_app.progress import Progress
 from nlp_app.writing import write_text
 
+P = TypeVar("P", bound=Parts)
+
 _ANEW = "train without --resume to start over"
 # What files and directories are called while they are written; killed then, a run leaves them behind.
 _ASIDE = re.compile(r"\.(saving-|unfinished-).*|\..*\.[0-9a-f]{32}")
@@ -29,12 +34,19 @@ _ASIDE = re.compile(r"\.(saving-|unfinished-).*|\..*\.[0-9a-f]{32}")
 
 @dataclass
 class RunDirectory:
-    """`settings`, by table, and `data`, a checksum of each file: what a continuation must have in common."""
+    """`settings`, by table, and `data`, a checksum of each file: what a continuation must have in common.
+
+    `pause`: seconds between checkpoints, of which there is one an epoch at most. Until the next one, the weights of the
+    best epoch are held in memory.
+    """
 
     output: Path
     task: str
     settings: dict[str, Any]
     data: dict[str, str]
+    pause: float = 0.0
+    _best_weights: dict[str, Tensor] | None = None
+    _saved_at: float = field(default_factory=time.monotonic)
 
     @property
     def checkpoints(self) -> Path:
@@ -88,17 +100,37 @@ class RunDirectory:
                 shutil.rmtree(path)
 
     def keep(self, line: dict[str, Any], learner: training.Learner, parts: Parts) -> None:
-        """Save an epoch: its line of history, its model if it is the best so far, and a checkpoint."""
+        """Keep an epoch: its line of history, its weights if it is the best so far, and a checkpoint if one is due."""
         if line["best"]:
-            write_model(parts, self._best(line["epoch"]))
+            self._best_weights = {name: value.detach().clone() for name, value in parts.network.state_dict().items()}
         write_text(self._history, "".join(self.read_history()) + json.dumps(line, ensure_ascii=False) + "\n")
+        if time.monotonic() - self._saved_at < self.pause:
+            return
+        if self._best_weights is not None:
+            self._write_best(learner.state.best_epoch, parts, self._best_weights)
         training.save_checkpoint(self.checkpoints, learner)
+        self._saved_at = time.monotonic()
         # The last checkpoint but one may be needed too, and what was best then.
         for path in sorted(self.checkpoints.glob("best-*"))[:-2]:
             shutil.rmtree(path)
 
-    def load_best(self, epoch: int) -> Parts:
-        """The model of the best epoch; of a run that had finished before, from where `close` left it."""
+    def _write_best(self, epoch: int, parts: Parts, weights: dict[str, Tensor]) -> None:
+        """Write the model of the best epoch, whose weights are not those of the network any more."""
+        now = {name: value.clone() for name, value in parts.network.state_dict().items()}
+        parts.network.load_state_dict(weights)
+        write_model(parts, self._best(epoch))
+        parts.network.load_state_dict(now)
+        self._best_weights = None
+
+    def load_best(self, epoch: int, parts: P) -> P:
+        """`parts` with the weights of the best epoch; of a run that had finished before, from where `close` left it."""
+        if self._best_weights is None:
+            self._best_weights = self._read_best(epoch).network.state_dict()
+        parts.network.load_state_dict(self._best_weights)
+        parts.network.eval()
+        return parts
+
+    def _read_best(self, epoch: int) -> Parts:
         best = self._best(epoch)
         return read_model(self.output if not best.is_dir() and _read_run(self.output)["finished"] else best)
 
@@ -115,7 +147,8 @@ class RunDirectory:
 
     def discard_if_empty(self) -> None:
         """After a failure: leave nothing of a run that has saved nothing."""
-        if any(self.checkpoints.glob("checkpoint-*")) or (self.output / DESCRIPTION).exists():
+        saved = any(self.checkpoints.glob("checkpoint-*")) or (self.output / DESCRIPTION).exists()
+        if saved or self.read_history():
             return
         shutil.rmtree(self.checkpoints)
         self._history.unlink()

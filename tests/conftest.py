@@ -7,6 +7,9 @@ import os
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import csv
+import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,10 +27,18 @@ settings.load_profile("repeatable" if os.environ.get("CI") else "local")
 SMALL = [
     f"--set={change}"
     for change in (
-        "train.epochs=3", "train.batch_tokens=256", "model.norm=16", "model.shape=8", "model.part=16", "model.hidden=16"
+        "train.checkpoint_seconds=0", "train.epochs=3", "train.batch_tokens=256",
+        "model.norm=16", "model.shape=8", "model.part=16", "model.hidden=16"
     )
 ]  # fmt: skip
 
+
+SMALL_CLASSES = [
+    f"--set={change}"
+    for change in (
+        "train.checkpoint_seconds=0", "train.epochs=3", "train.batch_size=20", "model.characters=2-3", "model.hidden=4"
+    )
+]  # fmt: skip
 
 LEARNT = ["train.epochs=12", "train.rate=0.01", "train.sparse_rate=0.03", "model.input_dropout=0.1"]
 
@@ -44,6 +55,20 @@ def sentences(split: str, count: int) -> str:
     """The first sentences of a split of the bundled corpus, as CoNLL columns."""
     text = bundled(f"data/ner/{split}.conll").read_text(encoding="utf-8")
     return "\n\n".join(text.split("\n\n")[:count]) + "\n\n"
+
+
+def class_rows(split: str, count: int) -> list[list[str]]:
+    """Text and label of the first texts of a split of the bundled corpus."""
+    lines = bundled(f"data/cls/{split}.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    return list(csv.reader(lines))[1 : count + 1]
+
+
+def write_csv(path: Path, rows: list[list[str]], header: tuple[str, ...] = ("text", "label")) -> Path:
+    """Write a table, quoted where need be."""
+    lines = io.StringIO(newline="")
+    csv.writer(lines, lineterminator="\n").writerows([header, *rows])
+    path.write_text(lines.getvalue(), encoding="utf-8", newline="\n")
+    return path
 
 
 class Small(NamedTuple):
@@ -79,6 +104,30 @@ def tagger(small: Small) -> Any:
     return nlp_app.load(small.run)
 
 
+@pytest.fixture(scope="session")
+def small_classes(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """A run on some 240 texts of the bundled corpus, a class each. Tests only read it."""
+    from nlp_app.config import ClassSettings, read_settings
+    from nlp_app.experiment import train_cls
+
+    directory = tmp_path_factory.mktemp("small_classes")
+    counts = {"train": 240, "dev": 60, "test": 80}
+    paths = [write_csv(directory / f"{split}.csv", class_rows(split, count)) for split, count in counts.items()]
+    changes = [change.removeprefix("--set=") for change in SMALL_CLASSES]
+    changes += [f"data.{split}={path}" for split, path in zip(counts, paths, strict=True)]
+    settings = read_settings(ClassSettings, None, [*changes, "train.epochs=6"])
+    train_cls(settings, directory / "run", quiet=True)
+    return Small(*paths, directory / "run")
+
+
+@pytest.fixture(scope="session")
+def classifier(small_classes: Small) -> Any:
+    """The small classification run's model, loaded."""
+    import nlp_app
+
+    return nlp_app.load(small_classes.run)
+
+
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """The command line, run in this process."""
@@ -101,3 +150,19 @@ def files_of(directory: Path) -> dict[str, bytes]:
         str(path.relative_to(directory)): path.read_bytes() if path.is_file() else b""
         for path in sorted(directory.rglob("*"))
     }
+
+
+def essence(run: Path) -> dict[str, Any]:
+    """What two equal runs have in common: all but checkpoints, and the seconds that epochs took."""
+    files = {name: content for name, content in files_of(run).items() if not name.startswith("checkpoints")}
+    history = [json.loads(line) for line in files.pop("history.jsonl").decode().splitlines()]
+    return files | {"history": [{key: value for key, value in line.items() if key != "seconds"} for line in history]}
+
+
+def refused(outcome: Outcome, *said: object) -> None:
+    """The command ended with one line on standard error that says all this, and status 2."""
+    assert (outcome.status, outcome.out) == (2, ""), outcome
+    assert outcome.err.startswith("error: "), outcome
+    assert outcome.err.find("\n") == len(outcome.err) - 1, outcome
+    for part in said:
+        assert str(part) in outcome.err, outcome.err

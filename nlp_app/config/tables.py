@@ -53,6 +53,7 @@ class LoopSettings(Table):
     clip: Rate = 0.0
     precision: Literal["no", "bf16", "fp16"] = "no"
     patience: Number = 0
+    checkpoint_seconds: Rate = 20.0
     ema: Share = 0.0
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 42
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
@@ -134,6 +135,7 @@ class ClassDataSettings(DataSettings):
     quoting: Literal["auto", "yes", "no"] = "auto"
     label_separator: str = ""
     multi_label: Literal["auto", "yes", "no"] = "auto"
+    dev_share: Share = 0.1
 
 
 class ClassifierSettings(Table):

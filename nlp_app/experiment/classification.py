@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +77,7 @@ def train_cls(settings: ClassSettings, output: Path, resume: bool = False, quiet
         fit(_Classification(settings, data, parts, stored, batches), learner, settings, run, progress)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return _finish(settings, data, run, learner.state, progress)
+    return _finish(settings, data, parts, run, learner.state, progress)
 
 
 @dataclass(frozen=True)
@@ -105,19 +104,23 @@ class _Classification:
     def batches(self, epoch: int) -> Iterator[TextBatch]:
         return epoch_batches(self.settings.train, self.stored, self.parts.class_set, epoch)
 
-    @cached_property
-    def _dev(self) -> list[EncodedTexts]:
-        return list(_encoded(self.parts, self.data.dev.records))
+    @property
+    def evaluate(self) -> Callable[[], training.Evaluation] | None:
+        if self.data.dev is None:
+            return None
+        dev = self.data.dev
+        encoded = list(_encoded(self.parts, dev.records))
+        return lambda: self._score(dev, encoded)
 
-    def evaluate(self) -> training.Evaluation:
+    def _score(self, dev: ClassSplit, texts: Sequence[EncodedTexts]) -> training.Evaluation:
         self.stored.release()
         found = []
-        for encoded in self._dev:
+        for encoded in texts:
             scores = predict_scores(self.parts, encoded)
             if not np.isfinite(scores).all():
                 raise TrainingError("training has diverged: scores are no longer finite; lower the rates in [train]")
             found += self.parts.class_set.decide(to_probabilities(scores, self.parts), self.parts.decision.thresholds)
-        result = self.parts.class_set.score(self.data.dev.gold, found)
+        result = self.parts.class_set.score(dev.gold, found)
         return training.Evaluation(class_headline(result), _numbers(result))
 
     def lines(self, rows: Iterable[int]) -> list[int]:
@@ -136,25 +139,30 @@ def _encoded(parts: ClassifierParts, records: Sequence[ClassRecord]) -> Iterator
 
 
 def _finish(
-    settings: ClassSettings, data: ClassData, run: RunDirectory, state: training.TrainState, progress: Progress
+    settings: ClassSettings,
+    data: ClassData,
+    parts: ClassifierParts,
+    run: RunDirectory,
+    state: training.TrainState,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Calibrate and score the best model and put it, its scores and its predictions in place."""
-    parts = run.load_best(state.best_epoch)
-    if not isinstance(parts, ClassifierParts):
-        raise TrainingError(f"{run.output}: found no classifier; train without --resume to start over")
-    parts = replace(parts, decision=decision_of(parts, data.dev))
+    parts = run.load_best(state.best_epoch, parts)
+    if data.dev is not None:
+        parts = replace(parts, decision=decision_of(parts, data.dev))
     metrics: dict[str, Any] = {}
     for name, split in data.scored():
         found = classify_split(parts, split)
         metrics[name] = parts.class_set.score(split.gold, found.labels, found.probabilities)
-    write_class_predictions(run.output, split.records, found.labels, found.best)
+        write_class_predictions(run.output, split.records, found.labels, found.best)
+        confusion = metrics[name].get("confusion")
+        if settings.track.plots and plotting_available() and confusion is not None:
+            draw_confusion(confusion["labels"], confusion["matrix"], run.output / "confusion.png")
     leave(run, settings, metrics, classifier_card(parts, metrics, settings, data.counts()), progress)
-    confusion = metrics[name].get("confusion")
-    if settings.track.plots and plotting_available() and confusion is not None:
-        draw_confusion(confusion["labels"], confusion["matrix"], run.output / "confusion.png")
     write_model(parts, run.output)
     run.close()
-    progress.say("", f"the model of epoch {state.best_epoch}, the best on dev, is in {run.output}")
+    chosen = "the best on dev" if data.dev is not None else "the last"
+    progress.say("", f"the model of epoch {state.best_epoch}, {chosen}, is in {run.output}")
     return metrics
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -47,8 +47,9 @@ class Course(Protocol):
     def batches(self, epoch: int) -> Iterator[training.Batch]:
         """The batches of an epoch (from 1); they follow from the data, the seed and the epoch alone."""
 
-    def evaluate(self) -> training.Evaluation:
-        """Scores of the network as it stands on dev."""
+    @property
+    def evaluate(self) -> Callable[[], training.Evaluation] | None:
+        """What scores the network as it stands on dev; None without dev."""
 
     def lines(self, rows: Iterable[int]) -> list[int]:
         """The lines in the training file of rows of its data."""
@@ -118,7 +119,13 @@ def make_learner(
 
 def open_run(output: Path, task: str, settings: Settings, files: Iterable[Path]) -> RunDirectory:
     """The directory of a run with these settings on these files."""
-    return RunDirectory(output, task, settings.model_dump(), {str(path): checksum(path) for path in files})
+    return RunDirectory(
+        output,
+        task,
+        settings.model_dump(),
+        {str(path): checksum(path) for path in files},
+        settings.train.checkpoint_seconds,
+    )
 
 
 def fit(course: Course, learner: training.Learner, settings: Settings, run: RunDirectory, progress: Progress) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,7 +58,7 @@ def train_ner(settings: TaggingSettings, output: Path, resume: bool = False, qui
         f"{padding_share(course.columns.lengths, course.first_rows):.1%} padding, on {learner.accelerator.device}"
     )
     fit(course, learner, settings, run, progress)
-    return _finish(settings, data, run, learner.state, progress)
+    return _finish(settings, data, parts, run, learner.state, progress)
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,11 @@ class _Tagging:
     def _dev(self) -> Columns:
         return self.parts.encoder.encode([sentence.tokens for sentence in self.data.dev.sentences])
 
-    def evaluate(self) -> training.Evaluation:
+    @property
+    def evaluate(self) -> Callable[[], training.Evaluation]:
+        return self._score_dev
+
+    def _score_dev(self) -> training.Evaluation:
         try:
             found = [[span for span, _ in spans] for spans in predict_columns(self.parts, self._dev, scores=False)]
         except ValueError as error:
@@ -108,12 +112,15 @@ class _Tagging:
 
 
 def _finish(
-    settings: TaggingSettings, data: TaggingData, run: RunDirectory, state: training.TrainState, progress: Progress
+    settings: TaggingSettings,
+    data: TaggingData,
+    parts: TaggerParts,
+    run: RunDirectory,
+    state: training.TrainState,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Score the best model and put it, its scores and its predictions in place."""
-    parts = run.load_best(state.best_epoch)
-    if not isinstance(parts, TaggerParts):
-        raise TrainingError(f"{run.output}: found no tagger; train without --resume to start over")
+    run.load_best(state.best_epoch, parts)
     tagger = Tagger(parts)
     metrics: dict[str, Any] = {}
     for name, corpus in data.scored():
