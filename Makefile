@@ -11,19 +11,22 @@ export OMP_WAIT_POLICY := PASSIVE
 demo: $(VENV)/.installed
 	$(BIN)/python run.py train ner --output runs/demo
 	$(BIN)/python run.py tag runs/demo "周五我和王磊去北京大学听讲座。" "Satya Nadella visited Shanghai on Monday."
+	$(BIN)/python run.py train cls --output runs/demo-cls
+	$(BIN)/python run.py classify runs/demo-cls "快递怎么还没到？" "I want my money back, the shirt is too small."
 
 test: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python data/ner/compile.py --check
+	$(BIN)/python data/cls/compile.py --check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[plot]'
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python

@@ -20,6 +20,7 @@ from nlp_app.formats.classes import ClassFile
 from nlp_app.types import ClassRecord
 
 Hashes = NDArray[np.uint64]
+_NO_PAIR = 0  # in place of the hash of a text and its labels, where it has none
 
 
 def text_hash(text: str, salt: int = 0) -> int:
@@ -65,9 +66,10 @@ class Account:
                 found[0] += 1
                 found[1] = found[1] or line
         self._texts.append(text_hash(text))
-        self._pairs.append(text_hash("\0".join((text, *sorted(labels or ())))))
         if labels is None:
+            self._pairs.append(_NO_PAIR)
             return
+        self._pairs.append(text_hash("\0".join((str(len(text)), text, *sorted(labels)))))
         self.counts[len(labels)] += 1
         if len(labels) > 1:
             self.several_at = self.several_at or line
@@ -89,9 +91,9 @@ class Account:
     @property
     def contradictions(self) -> int:
         """Different texts that stand in the file with different labels."""
-        pairs = np.frombuffer(self._pairs, dtype=np.uint64)
-        _, places = np.unique(pairs, return_index=True)
-        _, counts = np.unique(self.hashes[places], return_counts=True)
+        pairs = np.frombuffer(self._pairs, dtype=np.uint64) if self._pairs else np.zeros(0, dtype=np.uint64)
+        distinct, places = np.unique(pairs, return_index=True)
+        _, counts = np.unique(self.hashes[places[distinct != _NO_PAIR]], return_counts=True)
         return int((counts > 1).sum())
 
     def shared(self, others: Hashes) -> int:
@@ -123,16 +125,16 @@ def account(file: ClassFile, progress: Iterable[ClassRecord] | None = None) -> A
 class HoldOut:
     """Which texts of a training file are held out as dev, by their hashes: equal texts stay on one side.
 
-    `below`: those whose hash, with the salt, is below; `kept`: labels that training would lose otherwise.
+    `below`: those whose hash, with the salt, is below; `kept`: hashes of those that stay, or a label would be lost.
     """
 
     salt: int
     below: int
-    kept: frozenset[str] = frozenset()
+    kept: frozenset[int] = frozenset()
 
     def __contains__(self, record: ClassRecord) -> bool:
-        held = text_hash(record.text, self.salt) < self.below
-        return held and self.kept.isdisjoint(record.labels or ())
+        found = text_hash(record.text, self.salt)
+        return found < self.below and found not in self.kept
 
 
 @dataclass(frozen=True)
@@ -158,13 +160,23 @@ def hold_out(texts: Texts, share: float, most: int, seed: int) -> HoldOut:
     """About `share` of the texts, `most` at most, whichever classes they have, a class's last texts aside."""
     salt = seed % (1 << 63) + 1  # not the hash that looks for duplicates
     hashes = np.fromiter((text_hash(record.text, salt) for record in texts), dtype=np.uint64)
+    if not len(hashes):
+        raise DataError("found no text with a label that isn't empty; training needs some", texts.file.path)
     distinct = np.unique(hashes)
     wanted = min(max(1, round(share * len(distinct))), len(distinct) - 1, most)
     if wanted < 1:
         raise DataError("found too few different texts to hold some out as dev; give --dev FILE", texts.file.path)
-    chosen = HoldOut(salt, int(distinct[wanted]))
+    below = int(distinct[wanted])
     left: set[str] = set()
-    held: set[str] = set()
+    held: dict[str, set[int]] = {}  # the hashes of each label's texts
     for record in texts:
-        (held if record in chosen else left).update(record.labels or ())
-    return HoldOut(salt, chosen.below, frozenset(held - left))
+        found = text_hash(record.text, salt)
+        for label in record.labels or ():
+            if found >= below:
+                left.add(label)
+            else:
+                held.setdefault(label, set()).add(found)
+    kept = {found for label, hashes_of in held.items() if label not in left for found in hashes_of}
+    if len(kept) == wanted:
+        raise DataError("found no texts to hold out as dev without losing a class; give --dev FILE", texts.file.path)
+    return HoldOut(salt, below, frozenset(kept))

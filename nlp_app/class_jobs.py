@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nlp_app.class_corpus import Account, account
-from nlp_app.class_splits import class_options, read_split, reading_remarks, some, split_remarks
+from nlp_app.class_splits import class_options, open_alike, read_split, reading_remarks, some, split_remarks
 from nlp_app.config import ClassDataSettings, ClassSettings, change_settings
 from nlp_app.errors import DataError
 from nlp_app.formats.classes import ClassFile, ClassOptions, open_classes, read_class_lines
@@ -19,6 +20,10 @@ from nlp_app.formats.source import encoding_of, lines_of_bytes
 from nlp_app.predict.classifier import Classifier, check_choice
 from nlp_app.streams import STDIN, bar_over, check_characters, chunks, input_of, output_to
 from nlp_app.types import ClassRecord, Label
+
+F = TypeVar("F", bound=ClassFile)
+
+_MOST_KEPT = 1 << 27  # probabilities that are kept in memory for the calibration, half a gigabyte of them
 
 
 @dataclass(frozen=True)
@@ -42,14 +47,18 @@ def evaluate_classes(
             f"({some(list(classifier.labels))}); name a file or a model that fits",
             path,
         )
-    probabilities, found = [], []
+    found: list[tuple[str, ...]] = []
+    kept: list[NDArray[Any]] | None = []
+    if len(split.records) * len(classifier.labels) > _MOST_KEPT:
+        kept = None
     with bar_over(quiet, unit="text", total=len(split.records)) as bar:
         for chunk in chunks(split.records, _size):
             each = classifier.probabilities([record.text for record in chunk])
-            probabilities.append(each)
+            if kept is not None:
+                kept.append(each)
             found += parts.class_set.decide(each, parts.decision.thresholds)
             bar.update(len(chunk))
-    scores = parts.class_set.score(split.gold, found, np.concatenate(probabilities))
+    scores = parts.class_set.score(split.gold, found, None if kept is None else np.concatenate(kept))
     return scores, list(split_remarks(split, parts.class_set, np.zeros(0, dtype=np.uint64)))
 
 
@@ -82,15 +91,24 @@ def classify_file(
     what is to be said of the file."""
     check_choice(choice.top_k, choice.threshold)
     options = _model_options(classifier, settings, labels=False)
-    if source != "-" and (source.startswith("hf:") or Path(source).is_file()):
-        file = open_classes(source, options)
+    learned = {name: classifier.parts.about["settings"][name] for name in ("text_column", "label_column")}
+    given = settings.model_dump(include=set(learned)) != learned
+
+    def opened(how: Callable[[ClassOptions], F]) -> F:
+        return how(options) if given else open_alike(options, how)
+
+    if source.startswith("hf:") or (source != "-" and Path(source).is_file() and Path(source).stat().st_size):
+        file = opened(lambda chosen: open_classes(source, chosen))
         _classify(classifier, file, target, choice, quiet)
         return list(reading_remarks(file))
     with input_of(source) as stream:
+        if not stream.head:  # nothing in, nothing out
+            _classify(classifier, (), target, choice, quiet)
+            return []
         name = STDIN if source == "-" else source
         codec = encoding_of(stream.head, options.encoding)
-        lines = lines_of_bytes(stream, name, codec)
-        records = read_class_lines(lines, name, stream.head.decode(codec, "replace"), options)
+        head, lines = stream.head.decode(codec, "replace"), lines_of_bytes(stream, name, codec)
+        records = opened(lambda chosen: read_class_lines(lines, name, head, chosen))
         _classify(classifier, records, target, choice, quiet)
         return list(reading_remarks(records))
 

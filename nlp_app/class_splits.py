@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from nlp_app.class_corpus import Account, Hashes, HoldOut, Texts, account, hold_out, is_empty
 from nlp_app.config import ClassDataSettings
-from nlp_app.errors import DataError, SettingsError
+from nlp_app.errors import DataError, NlpAppError, SettingsError
 from nlp_app.formats.classes import ClassFile, ClassOptions, open_classes
 from nlp_app.report import aligned
 from nlp_app.resources import bundled
@@ -21,6 +21,9 @@ from nlp_app.types import ClassRecord
 MOST_HELD_OUT = 20_000  # more texts than that say nothing new of a model, and dev is kept in memory
 _CHOICES = {"auto": None, "yes": True, "no": False}
 _SOME = 8
+_LINES = ("text", "label_text", "fasttext")  # formats without columns
+
+F = TypeVar("F", bound=ClassFile)
 
 
 @dataclass(frozen=True)
@@ -207,6 +210,8 @@ def read_class_splits(settings: ClassDataSettings, seed: int) -> ClassData:
         train = Texts(file, multi_label, held)
     size, counts = _count(train)
     class_set = ClassSet.of(counts, multi_label)
+    if len(counts) < (1 if multi_label else 2):
+        raise _too_few(list(counts), settings.train)
     if dev is not None:
         _check_known(dev, class_set, settings.train)
     test = read_split(settings.test, siblings, multi_label) if settings.test else None
@@ -217,9 +222,23 @@ def read_class_splits(settings: ClassDataSettings, seed: int) -> ClassData:
     return ClassData(train, found, size, counts, dev, test, class_set, settings, held)
 
 
+def open_alike(options: ClassOptions, opened: Callable[[ClassOptions], F]) -> F:
+    """A file, as `opened` opens it, with the columns of another one; without them, if it is lines, which have none."""
+    try:
+        return opened(options)
+    except NlpAppError as error:
+        try:
+            file = opened(replace(options, text_columns=(), label_columns=()))
+        except NlpAppError:
+            raise error from None
+        if file.format not in _LINES:
+            raise
+        return file
+
+
 def read_split(path: str | Path, options: ClassOptions, multi_label: bool) -> ClassSplit:
     """The labelled texts of a file, in memory. Raises DataError where there are none."""
-    file = open_classes(path, options)
+    file = open_alike(options, lambda chosen: open_classes(path, chosen))
     found = Account(file.path)
     records, skipped = [], 0
     for record in file:
@@ -259,12 +278,7 @@ def _check_labels(found: Account, multi_label: bool) -> None:
             "found no labels; training needs texts with classes: name the column with --label-column", found.path
         )
     if len(found.labels) == 1 and not (multi_label and found.counts[0]):
-        only = next(iter(found.labels))
-        raise DataError(
-            f"found one class only ({only!r}), expected two at least; name another --label-column, or add texts of "
-            "other classes",
-            found.path,
-        )
+        raise _too_few(list(found.labels), found.path)
     if len(found.labels) == sum(found.labels.values()) and found.texts > 2 and not multi_label:
         first = ", ".join(map(repr, list(found.labels)[:3]))
         raise DataError(
@@ -272,6 +286,13 @@ def _check_labels(found: Account, multi_label: bool) -> None:
             "name the column with --label-column",
             found.path,
         )
+
+
+def _too_few(labels: Sequence[str], path: str) -> DataError:
+    found = f"one class only ({labels[0]!r})" if labels else "no label of a text that isn't empty"
+    return DataError(
+        f"found {found}, expected two at least; name another --label-column, or add texts of other classes", path
+    )
 
 
 def _count(train: Texts) -> tuple[int, dict[str, int]]:

@@ -129,8 +129,8 @@ def train_cls(resume: bool, quiet: bool, output: Path, **given: Any) -> None:
 
     settings = _run_settings(ClassSettings, "cls", output, resume, given)
     metrics = run(settings, output, resume=resume, quiet=quiet)
-    last = list(metrics.values())[-1]
-    _print("\n\n".join(filter(None, (class_score_table(metrics), confusion_table(last)))))
+    for last in list(metrics.values())[-1:]:  # none without dev and test
+        _print("\n\n".join(filter(None, (class_score_table(metrics), confusion_table(last)))))
 
 
 def _run_settings(kind: type[S], task: str, output: Path, resume: bool, given: dict[str, Any]) -> S:
@@ -257,11 +257,17 @@ def inspect(files: tuple[str, ...], task: str | None, as_json: bool, **how: Any)
 def _inspected(files: Sequence[str], task: str | None, how: dict[str, Any]) -> dict[str, Any]:
     """The facts of files; of which task they are shows, unless it is named, in the first one."""
     from nlp_app.class_jobs import inspect_classes  # noqa: PLC0415
-    from nlp_app.config import ClassSettings, change_settings  # noqa: PLC0415
+    from nlp_app.config import (  # noqa: PLC0415
+        ClassDataSettings,
+        ClassSettings,
+        TaggingDataSettings,
+        change_settings,
+    )
     from nlp_app.jobs import inspect_files  # noqa: PLC0415
 
-    columns = how["text_column"] or how["label_column"]
-    if task is None and (columns or how["format"] not in (None, *FORMATS) or files[0].startswith("hf:")):
+    changed = {change.partition("=")[0].strip().removeprefix("data.") for change in _class_changes(how)}
+    told = not changed.isdisjoint(ClassDataSettings.model_fields.keys() - TaggingDataSettings.model_fields.keys())
+    if task is None and (told or how["format"] not in (None, *FORMATS) or files[0].startswith("hf:")):
         task = "cls"
     if task != "cls":
         _no_columns(how)

@@ -23,11 +23,13 @@ from nlp_app.config import read_toml
 from nlp_app.errors import DataError, NlpAppError, SettingsError, TrainingError
 from nlp_app.modeldir import DESCRIPTION, Parts, read_description, read_model, write_model
 from nlp_app.progress import Progress
-from nlp_app.writing import write_text
+from nlp_app.writing import COLUMNS, RECORDS, write_text
 
 P = TypeVar("P", bound=Parts)
 
 _ANEW = "train without --resume to start over"
+# What a run may leave or not: of an earlier one in the same place, nothing must stay.
+_NOT_ALWAYS = ("history.png", "confusion.png", COLUMNS, RECORDS)
 # What files and directories are called while they are written; killed then, a run leaves them behind.
 _ASIDE = re.compile(r"\.(saving-|unfinished-).*|\..*\.[0-9a-f]{32}")
 
@@ -67,10 +69,11 @@ class RunDirectory:
         """Make the directory ready: anew, or where the newest intact checkpoint left it."""
         self._sweep()
         latest = training.latest_checkpoint(self.checkpoints) if resume else training.Latest(None, [])
+        if resume and self._run.is_file():
+            self._check_same()
         if latest.path is None:
             self._start_anew()
             return
-        self._check_same()
         progress.say(*(f"note: damaged and left out: {error}" for error in latest.damaged))
         training.load_checkpoint(latest.path, learner)
         epoch = learner.state.epoch
@@ -98,13 +101,19 @@ class RunDirectory:
         for path in self.checkpoints.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
+        for name in _NOT_ALWAYS:
+            (self.output / name).unlink(missing_ok=True)
 
     def keep(self, line: dict[str, Any], learner: training.Learner, parts: Parts) -> None:
         """Keep an epoch: its line of history, its weights if it is the best so far, and a checkpoint if one is due."""
-        if line["best"]:
+        is_due = time.monotonic() - self._saved_at >= self.pause
+        if line["best"] and is_due:
+            write_model(parts, self._best(line["epoch"]))
+            self._best_weights = None
+        elif line["best"]:
             self._best_weights = {name: value.detach().clone() for name, value in parts.network.state_dict().items()}
         write_text(self._history, "".join(self.read_history()) + json.dumps(line, ensure_ascii=False) + "\n")
-        if time.monotonic() - self._saved_at < self.pause:
+        if not is_due:
             return
         if self._best_weights is not None:
             self._write_best(learner.state.best_epoch, parts, self._best_weights)
@@ -147,6 +156,9 @@ class RunDirectory:
 
     def discard_if_empty(self) -> None:
         """After a failure: leave nothing of a run that has saved nothing."""
+        self._sweep()
+        if not self._run.is_file():  # nothing is left already
+            return
         saved = any(self.checkpoints.glob("checkpoint-*")) or (self.output / DESCRIPTION).exists()
         if saved or self.read_history():
             return

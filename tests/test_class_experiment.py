@@ -1,4 +1,4 @@
-"""A run of `train cls`: what it leaves, that the seed decides it, and that stopping it at any moment changes nothing."""
+"""A run of `train cls`: what it leaves, that the seed decides it, and that stopping it at any time changes nothing."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ def test_thresholds_that_are_stored_are_used(several: Small, tmp_path: Path, mon
     assert [{label.label for label in labels} for labels in found] == [{"big", "old"}]
 
 
-LOSSES = ["cross_entropy", "focal", "hinge"]
+LOSSES = {"cross_entropy": [], "focal": ["train.gamma=1"], "hinge": ["train.wide_rate=0.1"]}
 
 
 def weights_of(run: Path) -> dict[str, Any]:
@@ -256,26 +256,30 @@ def test_losses_that_are_equal_on_paper_give_equal_runs(cli: Cli, small_classes:
 
 @pytest.mark.parametrize("change", ["imbalance=weights", "imbalance=sampler", "class_weights=rare=30"])
 def test_a_rare_class_is_found_more_often(cli: Cli, tmp_path: Path, change: str) -> None:
-    """What decides is a word that the rare class has a little more often than the common one."""
+    """What decides is a word that most texts of the rare class have, but more texts of the common one."""
     chance = random.Random(9)
-    rows = []
-    for number in range(300):
-        label = "rare" if number % 15 == 0 else "common"
-        hint = "perhaps" if chance.random() < (0.8 if label == "rare" else 0.25) else "surely"
-        rows.append([f"{hint} w{chance.randrange(40)}", label])
-    data = write_csv(tmp_path / "a.csv", rows)
-    files = ("--train", data, "--dev", data, "--quiet", *SMALL_CLASSES, "--set=model.words=1", "--set=train.epochs=4")
+    paths = []
+    for name, count in (("train", 600), ("dev", 200)):
+        rows = []
+        for number in range(count):
+            label = "rare" if number % 15 == 0 else "common"
+            hint = "perhaps" if chance.random() < (0.8 if label == "rare" else 0.25) else "surely"
+            rows.append([f"{hint} w{chance.randrange(40)}", label])
+        paths.append(write_csv(tmp_path / f"{name}.csv", rows))
+    files = ("--train", paths[0], "--dev", paths[1], "--quiet", *SMALL_CLASSES)
+    simple = ["--set=model.words=1", "--set=model.characters=", "--set=track.plots=false"]
     found = {}
     for name, more in (("plain", []), ("changed", [f"--set=train.{change}"])):
-        assert cli("train", "cls", *files, "--output", tmp_path / name, *more).status == 0
+        assert cli("train", "cls", *files, "--output", tmp_path / name, *simple, *more).status == 0
         lines = records_of(tmp_path / name / "predictions.jsonl")
         found[name] = sum(line["predicted"] == "rare" for line in lines)
-    assert found["changed"] > found["plain"] + 20
+    assert found["changed"] > found["plain"] + 15
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_every_loss_trains(cli: Cli, small_classes: Small, tmp_path: Path, loss: str) -> None:
-    more = [f"--set={change}" for change in (f"train.loss={loss}", "track.plots=false", "train.epochs=6")]
+    changes = [f"train.loss={loss}", *LOSSES[loss], "track.plots=false", "train.epochs=6"]
+    more = [f"--set={change}" for change in changes]
     outcome = train(cli, small_classes, tmp_path / "run", *more)
     assert (outcome.status, outcome.err) == (0, "")
     assert names(tmp_path / "run") & PICTURES == set()
@@ -297,7 +301,8 @@ def test_losses_of_several_labels(cli: Cli, several: Small, tmp_path: Path, chan
 def test_vectors(cli: Cli, small_classes: Small, tmp_path: Path) -> None:
     """Words that training never saw are known by their vectors."""
     vectors = tmp_path / "vectors.vec"
-    groups = {"good": ["fine", "great", "nice", "lovely", "superb"], "bad": ["poor", "awful", "nasty", "horrid", "vile"]}
+    good, bad = ["fine", "great", "nice", "lovely", "superb"], ["poor", "awful", "nasty", "horrid", "vile"]
+    groups = {"good": good, "bad": bad}
     places = [f"{word} {1 if label == 'good' else -1}.0 0.5 0.25" for label, each in groups.items() for word in each]
     vectors.write_text("\n".join([f"{len(places)} 3", *places, "it 0.0 0.1 0.0"]) + "\n", encoding="utf-8")
     seen = [[f"it is {word} {n}", label] for n in range(9) for label, each in groups.items() for word in each[:3]]
@@ -344,9 +349,6 @@ def test_without_matplotlib(small_classes: Small, tmp_path: Path) -> None:
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name.split('.')[0] in ('matplotlib', 'tensorboard'):\n"
         "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
-        "class Unfound(MetaPathFinder):\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        return None\n"
         "import importlib.util\n"
         "found = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda n, p=None: None if n in ('matplotlib', 'tensorboard') else found(n, p)\n"
@@ -356,9 +358,8 @@ def test_without_matplotlib(small_classes: Small, tmp_path: Path) -> None:
     command = [part for part in command_of(small_classes, tmp_path / "run") if part != "--quiet"]
     done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    notes = [line for line in done.stderr.splitlines() if "matplotlib" in line]
+    notes = [line for line in done.stderr.splitlines() if line.startswith("note: ") and "matplotlib" in line]
     assert len(notes) == 1
-    assert notes[0].startswith("note: ")
     assert names(tmp_path / "run") & PICTURES == set()
     command = command_of(small_classes, tmp_path / "other", "--set=track.tensorboard=true")
     done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=120)
@@ -377,6 +378,24 @@ def test_no_dev_file(cli: Cli, small_classes: Small, tmp_path: Path) -> None:
     assert len(records_of(tmp_path / "run/predictions.jsonl")) == splits["dev"]["texts"]
 
 
+def test_without_dev_the_last_epoch_is_the_model(cli: Cli, small_classes: Small, tmp_path: Path) -> None:
+    """With --test there are scores of it; without, none, and nothing of an earlier run in the same place."""
+    run = tmp_path / "run"
+    files = ("--train", small_classes.train, "--output", run, *SMALL_CLASSES, "--set=data.dev_share=0")
+    outcome = cli("train", "cls", *files, "--test", small_classes.test)
+    assert outcome.status == 0
+    assert "the model of epoch 3, the last" in outcome.err
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    assert set(metrics) == {"test"}
+    assert len(records_of(run / "predictions.jsonl")) == 80
+    assert json.loads((run / "nlp_app.json").read_text(encoding="utf-8"))["about"]["splits"]["train"]["texts"] == 240
+    outcome = cli("train", "cls", *files, "--quiet")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert json.loads((run / "metrics.json").read_text(encoding="utf-8")) == {}
+    assert names(run) == MODEL | {"history.jsonl", "history.png", "checkpoints"}
+    assert cli("classify", run, "where is my parcel").status == 0
+
+
 def test_resume_with_nothing_saved_starts_from_the_beginning(cli: Cli, small_classes: Small, tmp_path: Path) -> None:
     assert train(cli, small_classes, tmp_path / "a").status == 0
     assert train(cli, small_classes, tmp_path / "b", "--resume").status == 0
@@ -389,11 +408,11 @@ def test_resume_of_a_finished_run_ends_with_the_same(cli: Cli, small_classes: Sm
     for again in (
         train(cli, small_classes, tmp_path / "a", "--resume"),
         cli("train", "cls", "--output", tmp_path / "a", "--resume", "--quiet"),
-        cli("train", "cls", "--output", tmp_path / "a", "--resume", "--quiet", "--threads", 1),
     ):
         assert again == first
-    config = "config.toml"  # the number of threads is the machine's affair, not the run's
-    assert {**files_of(tmp_path / "a"), config: b""} == {**before, config: b""}
+        assert files_of(tmp_path / "a") == before
+    # The number of threads is the machine's affair, not the run's.
+    assert cli("train", "cls", "--output", tmp_path / "a", "--resume", "--quiet", "--threads", 1) == first
 
 
 @pytest.mark.parametrize("checkpoints", ["train.checkpoint_seconds=0", "train.checkpoint_seconds=1000"])
@@ -493,7 +512,8 @@ def test_stopped_at_each_epoch_and_resumed(
 def test_other_kinds_stopped_and_resumed(
     cli: Cli, small_classes: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    more = [f"--set={change}" for change in (*KINDS[kind], "train.ema=0.9", "train.accumulation=2", "track.plots=false")]
+    changes = [*KINDS[kind], "train.ema=0.9", "train.accumulation=2", "track.plots=false"]
+    more = [f"--set={change}" for change in changes]
     stop_after(2, cli, small_classes, tmp_path / "run", monkeypatch, *more)
     assert train(cli, small_classes, tmp_path / "run", *more, "--resume").status == 0
     assert train(cli, small_classes, tmp_path / "whole", *more).status == 0
@@ -527,6 +547,7 @@ def test_texts_that_training_left_behind_are_swept_away(
         assert essence(run) == whole
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # files that are closed as they go
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_a_disk_that_is_full_as_texts_are_encoded(
     cli: Cli, small_classes: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int

@@ -21,10 +21,10 @@ LEVELS = {
     "modeldir": 5, "predict": 5,
     "report": 6, "class_report": 6, "plots": 6,
     "config": 7, "card": 7, "splits": 7, "class_splits": 7, "class_jobs": 7, "writing": 7, "progress": 7, "rundir": 7,
-    "tracking": 7, "experiment": 7, "jobs": 7, "cli": 7,
+    "tracking": 7, "experiment": 7, "jobs": 7, "sklearn": 7, "cli": 7,
 }  # fmt: skip
 TORCH_COLUMN = {"nn", "training"}
-MAY_USE_TORCH = {"nn", "training", "modeldir", "predict", "experiment", "rundir", "cli", "progress", "tracking"}
+MAY_USE_TORCH = {"nn", "training", "modeldir", "predict", "experiment", "rundir", "cli", "progress", "tracking", "sklearn"}
 
 
 def modules() -> list[Path]:

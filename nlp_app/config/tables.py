@@ -142,10 +142,12 @@ class ClassifierSettings(Table):
     """[model] of `train cls`: n-grams, network."""
 
     kind: Literal["embedding_bag", "textcnn", "combined"] = "embedding_bag"
-    words: Range = "1-3"
+    words: Range = "1-2"
     characters: Range = "2-5"
     character_share: Positive = 1.0
+    skip_share: Rate = 0.5
     weighting: Literal["tfidf", "count", "binary"] = "tfidf"
+    idf_power: Positive = 1.0
     class_weighting: bool = True
     mode: Literal["sum", "mean", "max"] = "sum"
     min_count: Count = 1
@@ -153,7 +155,8 @@ class ClassifierSettings(Table):
     buckets: Number = 0
     wide: Literal["auto", "yes", "no"] = "auto"
     hidden: Number = 64
-    ngram_dropout: Share = 0.3
+    views: Count = 1
+    ngram_dropout: Share = 0.1
     hidden_dropout: Share = 0.3
     word: Number = 128
     filters: Count = 256
@@ -170,7 +173,8 @@ class ClassLoopSettings(LoopSettings):
     """[train] of `train cls`."""
 
     batch_size: Count = 100
-    wide_rate: Positive = 200.0
+    wide_rate: Positive = 3.0
+    deep_rate: Positive = 1.0
     loss: Literal["auto", "cross_entropy", "focal", "hinge", "binary_cross_entropy", "binary_focal"] = "auto"
     smoothing: Share = 0.05
     gamma: Rate = 2.0

@@ -25,6 +25,7 @@ from nlp_app.experiment.classifier_building import (
     epoch_batches,
     make_classifier,
     store_texts,
+    table_rates,
     training_loss,
 )
 from nlp_app.experiment.fitting import epochs_of, fit, leave, load_vectors, make_learner, open_run
@@ -63,7 +64,7 @@ def train_cls(settings: ClassSettings, output: Path, resume: bool = False, quiet
     batches = -(-data.train_size // settings.train.batch_size)
     epochs = epochs_of(settings.train, batches)
     settings = settings.model_copy(update={"train": settings.train.model_copy(update={"epochs": epochs})})
-    learner = make_learner(settings.train, parts.network, batches, plain_rate=settings.train.wide_rate)
+    learner = make_learner(settings.train, parts.network, batches, **table_rates(settings.train, parts.network))
 
     files = [*data.files(), *([Path(settings.model.vectors)] if settings.model.vectors else [])]
     run = open_run(output, "cls", settings, files)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -108,7 +109,9 @@ def _bag_options(model: ClassifierSettings) -> BagOptions:
         words=_orders("words", model.words),
         characters=_orders("characters", model.characters),
         weighting=model.weighting,
+        idf_power=model.idf_power,
         character_share=model.character_share,
+        skip_share=model.skip_share,
         min_count=model.min_count,
         buckets=model.buckets,
         max_features=model.max_ngrams,
@@ -142,6 +145,7 @@ def _dimensions(
     return ClassifierDimensions(
         wide=int(wide),
         hidden=model.hidden if has_bags else 0,
+        views=model.views,
         mode=model.mode,
         word=model.word if has_words else 0,
         vector=vectors.matrix.shape[1] if vectors is not None else 0,
@@ -226,6 +230,20 @@ def _draw(train: ClassLoopSettings, stored: StoredTexts, classes: ClassSet, epoc
     chances[filled] = np.maximum.reduceat(1 / counts[labels], starts)
     random = np.random.default_rng((train.seed, epoch, 2))
     return random.choice(len(lengths), len(lengths), p=chances / chances.sum())
+
+
+class TableRates(TypedDict):
+    """Rates of the tables of n-grams, as `make_learner` takes them."""
+
+    plain_rate: float
+    rate_factors: dict[str, float]
+
+
+def table_rates(train: ClassLoopSettings, network: TextClassifier) -> TableRates:
+    """The rates of the tables, whose settings are for one text: an update has the mean gradient of many."""
+    texts = train.batch_size * train.accumulation
+    factors = {"deep.bag.": train.deep_rate / train.wide_rate} if network.deep is not None else {}
+    return {"plain_rate": train.wide_rate * texts, "rate_factors": factors}
 
 
 def training_loss(train: ClassLoopSettings, classes: ClassSet, counts: Mapping[str, int], texts: int) -> Loss:

@@ -19,7 +19,7 @@ from nlp_app.output import checksum
 from nlp_app.plots import draw_history, plotting_available
 from nlp_app.progress import Progress
 from nlp_app.rundir import RunDirectory
-from nlp_app.tracking import Tracker
+from nlp_app.tracking import EVENTS, Tracker
 from nlp_app.writing import write_text
 
 # What `train.epochs = 0` stands for: small data need more passes, large data fewer.
@@ -169,9 +169,14 @@ def _tracker(
     run: RunDirectory,
     progress: Progress,
 ) -> Tracker | None:
+    directory = run.output / "tensorboard"
     if not settings.track.tensorboard:
+        for path in directory.glob(EVENTS):  # of an earlier run
+            path.unlink()
+        if directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
         return None
-    tracker = stack.enter_context(Tracker(run.output / "tensorboard", learner.state.step))
+    tracker = stack.enter_context(Tracker(directory, learner.state.step))
     if not learner.state.step:
         batch = next(iter(course.batches(1)), None)
         if batch is not None:

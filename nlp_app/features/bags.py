@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from nlp_app.features.columns import Columns
 from nlp_app.features.keys import FeatureIndex, Keys, finalise, load_array
-from nlp_app.features.ngrams import Found, Orders, character_keys, word_keys, words_of
+from nlp_app.features.ngrams import Found, Orders, character_keys, marked, skip_keys, word_keys, words_of
 
-KINDS = ("word", "character")
+KINDS = ("word", "character", "skip")
 WEIGHTINGS = ("tfidf", "count", "binary")
 _STEPS = 1 << 16  # of the scale that tellings are kept on
 _MERGED = 1 << 20  # counts that are merged at a time
@@ -32,15 +32,18 @@ _MERGED = 1 << 20  # counts that are merged at a time
 class BagOptions:
     """`words`, `characters`: the orders of n-grams, (shortest, longest). `weighting`: one of WEIGHTINGS.
 
-    `character_share`: the length of the characters' part of a text's weights; the words' is 1. `min_count`: training
-    texts that an n-gram needs to get a row. `buckets`: 0, or the rows that all n-grams are hashed into, known or not.
+    `character_share`, `skip_share`: the lengths of the parts of a text's weights that n-grams of characters and pairs
+    of words around a third have; the words' is 1, and 0 leaves such pairs out. `min_count`: training texts that an
+    n-gram needs to get a row. `buckets`: 0, or the rows that all n-grams are hashed into, known or not.
     `max_features`: n-grams kept at most, those of most texts.
     """
 
     words: Orders
     characters: Orders
     weighting: str = "tfidf"
+    idf_power: float = 1.0
     character_share: float = 1.0
+    skip_share: float = 0.0
     min_count: int = 1
     buckets: int = 0
     max_features: int = 1 << 22
@@ -59,7 +62,6 @@ class BagCounter:
         self._keys = [np.zeros(0, dtype=np.uint64) for _ in KINDS]
         self._counts = [np.zeros(0, dtype=np.int64) for _ in KINDS]
         self._pending: list[list[tuple[Keys, NDArray[np.int64]]]] = [[] for _ in KINDS]
-        self._least = 0  # n-grams of no more texts were dropped
 
     def add(self, norms: Norms) -> None:
         """Count the n-grams of some more texts."""
@@ -78,11 +80,9 @@ class BagCounter:
         both, places = np.unique(np.concatenate([keys for keys, _ in parts]), return_inverse=True)
         total = np.bincount(places, np.concatenate([counts for _, counts in parts]), len(both)).astype(np.int64)
         # Lossy counting (Manku & Motwani 2002) in its simplest form: the rarest go when there are too many.
-        while len(both) > 4 * self.options.max_features:
-            self._least = max(self._least + 1, int(total.min()))
-            kept = total > self._least
-            self.pruned += int((~kept).sum())
-            both, total = both[kept], total[kept]
+        kept = _most_frequent(total, 4 * self.options.max_features)
+        self.pruned += int((~kept).sum())
+        both, total = both[kept], total[kept]
         self._keys[kind], self._counts[kind] = both, total
 
     def encoder(self) -> BagEncoder:
@@ -94,18 +94,11 @@ class BagCounter:
             for keys, counts in zip(self._keys, self._counts, strict=True):
                 table[keys.astype(np.int64)] += counts
             return BagEncoder(self.options, [], table, self.texts)
-        least = max(self.options.min_count, self._threshold())
-        chosen = [counts >= least for counts in self._counts]
-        indexes = [FeatureIndex(keys[kept]) for keys, kept in zip(self._keys, chosen, strict=True)]
-        counts = np.concatenate([counts[kept] for counts, kept in zip(self._counts, chosen, strict=True)])
-        return BagEncoder(self.options, indexes, counts, self.texts)
-
-    def _threshold(self) -> int:
-        """The frequency from which on no more than `max_features` n-grams are left."""
         counts = np.concatenate(self._counts)
-        if len(counts) <= self.options.max_features:
-            return 0
-        return int(np.partition(counts, len(counts) - self.options.max_features)[-self.options.max_features]) + 1
+        known = (counts >= self.options.min_count) & _most_frequent(counts, self.options.max_features)
+        chosen = np.split(known, np.cumsum([len(counts) for counts in self._counts])[:-1])
+        indexes = [FeatureIndex(keys[kept]) for keys, kept in zip(self._keys, chosen, strict=True)]
+        return BagEncoder(self.options, indexes, counts[known], self.texts)
 
 
 class BagEncoder:
@@ -130,7 +123,7 @@ class BagEncoder:
         self._factors = np.zeros(len(frequencies) + 1, dtype=np.float32)
         self._factors[1:] = self.tellings
         if options.weighting == "tfidf":
-            self._factors[1:] *= 1 + np.log((1 + texts) / (1 + frequencies))
+            self._factors[1:] *= (1 + np.log((1 + texts) / (1 + frequencies))) ** options.idf_power
         self._first = [0, *np.cumsum([len(index) - 1 for index in indexes]).tolist()]
 
     def __len__(self) -> int:
@@ -148,7 +141,10 @@ class BagEncoder:
             weights *= counts
         place = texts * len(KINDS) + kinds
         lengths = np.sqrt(np.bincount(place, weights.astype(np.float64) ** 2, size * len(KINDS)))
-        lengths[1::2] /= self.options.character_share
+        for kind, share in enumerate((1.0, self.options.character_share, self.options.skip_share)):
+            if share:
+                lengths[kind :: len(KINDS)] /= share
+        lengths[lengths == 0] = 1  # nothing known, or only n-grams that tell nothing of the classes
         weights /= lengths[place]
         offsets = np.concatenate(([0], np.cumsum(np.bincount(texts, minlength=size))))
         return Columns({"rows": rows.astype(np.int32), "weights": weights.astype(np.float32)}, offsets)
@@ -168,9 +164,9 @@ class BagEncoder:
         for kind, (keys, texts) in enumerate(_found(norms, self.options)):
             rows = self._rows(kind, keys)
             known = rows > 0
-            parts.append((texts[known] << 33) + (rows[known] << 1) + kind)
+            parts.append((texts[known] << 34) + (rows[known] << 2) + kind)
         entries, counts = _counted(np.concatenate(parts))
-        return entries >> 33, (entries >> 1) & 0xFFFFFFFF, entries & 1, counts
+        return entries >> 34, (entries >> 2) & 0xFFFFFFFF, entries & 3, counts
 
     def _rows(self, kind: int, keys: Keys) -> NDArray[np.int64]:
         if self.options.buckets:
@@ -194,8 +190,11 @@ class BagEncoder:
         frequencies = load_array(directory / "frequencies.npy").astype(np.int64)
         tellings = load_array(directory / "tellings.npy") / _STEPS
         indexes = [FeatureIndex(known.astype(np.uint64)) for known in keys]
-        if len(tellings) != len(frequencies) or (indexes and len(frequencies) != sum(len(i) - 1 for i in indexes)):
-            raise ValueError(f"found {len(frequencies)} frequencies and {len(tellings)} tellings of other n-grams")
+        rows = options.buckets or sum(len(index.keys) for index in indexes)
+        if not len(tellings) == len(frequencies) == rows:
+            raise ValueError(f"found {len(frequencies)} frequencies and {len(tellings)} tellings of {rows} n-grams")
+        if frequencies.min(initial=0) < 0 or any((index.keys[1:] <= index.keys[:-1]).any() for index in indexes):
+            raise ValueError("found n-grams that are not in order, or frequencies below 0")
         return cls(options, indexes, frequencies, texts, tellings)
 
 
@@ -238,10 +237,12 @@ class _ClassCounts:
         return np.round(tellings * _STEPS) / _STEPS
 
 
-def _found(norms: Norms, options: BagOptions) -> Iterable[Found]:
+def _found(norms: Norms, options: BagOptions) -> Sequence[Found]:
     """The n-grams of each kind."""
     words = words_of(*norms)
-    return word_keys(words, norms[1], options.words), character_keys(words, options.characters)
+    ends = marked(words, norms[1])
+    found = [word_keys(ends, options.words), character_keys(words, options.characters)]
+    return [*found, skip_keys(ends)] if options.skip_share else found
 
 
 def _bucket(keys: Keys, buckets: int) -> NDArray[np.int64]:
@@ -255,6 +256,16 @@ def _counted(entries: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.
     np.not_equal(entries[1:], entries[:-1], out=new[1:])
     firsts = new.nonzero()[0]
     return entries[firsts], np.diff(firsts, append=len(entries))
+
+
+def _most_frequent(counts: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
+    """Which are the `most` largest; of equal ones the first."""
+    if len(counts) <= most:
+        return np.ones(len(counts), dtype=bool)
+    least = np.partition(counts, len(counts) - most)[-most]
+    chosen: NDArray[np.bool_] = counts > least
+    chosen[np.flatnonzero(counts == least)[: most - int(chosen.sum())]] = True
+    return chosen
 
 
 def _document_frequencies(keys: Keys, texts: NDArray[np.intp]) -> tuple[Keys, NDArray[np.int64]]:

@@ -16,6 +16,7 @@ from nlp_app.features.keys import Keys, finalise
 from nlp_app.text.codepoints import code_points
 
 _SPACE = 0x20
+_SKIP = np.uint64(0xD6E8FEB86659FD93)
 _EDGE = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], dtype=np.uint64)  # the words before and after a text
 
 
@@ -49,17 +50,34 @@ def words_of(norms: Sequence[str], counts: Sequence[int]) -> Words:
     return Words(points, starts, breaks[1:] - starts, np.repeat(np.arange(len(counts)), counts))
 
 
-def word_keys(words: Words, counts: Sequence[int], orders: Orders) -> Found:
-    """N-grams of words, those at a text's ends with a mark for the end: the first word is a feature of its own."""
-    sizes = np.asarray(counts, dtype=np.intp)
-    texts = np.repeat(np.arange(len(sizes)), sizes + 2)
+class Marked(NamedTuple):
+    """The words of texts as hashes, those of a text between two marks for its ends; `inner` is False for the marks.
+
+    hashes, inner, texts: (words + 2 * texts that have words,), texts the number of each one's text.
+    """
+
+    hashes: Keys
+    inner: NDArray[np.bool_]
+    texts: NDArray[np.intp]
+
+
+def marked(words: Words, counts: Sequence[int]) -> Marked:
+    """The words with their texts' ends marked: the first word of a text is then a feature of its own."""
+    numbers = np.flatnonzero(counts)
+    sizes = np.asarray(counts, dtype=np.intp)[numbers] + 2
+    ends = np.cumsum(sizes)
+    texts = np.repeat(numbers, sizes)
     hashes = np.empty(len(texts), dtype=np.uint64)
-    ends = np.cumsum(sizes + 2)
     inner = np.ones(len(texts), dtype=bool)
-    inner[ends - 1] = inner[ends - sizes - 2] = False
-    hashes[ends - sizes - 2], hashes[ends - 1] = _EDGE
+    inner[ends - 1] = inner[ends - sizes] = False
+    hashes[ends - sizes], hashes[ends - 1] = _EDGE
     hashes[inner] = _word_hashes(words)
-    filled = sizes[texts] > 0
+    return Marked(hashes, inner, texts)
+
+
+def word_keys(words: Marked, orders: Orders) -> Found:
+    """N-grams of words, those at a text's ends with a mark for the end."""
+    hashes, inner, texts = words
     key = finalise(hashes)  # not the hash itself: a sum of two of these would be the same in either order
     keys, owners = [], []
     for order in range(1, orders.longest + 1):
@@ -68,10 +86,19 @@ def word_keys(words: Words, counts: Sequence[int], orders: Orders) -> Found:
             key = finalise(key[: len(texts) - reach] + hashes[reach:])
         if order < orders.shortest:
             continue
-        chosen = inner if order == 1 else (texts[: len(key)] == texts[reach:]) & filled[: len(key)]
+        chosen = inner if order == 1 else texts[: len(key)] == texts[reach:]
         keys.append(key[chosen])
         owners.append(texts[: len(key)][chosen])
     return _joined(keys, owners)
+
+
+def skip_keys(words: Marked) -> Found:
+    """Pairs of words with one word between them, whichever it is."""
+    hashes, _, texts = words
+    if len(hashes) < 3:
+        return _joined([], [])
+    chosen = texts[:-2] == texts[2:]
+    return finalise(finalise(hashes[:-2] + _SKIP) + hashes[2:])[chosen], texts[:-2][chosen]
 
 
 def character_keys(words: Words, orders: Orders) -> Found:

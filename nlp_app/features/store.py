@@ -22,7 +22,7 @@ class ColumnsWriter:
 
     def __init__(self, directory: Path, name: str) -> None:
         self._directory, self._name = directory, name
-        self._files: dict[str, tuple[BinaryIO, np.dtype]] = {}
+        self._files: dict[str, tuple[BinaryIO, Array]] = {}  # and an empty array of the same kind
         self._rows = 0
 
     def append(self, columns: Columns) -> None:
@@ -33,17 +33,18 @@ class ColumnsWriter:
             for key, array in (*columns.arrays.items(), ("offsets", offsets)):
                 if key not in self._files:
                     path = self._directory / f"{self._name}-{key}"
-                    self._files[key] = (path.open("wb"), array.dtype)
-                array.astype(self._files[key][1], copy=False).tofile(self._files[key][0])
+                    self._files[key] = (path.open("wb"), array[:0])
+                file, kind = self._files[key]
+                array.astype(kind.dtype, copy=False).tofile(file)
 
     def close(self) -> StoredColumns:
         """What was written."""
         arrays: dict[str, Array] = {}
         maps: list[mmap.mmap] = []
         with self._room():
-            for key, (file, dtype) in self._files.items():
+            for key, (file, kind) in self._files.items():
                 file.close()
-                arrays[key], pages = _mapped(Path(file.name), dtype)
+                arrays[key], pages = _mapped(Path(file.name), kind)
                 maps += pages
         offsets = arrays.pop("offsets", np.zeros(1, dtype=np.int64))
         return StoredColumns(arrays, offsets, maps)
@@ -53,6 +54,8 @@ class ColumnsWriter:
         try:
             yield
         except OSError as error:
+            for file, _ in self._files.values():
+                file.close()
             raise TrainingError(
                 f"{self._directory}: can't write the encoded texts: {error.strerror or error}; make room"
             ) from error
@@ -72,9 +75,9 @@ class StoredColumns(Columns):
                 pages.madvise(mmap.MADV_DONTNEED)
 
 
-def _mapped(path: Path, dtype: np.dtype) -> tuple[Array, list[mmap.mmap]]:
+def _mapped(path: Path, kind: Array) -> tuple[Array, list[mmap.mmap]]:
     if not path.stat().st_size:  # nothing can't be mapped
-        return np.zeros(0, dtype=dtype), []
+        return kind, []
     with path.open("rb") as file:
         pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return np.frombuffer(pages, dtype=dtype), [pages]
+    return np.frombuffer(pages, dtype=kind.dtype).reshape(-1, *kind.shape[1:]), [pages]

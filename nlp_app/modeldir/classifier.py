@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from nlp_app.tasks.classification import ClassSet
 from nlp_app.text import Tokenizer, make_tokenizer
 
 KIND = "text_classifier"
-_MOST = {"wide": 2, "stacked": 10, "ngram_dropout": 1, "hidden_dropout": 1, "word_dropout": 1, "filter_dropout": 1}
+_MOST = dict.fromkeys(("ngram_dropout", "hidden_dropout", "word_dropout", "filter_dropout"), 1)
+_MOST |= {"wide": 2, "views": 1000, "stacked": 10}
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,8 @@ def _task(description: Mapping[str, Any]) -> tuple[ClassSet, Decision, dict[str,
     if not isinstance(multi_label, bool) or list(labels) != sorted(labels):
         raise ValueError("labels: expected them in order, and multi_label as true or false")
     temperature, thresholds = description["decision"]["temperature"], description["decision"]["thresholds"]
-    if not isinstance(temperature, float) or not 0 < temperature < 1000:
-        raise ValueError(f"temperature: found {temperature!r}, expected a number above 0")
+    if not isinstance(temperature, float) or not 0.001 <= temperature <= 1000:
+        raise ValueError(f"temperature: found {temperature!r}, expected a number from 0.001 to 1000")
     if multi_label != (thresholds is not None):
         raise ValueError("thresholds: expected them for texts with several labels, and for no others")
     found = None if thresholds is None else np.array(thresholds, dtype=np.float64)
@@ -119,12 +120,24 @@ def _sizes(description: Mapping[str, Any]) -> tuple[ClassifierSizes, ClassifierD
 
 def _encoder(vocabulary: Path, description: Mapping[str, Any], sizes: ClassifierSizes) -> TextEncoder:
     tokenizer = make_tokenizer(description["tokenizer"]["name"], **description["tokenizer"]["settings"])
-    bags, texts = None, 0
-    if description["bags"] is not None:
-        values = dict(description["bags"])
-        texts = values.pop("texts")
-        values["words"], values["characters"] = Orders(*values["words"]), Orders(*values["characters"])
-        bags = BagOptions(**values)
-        if bags.weighting not in WEIGHTINGS or not isinstance(texts, int):
-            raise ValueError(f"bags: found the weighting {bags.weighting!r} of {texts!r} texts")
+    bags, texts = (None, 0) if description["bags"] is None else _bags(description["bags"])
     return load_text_encoder(vocabulary, tokenizer, asdict(sizes), bags, texts)
+
+
+def _bags(described: Mapping[str, Any]) -> tuple[BagOptions, int]:
+    values = dict(described)
+    texts = values.pop("texts")
+    values["words"], values["characters"] = _orders(values["words"]), _orders(values["characters"])
+    options = numbers(BagOptions, values, {"min_count": 1 << 62, "max_features": 1 << 62})
+    if options.weighting not in WEIGHTINGS or not options.character_share > 0:
+        raise ValueError(f"bags: found the weighting {options.weighting!r}, characters' {options.character_share!r}")
+    if type(texts) is not int or not 0 <= texts < 1 << 62:
+        raise ValueError(f"bags: found {texts!r} texts, expected a number")
+    return options, texts
+
+
+def _orders(described: Sequence[Any]) -> Orders:
+    orders = Orders(*described)
+    if not all(type(order) is int and 0 <= order < 100 for order in orders):
+        raise ValueError(f"bags: found n-grams of {orders.shortest!r} to {orders.longest!r}, expected up to 99")
+    return orders

@@ -132,7 +132,7 @@ def numbers(kind: type[T], values: Mapping[str, Any], most: Mapping[str, int]) -
     for field in fields(kind):  # type: ignore[arg-type]
         value = values[field.name]
         fits = type(value).__name__ == field.type
-        if not fits or (not isinstance(value, str) and not 0 <= value < most.get(field.name, 1 << 31)):
+        if not fits or (isinstance(value, int | float) and not 0 <= value < most.get(field.name, 1 << 31)):
             raise ValueError(f"{field.name}: found {value!r}, expected {field.type}")
     return kind(**values)
 

@@ -1,8 +1,11 @@
-"""The classifier's network: parts that each score every class, added up.
+"""The classifier's network: heads that each score every class and learn by themselves; their scores are averaged.
 
 - wide: a weight a class for each n-gram of the text, as a linear model has them;
 - deep: the n-grams' embeddings, summed and passed through one hidden layer (the shape of fastText, Joulin et al. 2017);
 - convolution: of the words' embeddings (Kim 2014).
+
+Each head has a loss of its own: trained by one loss of their sum, a head leaves to the others what they know already,
+and averaging would gain little.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ class ClassifierDimensions:
 
     wide: int = 1
     hidden: int = 64
+    views: int = 1
     mode: str = "sum"
     word: int = 0
     vector: int = 0
@@ -62,20 +66,21 @@ class TextClassifier(nn.Module):
         super().__init__()
         self.dimensions = dimensions
         self.loss: nn.Module | None = None  # of training; no part of a saved model
-        self.bias = nn.Parameter(torch.zeros(classes))
-        self.wide = _Wide(sizes.ngrams, classes, dimensions.mode) if dimensions.wide else None
+        self.wide = _Wide(classes, sizes.ngrams, dimensions) if dimensions.wide else None
         self.deep = _Deep(classes, sizes.ngrams, dimensions) if dimensions.hidden else None
         self.convolution = _Convolution(classes, sizes, dimensions) if dimensions.filters else None
 
     def forward(self, targets: Tensor | None = None, **texts: Tensor) -> Tensor:
-        """The scores (B, K) of texts, given as for `scores`; with targets, the sum of their losses."""
-        scores = self.scores(**texts)
+        """The scores (B, K) of texts, given as for `heads`; with targets, the sum of all heads' losses."""
         if targets is None or self.loss is None:
-            return scores
-        loss: Tensor = self.loss(scores, targets)
-        return loss
+            return self.scores(**texts)
+        return torch.stack([self.loss(scores, targets) for scores in self.heads(**texts)]).sum()
 
-    def scores(
+    def scores(self, **texts: Tensor) -> Tensor:
+        """(B, K), before any softmax or sigmoid: the mean of the heads'. Takes texts as `heads` does."""
+        return torch.stack(self.heads(**texts)).mean(0)
+
+    def heads(
         self,
         ngrams: Tensor | None = None,
         offsets: Tensor | None = None,
@@ -83,21 +88,21 @@ class TextClassifier(nn.Module):
         words: Tensor | None = None,
         vectors: Tensor | None = None,
         mask: Tensor | None = None,
-    ) -> Tensor:
-        """(B, K), before any softmax or sigmoid.
+    ) -> list[Tensor]:
+        """(B, K) of each head.
 
         ngrams, weights: (n,) rows of n-grams and their weights in the text, text after text; offsets: (B + 1,);
         words, vectors: (B, L) rows of words and of pretrained vectors; mask: (B, L) bool, True = real.
         """
-        found = self.bias
+        found = []
         if ngrams is not None and offsets is not None and weights is not None:
             dropped = functional.dropout(weights, self.dimensions.ngram_dropout, self.training)
             if self.wide is not None:
-                found = found + self.wide(ngrams, offsets, dropped)
+                found.append(self.wide(ngrams, offsets, dropped))
             if self.deep is not None:
-                found = found + self.deep(ngrams, offsets, dropped)
+                found += self.deep(ngrams, offsets, dropped)
         if self.convolution is not None and words is not None and mask is not None:
-            found = found + self.convolution(words, vectors, mask)
+            found.append(self.convolution(words, vectors, mask))
         return found
 
     def set_vectors(self, matrix: Tensor, trained: bool) -> None:
@@ -109,24 +114,35 @@ class TextClassifier(nn.Module):
         self.convolution.vectors.weight.requires_grad_(trained)
 
 
-class _Wide(WeightedBag):
-    # Each n-gram's weights move by what they have seen: Adam would have those seen once move as far as any.
+class _NgramTable(WeightedBag):
+    # Each n-gram's row moves by what it has seen: Adam would have those seen once move as far as any.
     plain_sgd = True
+
+
+class _Wide(nn.Module):
+    def __init__(self, classes: int, rows: int, dimensions: ClassifierDimensions) -> None:
+        super().__init__()
+        self.bag = _NgramTable(rows, classes, dimensions.mode)
+        self.bias = nn.Parameter(torch.zeros(classes))
+
+    def forward(self, ngrams: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+        found: Tensor = self.bag(ngrams, offsets, weights) + self.bias
+        return found
 
 
 class _Deep(nn.Module):
     def __init__(self, classes: int, rows: int, dimensions: ClassifierDimensions) -> None:
         super().__init__()
-        self.bag = WeightedBag(rows, dimensions.hidden, dimensions.mode)
+        self.bag = _NgramTable(rows, dimensions.hidden * dimensions.views, dimensions.mode)
         nn.init.normal_(self.bag.weight, std=_SPREAD)
-        self.bias = nn.Parameter(torch.zeros(dimensions.hidden))
+        self.bias = nn.Parameter(torch.zeros(dimensions.hidden * dimensions.views))
         self.dropout = nn.Dropout(dimensions.hidden_dropout)
-        self.output = nn.Linear(dimensions.hidden, classes, bias=False)
+        self.outputs = nn.ModuleList(nn.Linear(dimensions.hidden, classes) for _ in range(dimensions.views))
 
-    def forward(self, ngrams: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
-        hidden = (self.bag(ngrams, offsets, weights) + self.bias).relu()
-        found: Tensor = self.output(self.dropout(hidden))
-        return found
+    def forward(self, ngrams: Tensor, offsets: Tensor, weights: Tensor) -> list[Tensor]:
+        hidden = self.dropout((self.bag(ngrams, offsets, weights) + self.bias).relu())
+        views = hidden.chunk(len(self.outputs), 1)
+        return [output(view) for output, view in zip(self.outputs, views, strict=True)]
 
 
 class _Convolution(nn.Module):
@@ -146,7 +162,7 @@ class _Convolution(nn.Module):
             self.encoder = ConvolutionEncoder(width, dimensions.filters, kernel_sizes(dimensions.kernels))
         self.word_dropout = nn.Dropout(dimensions.word_dropout)
         self.dropout = nn.Dropout(dimensions.filter_dropout)
-        self.output = nn.Linear(self.encoder.width, classes, bias=False)
+        self.output = nn.Linear(self.encoder.width, classes)
 
     def forward(self, words: Tensor, vectors: Tensor | None, mask: Tensor) -> Tensor:
         # A word always has the same vector: what is distinct is found by words, or by vectors where both are given.

@@ -143,7 +143,7 @@ def predict_scores(parts: ClassifierParts, encoded: EncodedTexts) -> NDArray[np.
         sizes = encoded.words.lengths
         groups = length_batches(sizes, _BATCH_WORDS)
     found = np.empty((len(sizes), len(parts.class_set.labels)), dtype=np.float32)
-    device = parts.network.bias.device
+    device = next(parts.network.parameters()).device
     for rows in groups:
         inputs = {name: value.to(device) for name, value in batch_inputs(encoded, rows).items()}
         found[rows] = parts.network.scores(**inputs).float().cpu().numpy()

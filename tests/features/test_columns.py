@@ -6,7 +6,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlp_app.features.columns import Columns, collate, length_batches, padding_share, training_batches
+from nlp_app.features.columns import (
+    Columns,
+    collate,
+    gather,
+    length_batches,
+    padding_share,
+    text_batches,
+    training_batches,
+)
 
 lengths_lists = st.lists(st.integers(0, 60), min_size=1, max_size=80)
 
@@ -55,3 +63,43 @@ def test_collate_is_the_rows_side_by_side(lengths: list[int], random: object) ->
         assert batch["wide"][place, :size].tolist() == wide[offsets[row] : offsets[row + 1]].tolist()
         assert not batch["flat"][place, size:].any()
         assert not batch["wide"][place, size:].any()
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.data())
+def test_gather_is_the_rows_one_after_the_other(lengths: list[int], data: st.DataObject) -> None:
+    total = sum(lengths)
+    offsets = np.concatenate(([0], np.cumsum(lengths)))
+    columns = Columns({"flat": np.arange(total), "wide": np.arange(2 * total).reshape(total, 2)}, offsets)
+    rows = data.draw(st.lists(st.integers(0, len(lengths) - 1), max_size=20))
+    arrays, found = gather(columns, rows)
+    assert found.tolist() == np.cumsum([0, *(lengths[row] for row in rows)]).tolist()
+    for name, array in columns.arrays.items():
+        assert arrays[name].shape[1:] == array.shape[1:]
+        expected = [value for row in rows for value in array[offsets[row] : offsets[row + 1]].tolist()]
+        assert arrays[name].tolist() == expected
+
+
+@given(st.integers(0, 700), st.integers(1, 5), st.integers(0, 5), st.booleans())
+def test_each_text_comes_once_an_epoch(texts: int, size: int, epoch: int, by_length: bool) -> None:
+    lengths = np.random.default_rng(texts).integers(0, 50, texts) if by_length else None
+    batches = [rows.tolist() for rows in text_batches(texts, size, seed=3, epoch=epoch, lengths=lengths)]
+    assert sorted(row for rows in batches for row in rows) == list(range(texts))
+    assert all(0 < len(rows) <= size for rows in batches)
+    assert sum(len(rows) < size for rows in batches) <= 1
+    np.random.default_rng().random(5)
+    again = text_batches(texts, size, seed=3, epoch=epoch, lengths=lengths)
+    assert [rows.tolist() for rows in again] == batches
+
+
+def test_text_batches_differ_by_epoch_and_seed_and_need_little_padding() -> None:
+    lengths = np.random.default_rng(0).integers(5, 60, 3000)
+    orders = {
+        tuple(row for rows in text_batches(3000, 10, seed=seed, epoch=epoch) for row in rows.tolist())
+        for seed in (1, 2)
+        for epoch in (1, 2)
+    }
+    assert len(orders) == 4
+    sorted_ones = list(text_batches(3000, 10, seed=1, epoch=1, lengths=lengths))
+    assert padding_share(lengths, sorted_ones) < 0.04
+    longest = [int(lengths[rows].max()) for rows in sorted_ones]
+    assert longest[:100] != sorted(longest[:100])

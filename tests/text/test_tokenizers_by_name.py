@@ -5,6 +5,8 @@ import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nlp_app.errors import SettingsError
 from nlp_app.text import TOKENIZERS, BasicTokenizer, Tokenizer, agreement, make_tokenizer, unidata_version
@@ -61,3 +63,31 @@ def test_import_is_cheap() -> None:
     code = "import sys, nlp_app.text; print(sorted({'torch', 'transformers', 'sklearn'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+any_text = st.text(st.one_of(st.characters(), st.sampled_from("aÉ中ß😀 \u0301\u200d\u200b\n\x00\x1f\x85\ufffdΣ\ud800")))
+
+
+@pytest.mark.parametrize("name", list(TOKENIZERS))
+@given(st.lists(any_text, max_size=8), st.booleans())
+def test_norms_are_those_of_each_text(name: str, texts: list[str], do_lower_case: bool) -> None:
+    tokenizer = make_tokenizer(name, do_lower_case=do_lower_case)
+    norms, counts = tokenizer.norms(texts)
+    alone = [tokenizer(text).norms for text in texts]
+    assert norms == [norm for each in alone for norm in each]
+    assert counts == [len(each) for each in alone]
+    assert all(type(count) is int for count in counts)
+    # What n-grams are made of: no word is empty or holds a space.
+    assert all(norm and " " not in norm for norm in norms)
+
+
+@pytest.mark.parametrize("name", list(TOKENIZERS))
+def test_norms_of_long_texts_and_of_none(name: str) -> None:
+    tokenizer = make_tokenizer(name, do_lower_case=True)
+    texts = ["", "Ab 中é " * 20_000, " ", "short", "x" * 70_000, "\n", *["Many É"] * 20_000, ""]
+    norms, counts = tokenizer.norms(texts)
+    alone = [tokens.norms for tokens in tokenizer.batch(texts)]
+    assert norms == [norm for each in alone for norm in each]
+    assert counts == [len(each) for each in alone]
+    assert tokenizer.norms([]) == ([], [])
+    assert tokenizer.norms(tuple(texts[:3])) == tokenizer.norms(texts[:3])

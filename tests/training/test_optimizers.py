@@ -172,3 +172,122 @@ def test_state_of_other_parameters_is_refused():
 def test_bad_settings(options, words):
     with pytest.raises(SettingsError, match=words):
         make_optimizers(Wide(), options)
+
+
+class Plain(nn.EmbeddingBag):
+    """A table that says how it wants to be trained."""
+
+    plain_sgd = True
+
+
+class Linear(Wide):
+    """A sparse table for LazyAdam and one for plain SGD."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = Plain(50, 1, mode="sum", sparse=True)
+
+    def forward(self, x, y, ids):
+        return super().forward(x, y - self.linear(ids).squeeze(-1), ids)
+
+
+def test_plain_parameters_follow_sgd_by_hand():
+    ours, theirs = twins(Linear)
+    batches = toy_batches([4] * 5, ids=True)
+    options = OptimizerOptions(
+        "adam", 0.01, weight_decay=0.5, sparse_lr=0.03, plain_lr=0.2, rate_factors={"linear.": 0.5}
+    )
+    optimizers = make_optimizers(ours, options)
+    assert [type(part).__name__ for part in optimizers.parts] == ["Adam", "LazyAdam", "SGD"]
+    assert optimizers.rates() == {"all": 0.01, "all (sparse)": 0.03, "linear. (plain)": 0.1}
+    others = [p for name, p in theirs.named_parameters() if "." in name and not name.startswith(("wide", "linear"))]
+    pair = [
+        torch.optim.Adam([
+            {"params": [p for p in others if p.ndim > 1], "weight_decay": 0.5},
+            {"params": [p for p in others if p.ndim < 2]},
+        ], lr=0.01),
+        torch.optim.SparseAdam([theirs.wide.weight], lr=0.03),
+    ]  # fmt: skip
+    for number, batch in enumerate(batches):
+        multiplier = 1 / (1 + number)
+        optimizers.scale_rates(multiplier)
+        for optimizer in pair:
+            for group in optimizer.param_groups:
+                group["lr"] = (0.03 if optimizer is pair[1] else 0.01) * multiplier
+        gradients(ours, batch)
+        optimizers.clip(0.0001)
+        gradients(ours, batch)  # anew: clipping is another test
+        optimizers.step()
+        gradients(theirs, batch)
+        with torch.no_grad():
+            theirs.linear.weight -= 0.1 * multiplier * theirs.linear.weight.grad.to_dense()
+        for optimizer in pair:
+            optimizer.step()
+        for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
+
+
+def test_plain_rows_that_a_batch_has_not_stay():
+    model, _ = twins(Linear)
+    before = model.linear.weight.detach().clone()
+    batch = toy_batches([3], ids=True)[0]
+    run(model, make_optimizers(model, OptimizerOptions(weight_decay=0.5, plain_lr=0.1)), [batch])
+    used = torch.zeros(50, dtype=torch.bool)
+    used[batch.inputs["ids"].flatten()] = True
+    assert torch.equal(model.linear.weight[~used], before[~used])
+    assert (model.linear.weight[used] != before[used]).all()
+
+
+def test_clip_leaves_plain_gradients():
+    model, _ = twins(Linear)
+    gradients(model, toy_batches([6], ids=True)[0])
+    before = model.linear.weight.grad.to_dense()
+    make_optimizers(model, OptimizerOptions(plain_lr=0.1)).clip(1e-6)
+    assert torch.equal(model.linear.weight.grad.to_dense(), before)
+
+
+def test_plain_state_goes_on_exactly():
+    first, second = twins(Linear)
+    batches = toy_batches([5] * 6, ids=True)
+    options = OptimizerOptions("adamw", 0.01, sparse_lr=0.02, plain_lr=0.3)
+    optimizers = make_optimizers(first, options)
+    run(first, optimizers, batches[:3])
+    tensors, numbers = optimizers.state_dict()
+    assert not any(key.startswith("linear.") for key in {**tensors, **numbers})  # there is nothing to keep
+    second.load_state_dict(first.state_dict())
+    resumed = make_optimizers(second, options)
+    resumed.load_state_dict({key: value.clone() for key, value in tensors.items()}, numbers)
+    run(first, optimizers, batches[3:])
+    run(second, resumed, batches[3:])
+    assert_same(second.state_dict(), first.state_dict())
+
+
+def test_plain_parameters_alone_or_frozen():
+    alone = Plain(9, 2, mode="sum", sparse=True)
+    optimizers = make_optimizers(alone, OptimizerOptions("sgd", plain_lr=1.0))
+    assert [type(part).__name__ for part in optimizers.parts] == ["SGD"]
+    assert optimizers.rates() == {"all (plain)": 1.0}
+    assert float(optimizers.clip(1.0)) == 0.0
+    model = Linear()
+    model.linear.requires_grad_(False)
+    make_optimizers(model, OptimizerOptions())  # needs no rate then
+
+
+def test_a_dense_table_is_not_for_plain_sgd():
+    model = nn.Sequential(Plain(9, 2, mode="max"))
+    (group,) = make_optimizers(model, OptimizerOptions()).groups()
+    assert group["kind"] == "dense"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (OptimizerOptions(), "optimizer.plain_lr: found none, expected a rate"),
+        (OptimizerOptions(plain_lr=0.0), "optimizer.plain_lr: found 0.0, expected above 0"),
+        (OptimizerOptions(plain_lr=-1.0), "optimizer.plain_lr: found -1.0, expected above 0"),
+        (OptimizerOptions(plain_lr=float("nan")), "optimizer.plain_lr: found nan, expected above 0"),
+    ],
+)
+def test_bad_plain_rates(options, words):
+    with pytest.raises(SettingsError, match=words):
+        make_optimizers(Linear(), options)
