@@ -25,9 +25,9 @@ import tutorial_tagger as tutorial
 from torch.utils.data import DataLoader
 
 from nlp_app import training
+from nlp_app.config import TaggingSettings, read_settings
 from nlp_app.experiment.fitting import make_learner
 from nlp_app.experiment.tagger_building import epoch_batches, epoch_rows, make_parts, training_columns
-from nlp_app.config import TaggingSettings, read_settings
 from nlp_app.predict import Tagger
 from nlp_app.splits import read_splits
 
@@ -75,6 +75,7 @@ class Ours:
             self.settings.train,
             self.parts.network,
             len(epoch_rows(self.settings, self.columns, epoch=1)),
+            sparse_rate=self.settings.train.sparse_rate,
             rate_factors={"crf.": self.settings.train.crf_rate / self.settings.train.rate},
         )
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 TEMPERATURES = (0.05, 20.0)
-MINIMUM = 20  # positives on dev for a threshold of a label's own
+SHRINKAGE = 20.0  # positives on dev from which a label's own threshold has more say than the pooled one
 _PIECE = 1 << 20
 _SMALLEST = float(np.finfo(np.float32).tiny)  # a probability of 0 that came true has no finite logarithm
 
@@ -96,6 +96,23 @@ def fit_temperature(logits: NDArray[Any], targets: NDArray[Any], multi_label: bo
     return float(1 / inverse)
 
 
+def confidence_temperature(logits: NDArray[Any], confidence: float, multi_label: bool) -> float:
+    """The temperature at which decisions have this mean confidence: of the best class, or of each label as decided.
+
+    logits: (n, k), finite, n > 0. Within 0.05 and 20; mean confidence falls as the temperature rises.
+    """
+    low, high = TEMPERATURES
+    while high - low > 1e-4 * high:
+        middle = (low + high) / 2
+        if multi_label:
+            found = float((1 / (1 + np.exp(-np.abs(logits) / middle))).mean())
+        else:
+            z = logits.astype(np.float64) - logits.max(1, keepdims=True)
+            found = float((1 / np.exp(z / middle).sum(1)).mean())
+        low, high = (middle, high) if found > confidence else (low, middle)
+    return float((low + high) / 2)
+
+
 def _softmax_derivatives(logits: NDArray[Any], targets: NDArray[Any], inverse: float) -> tuple[float, float]:
     """Slope and curvature, in the inverse temperature, of the summed negative log-likelihood: the mean logit less the
     true one, and the variance of the logits, under the softmax."""
@@ -130,30 +147,33 @@ def _slices(table: NDArray[Any]) -> list[slice]:
     return [slice(start, start + rows) for start in range(0, len(table), rows)]
 
 
-def tune_thresholds(probabilities: NDArray[Any], targets: NDArray[Any], minimum: int = MINIMUM) -> NDArray[np.float64]:
-    """For each label the threshold that gives the best F1 to what is found at or above it (the S-cut of Yang 2001).
+def tune_thresholds(
+    probabilities: NDArray[Any], targets: NDArray[Any], shrinkage: float = SHRINKAGE
+) -> NDArray[np.float64]:
+    """For each label the threshold that gives the best F1 to what is found at or above it (the S-cut of Yang 2001),
+    drawn towards the threshold that is best for all texts and labels pooled: a rare label's own would follow chance.
 
-    probabilities: (n, k); targets: (n, k) of 0 and 1; returns (k,). A label with fewer than `minimum` positives gets
-    the threshold that is best for all texts and labels pooled, as its own would follow chance; 0.5 if nothing is
-    positive. Of thresholds that do equally well it is the middle of the widest gap between two probabilities, of equal
-    gaps that nearest to 0.5.
+    probabilities: (n, k); targets: (n, k) of 0 and 1; returns (k,). Of a label with p positives, its own threshold has
+    a weight of p / (p + shrinkage). 0.5 if nothing is positive. Of thresholds that do equally well it is the middle of
+    the widest gap between two probabilities, of equal gaps that nearest to 0.5.
     """
     if probabilities.shape != targets.shape or probabilities.ndim != 2:
         raise ValueError(
             f"found probabilities of {probabilities.shape} and targets of {targets.shape}, expected (n, k)"
         )
     positive = targets > 0
-    enough = positive.sum(0) >= max(minimum, 1)
-    pooled = 0.5
-    if not enough.all() and positive.any():
-        pooled = _best_threshold(probabilities.ravel(), positive.ravel())
-    return np.array(
+    if not positive.any():
+        return np.full(positive.shape[1], 0.5)
+    pooled = _best_threshold(probabilities.ravel(), positive.ravel())
+    counts = positive.sum(0)
+    own = np.array(
         [
-            _best_threshold(probabilities[:, label], positive[:, label]) if enough[label] else pooled
-            for label in range(len(enough))
-        ],
-        dtype=np.float64,
+            _best_threshold(probabilities[:, label], positive[:, label]) if count else pooled
+            for label, count in enumerate(counts.tolist())
+        ]
     )
+    weight = counts / (counts + shrinkage) if shrinkage else np.minimum(counts, 1)
+    return np.asarray(weight * own + (1 - weight) * pooled, dtype=np.float64)
 
 
 def _best_threshold(probabilities: NDArray[Any], positive: NDArray[np.bool_]) -> float:

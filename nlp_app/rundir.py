@@ -133,9 +133,9 @@ class RunDirectory:
 
     def load_best(self, epoch: int, parts: P) -> P:
         """`parts` with the weights of the best epoch; of a run that had finished before, from where `close` left it."""
-        if self._best_weights is None:
-            self._best_weights = self._read_best(epoch).network.state_dict()
-        parts.network.load_state_dict(self._best_weights)
+        weights = self._best_weights
+        parts.network.load_state_dict(self._read_best(epoch).network.state_dict() if weights is None else weights)
+        self._best_weights = None  # they may be large
         parts.network.eval()
         return parts
 

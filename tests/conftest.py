@@ -36,9 +36,14 @@ SMALL = [
 SMALL_CLASSES = [
     f"--set={change}"
     for change in (
-        "train.checkpoint_seconds=0", "train.epochs=3", "train.batch_size=20", "model.characters=2-3", "model.hidden=4"
+        "model.kind=embedding_bag",
+        "model.characters=2-3",
+        "model.hidden=4",
+        "train.checkpoint_seconds=0",
+        "train.epochs=3",
+        "train.batch_size=20",
     )
-]  # fmt: skip
+]
 
 LEARNT = ["train.epochs=12", "train.rate=0.01", "train.sparse_rate=0.03", "model.input_dropout=0.1"]
 

@@ -15,6 +15,7 @@ from nlp_app.calibration import (
     TEMPERATURES,
     calibration_bins,
     calibration_scores,
+    confidence_temperature,
     expected_calibration_error,
     fit_temperature,
     tune_thresholds,
@@ -137,7 +138,7 @@ levels = hnp.arrays(np.float64, (12, 3), elements=st.sampled_from([0.0, 0.1, 0.1
 @settings(deadline=None, max_examples=50)
 @given(levels, hnp.arrays(np.bool_, (12, 3)))
 def test_no_threshold_gives_a_better_f1(probabilities: Array, targets: NDArray[np.bool_]) -> None:
-    found = tune_thresholds(probabilities, targets, minimum=1)
+    found = tune_thresholds(probabilities, targets, shrinkage=0)
     for label in range(3):
         column, true = probabilities[:, label], targets[:, label]
         if not true.any():
@@ -151,8 +152,8 @@ def test_no_threshold_gives_a_better_f1(probabilities: Array, targets: NDArray[n
 @settings(deadline=None, max_examples=50)
 @given(levels, hnp.arrays(np.bool_, (12, 3)))
 def test_rare_labels_share_the_best_threshold_of_all(probabilities: Array, targets: NDArray[np.bool_]) -> None:
-    found = tune_thresholds(probabilities, targets, minimum=100)
-    assert len(set(found)) == 1
+    found = tune_thresholds(probabilities, targets, shrinkage=np.inf)
+    assert found == pytest.approx(np.full(3, found[0]), abs=1e-9)
     if not targets.any():
         assert found[0] == 0.5
         return
@@ -164,21 +165,42 @@ def test_rare_labels_share_the_best_threshold_of_all(probabilities: Array, targe
 def test_equally_good_thresholds() -> None:
     true = np.array([[1], [1], [0], [0]])
     # One gap parts them; its middle.
-    assert tune_thresholds(np.array([[0.9], [0.8], [0.4], [0.1]]), true, 1) == pytest.approx([0.6])
+    assert tune_thresholds(np.array([[0.9], [0.8], [0.4], [0.1]]), true, 0) == pytest.approx([0.6])
     # F1 is 2/3 above 0.8 and above 0.2 alike: the wider gap.
     true = np.array([[1], [0], [1], [0]])
     probabilities = np.array([[0.9], [0.85], [0.5], [0.1]])
-    assert tune_thresholds(probabilities, true, 1) == pytest.approx([0.3])
+    assert tune_thresholds(probabilities, true, 0) == pytest.approx([0.3])
     neighbours = np.array([[np.nextafter(0.5, 1)], [0.5]])
-    found = tune_thresholds(neighbours, np.array([[1], [0]]), 1)
+    found = tune_thresholds(neighbours, np.array([[1], [0]]), 0)
     assert (neighbours >= found).tolist() == [[True], [False]]
+
+
+def test_a_label_is_drawn_towards_the_pooled_threshold_by_its_rarity() -> None:
+    probabilities = np.array([[0.9, 0.3], [0.8, 0.3], [0.2, 0.2], [0.1, 0.1]])
+    targets = np.array([[1, 0], [1, 1], [0, 0], [0, 0]])  # two positives and one
+    own, pooled = tune_thresholds(probabilities, targets, 0), tune_thresholds(probabilities, targets, np.inf)
+    found = tune_thresholds(probabilities, targets, 2.0)
+    assert found == pytest.approx([own[0] / 2 + pooled[0] / 2, own[1] / 3 + pooled[1] * 2 / 3])
 
 
 def test_a_label_with_enough_positives_keeps_its_own_threshold() -> None:
     probabilities = np.array([[0.9, 0.3], [0.8, 0.3], [0.2, 0.2], [0.1, 0.1]])
     targets = np.array([[1, 0], [1, 1], [0, 0], [0, 0]])
-    own, pooled = tune_thresholds(probabilities, targets, minimum=2)
+    own, pooled = tune_thresholds(probabilities, targets, shrinkage=0)
     assert own == pytest.approx(0.5)
     assert pooled == pytest.approx(0.25)  # three of the first four, where two of two give less
     with pytest.raises(ValueError, match="expected"):
         tune_thresholds(probabilities, targets[:, :1])
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+@pytest.mark.parametrize("confidence", [0.75, 0.95])
+def test_a_temperature_for_a_mean_confidence(multi_label: bool, confidence: float) -> None:
+    logits = np.random.default_rng(1).normal(size=(50, 4)) * 3
+    cooled = logits / confidence_temperature(logits, confidence, multi_label)
+    if multi_label:
+        chances = 1 / (1 + np.exp(-cooled))
+        decided = np.maximum(chances, 1 - chances)
+    else:
+        decided = (np.exp(cooled) / np.exp(cooled).sum(1, keepdims=True)).max(1)
+    assert decided.mean() == pytest.approx(confidence, abs=1e-3)

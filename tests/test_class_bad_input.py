@@ -449,7 +449,7 @@ def test_five_thousand_classes(cli: Cli, tmp_path: Path) -> None:
     outcome = train(cli, data, tmp_path / "run", "--dev", dev, *more)
     assert (outcome.status, outcome.err) == (0, "")
     assert time.process_time() - seconds < 120
-    assert peak() - before < 2_000  # megabytes
+    assert peak() - before < 3_500  # megabytes: the weights are 670, and a few copies of them
     found = cli("classify", tmp_path / "run", "--input", dev, "--top-k", 3, "--quiet")
     lines = [json.loads(line) for line in found.out.splitlines()]
     assert [line["text"] for line in lines] == [text for text, _ in rows[::7]]

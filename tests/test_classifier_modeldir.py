@@ -208,7 +208,7 @@ HOSTILE: list[Change] = [
     ),
     *(
         at("network", "dimensions", name, value=value)
-        for name in ("wide", "hidden", "views", "word", "vector", "filters", "stacked")
+        for name in ("wide", "hidden", "word", "vector", "filters", "stacked")
         for value in (None, 0, -1, 2, 2**31 - 1, 10**30, 1.0, NAN, True, "1")
     ),
     *(

@@ -24,7 +24,18 @@ LEVELS = {
     "tracking": 7, "experiment": 7, "jobs": 7, "sklearn": 7, "cli": 7,
 }  # fmt: skip
 TORCH_COLUMN = {"nn", "training"}
-MAY_USE_TORCH = {"nn", "training", "modeldir", "predict", "experiment", "rundir", "cli", "progress", "tracking", "sklearn"}
+MAY_USE_TORCH = {
+    "nn",
+    "training",
+    "modeldir",
+    "predict",
+    "experiment",
+    "rundir",
+    "cli",
+    "progress",
+    "tracking",
+    "sklearn",
+}
 
 
 def modules() -> list[Path]:

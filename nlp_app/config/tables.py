@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
-Rate = Annotated[float, Field(ge=0.0)]
-Positive = Annotated[float, Field(gt=0.0)]
+Rate = Annotated[float, Field(ge=0.0, le=1e30)]  # beyond single precision torch can't count
+Positive = Annotated[float, Field(gt=0.0, le=1e30)]
 Count = Annotated[int, Field(ge=1)]
 Number = Annotated[int, Field(ge=0)]
 Range = Annotated[str, Field(pattern=r"^$|^[1-9](-[1-9])?$")]  # from the shortest to the longest; empty: none
@@ -43,7 +43,6 @@ class LoopSettings(Table):
     accumulation: Count = 1
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     rate: Positive = 2e-3
-    sparse_rate: Positive = 1e-2
     weight_decay: Rate = 0.01
     momentum: Share = 0.9
     schedule: Literal["constant", "linear", "cosine", "step", "plateau"] = "linear"
@@ -113,6 +112,7 @@ class TaggingLoopSettings(LoopSettings):
     """[train] of `train ner`."""
 
     batch_tokens: Count = 1024
+    sparse_rate: Positive = 1e-2
     crf_rate: Positive = 2e-3
     clip: Rate = 0.05
 
@@ -141,29 +141,27 @@ class ClassDataSettings(DataSettings):
 class ClassifierSettings(Table):
     """[model] of `train cls`: n-grams, network."""
 
-    kind: Literal["embedding_bag", "textcnn", "combined"] = "embedding_bag"
+    kind: Literal["embedding_bag", "textcnn", "combined"] = "combined"
     words: Range = "1-2"
     characters: Range = "2-5"
     character_share: Positive = 1.0
     skip_share: Rate = 0.5
     weighting: Literal["tfidf", "count", "binary"] = "tfidf"
-    idf_power: Positive = 1.0
     class_weighting: bool = True
     mode: Literal["sum", "mean", "max"] = "sum"
     min_count: Count = 1
     max_ngrams: Count = 1 << 22
     buckets: Number = 0
     wide: Literal["auto", "yes", "no"] = "auto"
-    hidden: Number = 64
-    views: Count = 1
+    hidden: Number = 128
     ngram_dropout: Share = 0.1
-    hidden_dropout: Share = 0.3
-    word: Number = 128
-    filters: Count = 256
+    hidden_dropout: Share = 0.5
+    word: Number = 300
+    filters: Count = 128
     kernels: Annotated[str, Field(pattern=r"^[1-9][0-9]?(,[1-9][0-9]?)*$")] = "2,3,4"
     stacked: Annotated[int, Field(ge=0, le=8)] = 0
     word_min_count: Count = 1
-    word_dropout: Share = 0.3
+    word_dropout: Share = 0.1
     filter_dropout: Share = 0.5
     vectors: FilePath = ""
     train_vectors: bool = False
@@ -173,10 +171,10 @@ class ClassLoopSettings(LoopSettings):
     """[train] of `train cls`."""
 
     batch_size: Count = 100
-    wide_rate: Positive = 3.0
-    deep_rate: Positive = 1.0
+    wide_rate: Rate = 0.0
+    deep_rate: Rate = 0.0
     loss: Literal["auto", "cross_entropy", "focal", "hinge", "binary_cross_entropy", "binary_focal"] = "auto"
-    smoothing: Share = 0.05
+    smoothing: Share = 0.1
     gamma: Rate = 2.0
     class_weights: str = ""
     imbalance: Literal["none", "weights", "focal", "sampler"] = "none"

@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from nlp_app import training
-from nlp_app.calibration import TEMPERATURES, fit_temperature, tune_thresholds
+from nlp_app.calibration import TEMPERATURES, confidence_temperature, fit_temperature, tune_thresholds
 from nlp_app.card import classifier_card
 from nlp_app.class_splits import ClassData, ClassSplit, read_class_splits
 from nlp_app.config import ClassSettings
-from nlp_app.errors import TrainingError
+from nlp_app.errors import NlpAppError, TrainingError
 from nlp_app.experiment.classifier_building import (
     StoredTexts,
     TextBatch,
@@ -64,7 +64,8 @@ def train_cls(settings: ClassSettings, output: Path, resume: bool = False, quiet
     batches = -(-data.train_size // settings.train.batch_size)
     epochs = epochs_of(settings.train, batches)
     settings = settings.model_copy(update={"train": settings.train.model_copy(update={"epochs": epochs})})
-    learner = make_learner(settings.train, parts.network, batches, **table_rates(settings.train, parts.network))
+    rates = table_rates(settings.train, parts.network, data.class_set.multi_label)
+    learner = make_learner(settings.train, parts.network, batches, **rates)
 
     files = [*data.files(), *([Path(settings.model.vectors)] if settings.model.vectors else [])]
     run = open_run(output, "cls", settings, files)
@@ -76,6 +77,9 @@ def train_cls(settings: ClassSettings, output: Path, resume: bool = False, quiet
             f"training: {data.train_size:,} texts, {batches} batches an epoch, on {learner.accelerator.device}"
         )
         fit(_Classification(settings, data, parts, stored, batches), learner, settings, run, progress)
+    except NlpAppError:
+        run.discard_if_empty()
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return _finish(settings, data, parts, run, learner.state, progress)
@@ -175,8 +179,8 @@ def decision_of(parts: ClassifierParts, dev: ClassSplit) -> Decision:
     scores = np.concatenate([predict_scores(parts, encoded) for encoded in _encoded(parts, records)])
     targets = classes.targets([record.labels or () for record in records])
     temperature = fit_temperature(scores, targets, classes.multi_label)
-    if temperature <= TEMPERATURES[0]:  # all of dev is right, which says nothing of how sure one may be
-        temperature = 1.0
+    if temperature <= TEMPERATURES[0]:  # all of dev is right: as sure as if one more text had been wrong
+        temperature = confidence_temperature(scores, len(records) / (len(records) + 1), classes.multi_label)
     if not classes.multi_label:
         return Decision(temperature)
     probabilities = to_probabilities(scores, replace(parts, decision=Decision(temperature)))

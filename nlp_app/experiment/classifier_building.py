@@ -30,7 +30,10 @@ from nlp_app.text import make_tokenizer
 from nlp_app.types import ClassRecord
 
 _CHUNK_TEXTS, _CHUNK_CHARACTERS = 5000, 1 << 20  # read and encoded together
-_WIDE_WEIGHTS = 1 << 28  # beyond so many (1 GB), the wide part is left out unless it is asked for
+_WIDE_WEIGHTS = 1 << 26  # beyond so many (256 MB), the wide part is left out unless it is asked for
+# What rates of 0 stand for, of the wide and the deep table: of a loss over all classes, and where each class or label
+# adds a loss of its own.
+_RATES = {False: (3.0, 1.0), True: (0.3, 0.3)}
 _RELEASED = 200  # batches after which what was read of the stored columns is let go
 
 
@@ -109,7 +112,6 @@ def _bag_options(model: ClassifierSettings) -> BagOptions:
         words=_orders("words", model.words),
         characters=_orders("characters", model.characters),
         weighting=model.weighting,
-        idf_power=model.idf_power,
         character_share=model.character_share,
         skip_share=model.skip_share,
         min_count=model.min_count,
@@ -145,7 +147,6 @@ def _dimensions(
     return ClassifierDimensions(
         wide=int(wide),
         hidden=model.hidden if has_bags else 0,
-        views=model.views,
         mode=model.mode,
         word=model.word if has_words else 0,
         vector=vectors.matrix.shape[1] if vectors is not None else 0,
@@ -239,11 +240,12 @@ class TableRates(TypedDict):
     rate_factors: dict[str, float]
 
 
-def table_rates(train: ClassLoopSettings, network: TextClassifier) -> TableRates:
+def table_rates(train: ClassLoopSettings, network: TextClassifier, multi_label: bool) -> TableRates:
     """The rates of the tables, whose settings are for one text: an update has the mean gradient of many."""
-    texts = train.batch_size * train.accumulation
-    factors = {"deep.bag.": train.deep_rate / train.wide_rate} if network.deep is not None else {}
-    return {"plain_rate": train.wide_rate * texts, "rate_factors": factors}
+    each = multi_label or train.loss == "hinge"
+    wide, deep = train.wide_rate or _RATES[each][0], train.deep_rate or _RATES[each][1]
+    factors = {"deep.bag.": deep / wide} if network.deep is not None else {}
+    return {"plain_rate": wide * train.batch_size * train.accumulation, "rate_factors": factors}
 
 
 def training_loss(train: ClassLoopSettings, classes: ClassSet, counts: Mapping[str, int], texts: int) -> Loss:

@@ -83,11 +83,12 @@ def make_learner(
     batches: int,
     *,
     rate_factors: Mapping[str, float] | None = None,
+    sparse_rate: float | None = None,
     plain_rate: float | None = None,
 ) -> training.Learner:
     """What trains a network, `batches` an epoch: device and precision, optimizers, schedule, average.
 
-    `rate_factors`, `plain_rate`: as `training.OptimizerOptions` takes them.
+    `rate_factors`, `sparse_rate`, `plain_rate`: as `training.OptimizerOptions` takes them.
     """
     accelerator = training.make_accelerator(train.precision)
     placed = training.place_model(network, accelerator)
@@ -98,7 +99,7 @@ def make_learner(
             lr=train.rate,
             weight_decay=train.weight_decay,
             momentum=train.momentum,
-            sparse_lr=train.sparse_rate,
+            sparse_lr=sparse_rate,
             plain_lr=plain_rate,
             rate_factors=rate_factors or {},
         ),

@@ -48,7 +48,13 @@ def train_ner(settings: TaggingSettings, output: Path, resume: bool = False, qui
     epochs = epochs_of(settings.train, course.batch_count())
     settings = settings.model_copy(update={"train": settings.train.model_copy(update={"epochs": epochs})})
     factors = {"crf.": settings.train.crf_rate / settings.train.rate}
-    learner = make_learner(settings.train, parts.network, course.batch_count(), rate_factors=factors)
+    learner = make_learner(
+        settings.train,
+        parts.network,
+        course.batch_count(),
+        rate_factors=factors,
+        sparse_rate=settings.train.sparse_rate,
+    )
 
     files = [*data.files(), *([Path(settings.model.vectors)] if settings.model.vectors else [])]
     run = open_run(output, "ner", settings, files)

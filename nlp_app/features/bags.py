@@ -41,7 +41,6 @@ class BagOptions:
     words: Orders
     characters: Orders
     weighting: str = "tfidf"
-    idf_power: float = 1.0
     character_share: float = 1.0
     skip_share: float = 0.0
     min_count: int = 1
@@ -123,7 +122,7 @@ class BagEncoder:
         self._factors = np.zeros(len(frequencies) + 1, dtype=np.float32)
         self._factors[1:] = self.tellings
         if options.weighting == "tfidf":
-            self._factors[1:] *= (1 + np.log((1 + texts) / (1 + frequencies))) ** options.idf_power
+            self._factors[1:] *= 1 + np.log((1 + texts) / (1 + frequencies))
         self._first = [0, *np.cumsum([len(index) - 1 for index in indexes]).tolist()]
 
     def __len__(self) -> int:

@@ -29,7 +29,7 @@ from nlp_app.text import Tokenizer, make_tokenizer
 
 KIND = "text_classifier"
 _MOST = dict.fromkeys(("ngram_dropout", "hidden_dropout", "word_dropout", "filter_dropout"), 1)
-_MOST |= {"wide": 2, "views": 1000, "stacked": 10}
+_MOST |= {"wide": 2, "stacked": 10}
 
 
 @dataclass(frozen=True)

@@ -42,8 +42,7 @@ class ClassifierDimensions:
     """
 
     wide: int = 1
-    hidden: int = 64
-    views: int = 1
+    hidden: int = 128
     mode: str = "sum"
     word: int = 0
     vector: int = 0
@@ -100,7 +99,7 @@ class TextClassifier(nn.Module):
             if self.wide is not None:
                 found.append(self.wide(ngrams, offsets, dropped))
             if self.deep is not None:
-                found += self.deep(ngrams, offsets, dropped)
+                found.append(self.deep(ngrams, offsets, dropped))
         if self.convolution is not None and words is not None and mask is not None:
             found.append(self.convolution(words, vectors, mask))
         return found
@@ -133,16 +132,16 @@ class _Wide(nn.Module):
 class _Deep(nn.Module):
     def __init__(self, classes: int, rows: int, dimensions: ClassifierDimensions) -> None:
         super().__init__()
-        self.bag = _NgramTable(rows, dimensions.hidden * dimensions.views, dimensions.mode)
+        self.bag = _NgramTable(rows, dimensions.hidden, dimensions.mode)
         nn.init.normal_(self.bag.weight, std=_SPREAD)
-        self.bias = nn.Parameter(torch.zeros(dimensions.hidden * dimensions.views))
+        self.bias = nn.Parameter(torch.zeros(dimensions.hidden))
         self.dropout = nn.Dropout(dimensions.hidden_dropout)
-        self.outputs = nn.ModuleList(nn.Linear(dimensions.hidden, classes) for _ in range(dimensions.views))
+        self.output = nn.Linear(dimensions.hidden, classes)
 
-    def forward(self, ngrams: Tensor, offsets: Tensor, weights: Tensor) -> list[Tensor]:
-        hidden = self.dropout((self.bag(ngrams, offsets, weights) + self.bias).relu())
-        views = hidden.chunk(len(self.outputs), 1)
-        return [output(view) for output, view in zip(self.outputs, views, strict=True)]
+    def forward(self, ngrams: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+        hidden = (self.bag(ngrams, offsets, weights) + self.bias).relu()
+        found: Tensor = self.output(self.dropout(hidden))
+        return found
 
 
 class _Convolution(nn.Module):

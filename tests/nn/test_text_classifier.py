@@ -26,7 +26,7 @@ STILL = ClassifierDimensions(  # without dropout
     filter_dropout=0.0,
     kernels="1,2,3",
 )
-WIDE, DEEP = {"wide": 1}, {"hidden": 5, "views": 2}
+WIDE, DEEP = {"wide": 1}, {"hidden": 5}
 WORDS, VECTORS = {"filters": 4, "word": 6}, {"filters": 4, "vector": 7}
 BOTH, STACKED = WORDS | VECTORS, WORDS | VECTORS | {"stacked": 2}
 PARTS: dict[str, dict[str, Any]] = {
@@ -91,8 +91,7 @@ def by_hand(net: TextClassifier, texts: Texts) -> Tensor:
             heads.append((net.wide.bag.weight[rows] * scale).sum(0) + net.wide.bias)
         if net.deep is not None:
             hidden = ((net.deep.bag.weight[rows] * scale).sum(0) + net.deep.bias).relu()
-            views = hidden.chunk(len(net.deep.outputs))
-            heads += [each.weight @ view + each.bias for each, view in zip(net.deep.outputs, views, strict=True)]
+            heads.append(net.deep.output.weight @ hidden + net.deep.output.bias)
         part = net.convolution
         if part is not None and not words:
             heads.append(part.output.bias)
@@ -195,7 +194,7 @@ def test_with_targets_it_is_the_sum_of_the_heads_losses(name: str) -> None:
     batch, targets = inputs(TEXTS), torch.tensor([0, 2, 1, 1, 0])
     net.loss = nn.CrossEntropyLoss(reduction="sum")
     heads = net.heads(**batch)
-    assert len(heads) == {"all": 4, "deep": 2}.get(name, 1)
+    assert len(heads) == {"all": 3}.get(name, 1)
     expected = sum(functional.cross_entropy(head, targets) * 5 for head in heads)
     torch.testing.assert_close(net(targets=targets, **batch), expected)
     torch.testing.assert_close(net(**batch), sum(heads) / len(heads))

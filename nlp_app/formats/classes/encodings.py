@@ -137,6 +137,16 @@ def _count_common(text: str) -> int:
     return len(leads) - len(leads.translate(None, _COMMON))
 
 
+def _is_utf8_with_strays(head: bytes) -> bool:
+    """Whether a file with zero bytes is UTF-8 all the same: UTF-16 of mostly ASCII has them at every other place, and
+    other UTF-16 is no UTF-8."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return 10 * head.count(0) < len(head)
+
+
 def _utf16_without_mark(head: bytes, path: Path) -> str:
     even, odd = head[::2].count(0), head[1::2].count(0)
     codec = "utf-16-le" if odd > even else "utf-16-be"
@@ -145,7 +155,7 @@ def _utf16_without_mark(head: bytes, path: Path) -> str:
         text = decoder.decode(head)
     except UnicodeDecodeError:
         text = "\0"
-    if "\0" in text or max(even, odd) < 3 * min(even, odd):
+    if "\0" in text or max(even, odd) < 3 * min(even, odd) or _is_utf8_with_strays(head):
         found = f"a zero byte at offset {head.index(0)}, as in binary files"
         raise DataError(f"found {found}; expected text in UTF-8 or UTF-16; or name its encoding", path)
     return codec
