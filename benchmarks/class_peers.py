@@ -1,7 +1,7 @@
 """Text classifiers that others would use, as lines of comparison for our benchmarks: scikit-learn's and fastText.
 
-Plain, and without handicaps. scikit-learn: TF-IDF of n-grams, sublinear, C = 1; Chinese by its characters 1-3, English by
-words 1-2 and characters 2-5. fastText: bigrams; Chinese with a space between characters, English lower-cased with
+Plain, and without handicaps. scikit-learn: TF-IDF of n-grams, sublinear, C = 1; Chinese by its characters 1-3, English
+by words 1-2 and characters 2-5. fastText: bigrams; Chinese with a space between characters, English lower-cased with
 punctuation apart, as its tutorial prepares text; several labels a text by one loss each.
 """
 

@@ -10,16 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nlp_app.errors import NlpAppError
-    from nlp_app.predict import Tagger, load
+    from nlp_app.predict import Classifier, Tagger, load
     from nlp_app.text import BasicTokenizer
-    from nlp_app.types import Span, Tokens
+    from nlp_app.types import Label, Span, Tokens
 
-__all__ = ["BasicTokenizer", "NlpAppError", "Span", "Tagger", "Tokens", "__version__", "load"]
+__all__ = [
+    "BasicTokenizer",
+    "Classifier",
+    "Label",
+    "NlpAppError",
+    "Span",
+    "Tagger",
+    "Tokens",
+    "__version__",
+    "load",
+]
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "BasicTokenizer": "nlp_app.text",
+    "Classifier": "nlp_app.predict",
+    "Label": "nlp_app.types",
     "NlpAppError": "nlp_app.errors",
     "Span": "nlp_app.types",
     "Tagger": "nlp_app.predict",

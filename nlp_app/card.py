@@ -94,8 +94,14 @@ def classifier_card(
         "## Limits",
         "",
         "It knows the classes above and the kind of text it was trained on; whatever it is given, it looks for those.",
-        f"A score is a probability, fitted on dev (temperature {parts.decision.temperature:.2f}); on texts of another",
-        "kind it may be off: check it on text of your own with `evaluate`.",
+        *(
+            [
+                f"A score is a probability, fitted on dev (temperature {parts.decision.temperature:.2f}); on texts of",
+                "another kind it may be off: check it on text of your own with `evaluate`.",
+            ]
+            if "dev" in counts
+            else ["There was no dev set, so nothing fitted the scores to what comes true: expect them to be off."]
+        ),
     ]
     return "\n".join(lines) + "\n"
 
@@ -115,7 +121,7 @@ def _scores(metrics: Mapping[str, Mapping[str, Any]], settings: Settings) -> lis
     chosen = ", and so dev flatters; test was scored once." if "test" in metrics else "; dev flatters."
     return [
         *lines,
-        f"The epoch was chosen on dev{chosen}",
+        f"The epoch was chosen on dev{chosen}" if "dev" in metrics else "The model is the last epoch's.",
         f"Seed {settings.train.seed}; all settings stand in `config.toml`, all scores in `metrics.json`.",
         "",
     ]

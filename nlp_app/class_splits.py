@@ -13,6 +13,7 @@ from nlp_app.class_corpus import Account, Hashes, HoldOut, Texts, account, hold_
 from nlp_app.config import ClassDataSettings
 from nlp_app.errors import DataError, NlpAppError, SettingsError
 from nlp_app.formats.classes import ClassFile, ClassOptions, open_classes
+from nlp_app.formats.classes.plan import NO_LABEL, NO_TEXT
 from nlp_app.report import aligned
 from nlp_app.resources import bundled
 from nlp_app.tasks.classification import ClassSet
@@ -143,6 +144,8 @@ def reading_remarks(file: ClassFile, told: Sequence[str] = ()) -> Iterator[str]:
     """What was recognised and repaired as a file was read, but what was remarked of another file already."""
     yield from (remark for remark in file.remarks if remark not in told)
     for repair in file.repairs:
+        if repair.what in (NO_TEXT, NO_LABEL):  # told with the texts that are left out
+            continue
         yield f"{repair.count:,} {repair.what}, the first in line {repair.line}"
 
 

@@ -60,7 +60,11 @@ class _Program(click.Group):
             raise SystemExit(0) from None
         except KeyboardInterrupt:
             training = ctx.invoked_subcommand == "train"
-            advice = "; the same command with --resume goes on from the last checkpoint" if training else ""
+            advice = (
+                "; the same command with --resume goes on from the last checkpoint, or begins again if there is none"
+                if training
+                else ""
+            )
             _say(f"stopped{advice}")
             raise SystemExit(INTERRUPTED) from None
 

@@ -111,7 +111,9 @@ class RunDirectory:
             write_model(parts, self._best(line["epoch"]))
             self._best_weights = None
         elif line["best"]:
-            self._best_weights = {name: value.detach().clone() for name, value in parts.network.state_dict().items()}
+            now = parts.network.state_dict()
+            # Without dev each epoch is the best, so the last will be: what is there then needs no copy.
+            self._best_weights = now if line["dev"] is None else {name: value.clone() for name, value in now.items()}
         write_text(self._history, "".join(self.read_history()) + json.dumps(line, ensure_ascii=False) + "\n")
         if not is_due:
             return

@@ -140,8 +140,6 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     assert data.train_size == 33
     assert data.label_counts == {"once": 1, "x": 11, "y": 10, "z": 11}
     assert notes(data, "train") == [
-        "1 records without a text, the first in line 31",
-        "2 records without a label, the first in line 32",
         "2 texts without a label left out, the first in line 32",
         "2 empty texts left out, the first in line 31",
         "2 texts stand in it more than once",

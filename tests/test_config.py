@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlp_app.config import (
+    ClassSettings,
+    Settings,
     TaggingDataSettings,
     TaggingLoopSettings,
     TaggingSettings,
@@ -21,11 +23,22 @@ from nlp_app.errors import SettingsError
 from nlp_app.resources import bundled
 
 
-def test_the_committed_file_states_every_default() -> None:
-    path = bundled("configs/ner_bilstm_crf.toml")
-    assert read_settings(TaggingSettings, path) == TaggingSettings()
-    stated = {line.split(" = ")[0] for line in path.read_text(encoding="utf-8").splitlines() if " = " in line}
-    assert stated == {key for _, table in TaggingSettings() for key, _ in table}
+def stated(path: Path) -> set[str]:
+    return {line.split(" = ")[0] for line in path.read_text(encoding="utf-8").splitlines() if " = " in line}
+
+
+@pytest.mark.parametrize(("name", "kind"), [("ner_bilstm_crf", TaggingSettings), ("cls_combined", ClassSettings)])
+def test_the_committed_file_states_every_default(name: str, kind: type[Settings]) -> None:
+    path = bundled(f"configs/{name}.toml")
+    assert read_settings(kind, path) == kind()
+    assert stated(path) == {key for _, table in kind() for key, _ in table}
+
+
+@pytest.mark.parametrize(("name", "kind"), [("cls_embeddingbag", "embedding_bag"), ("cls_textcnn", "textcnn")])
+def test_the_other_committed_files_are_of_their_kind(name: str, kind: str) -> None:
+    settings = read_settings(ClassSettings, bundled(f"configs/{name}.toml"))
+    assert settings.model.kind == kind
+    assert (settings.data, settings.track) == (ClassSettings().data, ClassSettings().track)
 
 
 def test_changes_are_applied_in_order() -> None:

@@ -6,7 +6,7 @@ import re
 import shlex
 import xml.etree.ElementTree
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import pytest
@@ -14,7 +14,8 @@ from test_layers import LEVELS, TORCH_COLUMN
 
 from nlp_app import formats
 from nlp_app.cli import program
-from nlp_app.config import TaggingSettings, read_settings
+from nlp_app.config import ClassSettings, Settings, TaggingSettings, read_settings
+from nlp_app.errors import SettingsError
 from nlp_app.formats.recognition import recognise
 from nlp_app.schemes import ALIASES, SCHEMES, encode
 from nlp_app.types import TokenSpan
@@ -30,7 +31,9 @@ FILE_ENDINGS = {
     "char",
     "conll",
     "conllu",
+    "csv",
     "jsonl",
+    "png",
     "safetensors",
     "toml",
     "tsv",
@@ -80,7 +83,34 @@ def test_commands_are_understood(arguments: list[str]) -> None:
         assert words[0] in command.commands, f"{words[0]} is no command"
         command = command.commands[words.pop(0)]
     context = command.make_context(str(command.name), words)
-    read_settings(TaggingSettings, None, context.params.get("changes", ()))
+    assert any(takes(task, context.params) for task in tasks_of(command.name)), "no task has these settings"
+
+
+def tasks_of(command: str | None) -> list[type[Settings]]:
+    """Whose settings a command takes: those of one task, or of either."""
+    of_one: dict[str | None, list[type[Settings]]] = {
+        "ner": [TaggingSettings],
+        "tag": [TaggingSettings],
+        "convert": [TaggingSettings],
+        "cls": [ClassSettings],
+        "classify": [ClassSettings],
+    }
+    return of_one.get(command, [TaggingSettings, ClassSettings])
+
+
+def takes(task: type[Settings], given: dict[str, Any]) -> bool:
+    """Whether the changes of a command line, and a settings file of the project that it names, suit a task."""
+    config = given.get("config")
+    try:
+        read_settings(task, ROOT / config if config and (ROOT / config).exists() else None, given.get("changes", ()))
+    except SettingsError:
+        return False
+    return True
+
+
+def test_a_command_with_settings_of_another_task_is_found() -> None:
+    assert not any(takes(task, {"changes": ["train.batch_size=3"]}) for task in tasks_of("ner"))
+    assert takes(ClassSettings, {"changes": ["train.batch_size=3"]})
 
 
 def test_make_targets_exist() -> None:
@@ -106,8 +136,11 @@ def test_files_named_exist(path: Path) -> None:
 @EVERY_DOCUMENT
 def test_settings_named_exist(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
-    found = set(re.findall(r"(?:`|--set )((?:data|model|train)\.\w+)(?==|`| )", text))
-    tables = {name: type(table).model_fields for name, table in TaggingSettings()}
+    found = set(re.findall(r"(?:`|--set )((?:data|model|train|track)\.\w+)(?==|`| )", text))
+    tables = {
+        name: type(table).model_fields.keys() | type(dict(ClassSettings())[name]).model_fields.keys()
+        for name, table in TaggingSettings()
+    }
     for name in found:
         table, key = name.split(".")
         assert key in tables[table] or key in FILE_ENDINGS, name

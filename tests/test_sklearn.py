@@ -323,6 +323,7 @@ def test_random_state():
         (["half \ud800", *TEXTS[1:]], DataError, "^X:1: found"),
     ],
     ids=str,
+    ids=lambda value: type(value).__name__ if not isinstance(value, str | type) else None,
 )
 def test_wrong_texts(X, error, message):
     with pytest.raises(error, match=message):

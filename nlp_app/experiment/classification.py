@@ -60,6 +60,9 @@ def train_cls(settings: ClassSettings, output: Path, resume: bool = False, quiet
 
     parts = make_classifier(settings, data, load_vectors(settings.model.vectors, progress))
     parts.network.loss = loss
+    if parts.encoder.bags is not None and parts.encoder.bags.pruned:
+        count = parts.encoder.bags.pruned
+        progress.say(f"note: {count:,} n-grams of the fewest texts left out, as model.max_ngrams says")
     progress.say(summary_table(parts.network), "")
     batches = -(-data.train_size // settings.train.batch_size)
     epochs = epochs_of(settings.train, batches)

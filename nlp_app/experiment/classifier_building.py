@@ -269,7 +269,9 @@ def _class_weights(
     train: ClassLoopSettings, classes: ClassSet, counts: Mapping[str, int], texts: int
 ) -> list[float] | None:
     text = train.class_weights.strip()
-    if train.imbalance == "weights" and not text:
+    if train.imbalance == "weights":
+        if text:
+            raise SettingsError("train.imbalance: found weights, and class_weights as well; expected one of the two")
         text = "balanced"
     if not text:
         return None

@@ -60,7 +60,7 @@ def load_vectors(path: str, progress: Progress) -> Vectors | None:
     if not path:
         return None
     vectors = read_vectors(Path(path))
-    rows, width = vectors.matrix.shape
+    rows, width = len(vectors.vocabulary.symbols), vectors.matrix.shape[1]
     progress.say(f"vectors: {rows:,} of {width} dimensions; {vectors.untrained} untrained rows left out")
     return vectors
 

@@ -94,10 +94,14 @@ class BagCounter:
                 table[keys.astype(np.int64)] += counts
             return BagEncoder(self.options, [], table, self.texts)
         counts = np.concatenate(self._counts)
-        known = (counts >= self.options.min_count) & _most_frequent(counts, self.options.max_features)
+        frequent = counts >= self.options.min_count
+        known = frequent & _most_frequent(counts, self.options.max_features)
+        self.pruned += int((frequent & ~known).sum())
         chosen = np.split(known, np.cumsum([len(counts) for counts in self._counts])[:-1])
         indexes = [FeatureIndex(keys[kept]) for keys, kept in zip(self._keys, chosen, strict=True)]
-        return BagEncoder(self.options, indexes, counts[known], self.texts)
+        encoder = BagEncoder(self.options, indexes, counts[known], self.texts)
+        encoder.pruned = self.pruned
+        return encoder
 
 
 class BagEncoder:
@@ -118,6 +122,7 @@ class BagEncoder:
         """frequencies: (n-grams,) training texts that have each; tellings: (n-grams,) how much each tells of the
         classes, 0 to 1."""
         self.options, self.indexes, self.frequencies, self.texts = options, indexes, frequencies, texts
+        self.pruned = 0  # n-grams of the training texts that there was no room for
         self.tellings = np.ones(len(frequencies)) if tellings is None else tellings
         self._factors = np.zeros(len(frequencies) + 1, dtype=np.float32)
         self._factors[1:] = self.tellings
@@ -155,7 +160,9 @@ class BagEncoder:
         for norms, labels in chunks:
             texts, rows, _, _ = self._entries(norms)
             counts.add(rows, texts, labels)
-        return BagEncoder(self.options, self.indexes, self.frequencies, self.texts, counts.tellings()[1:])
+        encoder = BagEncoder(self.options, self.indexes, self.frequencies, self.texts, counts.tellings()[1:])
+        encoder.pruned = self.pruned
+        return encoder
 
     def _entries(self, norms: Norms) -> tuple[NDArray[np.int64], ...]:
         """Each known n-gram of each text once: text, row, kind, and how often it stands there."""

@@ -65,9 +65,9 @@ class TextClassifier(nn.Module):
         super().__init__()
         self.dimensions = dimensions
         self.loss: nn.Module | None = None  # of training; no part of a saved model
-        self.wide = _Wide(classes, sizes.ngrams, dimensions) if dimensions.wide else None
-        self.deep = _Deep(classes, sizes.ngrams, dimensions) if dimensions.hidden else None
-        self.convolution = _Convolution(classes, sizes, dimensions) if dimensions.filters else None
+        self.wide = WideHead(classes, sizes.ngrams, dimensions) if dimensions.wide else None
+        self.deep = DeepHead(classes, sizes.ngrams, dimensions) if dimensions.hidden else None
+        self.convolution = ConvolutionHead(classes, sizes, dimensions) if dimensions.filters else None
 
     def forward(self, targets: Tensor | None = None, **texts: Tensor) -> Tensor:
         """The scores (B, K) of texts, given as for `heads`; with targets, the sum of all heads' losses."""
@@ -113,15 +113,19 @@ class TextClassifier(nn.Module):
         self.convolution.vectors.weight.requires_grad_(trained)
 
 
-class _NgramTable(WeightedBag):
+class NgramTable(WeightedBag):
+    """Rows of n-grams, for plain SGD."""
+
     # Each n-gram's row moves by what it has seen: Adam would have those seen once move as far as any.
     plain_sgd = True
 
 
-class _Wide(nn.Module):
+class WideHead(nn.Module):
+    """A weight a class for each n-gram."""
+
     def __init__(self, classes: int, rows: int, dimensions: ClassifierDimensions) -> None:
         super().__init__()
-        self.bag = _NgramTable(rows, classes, dimensions.mode)
+        self.bag = NgramTable(rows, classes, dimensions.mode)
         self.bias = nn.Parameter(torch.zeros(classes))
 
     def forward(self, ngrams: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
@@ -129,10 +133,12 @@ class _Wide(nn.Module):
         return found
 
 
-class _Deep(nn.Module):
+class DeepHead(nn.Module):
+    """N-grams' embeddings, summed, and one hidden layer."""
+
     def __init__(self, classes: int, rows: int, dimensions: ClassifierDimensions) -> None:
         super().__init__()
-        self.bag = _NgramTable(rows, dimensions.hidden, dimensions.mode)
+        self.bag = NgramTable(rows, dimensions.hidden, dimensions.mode)
         nn.init.normal_(self.bag.weight, std=_SPREAD)
         self.bias = nn.Parameter(torch.zeros(dimensions.hidden))
         self.dropout = nn.Dropout(dimensions.hidden_dropout)
@@ -144,7 +150,9 @@ class _Deep(nn.Module):
         return found
 
 
-class _Convolution(nn.Module):
+class ConvolutionHead(nn.Module):
+    """Convolutions over the words' embeddings."""
+
     def __init__(self, classes: int, sizes: ClassifierSizes, dimensions: ClassifierDimensions) -> None:
         super().__init__()
         self.words = nn.Embedding(sizes.words, dimensions.word) if dimensions.word else None

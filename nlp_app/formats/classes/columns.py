@@ -102,8 +102,8 @@ def _find_header(rows: Sequence[Sequence[str]], options: ClassOptions) -> tuple[
             if cell and len(cells) > 1 and _profile(cells).is_numeric:
                 return True, f"{names}, as {cell!r} stands over numbers"
         if len(first) > 1 and _stands_out(first, below, new):
-            return True, f"{names}, as nothing below is like it (if it is data, set data.header=false)"
-    doubt = " (if it is names, set data.header=true)" if all(map(_NAME.fullmatch, first)) else ""
+            return True, f"{names}, as nothing below is like it (if it is data, set data.header=no)"
+    doubt = " (if it is names, set data.header=yes)" if all(map(_NAME.fullmatch, first)) else ""
     return False, f"header: none, the first row is data{doubt}"
 
 

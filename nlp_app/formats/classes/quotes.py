@@ -47,7 +47,7 @@ def find_quoting(sample: Sample, delimiter: str, quoting: bool | None) -> Quotin
     if quoting or (delimiter != "\t" and not is_even):
         return Quoting(standard, True)  # the rows that don't fit are errors with their lines
     reason = objection or "cells have them that don't need them"
-    remark = f"quotes: characters of the text, as {reason} (else set data.quoting=true)"
+    remark = f"quotes: characters of the text, as {reason} (else set data.quoting=yes)"
     return Quoting(Dialect(delimiter, False), True, remark)
 
 
