@@ -61,9 +61,7 @@ class _Program(click.Group):
         except KeyboardInterrupt:
             training = ctx.invoked_subcommand == "train"
             advice = (
-                "; the same command with --resume goes on from the last checkpoint, or begins again if there is none"
-                if training
-                else ""
+                "; the same command with --resume goes on from the last checkpoint, if there is one" if training else ""
             )
             _say(f"stopped{advice}")
             raise SystemExit(INTERRUPTED) from None

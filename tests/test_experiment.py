@@ -296,7 +296,7 @@ def test_ctrl_c(cli: Cli, small: Small, tmp_path: Path) -> None:
     assert "Traceback" not in err
     assert (
         err.split("\n")[-2]
-        == "stopped; the same command with --resume goes on from the last checkpoint, or begins again if there is none"
+        == "stopped; the same command with --resume goes on from the last checkpoint, if there is one"
     )
     assert train(cli, small, tmp_path / "run", "--set", "train.epochs=8", "--resume").status == 0
     assert train(cli, small, tmp_path / "whole", "--set", "train.epochs=8").status == 0

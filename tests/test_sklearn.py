@@ -322,8 +322,7 @@ def test_random_state():
         (["the same"] * 48, ValueError, "X: found one sample only, or several that are all the same"),
         (["half \ud800", *TEXTS[1:]], DataError, "^X:1: found"),
     ],
-    ids=str,
-    ids=lambda value: type(value).__name__ if not isinstance(value, str | type) else None,
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_wrong_texts(X, error, message):
     with pytest.raises(error, match=message):
