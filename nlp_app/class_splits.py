@@ -22,6 +22,7 @@ from nlp_app.types import ClassRecord
 MOST_HELD_OUT = 20_000  # more texts than that say nothing new of a model, and dev is kept in memory
 _CHOICES = {"auto": None, "yes": True, "no": False}
 _SOME = 8
+_LEFT_OUT = (NO_TEXT, NO_LABEL)  # told with the texts that are left out
 _LINES = ("text", "label_text", "fasttext")  # formats without columns
 
 F = TypeVar("F", bound=ClassFile)
@@ -101,7 +102,7 @@ class ClassData:
         return lines
 
     def _train_remarks(self) -> Iterator[str]:
-        yield from reading_remarks(self.train.file)
+        yield from reading_remarks(self.train.file, but=_LEFT_OUT)
         found = self.account
         if self.class_set.multi_label:
             yield "texts may have several labels: each is decided by itself"
@@ -140,20 +141,20 @@ def some(labels: list[str]) -> str:
     return ", ".join(labels[:_SOME]) + (f", ... ({len(labels):,} in all)" if len(labels) > _SOME else "")
 
 
-def reading_remarks(file: ClassFile, told: Sequence[str] = ()) -> Iterator[str]:
-    """What was recognised and repaired as a file was read, but what was remarked of another file already."""
+def reading_remarks(file: ClassFile, told: Sequence[str] = (), but: Sequence[str] = ()) -> Iterator[str]:
+    """What was recognised and repaired as a file was read, but what was remarked of another file already;
+    `but`: repairs that are told otherwise."""
     yield from (remark for remark in file.remarks if remark not in told)
     for repair in file.repairs:
-        if repair.what in (NO_TEXT, NO_LABEL):  # told with the texts that are left out
-            continue
-        yield f"{repair.count:,} {repair.what}, the first in line {repair.line}"
+        if repair.what not in but:
+            yield f"{repair.count:,} {repair.what}, the first in line {repair.line}"
 
 
 def split_remarks(
     split: ClassSplit, class_set: ClassSet, train_hashes: Hashes, told: Sequence[str] = ()
 ) -> Iterator[str]:
     """What is odd about texts to score on; `told` is known already."""
-    yield from reading_remarks(split.file, told)
+    yield from reading_remarks(split.file, told, _LEFT_OUT)
     if split.skipped:
         yield f"{split.skipped:,} texts without a label left out"
     empty = sum(is_empty(record.text) for record in split.records)

@@ -14,6 +14,7 @@ from nlp_app.config import TaggerSettings, TaggingLoopSettings, TaggingSettings,
 from nlp_app.experiment import train_ner
 
 BASE = {
+    "train.checkpoint_seconds": "0",  # the last checkpoint is looked at
     "train.epochs": "2",
     "train.batch_tokens": "512",
     "train.rate": "0.01",
@@ -57,7 +58,7 @@ CHANGES: dict[str, tuple[str, dict[str, str]]] = {
     "train.seed": ("7", {}),
 }
 # Seen in other tests: patience stops a run early; threads change its time; there is one kind of network so far.
-ELSEWHERE = {"train.patience", "train.threads", "model.kind"}
+ELSEWHERE = {"train.patience", "train.threads", "train.checkpoint_seconds", "model.kind"}
 
 
 def weights(small: Small, output: Path, changes: dict[str, str]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from nlp_app.text import make_tokenizer
 from nlp_app.types import ClassRecord
 
 _CHUNK_TEXTS, _CHUNK_CHARACTERS = 5000, 1 << 20  # read and encoded together
-_WIDE_WEIGHTS = 1 << 26  # beyond so many (256 MB), the wide part is left out unless it is asked for
+_WIDE_WEIGHTS = 1 << 28  # beyond so many (1 GB), the wide part is left out unless it is asked for
 # What rates of 0 stand for, of the wide and the deep table: of a loss over all classes, and where each class or label
 # adds a loss of its own.
 _RATES = {False: (3.0, 1.0), True: (0.3, 0.3)}

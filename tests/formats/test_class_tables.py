@@ -138,7 +138,7 @@ def test_a_file_without_header_keeps_its_first_row(tmp_path: Path) -> None:
         tmp_path, "a.tsv", "v1\tv2\n" + "".join(f"{'ab'[row % 2]}\tlong text {row}, words\n" for row in range(30))
     )
     assert len(list(named)) == 30
-    assert "data.header=false" in said(named, "header")
+    assert "data.header=no" in said(named, "header")
     number = opened(tmp_path, "a.tsv", "phrase\tkind\n" + text)
     assert len(list(number)) == 30
     assert "'kind' stands over numbers" in said(number, "header")
