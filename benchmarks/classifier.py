@@ -37,6 +37,7 @@ import nlp_app
 from nlp_app.class_splits import ClassSplit, read_class_splits
 from nlp_app.config import ClassSettings, read_settings
 from nlp_app.experiment import train_cls
+from nlp_app.resources import bundled
 
 ROUNDS = 5
 DOCUMENTED = {"lr": 0.5, "epoch": 25}  # of fastText, for small data
@@ -83,6 +84,9 @@ SETS = {
 }
 
 
+CONFIGS = {"combined": "cls_combined", "embedding_bag": "cls_embeddingbag", "textcnn": "cls_textcnn"}
+
+
 class Result(NamedTuple):
     """Scores of a run on test, its CPU seconds of training."""
 
@@ -108,17 +112,17 @@ def changes_of(chosen: Set, folder: Path, scratch: Path) -> list[str]:
     return [*(f"data.{name}={path}" for name, path in files.items()), *chosen.options, "track.plots=false"]
 
 
-def train_ours(changes: Sequence[str], output: Path) -> Result:
-    """`train cls` with these settings."""
-    settings = read_settings(ClassSettings, None, changes)
+def train_ours(kind: str, changes: Sequence[str], output: Path) -> Result:
+    """`train cls` with the committed settings of a kind, changed."""
+    settings = read_settings(ClassSettings, bundled(f"configs/{CONFIGS[kind]}.toml"), changes)
     began = time.process_time()
     metrics = train_cls(settings, output, quiet=True)
     return Result(metrics.get("test", {}), time.process_time() - began)
 
 
-def run_ours(changes: Sequence[str]) -> Result:
+def run_ours(kind: str, changes: Sequence[str]) -> Result:
     with tempfile.TemporaryDirectory() as folder:
-        return train_ours(changes, Path(folder) / "run")
+        return train_ours(kind, changes, Path(folder) / "run")
 
 
 def texts_of(split: ClassSplit | Any) -> tuple[list[str], Labels]:
@@ -179,7 +183,7 @@ def accuracy(arguments: argparse.Namespace) -> None:
         with tempfile.TemporaryDirectory() as folder:
             changes = changes_of(chosen, arguments.folder, Path(folder))
             for kind in ("combined", "embedding_bag"):
-                runs = [run_ours([*changes, f"model.kind={kind}", f"train.seed={seed}"]) for seed in arguments.seeds]
+                runs = [run_ours(kind, [*changes, f"train.seed={seed}"]) for seed in arguments.seeds]
                 print(accuracy_line(name, f"nlp_app, {kind}", chosen, runs), flush=True)
             for system, runs in peers(chosen, changes, arguments.seeds, Path(folder)):
                 print(accuracy_line(name, system, chosen, runs), flush=True)
@@ -188,7 +192,7 @@ def accuracy(arguments: argparse.Namespace) -> None:
 @contextmanager
 def trained(changes: Sequence[str], kind: str) -> Iterator[Any]:
     with tempfile.TemporaryDirectory() as folder:
-        train_ours([*changes, f"model.kind={kind}"], Path(folder) / "run")
+        train_ours(kind, changes, Path(folder) / "run")
         yield nlp_app.load(str(Path(folder) / "run"))
 
 
@@ -197,11 +201,10 @@ def training_times(changes: Sequence[str], train: tuple[list[str], Labels], scra
     models = {"defaults": FastText(True, False, scratch / "fasttext.txt")}
     models["25 epochs, rate .5"] = FastText(True, False, scratch / "fasttext.txt", **DOCUMENTED)
     models["defaults"].prepare(*train)
-    bags = [*changes, "model.kind=embedding_bag"]
-    run_ours(bags)  # imports what is imported late
+    run_ours("embedding_bag", changes)  # imports what is imported late
     print("| fastText | its CPU s | nlp_app, embedding_bag, CPU s | ratio |\n|---|---|---|---|")
     for name, model in models.items():
-        pairs = [(timed(model.train), run_ours(bags).seconds) for _ in range(3)]
+        pairs = [(timed(model.train), run_ours("embedding_bag", changes).seconds) for _ in range(3)]
         columns = [" ".join(f"{seconds:.2f}" for seconds in column) for column in zip(*pairs, strict=True)]
         ratio = statistics.median(ours / theirs for theirs, ours in pairs)
         print(f"| {name} | {columns[0]} | {columns[1]} | {ratio:.2f} |", flush=True)
