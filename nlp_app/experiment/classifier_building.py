@@ -34,7 +34,9 @@ _WIDE_WEIGHTS = 1 << 28  # beyond so many (1 GB), the wide part is left out unle
 # What rates of 0 stand for, of the wide and the deep table: of a loss over all classes, and where each class or label
 # adds a loss of its own.
 _RATES = {False: (3.0, 1.0), True: (0.3, 0.3)}
-_RELEASED = 200  # batches after which what was read of the stored columns is let go
+# Batches after which what was read of the stored columns is let go. For each row that is read the system maps its
+# neighbours too, 64 KB of each file if they are in its cache: a hundred rows a batch soon come to a lot.
+_RELEASED = 10
 
 
 @dataclass(frozen=True)
