@@ -260,7 +260,13 @@ def memory(arguments: argparse.Namespace) -> None:
             with file.open("wb") as out:
                 for _ in range(copies):
                     out.write(content)
-            settings = [f"data.train={file}", "model.kind=embedding_bag", "train.epochs=1", "data.dev_share=0"]
+            settings = [
+                f"data.train={file}",
+                "model.kind=embedding_bag",
+                "train.epochs=1",
+                "data.dev_share=0",
+                "train.checkpoint_seconds=0",
+            ]
             sets = [word for setting in settings for word in ("--set", setting)]
             training = peak_megabytes("train", "cls", "--output", str(model), "--quiet", *sets)
             found = str(Path(folder) / "found.jsonl")

@@ -34,9 +34,6 @@ _WIDE_WEIGHTS = 1 << 28  # beyond so many (1 GB), the wide part is left out unle
 # What rates of 0 stand for, of the wide and the deep table: of a loss over all classes, and where each class or label
 # adds a loss of its own.
 _RATES = {False: (3.0, 1.0), True: (0.3, 0.3)}
-# Batches after which what was read of the stored columns is let go. For each row that is read the system maps its
-# neighbours too, 64 KB of each file if they are in its cache: a hundred rows a batch soon come to a lot.
-_RELEASED = 10
 
 
 @dataclass(frozen=True)
@@ -202,13 +199,14 @@ def epoch_batches(train: ClassLoopSettings, stored: StoredTexts, classes: ClassS
         epoch=epoch,
         lengths=lengths if drawn is None or lengths is None else lengths[drawn],
     )
-    for number, places in enumerate(batches, 1):
+    for places in batches:
         rows = places if drawn is None else drawn[places]
         inputs = batch_inputs(stored.texts, rows)
         inputs["targets"] = torch.from_numpy(targets_of(stored.labels, rows, classes))
         yield TextBatch(inputs, len(rows), rows.tolist())
-        if number % _RELEASED == 0:
-            stored.release()
+        # For each row that is read the system maps its neighbours too, 64 KB of each file if they are in its cache: a
+        # hundred rows a batch soon come to a lot.
+        stored.release()
 
 
 def targets_of(labels: Columns, rows: NDArray[np.int64], classes: ClassSet) -> NDArray[np.int64] | NDArray[np.float32]:
