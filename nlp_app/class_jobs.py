@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nlp_app.class_corpus import Account, account
 from nlp_app.class_splits import class_options, open_alike, read_split, reading_remarks, some, split_remarks
@@ -17,13 +16,11 @@ from nlp_app.config import ClassDataSettings, ClassSettings, change_settings
 from nlp_app.errors import DataError
 from nlp_app.formats.classes import ClassFile, ClassOptions, open_classes, read_class_lines
 from nlp_app.formats.source import encoding_of, lines_of_bytes
-from nlp_app.predict.classifier import Classifier, check_choice
+from nlp_app.predict.classifier import Classifier, check_choice, decide_all
 from nlp_app.streams import STDIN, bar_over, check_characters, chunks, input_of, output_to
 from nlp_app.types import ClassRecord, Label
 
 F = TypeVar("F", bound=ClassFile)
-
-_MOST_KEPT = 1 << 27  # probabilities that are kept in memory for the calibration, half a gigabyte of them
 
 
 @dataclass(frozen=True)
@@ -47,18 +44,15 @@ def evaluate_classes(
             f"({some(list(classifier.labels))}); name a file or a model that fits",
             path,
         )
-    found: list[tuple[str, ...]] = []
-    kept: list[NDArray[Any]] | None = []
-    if len(split.records) * len(classifier.labels) > _MOST_KEPT:
-        kept = None
     with bar_over(quiet, unit="text", total=len(split.records)) as bar:
-        for chunk in chunks(split.records, _size):
-            each = classifier.probabilities([record.text for record in chunk])
-            if kept is not None:
-                kept.append(each)
-            found += parts.class_set.decide(each, parts.decision.thresholds)
-            bar.update(len(chunk))
-    scores = parts.class_set.score(split.gold, found, None if kept is None else np.concatenate(kept))
+
+        def texts() -> Iterator[list[str]]:
+            for chunk in chunks(split.records, _size):
+                yield [record.text for record in chunk]
+                bar.update(len(chunk))
+
+        found = decide_all(parts, texts(), len(split.records))
+    scores = parts.class_set.score(split.gold, found.labels, found.probabilities)
     return scores, list(split_remarks(split, parts.class_set, np.zeros(0, dtype=np.uint64)))
 
 

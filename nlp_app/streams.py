@@ -29,14 +29,16 @@ def check_characters(texts: Sequence[str]) -> None:
             raise DataError(f"TEXT {number}: found bytes that are not UTF-8; expected UTF-8 text")
 
 
-def chunks(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+def chunks(
+    items: Iterable[T], size: Callable[[T], int], most: int = _CHUNK_RECORDS, room: int = _CHUNK_SIZE
+) -> Iterator[list[T]]:
     """Runs of items that are small enough, by number and by size, to be held in memory together."""
     chunk: list[T] = []
     held = 0
     for item in items:
         chunk.append(item)
         held += size(item)
-        if len(chunk) >= _CHUNK_RECORDS or held >= _CHUNK_SIZE:
+        if len(chunk) >= most or held >= room:
             yield chunk
             chunk, held = [], 0
     if chunk:

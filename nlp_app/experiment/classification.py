@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from nlp_app import training
 from nlp_app.calibration import TEMPERATURES, confidence_temperature, fit_temperature, tune_thresholds
@@ -21,9 +20,9 @@ from nlp_app.errors import NlpAppError, TrainingError
 from nlp_app.experiment.classifier_building import (
     StoredTexts,
     TextBatch,
-    chunks,
     epoch_batches,
     make_classifier,
+    record_chunks,
     store_texts,
     table_rates,
     training_loss,
@@ -33,14 +32,13 @@ from nlp_app.features.text_encoder import EncodedTexts
 from nlp_app.modeldir import ClassifierParts, Decision, write_model
 from nlp_app.nn.summary import summary_table
 from nlp_app.plots import draw_confusion, plotting_available
-from nlp_app.predict.classifier import predict_scores, to_probabilities
+from nlp_app.predict.classifier import MOST_KEPT, decide_all, predict_scores, to_probabilities
 from nlp_app.progress import Progress
 from nlp_app.rundir import RunDirectory, check_output
 from nlp_app.tasks.classification import class_headline
 from nlp_app.types import ClassRecord
 from nlp_app.writing import write_class_predictions
 
-_MOST_NUMBERS = 1 << 27  # probabilities that are kept in memory, half a gigabyte of them
 _SCRATCH = ".unfinished-texts"  # swept away by the next run, should this one be killed
 
 
@@ -142,7 +140,7 @@ def _numbers(scores: dict[str, Any]) -> dict[str, float]:
 
 
 def _encoded(parts: ClassifierParts, records: Sequence[ClassRecord]) -> Iterator[EncodedTexts]:
-    for chunk in chunks(records):
+    for chunk in record_chunks(records):
         yield parts.encoder.encode([record.text for record in chunk])
 
 
@@ -160,7 +158,8 @@ def _finish(
         parts = replace(parts, decision=decision_of(parts, data.dev))
     metrics: dict[str, Any] = {}
     for name, split in data.scored():
-        found = classify_split(parts, split)
+        texts = ([record.text for record in chunk] for chunk in record_chunks(split.records))
+        found = decide_all(parts, texts, len(split.records))
         metrics[name] = parts.class_set.score(split.gold, found.labels, found.probabilities)
         write_class_predictions(run.output, split.records, found.labels, found.best)
         confusion = metrics[name].get("confusion")
@@ -177,7 +176,7 @@ def _finish(
 def decision_of(parts: ClassifierParts, dev: ClassSplit) -> Decision:
     """The temperature that makes dev most likely and, with several labels a text, each label's threshold."""
     classes = parts.class_set
-    most = max(1, _MOST_NUMBERS // len(classes.labels))
+    most = max(1, MOST_KEPT // len(classes.labels))
     records = dev.records[:: -(-len(dev.records) // most)]
     scores = np.concatenate([predict_scores(parts, encoded) for encoded in _encoded(parts, records)])
     targets = classes.targets([record.labels or () for record in records])
@@ -188,29 +187,3 @@ def decision_of(parts: ClassifierParts, dev: ClassSplit) -> Decision:
         return Decision(temperature)
     probabilities = to_probabilities(scores, replace(parts, decision=Decision(temperature)))
     return Decision(temperature, tune_thresholds(probabilities, targets))
-
-
-@dataclass(frozen=True)
-class Classified:
-    """What was found in a split: labels and the score of the best one, for each text; all probabilities, (texts,
-    classes), unless they are too many to be kept."""
-
-    labels: list[tuple[str, ...]]
-    best: list[float]
-    probabilities: NDArray[Any] | None
-
-
-def classify_split(parts: ClassifierParts, split: ClassSplit) -> Classified:
-    """The labels of a split's texts."""
-    labels: list[tuple[str, ...]] = []
-    best: list[float] = []
-    kept: list[NDArray[Any]] | None = []
-    if len(split.records) * len(parts.class_set.labels) > _MOST_NUMBERS:
-        kept = None
-    for encoded in _encoded(parts, split.records):
-        probabilities = to_probabilities(predict_scores(parts, encoded), parts)
-        labels += parts.class_set.decide(probabilities, parts.decision.thresholds)
-        best += probabilities.max(1).tolist()
-        if kept is not None:
-            kept.append(probabilities)
-    return Classified(labels, best, None if kept is None else np.concatenate(kept))

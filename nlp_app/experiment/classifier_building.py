@@ -25,6 +25,7 @@ from nlp_app.modeldir import ClassifierParts, Decision
 from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifier
 from nlp_app.nn.losses import Loss, make_loss
 from nlp_app.predict.classifier import batch_inputs
+from nlp_app.streams import chunks
 from nlp_app.tasks.classification import ClassSet
 from nlp_app.text import make_tokenizer
 from nlp_app.types import ClassRecord
@@ -56,18 +57,9 @@ class StoredTexts:
                 columns.release()
 
 
-def chunks(records: Iterable[ClassRecord]) -> Iterator[list[ClassRecord]]:
-    """Runs of records small enough, by number and by size, to be held in memory together."""
-    chunk: list[ClassRecord] = []
-    held = 0
-    for record in records:
-        chunk.append(record)
-        held += len(record.text)
-        if len(chunk) >= _CHUNK_TEXTS or held >= _CHUNK_CHARACTERS:
-            yield chunk
-            chunk, held = [], 0
-    if chunk:
-        yield chunk
+def record_chunks(records: Iterable[ClassRecord]) -> Iterator[list[ClassRecord]]:
+    """Runs of records to be encoded together."""
+    return chunks(records, lambda record: len(record.text), _CHUNK_TEXTS, _CHUNK_CHARACTERS)
 
 
 def make_classifier(settings: ClassSettings, data: ClassData, vectors: Vectors | None) -> ClassifierParts:
@@ -76,7 +68,7 @@ def make_classifier(settings: ClassSettings, data: ClassData, vectors: Vectors |
     name = "basic" if settings.data.tokenizer == "auto" else settings.data.tokenizer
     bags = _bag_options(model) if model.kind != "textcnn" else None
     encoder = TextEncoder.fit(
-        ([record.text for record in chunk] for chunk in chunks(data.train)),
+        ([record.text for record in chunk] for chunk in record_chunks(data.train)),
         make_tokenizer(name, do_lower_case=settings.data.lower_case),
         bags=bags,
         word_min_count=model.word_min_count if model.kind != "embedding_bag" else None,
@@ -84,7 +76,8 @@ def make_classifier(settings: ClassSettings, data: ClassData, vectors: Vectors |
     )
     if model.class_weighting:
         pairs = (
-            ([record.text for record in chunk], label_columns(chunk, data.class_set)) for chunk in chunks(data.train)
+            ([record.text for record in chunk], label_columns(chunk, data.class_set))
+            for chunk in record_chunks(data.train)
         )
         encoder = encoder.weighed(pairs, len(data.class_set.labels))
     sizes = ClassifierSizes(**encoder.sizes)
@@ -163,7 +156,7 @@ def store_texts(parts: ClassifierParts, records: Iterable[ClassRecord], director
     """The encoded texts and their labels, written into a directory."""
     directory.mkdir(parents=True, exist_ok=True)
     writers = {"labels": ColumnsWriter(directory, "labels")}
-    for chunk in chunks(records):
+    for chunk in record_chunks(records):
         encoded = parts.encoder.encode([record.text for record in chunk])
         for name, columns in encoded.columns().items():
             writers.setdefault(name, ColumnsWriter(directory, name)).append(columns)

@@ -71,8 +71,10 @@ class TextClassifier(nn.Module):
 
     def forward(self, targets: Tensor | None = None, **texts: Tensor) -> Tensor:
         """The scores (B, K) of texts, given as for `heads`; with targets, the sum of all heads' losses."""
-        if targets is None or self.loss is None:
+        if targets is None:
             return self.scores(**texts)
+        if self.loss is None:
+            raise ValueError("found targets, but no loss; set the network's `loss` first")
         return torch.stack([self.loss(scores, targets) for scores in self.heads(**texts)]).sum()
 
     def scores(self, **texts: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import numpy as np
@@ -18,6 +19,7 @@ from nlp_app.types import Label
 
 Probabilities = NDArray[np.floating[Any]]
 
+MOST_KEPT = 1 << 27  # probabilities kept in memory, half a gigabyte of them
 _CHUNK_TEXTS = 1000  # encoded together: enough for whole columns to pay, few enough to hold
 _CHUNK_CHARACTERS = 1 << 18
 _BATCH_NGRAMS = 1 << 17
@@ -107,6 +109,30 @@ class Classifier:
         for chunk in text_chunks(texts):
             scores = predict_scores(self.parts, self.parts.encoder.encode(chunk))
             yield to_probabilities(scores, self.parts)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What was found in texts: labels and the score of the best one, for each; all probabilities, (texts, classes),
+    unless they are too many to be kept."""
+
+    labels: list[tuple[str, ...]]
+    best: list[float]
+    probabilities: Probabilities | None
+
+
+def decide_all(parts: ClassifierParts, chunks: Iterable[Sequence[str]], size: int) -> Decided:
+    """The labels of `size` texts, which come in chunks."""
+    found = Decided([], [], None)
+    kept: list[Probabilities] = []
+    keep = size * len(parts.class_set.labels) <= MOST_KEPT
+    for texts in chunks:
+        probabilities = to_probabilities(predict_scores(parts, parts.encoder.encode(texts)), parts)
+        found.labels.extend(parts.class_set.decide(probabilities, parts.decision.thresholds))
+        found.best.extend(probabilities.max(1).tolist())
+        if keep:
+            kept.append(probabilities)
+    return replace(found, probabilities=np.concatenate(kept)) if kept else found
 
 
 def check_choice(top_k: int | None, threshold: float | None) -> None:
