@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from nlp_app.config import ClassSettings, Settings, TaggingSettings
-from nlp_app.modeldir import ClassifierParts, TaggerParts
+from nlp_app.config import (
+    ClassifierSettings,
+    ClassSettings,
+    Settings,
+    TaggerSettings,
+    TaggingSettings,
+    TransformerClassSettings,
+    TransformerModelSettings,
+    TransformerTaggerSettings,
+    TransformerTaggingSettings,
+)
+from nlp_app.predict.sharing import front_matter
 from nlp_app.report import aligned
 from nlp_app.tasks.tagging import headline
 
+if TYPE_CHECKING:
+    from nlp_app.modeldir import AnyClassifierParts, AnyTaggerParts
+
 
 def tagger_card(
-    parts: TaggerParts,
+    parts: AnyTaggerParts,
     metrics: Mapping[str, Mapping[str, Any]],
-    settings: TaggingSettings,
+    settings: TaggingSettings | TransformerTaggingSettings,
     counts: Mapping[str, Mapping[str, Any]],
 ) -> str:
     """Markdown for people who find the directory."""
@@ -24,10 +38,11 @@ def tagger_card(
         f", which finds {agreement:.1%} of the training data's own tokens" if agreement is not None else ""
     )
     lines = [
+        front_matter(parts, metrics, _files(counts), getattr(settings.model, "pretrained", "")),
         "# A tagger by nlp_app",
         "",
-        f"Labels: {labels}. A BiLSTM-CRF with window features, tags in {parts.tag_set.scheme}; raw text is divided",
-        f"by the tokenizer {tokenizer}.",
+        f"Labels: {labels}. It is {_kind_of_tagger(settings.model)}, tags in {parts.tag_set.scheme};",
+        f"raw text is divided by the tokenizer {tokenizer}.",
         "",
         "## Use",
         "",
@@ -54,23 +69,22 @@ def tagger_card(
 
 
 def classifier_card(
-    parts: ClassifierParts,
+    parts: AnyClassifierParts,
     metrics: Mapping[str, Mapping[str, Any]],
-    settings: ClassSettings,
+    settings: ClassSettings | TransformerClassSettings,
     counts: Mapping[str, Mapping[str, Any]],
 ) -> str:
     """Markdown for people who find the directory."""
     classes = parts.class_set
     shown = ", ".join(f"`{label}`" for label in classes.labels[:50])
     more = f" and {len(classes.labels) - 50:,} more, in `nlp_app.json`" if len(classes.labels) > 50 else ""
-    kinds = {"embedding_bag": "a bag of n-grams", "textcnn": "convolutions over words"}
-    kind = kinds.get(settings.model.kind, "a bag of n-grams and convolutions over words")
     lines = [
+        front_matter(parts, metrics, _files(counts), getattr(settings.model, "pretrained", "")),
         "# A classifier by nlp_app",
         "",
         f"Classes: {shown}{more}. "
         + ("A text may have several, or none." if classes.multi_label else "A text has one."),
-        f"It is {kind}; the tokenizer is `{parts.tokenizer.name}`.",
+        f"It is {_kind_of_classifier(settings.model)}.",
         "",
         "## Use",
         "",
@@ -104,6 +118,25 @@ def classifier_card(
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _files(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    return {split: each["file"] for split, each in counts.items()}
+
+
+def _kind_of_tagger(model: TaggerSettings | TransformerTaggerSettings) -> str:
+    if isinstance(model, TransformerTaggerSettings):
+        between = ", a BiLSTM" if model.lstm else ""
+        head = "a CRF" if model.head == "crf" else "a softmax for each token"
+        return f"`{Path(model.pretrained or model.start).name}`, fine-tuned{between} and {head}"
+    return "a BiLSTM-CRF with window features"
+
+
+def _kind_of_classifier(model: ClassifierSettings | TransformerModelSettings) -> str:
+    if isinstance(model, TransformerModelSettings):
+        return f"`{Path(model.pretrained).name}`, fine-tuned"
+    kinds = {"embedding_bag": "a bag of n-grams", "textcnn": "convolutions over words"}
+    return kinds.get(model.kind, "a bag of n-grams and convolutions over words")
 
 
 def _scores(metrics: Mapping[str, Mapping[str, Any]], settings: Settings) -> list[str]:

@@ -15,6 +15,7 @@ from nlp_app.class_splits import class_options, open_alike, read_split, reading_
 from nlp_app.config import ClassDataSettings, ClassSettings, change_settings
 from nlp_app.errors import DataError
 from nlp_app.formats.classes import ClassFile, ClassOptions, open_classes, read_class_lines
+from nlp_app.formats.data_sets import is_data_set
 from nlp_app.formats.source import encoding_of, lines_of_bytes
 from nlp_app.predict.classifier import Classifier, check_choice, decide_all
 from nlp_app.streams import STDIN, bar_over, check_characters, chunks, input_of, output_to
@@ -91,7 +92,7 @@ def classify_file(
     def opened(how: Callable[[ClassOptions], F]) -> F:
         return how(options) if given else open_alike(options, how)
 
-    if source.startswith("hf:") or (source != "-" and Path(source).is_file() and Path(source).stat().st_size):
+    if is_data_set(source) or (source != "-" and Path(source).is_file() and Path(source).stat().st_size):
         file = opened(lambda chosen: open_classes(source, chosen))
         _classify(classifier, file, target, choice, quiet)
         return list(reading_remarks(file))

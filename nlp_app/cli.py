@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -18,15 +18,13 @@ from nlp_app.errors import ModelError, NlpAppError, OtherTaskError
 from nlp_app.output import drop_standard_output, standard_output
 
 if TYPE_CHECKING:
-    from nlp_app.config import ClassDataSettings, Settings
+    from nlp_app.config import ClassDataSettings
     from nlp_app.predict import Classifier, Tagger
-
-S = TypeVar("S", bound="Settings")
 
 USER_ERROR = 2
 INTERRUPTED = 130
 # As nlp_app.formats and nlp_app.formats.classes name them; a test holds them equal.
-FORMATS = ("conll", "conllu", "jsonl", "brat", "text")
+FORMATS = ("conll", "conllu", "jsonl", "brat", "text", "hub")
 CLASS_FORMATS = ("csv", "tsv", "jsonl", "label_text", "fasttext", "text", "hub")
 MOST_THREADS = 1024  # beyond any machine's cores; many more than that exhaust its memory
 
@@ -44,8 +42,13 @@ _label_column = click.option("--label-column", metavar="COLUMN", help="Likewise,
 _changes = click.option(
     "--set", "changes", multiple=True, metavar="A.B=C", help="Change a setting; may be given several times."
 )
+_trust = click.option(
+    "--trust-remote-code",
+    is_flag=True,
+    help="Run code that a model of others brings; without it such a model is refused.",
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_model = click.argument("model", type=click.Path(path_type=Path))
+_model = click.argument("model")  # a directory, or a name on the Hub
 
 
 class _Program(click.Group):
@@ -112,10 +115,9 @@ def _training(output: str) -> Callable[[Callable[..., None]], Callable[..., None
 def train_ner(resume: bool, quiet: bool, output: Path, **given: Any) -> None:
     """Train a tagger: entities, POS, any label a token."""
     from nlp_app.card import score_table  # noqa: PLC0415
-    from nlp_app.config import TaggingSettings  # noqa: PLC0415
     from nlp_app.experiment import train_ner as run  # noqa: PLC0415
 
-    settings = _run_settings(TaggingSettings, "ner", output, resume, given)
+    settings = _run_settings("ner", output, resume, given)
     _print(score_table(run(settings, output, resume=resume, quiet=quiet)))
 
 
@@ -126,25 +128,24 @@ def train_ner(resume: bool, quiet: bool, output: Path, **given: Any) -> None:
 def train_cls(resume: bool, quiet: bool, output: Path, **given: Any) -> None:
     """Train a text classifier: one class a text, or several."""
     from nlp_app.class_report import class_score_table, confusion_table  # noqa: PLC0415
-    from nlp_app.config import ClassSettings  # noqa: PLC0415
     from nlp_app.experiment import train_cls as run  # noqa: PLC0415
 
-    settings = _run_settings(ClassSettings, "cls", output, resume, given)
+    settings = _run_settings("cls", output, resume, given)
     metrics = run(settings, output, resume=resume, quiet=quiet)
     for last in list(metrics.values())[-1:]:  # none without dev and test
         _print("\n\n".join(filter(None, (class_score_table(metrics), confusion_table(last)))))
 
 
-def _run_settings(kind: type[S], task: str, output: Path, resume: bool, given: dict[str, Any]) -> S:
+def _run_settings(task: str, output: Path, resume: bool, given: dict[str, Any]) -> Any:
     """The settings of a run: the file's (of a resumed run without one, its own), then what the flags say."""
-    from nlp_app.config import read_settings  # noqa: PLC0415
+    from nlp_app.config import read_task_settings  # noqa: PLC0415
     from nlp_app.rundir import stored_settings  # noqa: PLC0415
 
     config, changes = given.pop("config"), given.pop("changes")
     tables = {"seed": "train", "threads": "train"}
     flags = [f"{tables.get(name, 'data')}.{name}={value}" for name, value in given.items() if value is not None]
     stored = stored_settings(output, task) if resume and config is None else None
-    return read_settings(kind, config, [*changes, *flags], stored)
+    return read_task_settings(task, config, [*changes, *flags], stored)
 
 
 @program.command()
@@ -155,9 +156,10 @@ def _run_settings(kind: type[S], task: str, output: Path, resume: bool, given: d
 @_text_column
 @_label_column
 @_changes
+@_trust
 @_threads
 @_quiet
-def evaluate(model: Path, file: str, as_json: bool, quiet: bool, **how: Any) -> None:
+def evaluate(model: str, file: str, as_json: bool, quiet: bool, **how: Any) -> None:
     """Score MODEL on a labelled FILE."""
     from nlp_app.card import score_table  # noqa: PLC0415
     from nlp_app.class_jobs import evaluate_classes  # noqa: PLC0415
@@ -165,7 +167,7 @@ def evaluate(model: Path, file: str, as_json: bool, quiet: bool, **how: Any) -> 
     from nlp_app.jobs import evaluate_file  # noqa: PLC0415
     from nlp_app.predict import Classifier  # noqa: PLC0415
 
-    loaded, name = _load(model, how["threads"]), Path(file).name
+    loaded, name = _load(model, how), Path(file).name
     if isinstance(loaded, Classifier):
         scores, remarks = evaluate_classes(loaded, file, _class_settings(loaded, how), quiet)
         text = "\n\n".join(filter(None, (class_score_table({name: scores}), confusion_table(scores))))
@@ -185,9 +187,10 @@ def evaluate(model: Path, file: str, as_json: bool, quiet: bool, **how: Any) -> 
 @click.option("--output", "target", metavar="FILE", help="Where results go; without it, standard output.")
 @_format
 @_changes
+@_trust
 @_threads
 @_quiet
-def tag(model: Path, texts: tuple[str, ...], source: str | None, target: str | None, **how: Any) -> None:
+def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | None, **how: Any) -> None:
     """Find labelled spans in TEXTs, a file or standard input.
 
     A text gives a JSON line with its spans; columns come back with the predicted tag appended.
@@ -196,7 +199,7 @@ def tag(model: Path, texts: tuple[str, ...], source: str | None, target: str | N
     from nlp_app.predict import Tagger  # noqa: PLC0415
 
     _one_source(texts, source)
-    tagger = _load(model, how["threads"])
+    tagger = _load(model, how)
     if not isinstance(tagger, Tagger):
         raise ModelError(f"{model}: found a classifier, expected a tagger; use `classify`")
     if texts:
@@ -215,9 +218,10 @@ def tag(model: Path, texts: tuple[str, ...], source: str | None, target: str | N
 @click.option("--format", type=click.Choice(CLASS_FORMATS), help="The input's format, where it isn't recognised.")
 @_text_column
 @_changes
+@_trust
 @_threads
 @_quiet
-def classify(model: Path, texts: tuple[str, ...], source: str | None, target: str | None, **how: Any) -> None:
+def classify(model: str, texts: tuple[str, ...], source: str | None, target: str | None, **how: Any) -> None:
     """Find the classes of TEXTs, a file or standard input: a JSON line for each text."""
     from nlp_app.class_jobs import Choice, classify_file, classify_texts  # noqa: PLC0415
     from nlp_app.predict import Classifier  # noqa: PLC0415
@@ -226,7 +230,7 @@ def classify(model: Path, texts: tuple[str, ...], source: str | None, target: st
     _one_source(texts, source)
     choice = Choice(how["top_k"], how["threshold"])
     check_choice(choice.top_k, choice.threshold)
-    classifier = _load(model, how["threads"])
+    classifier = _load(model, how)
     if not isinstance(classifier, Classifier):
         raise ModelError(f"{model}: found a tagger, expected a classifier; use `tag`")
     if texts:
@@ -269,7 +273,7 @@ def _inspected(files: Sequence[str], task: str | None, how: dict[str, Any]) -> d
 
     changed = {change.partition("=")[0].strip().removeprefix("data.") for change in _class_changes(how)}
     told = not changed.isdisjoint(ClassDataSettings.model_fields.keys() - TaggingDataSettings.model_fields.keys())
-    if task is None and (told or how["format"] not in (None, *FORMATS) or files[0].startswith("hf:")):
+    if task is None and (told or how["format"] not in (None, *FORMATS)):
         task = "cls"
     if task != "cls":
         _no_columns(how)
@@ -330,14 +334,14 @@ def _sequence_format(format: str | None) -> str | None:
     return format
 
 
-def _load(path: Path, threads: int | None) -> Tagger | Classifier:
+def _load(path: str, how: dict[str, Any]) -> Tagger | Classifier:
     import torch  # noqa: PLC0415
 
     from nlp_app.predict import load  # noqa: PLC0415
 
-    if threads:
-        torch.set_num_threads(threads)
-    return load(path)
+    if how["threads"]:
+        torch.set_num_threads(how["threads"])
+    return load(path, trust_remote_code=how["trust_remote_code"])
 
 
 def _print(text: str) -> None:

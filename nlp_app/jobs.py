@@ -15,12 +15,15 @@ from nlp_app.convert import convert
 from nlp_app.corpus import Corpus, CorpusOptions, read_corpus
 from nlp_app.errors import DataError
 from nlp_app.formats.source import encoding_of, lines_of_bytes
+from nlp_app.metrics import TagCounts
 from nlp_app.predict import Tagger
 from nlp_app.report import conversion_text, inspection
 from nlp_app.schemes import NONE
 from nlp_app.splits import corpus_options, labels_of, reading_remarks, some, unknown_labels
 from nlp_app.streams import STDIN, bar_over, check_characters, chunks, input_of, output_to
 from nlp_app.types import Record, Span, TextRecord, TokenRecord
+
+_COLUMNS = ("token_column", "tag_column", "column")  # settings
 
 
 def evaluate_file(
@@ -29,12 +32,12 @@ def evaluate_file(
     """Scores on a labelled file, read as the training data was, `changes` to the [data] settings aside; and what is
     to be said of the file."""
     corpus = _gold_corpus(tagger, path, format, changes)
-    found = []
+    counts = TagCounts()
     with bar_over(quiet, unit="sentence", total=len(corpus.sentences)) as bar:
         for chunk in chunks(corpus.sentences, len):
-            found += tagger.token_spans([sentence.tokens for sentence in chunk])
+            tagger.parts.tag_set.count(counts, chunk, tagger.token_spans([sentence.tokens for sentence in chunk]))
             bar.update(len(chunk))
-    scores = tagger.parts.tag_set.score(corpus.sentences, found)
+    scores = tagger.parts.tag_set.scores(counts)
     remarks = [*reading_remarks(corpus), *unknown_labels(tagger.labels, corpus)]
     return scores | {"gold": _gold(corpus)}, remarks
 
@@ -52,13 +55,13 @@ def _gold(corpus: Corpus) -> dict[str, int]:
 
 def _gold_corpus(tagger: Tagger, path: Path, format: str | None, changes: Sequence[str]) -> Corpus:
     """A file with labels that the model can be scored on."""
-    options = _model_options(tagger, format, changes)
+    options = _model_options(tagger, path, format, changes)
     corpus = read_corpus(path, options)
     if not corpus.labelled:
         raise DataError("found no labels; expected tags or spans to score against", path)
     plain, learned = tagger.parts.tag_set.scheme == NONE, tagger.parts.about["data"].get("scheme")
     other_scheme = corpus.scheme not in (None, NONE, learned) and learned is not None
-    if options.scheme is None and other_scheme and not plain and path.is_file():
+    if options.scheme is None and other_scheme and not plain and (path.is_file() or _is_data_set(path, format)):
         corpus = _as_learned(corpus, path, options, learned)
     labels = labels_of(corpus.sentences)
     if (corpus.scheme == NONE) != plain or (labels and labels.isdisjoint(tagger.labels)):
@@ -81,13 +84,20 @@ def _as_learned(corpus: Corpus, path: Path, options: CorpusOptions, scheme: str)
     return other if len(other.repairs) <= len(corpus.repairs) else corpus
 
 
-def _model_options(tagger: Tagger, format: str | None, changes: Sequence[str]) -> CorpusOptions:
-    """How the training data was read, with the model's own tokenizer; the encoding is each file's own."""
+def _model_options(tagger: Tagger, path: str | Path, format: str | None, changes: Sequence[str]) -> CorpusOptions:
+    """How the training data was read, with the model's own tokenizer; the encoding is each file's own, and so are the
+    columns, where one is a data set and the other a file."""
     stored = tagger.parts.about["settings"] | {"format": format or "auto", "encoding": "auto"}
+    if _is_data_set(path, format) != (tagger.parts.about["data"].get("format") == "hub"):
+        stored = {name: value for name, value in stored.items() if name not in _COLUMNS}
     settings = change_settings(TaggingSettings, {"data": stored}, changes, only="data").data
     # Whether a file's tags have a scheme is the model's business; which scheme, the file's own.
     scheme = NONE if tagger.parts.tag_set.scheme == NONE else None
     return corpus_options(settings, tagger.parts.tokenizer, scheme)
+
+
+def _is_data_set(path: str | Path, format: str | None) -> bool:
+    return format == "hub" or (format is None and formats.is_data_set(path))
 
 
 def inspect_files(paths: Sequence[Path], format: str | None, changes: Sequence[str]) -> dict[str, Any]:
@@ -117,7 +127,13 @@ def tag_file(
     Columns come back with the predicted tag appended; texts, tokens and JSON lines as JSON lines.
     """
     # The labels are ours to give.
-    options = replace(_model_options(tagger, format, changes).reading, tag_column=None, labels=False)
+    options = replace(_model_options(tagger, source, format, changes).reading, tag_column=None, labels=False)
+    if _is_data_set(source, format):
+        with output_to(target) as out, bar_over(quiet, unit="row") as bar:
+            for chunk in chunks(formats.read(source, "hub", options), _size):
+                out.writelines(line + "\n" for line in _tagged(tagger, chunk))
+                bar.update(len(chunk))
+        return
     with input_of(source) as stream, output_to(target) as out:
         name = STDIN if source == "-" else source
         found = format or formats.recognise_format(name, stream.head)

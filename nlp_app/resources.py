@@ -1,7 +1,8 @@
-"""Files that come with nlp_app: the bundled corpora and settings, in a wheel or in a checkout."""
+"""Where files are: the bundled corpora and settings, in a wheel or in a checkout; what is kept between runs."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -11,3 +12,8 @@ def bundled(name: str) -> Path:
     """The path of a file such as `data/ner/train.conll` or `configs/ner_bilstm_crf.toml`."""
     installed = _PACKAGE / name
     return installed if installed.exists() else _PACKAGE.parent / name
+
+
+def cache_directory() -> Path:
+    """Where encoded texts are kept between runs: `NLP_APP_CACHE`, or `~/.cache/nlp_app`."""
+    return Path(os.environ.get("NLP_APP_CACHE") or Path.home() / ".cache" / "nlp_app")

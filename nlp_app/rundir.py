@@ -30,6 +30,8 @@ P = TypeVar("P", bound=Parts)
 _ANEW = "train without --resume to start over"
 # What a run may leave or not: of an earlier one in the same place, nothing must stay.
 _NOT_ALWAYS = ("history.png", "confusion.png", COLUMNS, RECORDS)
+# Settings that change nothing of what comes out.
+_MAY_CHANGE = {("train", "threads"), ("train", "engine")}
 # What files and directories are called while they are written; killed then, a run leaves them behind.
 _ASIDE = re.compile(r"\.(saving-|unfinished-).*|\..*\.[0-9a-f]{32}")
 
@@ -186,7 +188,7 @@ class RunDirectory:
             f"{table}.{key} = {value!r} (was {before['settings'].get(table, {}).get(key)!r})"
             for table, values in self.settings.items()
             for key, value in values.items()
-            if before["settings"].get(table, {}).get(key) != value and (table, key) != ("train", "threads")
+            if before["settings"].get(table, {}).get(key) != value and (table, key) not in _MAY_CHANGE
         ]
         if settings:
             raise SettingsError(

@@ -37,6 +37,7 @@ class TaggingData:
     settings: TaggingDataSettings
     held_out: bool  # dev was cut from train
     empty: int  # training sentences without a token, left out
+    known: frozenset[str] = frozenset()  # labels that a model knows which training goes on from
 
     def corpora(self) -> list[tuple[str, Corpus]]:
         """The splits with their names."""
@@ -51,7 +52,7 @@ class TaggingData:
         """Sentences, tokens and labelled spans of each split."""
         return {
             name: {
-                "file": Path(corpus.path).name,
+                "file": corpus.path if corpus.path.startswith("hf:") else Path(corpus.path).name,
                 "sentences": len(corpus.sentences),
                 "tokens": sum(map(len, corpus.sentences)),
                 "spans": sum(len(s.spans or ()) + len(s.unaligned) for s in corpus.sentences),
@@ -75,7 +76,7 @@ class TaggingData:
     def files(self) -> list[Path]:
         """The files that the corpora were read from; those in it, where it is a folder."""
         paths = {Path(corpus.path) for _, corpus in self.corpora()}
-        inside = {file for path in paths if path.is_dir() for file in path.iterdir()}
+        inside = {file for path in paths if path.is_dir() for file in path.rglob("*")}
         return sorted(path for path in paths | inside if path.is_file())
 
     def report(self) -> list[str]:
@@ -104,13 +105,14 @@ class TaggingData:
             yield f"{shared:,} of its sentences stand in train too; scores on it flatter"
         if not self.counts()[name]["spans"]:
             yield "has no labelled span, and so its scores say nothing"
-        yield from unknown_labels(labels_of(self.train.sentences), corpus)
+        yield from unknown_labels(labels_of(self.train.sentences) | self.known, corpus)
 
 
-def read_splits(settings: TaggingDataSettings, seed: int) -> TaggingData:
+def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] = ()) -> TaggingData:
     """Read the files that the settings name; the bundled corpus where they name none.
 
-    Without a dev file, a share of the training sentences is held out. Raises SettingsError or DataError.
+    Without a dev file, a share of the training sentences is held out. known: labels that training needn't have, as the
+    model that it goes on from has them. Raises SettingsError or DataError.
     """
     if not settings.train:
         if settings.dev or settings.test:
@@ -122,6 +124,7 @@ def read_splits(settings: TaggingDataSettings, seed: int) -> TaggingData:
     train = replace(read, sentences=[sentence for sentence in read.sentences if len(sentence)])
     if not labels_of(train.sentences):
         raise DataError("found no labelled span; training needs some to learn from", train.path)
+    labels = labels_of(train.sentences).union(known)
     agreement: dict[str, float] = {}
     tokenizer = options.tokenizer
     if train.tokenizer is None:
@@ -133,15 +136,17 @@ def read_splits(settings: TaggingDataSettings, seed: int) -> TaggingData:
     options = replace(options, tokenizer=tokenizer, scheme=train.scheme)
     if settings.dev:
         dev = _labelled(settings.dev, options)
-        _check_labels(train, dev)
-        _check_kind(train, dev)
+        _check_labels(train, dev, labels)
+        _check_kind(train, dev, labels)
     else:
         train, dev = hold_out(train, settings.dev_share, seed)
     test = _labelled(settings.test, options) if settings.test else None
     if test is not None:
-        _check_kind(train, test)
+        _check_kind(train, test, labels)
     empty = len(read.sentences) - sum(len(sentence) > 0 for sentence in read.sentences)
-    return TaggingData(train, dev, test, tokenizer, agreement, settings, held_out=not settings.dev, empty=empty)
+    return TaggingData(
+        train, dev, test, tokenizer, agreement, settings, not settings.dev, empty, known=frozenset(known)
+    )
 
 
 def corpus_options(
@@ -236,19 +241,18 @@ def unknown_labels(known: Iterable[str], corpus: Corpus) -> Iterator[str]:
         yield f"{', '.join(unknown)}: labels that training never had; they count as missed"
 
 
-def _check_kind(train: Corpus, other: Corpus) -> None:
+def _check_kind(train: Corpus, other: Corpus, known: set[str]) -> None:
     """Labels of each token and spans can't be compared with one another, nor labels of another kind."""
     if (train.scheme == NONE) != (other.scheme == NONE):
         kinds = ("a label for each token", "labelled spans")
         expected, found = kinds if train.scheme == NONE else kinds[::-1]
         raise DataError(f"found {found}, expected {expected} as in {train.path}", other.path)
-    known, labels = labels_of(train.sentences), labels_of(other.sentences)
+    labels = labels_of(other.sentences)
     if labels and labels.isdisjoint(known):
         raise DataError(f"found the labels {some(labels)}, expected {some(known)} as in {train.path}", other.path)
 
 
-def _check_labels(train: Corpus, dev: Corpus) -> None:
-    known = labels_of(train.sentences)
+def _check_labels(train: Corpus, dev: Corpus, known: set[str]) -> None:
     for sentence in dev.sentences:
         for span in sentence.spans or ():
             if span.label not in known:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from nlp_app.formats import hub
 from nlp_app.formats.columns import SAMPLE, is_document_start, layout_of
 from nlp_app.formats.conllu import align
 from nlp_app.formats.options import CONLLU_COLUMNS, ReadOptions
@@ -21,6 +22,8 @@ _KEPT_IN_SPANS = {"start", "end", "label", "text", "start_offset", "end_offset"}
 
 def not_read(path: str | Path, format: str, options: ReadOptions) -> list[str]:
     """What the reader of that format leaves aside in a file that it can read: phrases with counts."""
+    if format == "hub":
+        return [f"the column {name}" for name in hub.columns_not_read(str(path), options)]
     source = Path(path)
     if format == "brat":
         return _brat(source)

@@ -20,7 +20,7 @@ _UNESCAPES = {"\\": "\\", "n": "\n", "r": "\r"}
 
 class Vocabulary:
     """Distinct strings with a row each: 0 is padding, 1 stands for every unknown string, the rest follow by falling
-    count, then by code point."""
+    count, then by code point; those that were added later, after them."""
 
     def __init__(self, symbols: Iterable[str]) -> None:
         self.symbols = list(symbols)
@@ -33,8 +33,12 @@ class Vocabulary:
     @classmethod
     def build(cls, counts: Mapping[str, int], min_count: int = 1) -> Vocabulary:
         """The strings seen at least `min_count` times."""
-        frequent = [symbol for symbol, count in counts.items() if count >= min_count]
-        return cls(sorted(frequent, key=lambda symbol: (-counts[symbol], symbol)))
+        return cls(()).extended(counts, min_count)
+
+    def extended(self, counts: Mapping[str, int], min_count: int = 1) -> Vocabulary:
+        """This vocabulary, each of its strings in its row, and after them the new ones seen at least so many times."""
+        new = [symbol for symbol, count in counts.items() if count >= min_count and symbol not in self]
+        return Vocabulary([*self.symbols, *sorted(new, key=lambda symbol: (-counts[symbol], symbol))])
 
     def __len__(self) -> int:
         """Rows, the special ones included: the size of an embedding table."""

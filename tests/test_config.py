@@ -14,8 +14,11 @@ from nlp_app.config import (
     TaggingDataSettings,
     TaggingLoopSettings,
     TaggingSettings,
+    TransformerClassSettings,
+    TransformerTaggingSettings,
     change_settings,
     read_settings,
+    read_task_settings,
     validate,
     write_settings,
 )
@@ -27,7 +30,15 @@ def stated(path: Path) -> set[str]:
     return {line.split(" = ")[0] for line in path.read_text(encoding="utf-8").splitlines() if " = " in line}
 
 
-@pytest.mark.parametrize(("name", "kind"), [("ner_bilstm_crf", TaggingSettings), ("cls_combined", ClassSettings)])
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("ner_bilstm_crf", TaggingSettings),
+        ("cls_combined", ClassSettings),
+        ("ner_transformer", TransformerTaggingSettings),
+        ("cls_transformer", TransformerClassSettings),
+    ],
+)
 def test_the_committed_file_states_every_default(name: str, kind: type[Settings]) -> None:
     path = bundled(f"configs/{name}.toml")
     assert read_settings(kind, path) == kind()
@@ -39,6 +50,30 @@ def test_the_other_committed_files_are_of_their_kind(name: str, kind: str) -> No
     settings = read_settings(ClassSettings, bundled(f"configs/{name}.toml"))
     assert settings.model.kind == kind
     assert (settings.data, settings.track) == (ClassSettings().data, ClassSettings().track)
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "kind"),
+    [
+        ("ner", [], TaggingSettings),
+        ("ner", ["model.kind=transformer"], TransformerTaggingSettings),
+        ("ner", ["model.kind=transformer", "model.kind='bilstm_crf'"], TaggingSettings),
+        ("cls", ["model.kind=textcnn"], ClassSettings),
+        ("cls", ["train.rate=0.1", ' model.kind = "transformer"'], TransformerClassSettings),
+    ],
+)
+def test_the_kind_of_model_decides_which_settings_there_are(task: str, changes: list[str], kind: type) -> None:
+    assert type(read_task_settings(task, None, changes)) is kind
+    path = bundled(f"configs/{task}_transformer.toml")
+    of_file = TransformerTaggingSettings if task == "ner" else TransformerClassSettings
+    assert type(read_task_settings(task, path)) is of_file
+
+
+def test_an_unknown_kind_of_model_is_refused() -> None:
+    with pytest.raises(SettingsError, match="did you mean 'transformer'"):
+        read_task_settings("ner", None, ["model.kind=transfromer"])
+    with pytest.raises(SettingsError, match=r"bilstm_crf, transformer"):
+        read_task_settings("ner", None, [], {"model": {"kind": 3}})
 
 
 def test_changes_are_applied_in_order() -> None:

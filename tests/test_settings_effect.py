@@ -57,8 +57,9 @@ CHANGES: dict[str, tuple[str, dict[str, str]]] = {
     "train.ema": ("0.5", {}),
     "train.seed": ("7", {}),
 }
-# Seen in other tests: patience stops a run early; threads change its time; there is one kind of network so far.
-ELSEWHERE = {"train.patience", "train.threads", "train.checkpoint_seconds", "model.kind"}
+# Seen in other tests: patience stops a run early; threads change its time, as the engine does; the kind of network
+# decides which settings there are.
+ELSEWHERE = {"train.patience", "train.threads", "train.checkpoint_seconds", "train.engine", "model.kind"}
 
 
 def weights(small: Small, output: Path, changes: dict[str, str]) -> dict[str, Any]:

@@ -1,10 +1,18 @@
 """Settings: what a run may be told, in a TOML file and on the command line."""
 
-from nlp_app.config.reading import change_settings, read_settings, read_toml, validate, write_settings
+from nlp_app.config.reading import (
+    change_settings,
+    read_settings,
+    read_task_settings,
+    read_toml,
+    validate,
+    write_settings,
+)
 from nlp_app.config.tables import (
     ClassDataSettings,
     ClassifierSettings,
     ClassLoopSettings,
+    ClassLossSettings,
     ClassSettings,
     DataSettings,
     LoopSettings,
@@ -13,11 +21,19 @@ from nlp_app.config.tables import (
     TaggingDataSettings,
     TaggingLoopSettings,
     TaggingSettings,
+    TransformerClassLoopSettings,
+    TransformerClassSettings,
+    TransformerLoopSettings,
+    TransformerModelSettings,
+    TransformerTaggerSettings,
+    TransformerTaggingLoopSettings,
+    TransformerTaggingSettings,
 )
 
 __all__ = [
     "ClassDataSettings",
     "ClassLoopSettings",
+    "ClassLossSettings",
     "ClassSettings",
     "ClassifierSettings",
     "DataSettings",
@@ -27,8 +43,16 @@ __all__ = [
     "TaggingDataSettings",
     "TaggingLoopSettings",
     "TaggingSettings",
+    "TransformerClassLoopSettings",
+    "TransformerClassSettings",
+    "TransformerLoopSettings",
+    "TransformerModelSettings",
+    "TransformerTaggerSettings",
+    "TransformerTaggingLoopSettings",
+    "TransformerTaggingSettings",
     "change_settings",
     "read_settings",
+    "read_task_settings",
     "read_toml",
     "validate",
     "write_settings",

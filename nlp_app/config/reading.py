@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from nlp_app.config.tables import Settings
-from nlp_app.errors import SettingsError
+from nlp_app.config.tables import KINDS, Settings
+from nlp_app.errors import SettingsError, did_you_mean
 
 S = TypeVar("S", bound=Settings)
 
@@ -29,6 +29,25 @@ def read_settings(
     for change in changes:
         _apply(kind, table, change)
     return validate(kind, table, place)
+
+
+def read_task_settings(
+    task: str, path: Path | None, changes: Sequence[str] = (), defaults: dict[str, Any] | None = None
+) -> Settings:
+    """`read_settings` of a task ("ner", "cls"), of the class that goes with `model.kind` in the file or the changes."""
+    table = dict(defaults or {}) if path is None else read_toml(path)
+    model = table.get("model")
+    kinds = KINDS[task]
+    kind = model.get("kind") if isinstance(model, dict) else None
+    for change in changes:
+        name, _, value = change.partition("=")
+        kind = value.strip().strip("\"'") if name.strip() == "model.kind" else kind
+    if kind is None:
+        kind = next(iter(kinds))
+    if kind not in kinds:
+        hint = did_you_mean(str(kind), kinds)
+        raise SettingsError(f"model.kind: found {kind!r}, expected one of {', '.join(kinds)}{hint}")
+    return read_settings(kinds[kind], path, changes, defaults)
 
 
 def change_settings(kind: type[S], table: dict[str, Any], changes: Sequence[str], only: str) -> S:

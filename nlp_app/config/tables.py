@@ -5,7 +5,8 @@ Every default stands here and, with comments, in `configs/*.toml`; a test keeps 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -39,6 +40,12 @@ class DataSettings(Table):
 class LoopSettings(Table):
     """[train]: the loop."""
 
+    # What `epochs = 0` stands for: small data need more passes, large data fewer.
+    UPDATES: ClassVar[int] = 700
+    FEWEST_EPOCHS: ClassVar[int] = 4
+    MOST_EPOCHS: ClassVar[int] = 30
+
+    engine: Literal["loop", "trainer"] = "loop"
     epochs: Number = 0
     accumulation: Count = 1
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
@@ -50,7 +57,7 @@ class LoopSettings(Table):
     factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     step_epochs: Count = 5
     clip: Rate = 0.0
-    precision: Literal["no", "bf16", "fp16"] = "no"
+    precision: Literal["auto", "no", "bf16", "fp16"] = "no"
     patience: Number = 0
     checkpoint_seconds: Rate = 20.0
     ema: Share = 0.0
@@ -77,7 +84,7 @@ class Settings(Table):
 class TaggingDataSettings(DataSettings):
     """[data] of `train ner`: how files of tokens with tags, or texts with spans, are read."""
 
-    format: Literal["auto", "conll", "conllu", "jsonl", "brat", "text"] = "auto"
+    format: Literal["auto", "conll", "conllu", "jsonl", "brat", "text", "hub"] = "auto"
     scheme: str = "auto"
     separator: Literal["auto", "tab", "space"] = "auto"
     token_column: Number = 0
@@ -92,6 +99,7 @@ class TaggerSettings(Table):
     """[model] of `train ner`: the network."""
 
     kind: Literal["bilstm_crf"] = "bilstm_crf"
+    start: FilePath = ""
     scheme: Literal["BIO", "IOE2", "BIOES", "BMES", "BILOU"] = "BIOES"
     norm: Count = 64
     shape: Count = 16
@@ -167,17 +175,22 @@ class ClassifierSettings(Table):
     train_vectors: bool = False
 
 
-class ClassLoopSettings(LoopSettings):
-    """[train] of `train cls`."""
+class ClassLossSettings(Table):
+    """[train]: the loss of classification."""
 
-    batch_size: Count = 100
-    wide_rate: Rate = 0.0
-    deep_rate: Rate = 0.0
     loss: Literal["auto", "cross_entropy", "focal", "hinge", "binary_cross_entropy", "binary_focal"] = "auto"
     smoothing: Share = 0.1
     gamma: Rate = 2.0
     class_weights: str = ""
     imbalance: Literal["none", "weights", "focal", "sampler"] = "none"
+
+
+class ClassLoopSettings(LoopSettings, ClassLossSettings):
+    """[train] of `train cls`."""
+
+    batch_size: Count = 100
+    wide_rate: Rate = 0.0
+    deep_rate: Rate = 0.0
 
 
 class ClassSettings(Settings):
@@ -186,3 +199,83 @@ class ClassSettings(Settings):
     data: ClassDataSettings = ClassDataSettings()
     model: ClassifierSettings = ClassifierSettings()
     train: ClassLoopSettings = ClassLoopSettings()
+
+
+class TransformerModelSettings(Table):
+    """[model] of a fine-tuned transformer, whatever its task."""
+
+    kind: Literal["transformer"] = "transformer"
+    pretrained: FilePath = ""
+    dropout: Share = 0.1
+    window: Number = 0
+    overlap: Number = 32
+    freeze: Number = 0
+    new_head: bool = False
+    partial: bool = False
+    trust_remote_code: bool = False
+
+
+class TransformerLoopSettings(LoopSettings):
+    """[train] of a fine-tuned transformer, whatever its task."""
+
+    UPDATES: ClassVar[int] = 350
+    FEWEST_EPOCHS: ClassVar[int] = 3
+    MOST_EPOCHS: ClassVar[int] = 20
+
+    engine: Literal["loop", "trainer"] = "trainer"
+    batch_pieces: Count = 1024
+    rate: Positive = 3e-4
+    head_rate: Positive = 1e-3
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
+    gradient_checkpointing: bool = False
+    warmup: Share = 0.1
+    clip: Rate = 1.0
+    precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+
+
+class TransformerTaggerSettings(TransformerModelSettings):
+    """[model] of `train ner` with a transformer."""
+
+    start: FilePath = ""
+    head: Literal["softmax", "crf"] = "crf"
+    scheme: Literal["BIO", "IOE2", "BIOES", "BMES", "BILOU"] = "BIO"
+    pooling: Literal["first", "mean", "last"] = "first"
+    lstm: Number = 0
+
+
+class TransformerTaggingLoopSettings(TransformerLoopSettings):
+    """[train] of `train ner` with a transformer."""
+
+    crf_rate: Positive = 1e-2
+
+
+class TransformerTaggingSettings(Settings):
+    """All settings of a `train ner` run with a transformer."""
+
+    data: TaggingDataSettings = TaggingDataSettings()
+    model: TransformerTaggerSettings = TransformerTaggerSettings()
+    train: TransformerTaggingLoopSettings = TransformerTaggingLoopSettings()
+
+
+class TransformerClassLoopSettings(TransformerLoopSettings, ClassLossSettings):
+    """[train] of `train cls` with a transformer."""
+
+
+class TransformerClassSettings(Settings):
+    """All settings of a `train cls` run with a transformer."""
+
+    data: ClassDataSettings = ClassDataSettings()
+    model: TransformerModelSettings = TransformerModelSettings()
+    train: TransformerClassLoopSettings = TransformerClassLoopSettings()
+
+
+# The settings of each task by `model.kind`; the first of a task is its default.
+KINDS: Mapping[str, Mapping[str, type[Settings]]] = {
+    "ner": {"bilstm_crf": TaggingSettings, "transformer": TransformerTaggingSettings},
+    "cls": {
+        "combined": ClassSettings,
+        "embedding_bag": ClassSettings,
+        "textcnn": ClassSettings,
+        "transformer": TransformerClassSettings,
+    },
+}

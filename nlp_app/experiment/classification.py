@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,34 +15,38 @@ from nlp_app import training
 from nlp_app.calibration import TEMPERATURES, confidence_temperature, fit_temperature, tune_thresholds
 from nlp_app.card import classifier_card
 from nlp_app.class_splits import ClassData, ClassSplit, read_class_splits
-from nlp_app.config import ClassSettings
+from nlp_app.config import ClassSettings, TransformerClassSettings
 from nlp_app.errors import NlpAppError, TrainingError
-from nlp_app.experiment.classifier_building import (
-    StoredTexts,
-    TextBatch,
-    epoch_batches,
-    make_classifier,
-    record_chunks,
-    store_texts,
-    table_rates,
-    training_loss,
-)
-from nlp_app.experiment.fitting import epochs_of, fit, leave, load_vectors, make_learner, open_run
-from nlp_app.features.text_encoder import EncodedTexts
-from nlp_app.modeldir import ClassifierParts, Decision, write_model
+from nlp_app.experiment.class_loss import training_loss
+from nlp_app.experiment.classifier_building import prepare_classifier, record_chunks
+from nlp_app.experiment.fitting import fit, leave, make_learner, open_run, scored_in, with_epochs
+from nlp_app.experiment.prepared import Prepared, StoredExamples
+from nlp_app.modeldir import Decision, write_model
 from nlp_app.nn.summary import summary_table
 from nlp_app.plots import draw_confusion, plotting_available
-from nlp_app.predict.classifier import MOST_KEPT, decide_all, predict_scores, to_probabilities
+from nlp_app.predict.classifier import (
+    MOST_KEPT,
+    EncodedForClassifier,
+    decide_all,
+    encode_texts,
+    predict_scores,
+    to_probabilities,
+)
 from nlp_app.progress import Progress
 from nlp_app.rundir import RunDirectory, check_output
 from nlp_app.tasks.classification import class_headline
 from nlp_app.types import ClassRecord
 from nlp_app.writing import write_class_predictions
 
+if TYPE_CHECKING:
+    from nlp_app.modeldir import AnyClassifierParts
+
 _SCRATCH = ".unfinished-texts"  # swept away by the next run, should this one be killed
 
 
-def train_cls(settings: ClassSettings, output: Path, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
+def train_cls(
+    settings: ClassSettings | TransformerClassSettings, output: Path, resume: bool = False, quiet: bool = False
+) -> dict[str, Any]:
     """Train a classifier and leave its directory in `output`; returns what stands in metrics.json.
 
     Raises SettingsError, DataError or TrainingError; nothing in `output` has changed if data or settings are wrong.
@@ -56,28 +60,31 @@ def train_cls(settings: ClassSettings, output: Path, resume: bool = False, quiet
     training.seed_everything(settings.train.seed)
     loss = training_loss(settings.train, data.class_set, data.label_counts, data.train_size)
 
-    parts = make_classifier(settings, data, load_vectors(settings.model.vectors, progress))
-    parts.network.loss = loss
-    if parts.encoder.bags is not None and parts.encoder.bags.pruned:
-        count = parts.encoder.bags.pruned
-        progress.say(f"note: {count:,} n-grams of the fewest texts left out, as model.max_ngrams says")
-    progress.say(summary_table(parts.network), "")
-    batches = -(-data.train_size // settings.train.batch_size)
-    epochs = epochs_of(settings.train, batches)
-    settings = settings.model_copy(update={"train": settings.train.model_copy(update={"epochs": epochs})})
-    rates = table_rates(settings.train, parts.network, data.class_set.multi_label)
-    learner = make_learner(settings.train, parts.network, batches, **rates)
+    prepared: Prepared[AnyClassifierParts, StoredExamples]
+    if isinstance(settings, TransformerClassSettings):
+        # It imports transformers, which takes a second that others needn't wait.
+        from nlp_app.experiment.transformer_building import prepare_transformer_classifier  # noqa: PLC0415
 
-    files = [*data.files(), *([Path(settings.model.vectors)] if settings.model.vectors else [])]
-    run = open_run(output, "cls", settings, files)
+        prepared = prepare_transformer_classifier(settings, data, progress)
+    else:
+        prepared = prepare_classifier(settings, data, progress)
+    parts, examples = prepared.parts, prepared.examples
+    parts.network.loss = loss
+    progress.say(summary_table(parts.network), "")
+    settings = with_epochs(settings, examples.batch_count())
+    learner = make_learner(settings.train, parts.network, examples.batch_count(), **prepared.rates)
+
+    run = open_run(output, "cls", settings, [*data.files(), *prepared.files])
     run.start(learner, resume, progress)
     scratch = output / _SCRATCH
     try:
-        stored = store_texts(parts, data.train, scratch)
+        examples.store(scratch)
         progress.say(
-            f"training: {data.train_size:,} texts, {batches} batches an epoch, on {learner.accelerator.device}"
+            f"training: {data.train_size:,} texts, {examples.batch_count()} batches an epoch, "
+            f"on {learner.accelerator.device}"
         )
-        fit(_Classification(settings, data, parts, stored, batches), learner, settings, run, progress)
+        with scored_in(parts.network, learner):
+            fit(_Classification(data, parts, examples), learner, settings, run, progress)
     except NlpAppError:
         run.discard_if_empty()
         raise
@@ -90,11 +97,9 @@ def train_cls(settings: ClassSettings, output: Path, resume: bool = False, quiet
 class _Classification:
     """A classifier in training."""
 
-    settings: ClassSettings
     data: ClassData
-    parts: ClassifierParts
-    stored: StoredTexts
-    batch_total: int
+    parts: AnyClassifierParts
+    examples: StoredExamples
 
     @property
     def source(self) -> str:
@@ -105,10 +110,10 @@ class _Classification:
         return "weighted F1"
 
     def batch_count(self) -> int:
-        return self.batch_total
+        return self.examples.batch_count()
 
-    def batches(self, epoch: int) -> Iterator[TextBatch]:
-        return epoch_batches(self.settings.train, self.stored, self.parts.class_set, epoch)
+    def batches(self, epoch: int) -> Iterator[training.Batch]:
+        return self.examples.batches(epoch)
 
     @property
     def evaluate(self) -> Callable[[], training.Evaluation] | None:
@@ -118,8 +123,8 @@ class _Classification:
         encoded = list(_encoded(self.parts, dev.records))
         return lambda: self._score(dev, encoded)
 
-    def _score(self, dev: ClassSplit, texts: Sequence[EncodedTexts]) -> training.Evaluation:
-        self.stored.release()
+    def _score(self, dev: ClassSplit, texts: Sequence[EncodedForClassifier]) -> training.Evaluation:
+        self.examples.release()
         found = []
         for encoded in texts:
             scores = predict_scores(self.parts, encoded)
@@ -130,7 +135,7 @@ class _Classification:
         return training.Evaluation(class_headline(result), _numbers(result))
 
     def lines(self, rows: Iterable[int]) -> list[int]:
-        wanted = set(rows)
+        wanted = set(self.examples.sources(rows))
         return [record.line for row, record in enumerate(self.data.train) if row in wanted]
 
 
@@ -139,15 +144,15 @@ def _numbers(scores: dict[str, Any]) -> dict[str, float]:
     return {name: value for name, value in scores.items() if isinstance(value, float)}
 
 
-def _encoded(parts: ClassifierParts, records: Sequence[ClassRecord]) -> Iterator[EncodedTexts]:
+def _encoded(parts: AnyClassifierParts, records: Sequence[ClassRecord]) -> Iterator[EncodedForClassifier]:
     for chunk in record_chunks(records):
-        yield parts.encoder.encode([record.text for record in chunk])
+        yield encode_texts(parts, [record.text for record in chunk])
 
 
 def _finish(
-    settings: ClassSettings,
+    settings: ClassSettings | TransformerClassSettings,
     data: ClassData,
-    parts: ClassifierParts,
+    parts: AnyClassifierParts,
     run: RunDirectory,
     state: training.TrainState,
     progress: Progress,
@@ -173,7 +178,7 @@ def _finish(
     return metrics
 
 
-def decision_of(parts: ClassifierParts, dev: ClassSplit) -> Decision:
+def decision_of(parts: AnyClassifierParts, dev: ClassSplit) -> Decision:
     """The temperature that makes dev most likely and, with several labels a text, each label's threshold."""
     classes = parts.class_set
     most = max(1, MOST_KEPT // len(classes.labels))

@@ -1,20 +1,20 @@
-"""From settings and data to what trains: the untrained classifier, its encoded texts, its batches, its loss."""
+"""A classifier over n-grams and words from settings and data: untrained, with its encoded texts and their batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from nlp_app.class_splits import ClassData
 from nlp_app.config import ClassifierSettings, ClassLoopSettings, ClassSettings
-from nlp_app.errors import SettingsError, did_you_mean
+from nlp_app.errors import SettingsError
+from nlp_app.experiment.fitting import load_vectors
+from nlp_app.experiment.prepared import Prepared, Rates, TrainBatch
 from nlp_app.features.bags import BagOptions
 from nlp_app.features.columns import Columns, text_batches
 from nlp_app.features.ngrams import Orders
@@ -23,8 +23,8 @@ from nlp_app.features.text_encoder import EncodedTexts, TextEncoder
 from nlp_app.features.vectors import Vectors
 from nlp_app.modeldir import ClassifierParts, Decision
 from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifier
-from nlp_app.nn.losses import Loss, make_loss
 from nlp_app.predict.classifier import batch_inputs
+from nlp_app.progress import Progress
 from nlp_app.streams import chunks
 from nlp_app.tasks.classification import ClassSet
 from nlp_app.text import make_tokenizer
@@ -37,29 +37,22 @@ _WIDE_WEIGHTS = 1 << 28  # beyond so many (1 GB), the wide part is left out unle
 _RATES = {False: (3.0, 1.0), True: (0.3, 0.3)}
 
 
-@dataclass(frozen=True)
-class StoredTexts:
-    """The encoded training texts, in files. labels: a row a label of a text, array `labels`."""
-
-    bags: StoredColumns | None
-    words: StoredColumns | None
-    labels: StoredColumns
-
-    @property
-    def texts(self) -> EncodedTexts:
-        """What the encoder made of them."""
-        return EncodedTexts(self.bags, self.words)
-
-    def release(self) -> None:
-        """Let go of the memory that reading took."""
-        for columns in (self.bags, self.words, self.labels):
-            if columns is not None:
-                columns.release()
-
-
 def record_chunks(records: Iterable[ClassRecord]) -> Iterator[list[ClassRecord]]:
     """Runs of records to be encoded together."""
     return chunks(records, lambda record: len(record.text), _CHUNK_TEXTS, _CHUNK_CHARACTERS)
+
+
+def prepare_classifier(
+    settings: ClassSettings, data: ClassData, progress: Progress
+) -> Prepared[ClassifierParts, StoredTexts]:
+    """An untrained classifier and its training texts."""
+    parts = make_classifier(settings, data, load_vectors(settings.model.vectors, progress))
+    if parts.encoder.bags is not None and parts.encoder.bags.pruned:
+        count = parts.encoder.bags.pruned
+        progress.say(f"note: {count:,} n-grams of the fewest texts left out, as model.max_ngrams says")
+    rates = table_rates(settings.train, parts.network, data.class_set.multi_label)
+    files = [Path(settings.model.vectors)] if settings.model.vectors else []
+    return Prepared(parts, StoredTexts(settings, data, parts), rates, files)
 
 
 def make_classifier(settings: ClassSettings, data: ClassData, vectors: Vectors | None) -> ClassifierParts:
@@ -90,10 +83,11 @@ def make_classifier(settings: ClassSettings, data: ClassData, vectors: Vectors |
         raise SettingsError("model: the network doesn't fit into memory; give it smaller dimensions") from error
     if vectors is not None:
         network.set_vectors(torch.from_numpy(vectors.matrix), trained=model.train_vectors)
-    return ClassifierParts(network, encoder, data.class_set, _undecided(data.class_set), data.about())
+    return ClassifierParts(network, encoder, data.class_set, undecided(data.class_set), data.about())
 
 
-def _undecided(class_set: ClassSet) -> Decision:
+def undecided(class_set: ClassSet) -> Decision:
+    """What holds until dev has decided."""
     return Decision(1.0, np.full(len(class_set.labels), 0.5) if class_set.multi_label else None)
 
 
@@ -152,19 +146,6 @@ def _dimensions(
     )
 
 
-def store_texts(parts: ClassifierParts, records: Iterable[ClassRecord], directory: Path) -> StoredTexts:
-    """The encoded texts and their labels, written into a directory."""
-    directory.mkdir(parents=True, exist_ok=True)
-    writers = {"labels": ColumnsWriter(directory, "labels")}
-    for chunk in record_chunks(records):
-        encoded = parts.encoder.encode([record.text for record in chunk])
-        for name, columns in encoded.columns().items():
-            writers.setdefault(name, ColumnsWriter(directory, name)).append(columns)
-        writers["labels"].append(label_columns(chunk, parts.class_set))
-    stored = {name: writer.close() for name, writer in writers.items()}
-    return StoredTexts(stored.get("bags"), stored.get("words"), stored["labels"])
-
-
 def label_columns(records: Sequence[ClassRecord], classes: ClassSet) -> Columns:
     """The class ids of records, a row a label, array `labels`."""
     labels = [record.labels or () for record in records]
@@ -172,34 +153,68 @@ def label_columns(records: Sequence[ClassRecord], classes: ClassSet) -> Columns:
     return Columns({"labels": numbers}, np.cumsum([0, *map(len, labels)]))
 
 
-@dataclass(frozen=True)
-class TextBatch:
-    """A micro-batch of the training loop."""
+@dataclass
+class StoredTexts:
+    """Training texts as columns in files, with their class ids. A row of a batch is a text.
 
-    inputs: dict[str, Tensor]
-    targets: int
-    rows: list[int]
+    `store` comes first, but for `batch_count`. labels: a row a label of a text, array `labels`.
+    """
 
+    settings: ClassSettings
+    data: ClassData
+    parts: ClassifierParts
+    columns: dict[str, StoredColumns] = field(default_factory=dict)
 
-def epoch_batches(train: ClassLoopSettings, stored: StoredTexts, classes: ClassSet, epoch: int) -> Iterator[TextBatch]:
-    """The batches of an epoch; they follow from the data, the seed and the epoch alone."""
-    lengths = stored.words.lengths if stored.words is not None else None
-    drawn = _draw(train, stored, classes, epoch) if train.imbalance == "sampler" else None
-    batches = text_batches(
-        len(stored.labels),
-        train.batch_size,
-        seed=train.seed,
-        epoch=epoch,
-        lengths=lengths if drawn is None or lengths is None else lengths[drawn],
-    )
-    for places in batches:
-        rows = places if drawn is None else drawn[places]
-        inputs = batch_inputs(stored.texts, rows)
-        inputs["targets"] = torch.from_numpy(targets_of(stored.labels, rows, classes))
-        yield TextBatch(inputs, len(rows), rows.tolist())
-        # For each row that is read the system maps its neighbours too, 64 KB of each file if they are in its cache: a
-        # hundred rows a batch soon come to a lot.
-        stored.release()
+    def store(self, directory: Path) -> None:
+        """Encode the texts and their labels into a directory."""
+        directory.mkdir(parents=True, exist_ok=True)
+        writers = {"labels": ColumnsWriter(directory, "labels")}
+        for chunk in record_chunks(self.data.train):
+            encoded = self.parts.encoder.encode([record.text for record in chunk])
+            for name, columns in encoded.columns().items():
+                writers.setdefault(name, ColumnsWriter(directory, name)).append(columns)
+            writers["labels"].append(label_columns(chunk, self.data.class_set))
+        self.columns = {name: writer.close() for name, writer in writers.items()}
+
+    @property
+    def texts(self) -> EncodedTexts:
+        """What the encoder made of the texts."""
+        return EncodedTexts(self.columns.get("bags"), self.columns.get("words"))
+
+    def release(self) -> None:
+        """Let go of the memory that reading took."""
+        for columns in self.columns.values():
+            columns.release()
+
+    def batch_count(self) -> int:
+        return -(-self.data.train_size // self.settings.train.batch_size)
+
+    def padding(self) -> float:
+        return 0.0
+
+    def sources(self, rows: Iterable[int]) -> list[int]:
+        return list(rows)
+
+    def batches(self, epoch: int) -> Iterator[TrainBatch]:
+        train, labels, words = self.settings.train, self.columns["labels"], self.columns.get("words")
+        classes = self.data.class_set
+        lengths = words.lengths if words is not None else None
+        drawn = draw(train.seed, labels, classes, epoch) if train.imbalance == "sampler" else None
+        batches = text_batches(
+            len(labels),
+            train.batch_size,
+            seed=train.seed,
+            epoch=epoch,
+            lengths=lengths if drawn is None or lengths is None else lengths[drawn],
+        )
+        for places in batches:
+            rows = places if drawn is None else drawn[places]
+            inputs = batch_inputs(self.texts, rows)
+            inputs["targets"] = torch.from_numpy(targets_of(labels, rows, classes))
+            yield TrainBatch(inputs, len(rows), rows.tolist())
+            # For each row that is read the system maps its neighbours too, 64 KB of each file if they are in its cache:
+            # a hundred rows a batch soon come to a lot.
+            self.release()
 
 
 def targets_of(labels: Columns, rows: NDArray[np.int64], classes: ClassSet) -> NDArray[np.int64] | NDArray[np.float32]:
@@ -212,78 +227,25 @@ def targets_of(labels: Columns, rows: NDArray[np.int64], classes: ClassSet) -> N
     return targets
 
 
-def _draw(train: ClassLoopSettings, stored: StoredTexts, classes: ClassSet, epoch: int) -> NDArray[np.int64]:
-    """As many texts as there are, drawn so that each class comes equally often; of several labels, the rarest
-    counts."""
-    labels = stored.labels.arrays["labels"]
+def draw(seed: int, stored: Columns, classes: ClassSet, epoch: int) -> NDArray[np.int64]:
+    """As many rows as there are, drawn so that each class comes equally often; of several labels, the rarest counts.
+
+    stored: the labels of each row.
+    """
+    labels = stored.arrays["labels"]
     counts = np.bincount(labels, minlength=len(classes.labels))
-    lengths = stored.labels.lengths
+    lengths = stored.lengths
     chances = np.full(len(lengths), 1 / len(lengths))
     filled = np.flatnonzero(lengths)
-    starts = stored.labels.offsets[:-1][filled]
+    starts = stored.offsets[:-1][filled]
     chances[filled] = np.maximum.reduceat(1 / counts[labels], starts)
-    random = np.random.default_rng((train.seed, epoch, 2))
+    random = np.random.default_rng((seed, epoch, 2))
     return random.choice(len(lengths), len(lengths), p=chances / chances.sum())
 
 
-class TableRates(TypedDict):
-    """Rates of the tables of n-grams, as `make_learner` takes them."""
-
-    plain_rate: float
-    rate_factors: dict[str, float]
-
-
-def table_rates(train: ClassLoopSettings, network: TextClassifier, multi_label: bool) -> TableRates:
+def table_rates(train: ClassLoopSettings, network: TextClassifier, multi_label: bool) -> Rates:
     """The rates of the tables, whose settings are for one text: an update has the mean gradient of many."""
     each = multi_label or train.loss == "hinge"
     wide, deep = train.wide_rate or _RATES[each][0], train.deep_rate or _RATES[each][1]
     factors = {"deep.bag.": deep / wide} if network.deep is not None else {}
     return {"plain_rate": wide * train.batch_size * train.accumulation, "rate_factors": factors}
-
-
-def training_loss(train: ClassLoopSettings, classes: ClassSet, counts: Mapping[str, int], texts: int) -> Loss:
-    """The loss that the settings name, with the weights of the classes."""
-    name: str = train.loss
-    if name == "auto":
-        plain, focal = ("binary_cross_entropy", "binary_focal") if classes.multi_label else ("cross_entropy", "focal")
-        name = focal if train.imbalance == "focal" else plain
-    elif train.imbalance == "focal" and "focal" not in name:
-        raise SettingsError(f"train.imbalance: found focal, which the loss {name!r} isn't; leave train.loss at auto")
-    return make_loss(
-        name,
-        multi_label=classes.multi_label,
-        weights=_class_weights(train, classes, counts, texts),
-        gamma=train.gamma if "focal" in name else None,
-        smoothing=train.smoothing if name == "cross_entropy" else None,
-    )
-
-
-def _class_weights(
-    train: ClassLoopSettings, classes: ClassSet, counts: Mapping[str, int], texts: int
-) -> list[float] | None:
-    text = train.class_weights.strip()
-    if train.imbalance == "weights":
-        if text:
-            raise SettingsError("train.imbalance: found weights, and class_weights as well; expected one of the two")
-        text = "balanced"
-    if not text:
-        return None
-    if text == "balanced":
-        if classes.multi_label:  # as many positives as negatives
-            return [(texts - counts[label]) / counts[label] for label in classes.labels]
-        return [texts / (len(classes.labels) * counts[label]) for label in classes.labels]
-    weights = dict.fromkeys(classes.labels, 1.0)
-    for pair in text.split(","):
-        label, _, weight = (part.strip() for part in pair.rpartition("="))
-        if label not in weights:
-            hint = did_you_mean(label, weights)
-            raise SettingsError(
-                f"train.class_weights: found {pair!r}, expected `balanced`, or `LABEL=WEIGHT, ...`{hint}"
-            )
-        try:
-            weights[label] = float(weight)
-        except ValueError as error:
-            raise SettingsError(
-                f"train.class_weights: found {weight!r} for {label!r}, expected a number such as 2.5"
-            ) from error
-    return list(weights.values())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+import torch
 from torch import nn
 
 from nlp_app import training
@@ -22,8 +23,9 @@ from nlp_app.rundir import RunDirectory
 from nlp_app.tracking import EVENTS, Tracker
 from nlp_app.writing import write_text
 
-# What `train.epochs = 0` stands for: small data need more passes, large data fewer.
-_UPDATES, _FEWEST_EPOCHS, _MOST_EPOCHS = 700, 4, 30
+_COMPUTE_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+S = TypeVar("S", bound=Settings)
 
 
 class Course(Protocol):
@@ -69,7 +71,13 @@ def epochs_of(train: LoopSettings, batches: int) -> int:
     """The epochs of a run, where the settings leave them to the size of the data."""
     if train.epochs:
         return train.epochs
-    return min(max(round(_UPDATES / updates_of(train, batches)), _FEWEST_EPOCHS), _MOST_EPOCHS)
+    return min(max(round(train.UPDATES / updates_of(train, batches)), train.FEWEST_EPOCHS), train.MOST_EPOCHS)
+
+
+def with_epochs(settings: S, batches: int) -> S:
+    """The settings of a run with its number of epochs."""
+    train = settings.train.model_copy(update={"epochs": epochs_of(settings.train, batches)})
+    return settings.model_copy(update={"train": train})
 
 
 def updates_of(train: LoopSettings, batches: int) -> int:
@@ -118,6 +126,19 @@ def make_learner(
     return training.Learner(placed, optimizers, schedule, accelerator, train.seed, average)
 
 
+@contextmanager
+def scored_in(network: nn.Module, learner: training.Learner) -> Iterator[None]:
+    """While a pretrained body trains, let dev be scored in the precision that it is trained in."""
+    has_body = hasattr(network, "compute_type")
+    if has_body:
+        network.compute_type = _COMPUTE_TYPES.get(learner.accelerator.mixed_precision)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if has_body:
+            network.compute_type = None  # type: ignore[assignment]
+
+
 def open_run(output: Path, task: str, settings: Settings, files: Iterable[Path]) -> RunDirectory:
     """The directory of a run with these settings on these files."""
     return RunDirectory(
@@ -144,7 +165,8 @@ def fit(course: Course, learner: training.Learner, settings: Settings, run: RunD
         with ExitStack() as stack:
             show = stack.enter_context(progress.training(train.epochs, done, updates, course.score_name))
             tracker = _tracker(stack, course, learner, settings, run, progress)
-            for report in training.train(learner, course.batches, course.evaluate, options):
+
+            def handle(report: training.Report) -> None:
                 show(report)
                 if tracker is not None:
                     tracker.report(report)
@@ -152,6 +174,8 @@ def fit(course: Course, learner: training.Learner, settings: Settings, run: RunD
                     run.keep(_history_line(report, learner), learner, course.parts)
                     if tracker is not None:
                         tracker.histograms(learner.bare_model, report.step)
+
+            _ENGINES[train.engine](learner, course, options, handle)
     except training.NonFiniteError as error:
         run.discard_if_empty()
         lines = sorted(set(course.lines(error.rows)))
@@ -160,6 +184,26 @@ def fit(course: Course, learner: training.Learner, settings: Settings, run: RunD
     except NlpAppError:
         run.discard_if_empty()
         raise
+
+
+Handle = Callable[[training.Report], None]
+
+
+def _loop(learner: training.Learner, course: Course, options: training.LoopOptions, handle: Handle) -> None:
+    for report in training.train(learner, course.batches, course.evaluate, options):
+        handle(report)
+
+
+def _trainer(learner: training.Learner, course: Course, options: training.LoopOptions, handle: Handle) -> None:
+    from nlp_app.training.trainer import train_with_trainer  # noqa: PLC0415 - transformers.Trainer takes seconds
+
+    train_with_trainer(learner, course.batches, course.evaluate, options, handle)
+
+
+_ENGINES: dict[str, Callable[[training.Learner, Course, training.LoopOptions, Handle], None]] = {
+    "loop": _loop,
+    "trainer": _trainer,
+}
 
 
 def _tracker(

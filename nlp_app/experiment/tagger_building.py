@@ -1,26 +1,47 @@
-"""From settings and data to what trains: the untrained tagger, its encoded sentences, its batches."""
+"""A BiLSTM-CRF tagger from settings and data: untrained, with its encoded sentences and their batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from nlp_app.config import TaggingSettings
 from nlp_app.errors import SettingsError
-from nlp_app.features.columns import Columns, collate, training_batches
+from nlp_app.experiment.fitting import load_vectors
+from nlp_app.experiment.prepared import Prepared, Rates, TrainBatch
+from nlp_app.experiment.starting import files_of_start, taken, with_labels, with_words
+from nlp_app.features.columns import Columns, collate, padding_share, training_batches
 from nlp_app.features.encoder import TaggingEncoder, hide_singletons
 from nlp_app.features.vectors import Vectors
-from nlp_app.modeldir import TaggerParts
+from nlp_app.modeldir import AnyTaggerParts, TaggerParts
 from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
+from nlp_app.progress import Progress
 from nlp_app.schemes import NONE
 from nlp_app.splits import TaggingData
 from nlp_app.tasks.tagging import TagSet
 from nlp_app.types import Sentence
+
+
+def prepare_tagger(
+    settings: TaggingSettings, data: TaggingData, progress: Progress, start: AnyTaggerParts | None = None
+) -> Prepared[TaggerParts, EncodedSentences]:
+    """An untrained tagger, or one with what `start` has learned, and its training sentences."""
+    model, train = settings.model, settings.train
+    if isinstance(start, TaggerParts):
+        parts = with_words(settings, with_labels(start, data, model.start), data)
+        progress.say(taken(model.start, start, parts), "")
+        files = files_of_start(Path(model.start))
+    else:
+        parts = make_parts(settings, data, load_vectors(model.vectors, progress))
+        files = [Path(model.vectors)] if model.vectors else []
+    rates: Rates = {"rate_factors": {"crf.": train.crf_rate / train.rate}, "sparse_rate": train.sparse_rate}
+    return Prepared(parts, EncodedSentences.of(settings, parts, data.train.sentences), rates, files)
 
 
 def make_parts(settings: TaggingSettings, data: TaggingData, vectors: Vectors | None) -> TaggerParts:
@@ -61,34 +82,46 @@ def _network(tag_set: TagSet, sizes: TableSizes, dimensions: TaggerDimensions) -
         raise SettingsError("model: the network doesn't fit into memory; give it smaller dimensions") from error
 
 
-def training_columns(parts: TaggerParts, sentences: list[Sentence]) -> Columns:
-    """The encoded sentences with their gold tag ids, `tags`."""
-    columns = parts.encoder.encode([sentence.tokens for sentence in sentences])
-    return Columns(columns.arrays | {"tags": parts.tag_set.targets(sentences)}, columns.offsets)
-
-
-def epoch_rows(settings: TaggingSettings, columns: Columns, epoch: int) -> list[NDArray[np.int64]]:
-    """The sentences of each batch of an epoch (from 1)."""
-    train = settings.train
-    return training_batches(columns.lengths, train.batch_tokens, seed=train.seed, epoch=epoch)
-
-
 @dataclass(frozen=True)
-class TaggingBatch:
-    """A micro-batch of the training loop."""
+class EncodedSentences:
+    """Training sentences as columns, their gold tag ids (`tags`) among them. A row of a batch is a sentence."""
 
-    inputs: dict[str, Tensor]
-    targets: int
-    rows: list[int]
+    settings: TaggingSettings
+    columns: Columns
 
+    @classmethod
+    def of(cls, settings: TaggingSettings, parts: TaggerParts, sentences: list[Sentence]) -> EncodedSentences:
+        """The encoded sentences."""
+        columns = parts.encoder.encode([sentence.tokens for sentence in sentences])
+        return cls(settings, Columns(columns.arrays | {"tags": parts.tag_set.targets(sentences)}, columns.offsets))
 
-def epoch_batches(settings: TaggingSettings, columns: Columns, epoch: int) -> Iterator[TaggingBatch]:
-    """The batches of an epoch; they follow from the data, the seed and the epoch alone."""
-    norms = columns.arrays["norms"]
-    rare = np.bincount(norms, minlength=int(norms.max(initial=0)) + 1) == 1
-    random = np.random.default_rng((settings.train.seed, epoch, 1))
-    for rows in epoch_rows(settings, columns, epoch):
-        arrays = collate(columns, rows)
-        hide_singletons(arrays["norms"], rare, settings.model.unknown_share, random)
-        inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        yield TaggingBatch(inputs, int(arrays["mask"].sum()), rows.tolist())
+    @cached_property
+    def _first(self) -> list[NDArray[np.int64]]:
+        return self._rows(epoch=1)
+
+    def _rows(self, epoch: int) -> list[NDArray[np.int64]]:
+        train = self.settings.train
+        return training_batches(self.columns.lengths, train.batch_tokens, seed=train.seed, epoch=epoch)
+
+    @cached_property
+    def _rare(self) -> NDArray[np.bool_]:
+        norms = self.columns.arrays["norms"]
+        rare: NDArray[np.bool_] = np.bincount(norms, minlength=int(norms.max(initial=0)) + 1) == 1
+        return rare
+
+    def batch_count(self) -> int:
+        return len(self._first)
+
+    def padding(self) -> float:
+        return padding_share(self.columns.lengths, self._first)
+
+    def sources(self, rows: Iterable[int]) -> list[int]:
+        return list(rows)
+
+    def batches(self, epoch: int) -> Iterator[TrainBatch]:
+        random = np.random.default_rng((self.settings.train.seed, epoch, 1))
+        for rows in self._rows(epoch):
+            arrays = collate(self.columns, rows)
+            hide_singletons(arrays["norms"], self._rare, self.settings.model.unknown_share, random)
+            inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            yield TrainBatch(inputs, int(arrays["mask"].sum()), rows.tolist())

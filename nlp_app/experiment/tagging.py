@@ -6,21 +6,23 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from nlp_app import training
 from nlp_app.card import tagger_card
-from nlp_app.config import TaggingSettings
+from nlp_app.config import TaggingSettings, TransformerTaggingSettings
 from nlp_app.errors import TrainingError
-from nlp_app.experiment.fitting import epochs_of, fit, leave, load_vectors, make_learner, open_run
-from nlp_app.experiment.tagger_building import TaggingBatch, epoch_batches, epoch_rows, make_parts, training_columns
-from nlp_app.features.columns import Columns, padding_share
-from nlp_app.modeldir import TaggerParts, write_model
+from nlp_app.experiment.fitting import fit, leave, make_learner, open_run, scored_in, with_epochs
+from nlp_app.experiment.prepared import Examples, Prepared
+from nlp_app.experiment.starting import read_start
+from nlp_app.experiment.tagger_building import prepare_tagger
+from nlp_app.modeldir import write_model
 from nlp_app.nn.summary import summary_table
 from nlp_app.predict import Tagger
-from nlp_app.predict.tagger import predict_columns
+from nlp_app.predict.emissions import Encoded
+from nlp_app.predict.tagger import predict_encoded
 from nlp_app.progress import Progress
 from nlp_app.rundir import RunDirectory, check_output
 from nlp_app.schemes import NONE
@@ -28,42 +30,47 @@ from nlp_app.splits import TaggingData, read_splits
 from nlp_app.tasks.tagging import headline
 from nlp_app.writing import write_predictions
 
+if TYPE_CHECKING:
+    from nlp_app.modeldir import AnyTaggerParts
 
-def train_ner(settings: TaggingSettings, output: Path, resume: bool = False, quiet: bool = False) -> dict[str, Any]:
+
+def train_ner(
+    settings: TaggingSettings | TransformerTaggingSettings, output: Path, resume: bool = False, quiet: bool = False
+) -> dict[str, Any]:
     """Train a tagger and leave its directory in `output`; returns what stands in metrics.json.
 
     Raises SettingsError, DataError or TrainingError; nothing in `output` has changed if data or settings are wrong.
     """
     progress = Progress(quiet)
     check_output(output, "ner")
-    data = read_splits(settings.data, settings.train.seed)
+    settings, start = read_start(settings, output)
+    data = read_splits(settings.data, settings.train.seed, start.tag_set.labels if start is not None else ())
     progress.say(*data.report(), "")
     if settings.train.threads:
         torch.set_num_threads(settings.train.threads)
     training.seed_everything(settings.train.seed)
 
-    parts = make_parts(settings, data, load_vectors(settings.model.vectors, progress))
-    progress.say(summary_table(parts.network), "")
-    course = _Tagging(settings, data, parts, training_columns(parts, data.train.sentences))
-    epochs = epochs_of(settings.train, course.batch_count())
-    settings = settings.model_copy(update={"train": settings.train.model_copy(update={"epochs": epochs})})
-    factors = {"crf.": settings.train.crf_rate / settings.train.rate}
-    learner = make_learner(
-        settings.train,
-        parts.network,
-        course.batch_count(),
-        rate_factors=factors,
-        sparse_rate=settings.train.sparse_rate,
-    )
+    prepared: Prepared[AnyTaggerParts, Examples]
+    if isinstance(settings, TransformerTaggingSettings):
+        # It imports transformers, which takes a second that others needn't wait.
+        from nlp_app.experiment.transformer_building import prepare_transformer_tagger  # noqa: PLC0415
 
-    files = [*data.files(), *([Path(settings.model.vectors)] if settings.model.vectors else [])]
-    run = open_run(output, "ner", settings, files)
+        prepared = prepare_transformer_tagger(settings, data, progress, start)
+    else:
+        prepared = prepare_tagger(settings, data, progress, start)
+    parts, examples = prepared.parts, prepared.examples
+    progress.say(summary_table(parts.network), "")
+    settings = with_epochs(settings, examples.batch_count())
+    learner = make_learner(settings.train, parts.network, examples.batch_count(), **prepared.rates)
+
+    run = open_run(output, "ner", settings, [*data.files(), *prepared.files])
     run.start(learner, resume, progress)
     progress.say(
-        f"training: {len(course.columns):,} sentences, {course.batch_count()} batches an epoch, "
-        f"{padding_share(course.columns.lengths, course.first_rows):.1%} padding, on {learner.accelerator.device}"
+        f"training: {len(data.train.sentences):,} sentences, {examples.batch_count()} batches an epoch, "
+        f"{examples.padding():.1%} padding, on {learner.accelerator.device}"
     )
-    fit(course, learner, settings, run, progress)
+    with scored_in(parts.network, learner):
+        fit(_Tagging(data, parts, examples), learner, settings, run, progress)
     return _finish(settings, data, parts, run, learner.state, progress)
 
 
@@ -71,10 +78,9 @@ def train_ner(settings: TaggingSettings, output: Path, resume: bool = False, qui
 class _Tagging:
     """A tagger in training."""
 
-    settings: TaggingSettings
     data: TaggingData
-    parts: TaggerParts
-    columns: Columns
+    parts: AnyTaggerParts
+    examples: Examples
 
     @property
     def source(self) -> str:
@@ -84,19 +90,14 @@ class _Tagging:
     def score_name(self) -> str:
         return "accuracy" if self.parts.tag_set.scheme == NONE else "F1"
 
-    @cached_property
-    def first_rows(self) -> list[Any]:
-        """The sentences of each batch of the first epoch."""
-        return epoch_rows(self.settings, self.columns, epoch=1)
-
     def batch_count(self) -> int:
-        return len(self.first_rows)
+        return self.examples.batch_count()
 
-    def batches(self, epoch: int) -> Iterator[TaggingBatch]:
-        return epoch_batches(self.settings, self.columns, epoch)
+    def batches(self, epoch: int) -> Iterator[training.Batch]:
+        return self.examples.batches(epoch)
 
     @cached_property
-    def _dev(self) -> Columns:
+    def _dev(self) -> Encoded:
         return self.parts.encoder.encode([sentence.tokens for sentence in self.data.dev.sentences])
 
     @property
@@ -105,7 +106,7 @@ class _Tagging:
 
     def _score_dev(self) -> training.Evaluation:
         try:
-            found = [[span for span, _ in spans] for spans in predict_columns(self.parts, self._dev, scores=False)]
+            found = [[span for span, _ in spans] for spans in predict_encoded(self.parts, self._dev, scores=False)]
         except ValueError as error:
             if all(torch.isfinite(weight).all() for weight in self.parts.network.parameters()):
                 raise
@@ -114,13 +115,13 @@ class _Tagging:
         return training.Evaluation(headline(scores), scores)
 
     def lines(self, rows: Iterable[int]) -> list[int]:
-        return [self.data.train.sentences[row].lines[0] for row in rows]
+        return [self.data.train.sentences[place].lines[0] for place in self.examples.sources(rows)]
 
 
 def _finish(
-    settings: TaggingSettings,
+    settings: TaggingSettings | TransformerTaggingSettings,
     data: TaggingData,
-    parts: TaggerParts,
+    parts: AnyTaggerParts,
     run: RunDirectory,
     state: training.TrainState,
     progress: Progress,

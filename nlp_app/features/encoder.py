@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nlp_app.features.columns import Columns
 from nlp_app.features.forms import NORM, SHAPE, Forms
-from nlp_app.features.keys import FeatureIndex, Rows, load_array
+from nlp_app.features.keys import FeatureIndex, Keys, Rows, load_array
 from nlp_app.features.windows import EMBEDDED_TEMPLATES, window_keys
 from nlp_app.vocab import UNKNOWN, Vocabulary
 
@@ -44,14 +44,39 @@ class TaggingEncoder:
         vectors: Vocabulary | None = None,
     ) -> TaggingEncoder:
         """Vocabularies and features of the training sentences; min_count: occurrences that each entry needs."""
+        nothing = FeatureIndex(np.zeros(0, dtype=np.uint64))
+        empty = cls(Forms.build(Counter(), normalise), nothing, np.zeros(0, dtype=np.int32), vectors)
+        return empty.extended(sentences, min_count)
+
+    def extended(self, sentences: Iterable[Sequence[str]], min_count: int = 1) -> TaggingEncoder:
+        """This encoder with the vocabularies and features of more sentences.
+
+        What it knew keeps its meaning, if not its row (see `rows_of`). Pretrained vectors are still those it had.
+        """
         forms, lengths = _flatten(sentences)
-        known = Forms.build(Counter(forms), normalise, min_count)
+        known = self.forms.extended(Counter(forms), min_count)
         keys = window_keys(known.lookup(forms), lengths)
-        index = FeatureIndex.build(keys.ravel(), min_count)
+        index = self.index.extended(keys.ravel(), min_count)
         rows = index.rows(keys[:, EMBEDDED_TEMPLATES])
         counts = np.bincount(rows.ravel(), minlength=len(index))
         counts[0] = 0
-        return cls(known, index, np.flatnonzero(counts >= _EMBEDDED_MIN_COUNT).astype(np.int32), vectors)
+        often = np.flatnonzero(counts >= _EMBEDDED_MIN_COUNT)
+        parts = np.union1d(often, index.rows(self._part_keys)).astype(np.int32)
+        return TaggingEncoder(known, index, parts, self.vectors)
+
+    @property
+    def _part_keys(self) -> Keys:
+        return self.index.keys[self.part_rows - 1]
+
+    def rows_of(self, shorter: TaggingEncoder) -> dict[str, Rows]:
+        """Where the rows of the tables of an encoder that this one extends stand now, by the name of their column."""
+        features, parts = self.index.rows(shorter.index.keys), self._part_of[self.index.rows(shorter._part_keys)]
+        return {
+            "norms": np.arange(len(shorter.forms.vocabularies["norms"]), dtype=np.int32),
+            "shapes": np.arange(len(shorter.forms.vocabularies["shapes"]), dtype=np.int32),
+            "parts": np.concatenate(([0], parts), dtype=np.int32),
+            "features": np.concatenate(([0], features), dtype=np.int32),
+        }
 
     @property
     def sizes(self) -> dict[str, int]:

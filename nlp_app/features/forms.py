@@ -19,6 +19,7 @@ PREFIXES = tuple(range(3, 3 + len(AFFIX_LENGTHS)))
 SUFFIXES = tuple(range(PREFIXES[-1] + 1, PREFIXES[-1] + 1 + len(AFFIX_LENGTHS)))
 COLUMNS = SUFFIXES[-1] + 1
 
+_KINDS = ("forms", "norms", "shapes", "affixes")  # of vocabularies
 _LONGEST_RUN = 2  # in a shape: "Xx" stands for "Paris" and "Rio" alike, "dd" for two digits or more
 _CACHE_SIZE = 1 << 20  # distinct forms; beyond it the cache starts anew, so that endless input needs no endless memory
 
@@ -65,18 +66,23 @@ class Forms:
     @classmethod
     def build(cls, counts: Counter[str], normalise: Callable[[str], str], min_count: int = 1) -> Forms:
         """Vocabularies of the strings that `counts` (form -> occurrences in training data) holds often enough."""
+        return cls({kind: Vocabulary(()) for kind in _KINDS}, normalise).extended(counts, min_count)
+
+    def extended(self, counts: Counter[str], min_count: int = 1) -> Forms:
+        """These vocabularies with what more data (form -> occurrences) holds often enough; each id stays."""
         norms: Counter[str] = Counter()
         shapes: Counter[str] = Counter()
         ends: Counter[str] = Counter()
         for form, count in counts.items():
-            norm = normalise(form)
+            norm = self.normalise(form)
             norms[norm] += count
             shapes[shape(form)] += count
             prefixes, suffixes = affixes(norm)
             for affix in prefixes + suffixes:
                 ends[affix] += count
-        kinds = {"forms": counts, "norms": norms, "shapes": shapes, "affixes": ends}
-        return cls({kind: Vocabulary.build(kind_counts, min_count) for kind, kind_counts in kinds.items()}, normalise)
+        found = dict(zip(_KINDS, (counts, norms, shapes, ends), strict=True))
+        known = self.vocabularies
+        return Forms({kind: known[kind].extended(found[kind], min_count) for kind in _KINDS}, self.normalise)
 
     def lookup(self, forms: Sequence[str]) -> NDArray[np.int32]:
         """The ids of each form, (forms, COLUMNS)."""
@@ -120,5 +126,4 @@ class Forms:
 
     @classmethod
     def load(cls, directory: Path, normalise: Callable[[str], str]) -> Forms:
-        kinds = ("forms", "norms", "shapes", "affixes")
-        return cls({kind: Vocabulary.load(directory / f"{kind}.txt") for kind in kinds}, normalise)
+        return cls({kind: Vocabulary.load(directory / f"{kind}.txt") for kind in _KINDS}, normalise)

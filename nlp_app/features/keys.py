@@ -39,8 +39,12 @@ class FeatureIndex:
     @classmethod
     def build(cls, keys: Keys, min_count: int = 1) -> FeatureIndex:
         """An index of the keys that occur at least `min_count` times."""
+        return cls(np.zeros(0, dtype=np.uint64)).extended(keys, min_count)
+
+    def extended(self, keys: Keys, min_count: int = 1) -> FeatureIndex:
+        """An index of these keys too, if they occur at least `min_count` times. Rows change."""
         distinct, counts = np.unique(keys, return_counts=True)
-        return cls(distinct[(counts >= min_count) & (distinct != NO_KEY)])
+        return FeatureIndex(np.union1d(self.keys, distinct[(counts >= min_count) & (distinct != NO_KEY)]))
 
     def __len__(self) -> int:
         """Rows, row 0 included."""

@@ -1,4 +1,4 @@
-"""Readers and writers: files of tokens with tags, or of texts with labelled spans, to records and back.
+"""Readers and writers: files of tokens with tags, or of texts with labelled spans, to records and back; data sets too.
 
 Every reader is a generator that keeps one record in memory at a time, except for JSON that is one document.
 """
@@ -12,8 +12,9 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from nlp_app.errors import DataError, SettingsError, did_you_mean
-from nlp_app.formats import brat, columns, conllu, jsonl, plain, recognition
+from nlp_app.formats import brat, columns, conllu, hub, jsonl, plain, recognition
 from nlp_app.formats.columns import append_column
+from nlp_app.formats.data_sets import is_data_set
 from nlp_app.formats.options import TOKEN_PATTERNS, ReadOptions
 from nlp_app.formats.source import CHUNK, encoding_of, lines_of_bytes, lines_of_text
 from nlp_app.output import whole_file
@@ -26,6 +27,7 @@ __all__ = [
     "ReadOptions",
     "append_column",
     "file_lines",
+    "is_data_set",
     "read",
     "read_lines",
     "recognise_format",
@@ -34,7 +36,7 @@ __all__ = [
 
 
 class Format(NamedTuple):
-    """How a format is read from lines (None: only from files, `brat`) and written (None: it is only read).
+    """How a format is read from lines (None: only from files, `brat` and `hub`) and written (None: it is only read).
 
     Both get a name to put in front of messages.
     """
@@ -51,17 +53,20 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "jsonl": Format(jsonl.read, jsonl.write, (".jsonl", ".json", ".ndjson")),
         "brat": Format(None, None, (".ann",)),
         "text": Format(plain.read, None, (".txt",)),
+        "hub": Format(None, None, (".parquet", ".arrow")),
     }
 )
 _DEFAULTS = ReadOptions()
 
 
 def recognise_format(path: str | Path, head: bytes | str | None = None) -> str:
-    """The name in `FORMATS` of a file or folder, by suffix and content; `head` is how the file begins.
+    """The name in `FORMATS` of a file, folder or data set, by suffix and content; `head` is how the file begins.
 
     Raises DataError for a kind of file that holds neither tokens nor spans.
     """
     source = Path(path)
+    if is_data_set(path):
+        return "hub"
     if _is_brat(source):
         return "brat"
     if head is None:
@@ -78,15 +83,14 @@ def recognise_format(path: str | Path, head: bytes | str | None = None) -> str:
 
 
 def read(path: str | Path, format: str | None = None, options: ReadOptions = _DEFAULTS) -> Iterator[Record]:
-    """The records of a file, one by one; `format` None recognises it.
+    """The records of a file or data set, one by one; `format` None recognises it.
 
     Raises DataError for a file that can't be read, isn't what it should be (with the line), or holds no
     record.
     """
-    source = Path(path)
     found = False
     try:
-        for record in _records(source, format, options):
+        for record in _records(path, format, options):
             found = True
             yield record
     except OSError as error:
@@ -108,6 +112,7 @@ def file_lines(path: str | Path, options: ReadOptions = _DEFAULTS) -> Iterator[s
 def read_lines(lines: Iterable[str], name: str, format: str, options: ReadOptions = _DEFAULTS) -> Iterator[Record]:
     """The records of lines that are decoded already, with or without line ends; `name` stands in messages."""
     reader = _named(format).reader
+    options.check_column()
     if reader is None:
         raise SettingsError(f"format: {format} can't be read from lines, only from its files")
     return reader(lines_of_text(lines, name), name, options)
@@ -129,7 +134,12 @@ def write(records: Iterable[Record], path: str | Path, format: str) -> None:
             stream.write(f"{mark}{line}\n")
 
 
-def _records(path: Path, format: str | None, options: ReadOptions) -> Iterator[Record]:
+def _records(source: str | Path, format: str | None, options: ReadOptions) -> Iterator[Record]:
+    if format == "hub" or (format is None and is_data_set(source)):
+        yield from hub.read(str(source), options)
+        return
+    options.check_column()
+    path = Path(source)
     if format == "brat" or (format is None and _is_brat(path)):
         yield from brat.read(path, options)
         return

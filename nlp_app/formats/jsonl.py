@@ -75,15 +75,16 @@ def _record(value: dict[str, Any], name: str, line: int, labels: bool) -> Record
     tokens, text = value.get("tokens"), value.get("text")
     tag_keys = [key for key in _TAG_KEYS if value.get(key) is not None]
     if isinstance(tokens, list) and (text is None or not any(isinstance(token, dict) for token in tokens)):
-        return _token_record(tokens, {key: value[key] for key in tag_keys}, text, name, line)
+        return token_record(tokens, {key: value[key] for key in tag_keys}, text, name, line)
     if not isinstance(text, str):
         keys = ", ".join(map(str, value)) or "none"
         found = "no `text`" if text is None else f"a `text` that is {kind(text)}"
         raise DataError(f"found {found} (keys: {keys}), expected `text` or `tokens`", name, line)
-    return _text_record(value, text, name, line)
+    return text_record(value, text, name, line)
 
 
-def _token_record(tokens: list[Any], tags: Mapping[str, Any], text: Any, name: str, line: int) -> TokenRecord:
+def token_record(tokens: list[Any], tags: Mapping[str, Any], text: Any, name: str, line: int) -> TokenRecord:
+    """An object with tokens; of `tags`, by their key, the first are taken. Raises DataError."""
     if not all(isinstance(token, str) and token for token in tokens):
         raise DataError("`tokens`: expected strings that aren't empty", name, line)
     starts = align(tokens, text) if isinstance(text, str) else None
@@ -102,7 +103,8 @@ def _token_record(tokens: list[Any], tags: Mapping[str, Any], text: Any, name: s
     return TokenRecord(tokens, values, lines, source, starts)
 
 
-def _text_record(value: dict[str, Any], text: str, name: str, line: int) -> TextRecord:
+def text_record(value: dict[str, Any], text: str, name: str, line: int) -> TextRecord:
+    """An object with a text, and spans under one key. Raises DataError, OtherTaskError for classes of the text."""
     if value.get("cats") is not None and value.get("spans") is None:
         raise OtherTaskError(_CLASSES, name, line)
     keys = [key for key in _SPAN_KEYS if value.get(key) is not None]

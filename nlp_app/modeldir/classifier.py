@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nlp_app.errors import ModelError
 from nlp_app.features.bags import WEIGHTINGS, BagOptions
@@ -42,16 +43,24 @@ class Decision:
     temperature: float = 1.0
     thresholds: NDArray[np.float64] | None = None
 
+    def describe(self) -> dict[str, Any]:
+        """What `nlp_app.json` says of it."""
+        thresholds = None if self.thresholds is None else self.thresholds.tolist()
+        return {"temperature": self.temperature, "thresholds": thresholds}
+
 
 @dataclass(frozen=True)
 class ClassifierParts:
-    """What a classifier is made of. `about` holds what people and readers may want to know: how the data was read."""
+    """What a classifier is made of. `about` holds what people and readers may want to know: how the data was read;
+    `card` is the text of its README.md, if it has one."""
 
     network: TextClassifier
     encoder: TextEncoder
     class_set: ClassSet
     decision: Decision
     about: dict[str, Any]
+    card: str = field(default="", compare=False)
+    task: ClassVar[Literal["cls"]] = "cls"
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -60,30 +69,32 @@ class ClassifierParts:
 
     def describe(self) -> dict[str, Any]:
         """What `nlp_app.json` says of it."""
-        bags, thresholds = self.encoder.bags, self.decision.thresholds
+        bags = self.encoder.bags
         return {
-            "task": "cls",
+            "task": self.task,
             "labels": list(self.class_set.labels),
             "multi_label": self.class_set.multi_label,
-            "decision": {
-                "temperature": self.decision.temperature,
-                "thresholds": None if thresholds is None else thresholds.tolist(),
-            },
+            "decision": self.decision.describe(),
             "tokenizer": {"name": self.tokenizer.name, "settings": self.tokenizer.settings()},
             "bags": None if bags is None else asdict(bags.options) | {"texts": bags.texts},
             "network": {"kind": KIND, "sizes": self.encoder.sizes, "dimensions": asdict(self.network.dimensions)},
             "about": self.about,
         }
 
-    def save_vocabulary(self, directory: Path) -> None:
-        """Write the encoder's files."""
-        self.encoder.save(directory)
+    def weights(self) -> Mapping[str, Tensor]:
+        """The network's."""
+        return self.network.state_dict()
+
+    def save_files(self, directory: Path) -> None:
+        """Write the encoder's vocabularies."""
+        (directory / VOCABULARY).mkdir()
+        self.encoder.save(directory / VOCABULARY)
 
 
 def read_classifier(directory: Path, description: Mapping[str, Any]) -> ClassifierParts:
     """The classifier of a directory whose files are intact. Raises ModelError if the description doesn't fit them."""
     place, vocabulary = directory / DESCRIPTION, directory / VOCABULARY
-    class_set, decision, about = damaged(place, lambda: _task(description))
+    class_set, decision, about = damaged(place, lambda: read_classes(description))
     sizes, dimensions = damaged(place, lambda: _sizes(description))
     encoder = damaged(vocabulary, lambda: _encoder(vocabulary, description, sizes))
     if encoder.sizes != asdict(sizes):
@@ -92,7 +103,8 @@ def read_classifier(directory: Path, description: Mapping[str, Any]) -> Classifi
     return ClassifierParts(network, encoder, class_set, decision, about)
 
 
-def _task(description: Mapping[str, Any]) -> tuple[ClassSet, Decision, dict[str, Any]]:
+def read_classes(description: Mapping[str, Any]) -> tuple[ClassSet, Decision, dict[str, Any]]:
+    """The classes, how they are decided on, and what is told of the data."""
     labels, multi_label = read_labels(description), description["multi_label"]
     if not isinstance(multi_label, bool) or list(labels) != sorted(labels):
         raise ValueError("labels: expected them in order, and multi_label as true or false")

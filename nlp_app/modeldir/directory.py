@@ -4,6 +4,11 @@
     model.safetensors   the network's weights
     vocab/              the encoder's vocabularies (text) and feature keys (.npy without pickles)
 
+or, of a pretrained transformer, in place of vocab/ the files that transformers reads too:
+
+    config.json         its dimensions and the names of its tags or classes
+    tokenizer.json      its pieces; tokenizer_config.json, special_tokens_map.json: how transformers uses them
+
 Files are written aside and renamed into place, `nlp_app.json` last: a directory that was left half-written is found
 out by its checksums. Whatever else stands in the directory is not looked at.
 """
@@ -13,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -23,7 +29,7 @@ from typing import Any, Protocol, TypeVar
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
 from nlp_app.errors import ModelError, NlpAppError
 from nlp_app.output import checksum
@@ -31,6 +37,10 @@ from nlp_app.text import unidata_version
 
 FORMAT = 1  # raised whenever an older nlp_app could not read what is written
 DESCRIPTION, WEIGHTS, VOCABULARY = "nlp_app.json", "model.safetensors", "vocab"
+CONFIG, PIECES = "config.json", "tokenizer.json"
+TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json")
+# Beside what is in `vocab`. A `.py` belongs to a model that brings code; only who trusts it has it run.
+_FILE = re.compile("|".join([*map(re.escape, (WEIGHTS, CONFIG, PIECES, *TOKENIZER_FILES)), r"[A-Za-z_]\w*\.py"]), re.A)
 
 T = TypeVar("T")
 N = TypeVar("N", bound=nn.Module)
@@ -46,8 +56,11 @@ class Parts(Protocol):
     def describe(self) -> dict[str, Any]:
         """What `nlp_app.json` says of it: JSON values, `task` among them."""
 
-    def save_vocabulary(self, directory: Path) -> None:
-        """Write the encoder's files into an empty directory."""
+    def weights(self) -> Mapping[str, Tensor]:
+        """What `model.safetensors` holds, by name. Tensors may share memory: each is written."""
+
+    def save_files(self, directory: Path) -> None:
+        """Write all other files into an empty directory."""
 
 
 def write_model(parts: Parts, directory: Path) -> None:
@@ -74,22 +87,58 @@ def write_model(parts: Parts, directory: Path) -> None:
 
 
 def _write_parts(parts: Parts, directory: Path) -> list[Path]:
-    (directory / VOCABULARY).mkdir()
-    parts.save_vocabulary(directory / VOCABULARY)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in parts.network.state_dict().items()}
-    (directory / WEIGHTS).write_bytes(safetensors.torch.save(weights))
-    return [directory / WEIGHTS, *sorted((directory / VOCABULARY).iterdir())]
+    parts.save_files(directory)
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    weights = directory / WEIGHTS
+    weights.write_bytes(safetensors.torch.save(_separate(parts.weights()), {"format": "pt"}))
+    return [weights, *files]
+
+
+def _separate(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, none of them sharing memory with another, as safetensors wants them."""
+    places: set[int] = set()
+    separate: dict[str, Tensor] = {}
+    for name, tensor in weights.items():
+        tensor = tensor.detach().cpu().contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        separate[name] = tensor.clone() if place in places else tensor
+        places.add(place)
+    return separate
 
 
 def _move(files: list[Path], aside: Path, directory: Path) -> None:
-    """Put the files in place, the last one last, and remove what an earlier model has in `vocab` beyond them."""
-    (directory / VOCABULARY).mkdir(exist_ok=True)
+    """Put the files in place, the last one last, and remove what an earlier model has beyond them."""
+    new = {path.relative_to(aside).as_posix() for path in files}
+    old = _files_of_model(directory)
+    vocabulary = directory / VOCABULARY
+    if any(name.startswith(f"{VOCABULARY}/") for name in new | old):
+        vocabulary.mkdir(exist_ok=True)
+        # All of it is the model's, also what a writer that was killed has left.
+        old |= {f"{VOCABULARY}/{path.name}" for path in vocabulary.iterdir() if path.is_file()}
     for path in files:
         _sync(path)
         os.replace(path, directory / path.relative_to(aside))
-    for path in {*(directory / VOCABULARY).iterdir()} - {directory / path.relative_to(aside) for path in files}:
-        if path.is_file():
-            path.unlink()
+    for name in old - new:
+        (directory / name).unlink(missing_ok=True)
+    if vocabulary.is_dir() and not any(vocabulary.iterdir()):
+        vocabulary.rmdir()
+
+
+def _files_of_model(directory: Path) -> set[str]:
+    """The files that a model in the directory names as its own; none if there is no model, or it can't be read."""
+    try:
+        files = read_description(directory).get("files")
+    except ModelError:
+        return set()
+    return {name for name in files if _is_of_model(name)} if isinstance(files, dict) else set()
+
+
+def _is_of_model(name: str) -> bool:
+    """Whether a model may have a file of that name, a path below its directory."""
+    folder, slash, file = name.partition("/")
+    if slash:
+        return folder == VOCABULARY and file == Path(file).name and file not in ("", "..")
+    return _FILE.fullmatch(name) is not None
 
 
 def damaged(place: Path, read: Callable[[], T]) -> T:
@@ -178,7 +227,7 @@ def check_files(directory: Path, description: Mapping[str, Any]) -> None:
         raise ModelError(f"{directory / DESCRIPTION}: names no files; copy the model again")
     for name, expected in files.items():
         path = directory / name
-        if name != WEIGHTS and name != f"{VOCABULARY}/{path.name}":
+        if not _is_of_model(name):
             raise ModelError(f"{directory / DESCRIPTION}: names {name!r}, which is no file of a model; don't use it")
         if not damaged(directory / DESCRIPTION, path.is_file):
             raise ModelError(f"{path}: missing; copy the model again")

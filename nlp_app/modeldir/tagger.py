@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import torch
+from torch import Tensor
 
 from nlp_app.errors import ModelError
 from nlp_app.features.encoder import TaggingEncoder
@@ -30,18 +31,20 @@ KIND = "bilstm_crf"
 @dataclass(frozen=True)
 class TaggerParts:
     """What a tagger is made of. `about` holds what people and readers may want to know: how the data was read, its
-    scheme, how well the tokenizer reproduces its tokens."""
+    scheme, how well the tokenizer reproduces its tokens; `card` is the text of its README.md, if it has one."""
 
     network: WideBiLstmCrf
     encoder: TaggingEncoder
     tag_set: TagSet
     tokenizer: Tokenizer
     about: dict[str, Any]
+    card: str = field(default="", compare=False)
+    task: ClassVar[Literal["ner"]] = "ner"
 
     def describe(self) -> dict[str, Any]:
         """What `nlp_app.json` says of it."""
         return {
-            "task": "ner",
+            "task": self.task,
             "labels": list(self.tag_set.labels),
             "scheme": self.tag_set.scheme,
             "tokenizer": {"name": self.tokenizer.name, "settings": self.tokenizer.settings()},
@@ -49,9 +52,14 @@ class TaggerParts:
             "about": self.about,
         }
 
-    def save_vocabulary(self, directory: Path) -> None:
-        """Write the encoder's files."""
-        self.encoder.save(directory)
+    def weights(self) -> Mapping[str, Tensor]:
+        """The network's."""
+        return self.network.state_dict()
+
+    def save_files(self, directory: Path) -> None:
+        """Write the encoder's vocabularies."""
+        (directory / VOCABULARY).mkdir()
+        self.encoder.save(directory / VOCABULARY)
 
 
 def read_tagger(directory: Path, description: Mapping[str, Any]) -> TaggerParts:

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nlp_app.modeldir import TaggerParts, read_model
+from nlp_app.modeldir import read_model
+from nlp_app.modeldir.hub import download, is_hub_name
 from nlp_app.predict.classifier import Classifier
 from nlp_app.predict.tagger import Tagger
 
 __all__ = ["Classifier", "Tagger", "load"]
 
 
-def load(path: str | Path) -> Tagger | Classifier:
-    """The model in a directory that `train` wrote. Raises ModelError if there is none, or it is damaged."""
-    parts = read_model(Path(path))
-    return Tagger(parts) if isinstance(parts, TaggerParts) else Classifier(parts)
+def load(path: str | Path, *, trust_remote_code: bool = False) -> Tagger | Classifier:
+    """The model in a directory, or where there is none the model of that name on the Hugging Face Hub (`owner/name`).
+
+    A directory that `train` wrote, or one of transformers for token or sequence classification. Code that comes with a
+    model is run only with `trust_remote_code`. Raises ModelError if there is no such model, or it is damaged.
+    """
+    directory = Path(path)
+    # A name without an owner is more likely a directory mistyped, and hardly a model on the Hub.
+    if not directory.exists() and "/" in str(path) and is_hub_name(path):
+        directory = download(str(path), code=trust_remote_code)
+    parts = read_model(directory, trust_remote_code=trust_remote_code)
+    return Tagger(parts) if parts.task == "ner" else Classifier(parts)

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nlp_app.errors import SettingsError
+from nlp_app.errors import ModelError, SettingsError
 from nlp_app.features.columns import collate, gather, length_batches
+from nlp_app.features.piece_windows import PieceEncoder, PieceTexts, collate_texts
 from nlp_app.features.text_encoder import EncodedTexts
-from nlp_app.modeldir import ClassifierParts
+from nlp_app.predict.emissions import batch_pieces, padding_of
+from nlp_app.predict.sharing import push_to_hub, save_pretrained
 from nlp_app.types import Label
 
+if TYPE_CHECKING:
+    from nlp_app.modeldir import AnyClassifierParts
+
 Probabilities = NDArray[np.floating[Any]]
+EncodedForClassifier = EncodedTexts | PieceTexts
 
 MOST_KEPT = 1 << 27  # probabilities kept in memory, half a gigabyte of them
 _CHUNK_TEXTS = 1000  # encoded together: enough for whole columns to pay, few enough to hold
@@ -29,9 +36,28 @@ _BATCH_WORDS = 1 << 13  # padding included
 class Classifier:
     """Finds the classes of texts. Calls change neither their input nor the classifier."""
 
-    def __init__(self, parts: ClassifierParts) -> None:
+    def __init__(self, parts: AnyClassifierParts) -> None:
         self.parts = parts
         parts.network.eval()
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, *, trust_remote_code: bool = False) -> Classifier:
+        """`nlp_app.load`, for those who look for it here. Raises ModelError for a tagger too."""
+        from nlp_app.predict import load  # noqa: PLC0415 - it imports this module
+
+        loaded = load(path, trust_remote_code=trust_remote_code)
+        if not isinstance(loaded, cls):
+            raise ModelError(f"{path}: found a tagger, expected a classifier; use nlp_app.load")
+        return loaded
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write the model and its card into a directory, from which `nlp_app.load` reads it."""
+        save_pretrained(self.parts, directory)
+
+    def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
+        """Put the model and its card into a repository of the Hugging Face Hub, `owner/name`, which is made if need be;
+        the address of what was put there."""
+        return push_to_hub(self.parts, repo_id, private=private, token=token)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -107,8 +133,7 @@ class Classifier:
 
     def _chunks(self, texts: Sequence[str]) -> Iterator[Probabilities]:
         for chunk in text_chunks(texts):
-            scores = predict_scores(self.parts, self.parts.encoder.encode(chunk))
-            yield to_probabilities(scores, self.parts)
+            yield to_probabilities(predict_scores(self.parts, encode_texts(self.parts, chunk)), self.parts)
 
 
 @dataclass(frozen=True)
@@ -121,13 +146,13 @@ class Decided:
     probabilities: Probabilities | None
 
 
-def decide_all(parts: ClassifierParts, chunks: Iterable[Sequence[str]], size: int) -> Decided:
+def decide_all(parts: AnyClassifierParts, chunks: Iterable[Sequence[str]], size: int) -> Decided:
     """The labels of `size` texts, which come in chunks."""
     found = Decided([], [], None)
     kept: list[Probabilities] = []
     keep = size * len(parts.class_set.labels) <= MOST_KEPT
     for texts in chunks:
-        probabilities = to_probabilities(predict_scores(parts, parts.encoder.encode(texts)), parts)
+        probabilities = to_probabilities(predict_scores(parts, encode_texts(parts, texts)), parts)
         found.labels.extend(parts.class_set.decide(probabilities, parts.decision.thresholds))
         found.best.extend(probabilities.max(1).tolist())
         if keep:
@@ -155,12 +180,21 @@ def text_chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
         yield texts[first:]
 
 
+def encode_texts(parts: AnyClassifierParts, texts: Sequence[str]) -> EncodedForClassifier:
+    """Texts as the classifier's network takes them."""
+    encoder = parts.encoder
+    return encoder.encode_texts(texts) if isinstance(encoder, PieceEncoder) else encoder.encode(texts)
+
+
 @torch.inference_mode()
-def predict_scores(parts: ClassifierParts, encoded: EncodedTexts) -> NDArray[np.float32]:
+def predict_scores(parts: AnyClassifierParts, encoded: EncodedForClassifier) -> NDArray[np.float32]:
     """(texts, classes) scores of encoded texts, before softmax or sigmoid.
 
     The network is used as it stands, in evaluation mode, on the device where it is.
     """
+    device = next(parts.network.parameters()).device
+    if isinstance(encoded, PieceTexts):
+        return _scores_of_windows(parts, encoded, device)
     sizes = np.zeros(0, dtype=np.int64)
     if encoded.bags is not None:
         sizes = encoded.bags.lengths
@@ -169,11 +203,26 @@ def predict_scores(parts: ClassifierParts, encoded: EncodedTexts) -> NDArray[np.
         sizes = encoded.words.lengths
         groups = length_batches(sizes, _BATCH_WORDS)
     found = np.empty((len(sizes), len(parts.class_set.labels)), dtype=np.float32)
-    device = next(parts.network.parameters()).device
     for rows in groups:
         inputs = {name: value.to(device) for name, value in batch_inputs(encoded, rows).items()}
         found[rows] = parts.network.scores(**inputs).float().cpu().numpy()
     return found
+
+
+def _scores_of_windows(parts: AnyClassifierParts, encoded: PieceTexts, device: torch.device) -> NDArray[np.float32]:
+    """(texts, classes): a text's scores are the mean of its windows'."""
+    sizes = encoded.pieces.lengths
+    found = np.empty((len(sizes), len(parts.class_set.labels)), dtype=np.float32)
+    for rows in length_batches(sizes, batch_pieces(device)):
+        arrays = collate_texts(encoded, rows, padding_of(parts))
+        inputs = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+        found[rows] = parts.network.scores(**inputs).float().cpu().numpy()
+    windows = np.diff(encoded.windows)
+    if not len(windows):
+        return found
+    means: NDArray[np.float32] = np.add.reduceat(found, encoded.windows[:-1], axis=0)
+    means /= windows[:, None]
+    return means
 
 
 def batch_inputs(encoded: EncodedTexts, rows: NDArray[np.int64]) -> dict[str, Tensor]:
@@ -189,7 +238,7 @@ def batch_inputs(encoded: EncodedTexts, rows: NDArray[np.int64]) -> dict[str, Te
     return inputs
 
 
-def to_probabilities(scores: NDArray[np.float32], parts: ClassifierParts) -> Probabilities:
+def to_probabilities(scores: NDArray[np.float32], parts: AnyClassifierParts) -> Probabilities:
     """Probabilities of scores (n, k): of a softmax, or with several labels a text of a sigmoid for each."""
     cooled = scores / np.float32(parts.decision.temperature)
     if parts.class_set.multi_label:

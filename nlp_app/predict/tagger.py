@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import overload
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nlp_app.features.columns import Columns, collate, length_batches
-from nlp_app.modeldir import TaggerParts
+from nlp_app.errors import ModelError
+from nlp_app.modeldir.growing import add_labels
 from nlp_app.nn.segments import Segments
+from nlp_app.predict.emissions import Encoded, emission_batches
+from nlp_app.predict.sharing import push_to_hub, save_pretrained
 from nlp_app.schemes import encode
 from nlp_app.types import Span, TokenSpan
 
-_BATCH_TOKENS = 2048  # padding included: what keeps a CPU's caches full
+if TYPE_CHECKING:
+    from nlp_app.modeldir import AnyTaggerParts
 
 Scored = list[tuple[TokenSpan, float]]
 
@@ -23,14 +27,46 @@ Scored = list[tuple[TokenSpan, float]]
 class Tagger:
     """Finds labelled spans in text. Calls change neither their input nor the tagger."""
 
-    def __init__(self, parts: TaggerParts) -> None:
+    def __init__(self, parts: AnyTaggerParts) -> None:
         self.parts = parts
         parts.network.eval()
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, *, trust_remote_code: bool = False) -> Tagger:
+        """`nlp_app.load`, for those who look for it here. Raises ModelError for a classifier too."""
+        from nlp_app.predict import load  # noqa: PLC0415 - it imports this module
+
+        loaded = load(path, trust_remote_code=trust_remote_code)
+        if not isinstance(loaded, cls):
+            raise ModelError(f"{path}: found a classifier, expected a tagger; use nlp_app.load")
+        return loaded
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write the model and its card into a directory, from which `nlp_app.load` reads it."""
+        save_pretrained(self.parts, directory)
+
+    def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
+        """Put the model and its card into a repository of the Hugging Face Hub, `owner/name`, which is made if need be;
+        the address of what was put there."""
+        return push_to_hub(self.parts, repo_id, private=private, token=token)
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels that a span may have."""
         return self.parts.tag_set.labels
+
+    def add_labels(self, labels: Iterable[str]) -> Tagger:
+        """A tagger for these labels too, to be saved and trained further (`model.start`); this one stays as it is.
+
+        Until then it finds what this one finds. Labels known already change nothing. Raises TypeError for one str.
+        """
+        names = [labels] if isinstance(labels, str) else list(labels)
+        if isinstance(labels, str) or not all(isinstance(name, str) for name in names):
+            wrong = next((name for name in names if not isinstance(name, str)), labels)
+            raise TypeError(
+                f"add_labels takes a list of str, found {type(wrong).__name__}: write add_labels(['PRODUCT'])"
+            )
+        return Tagger(add_labels(self.parts, names))
 
     @overload
     def tag(self, texts: str) -> list[Span]: ...
@@ -79,33 +115,24 @@ class Tagger:
         return self._predict(sentences, scores=True)
 
     def _predict(self, sentences: Sequence[Sequence[str]], scores: bool) -> list[Scored]:
-        return predict_columns(self.parts, self.parts.encoder.encode(sentences), scores)
+        return predict_encoded(self.parts, self.parts.encoder.encode(sentences), scores)
 
 
 @torch.inference_mode()
-def predict_columns(parts: TaggerParts, columns: Columns, scores: bool) -> list[Scored]:
-    """The spans of each encoded sentence, with their probabilities (0.0 throughout without `scores`).
-
-    The network is used as it stands, in evaluation mode, on the device where it is.
-    """
-    results: list[Scored] = [[] for _ in range(len(columns))]
-    device = parts.network.tags.weight.device
-    for rows in length_batches(columns.lengths, _BATCH_TOKENS):
-        rows = rows[columns.lengths[rows] > 0]
-        if not len(rows):
-            continue
-        batch = {name: torch.from_numpy(array).to(device) for name, array in collate(columns, rows).items()}
-        emissions = parts.network.emissions(**batch)
-        paths = parts.network.crf.decode(emissions, batch["mask"])
+def predict_encoded(parts: AnyTaggerParts, encoded: Encoded, scores: bool) -> list[Scored]:
+    """The spans of each encoded sentence, with their probabilities (0.0 throughout without `scores`)."""
+    results: list[Scored] = [[] for _ in encoded.offsets[1:]]
+    for rows, emissions, mask in emission_batches(parts, encoded):
+        paths = parts.network.crf.decode(emissions, mask)
         spans = [parts.tag_set.spans(path) for path in paths]
-        chances = _probabilities(parts, emissions, batch["mask"], (paths, spans)) if scores else None
+        chances = _probabilities(parts, emissions, mask, (paths, spans)) if scores else None
         for row, found in zip(rows.tolist(), spans, strict=True):
             results[row] = [(span, next(chances) if chances else 0.0) for span in found]
     return results
 
 
 def _probabilities(
-    parts: TaggerParts, emissions: Tensor, mask: Tensor, found: tuple[list[list[int]], list[list[TokenSpan]]]
+    parts: AnyTaggerParts, emissions: Tensor, mask: Tensor, found: tuple[list[list[int]], list[list[TokenSpan]]]
 ) -> Iterator[float]:
     """The posterior probability of each span that the best paths spell, row after row."""
     paths, spans = found

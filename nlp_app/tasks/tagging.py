@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nlp_app import metrics, schemes
+from nlp_app import schemes
+from nlp_app.metrics import TagCounts
 from nlp_app.types import Sentence, TokenSpan
 
 
@@ -70,18 +71,25 @@ class TagSet:
 
     def score(self, sentences: Sequence[Sentence], predicted: Sequence[Sequence[TokenSpan]]) -> dict[str, Any]:
         """Scores of predicted spans against all gold, the spans that fit no tokens included."""
+        counts = TagCounts()
+        self.count(counts, sentences, predicted)
+        return self.scores(counts)
+
+    def count(self, counts: TagCounts, sentences: Sequence[Sentence], predicted: Sequence[Sequence[TokenSpan]]) -> None:
+        """Add the predicted spans of some sentences, and all their gold, to counts."""
         plain = self.written_scheme
-        gold_tags = [schemes.encode(sentence.spans or (), len(sentence), plain) for sentence in sentences]
-        found_tags = [
-            schemes.encode(spans, len(sentence), plain) for sentence, spans in zip(sentences, predicted, strict=True)
-        ]
-        if plain == schemes.NONE:
-            return metrics.label_scores(gold_tags, found_tags)
-        # A gold span that no tokens can spell can't be found either: a sentence of its own, with a miss.
-        for sentence in sentences:
-            gold_tags += [[f"B-{span.label}"] for span in sentence.unaligned]
-            found_tags += [["O"] for _ in sentence.unaligned]
-        return metrics.entity_scores(gold_tags, found_tags)
+        for sentence, found in zip(sentences, predicted, strict=True):
+            gold = sentence.spans or ()
+            counts.add(*(schemes.encode(spans, len(sentence), plain) for spans in (gold, found)))
+            counts.add_spans(gold, found)
+            # A gold span that no tokens can spell can't be found either: a token of its own, with a miss.
+            for span in sentence.unaligned:
+                counts.add([f"B-{span.label}"], ["O"])
+                counts.add_spans([TokenSpan(0, 1, span.label)], [])
+
+    def scores(self, counts: TagCounts) -> dict[str, Any]:
+        """What was counted, as scores."""
+        return counts.label_scores() if self.written_scheme == schemes.NONE else counts.entity_scores()
 
 
 def headline(scores: dict[str, Any]) -> float:

@@ -132,6 +132,30 @@ class Optimizers:
                     yield optimizer, name, parameter
 
 
+class CombinedOptimizer(torch.optim.Optimizer):
+    """`Optimizers` as one torch optimizer, for those who know only one; its groups are those of the parts."""
+
+    def __init__(self, optimizers: Optimizers) -> None:
+        self._optimizers = optimizers
+        super().__init__(list(optimizers.groups()), {})
+
+    def step(self, closure: Any = None) -> Any:
+        """One update of all parameters."""
+        loss = None if closure is None else closure()
+        self._optimizers.step()
+        return loss
+
+    def state_dict(self) -> dict[str, Any]:
+        """The states of the parts, in order."""
+        return {"parts": [optimizer.state_dict() for optimizer in self._optimizers.parts]}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Put back what `state_dict` gave."""
+        for optimizer, state in zip(self._optimizers.parts, state_dict["parts"], strict=True):
+            optimizer.load_state_dict(state)
+        self.param_groups = list(self._optimizers.groups())  # torch has made new ones
+
+
 def make_optimizers(model: nn.Module, options: OptimizerOptions) -> Optimizers:
     """Optimizers for the trainable parameters of `model`, which should already be on its device.
 

@@ -11,7 +11,7 @@ import pytest
 
 from nlp_app.errors import DataError
 from nlp_app.formats.classes import ClassOptions, open_classes
-from nlp_app.formats.classes.hub import Address, address_of
+from nlp_app.formats.data_sets import Address, address_of
 
 datasets = pytest.importorskip("datasets")
 

@@ -102,7 +102,7 @@ def test_what_is_no_column_file_is_refused_with_its_line(text: str, message: str
 )
 def test_options_out_of_range_are_refused(options: dict[str, str]) -> None:
     with pytest.raises(SettingsError):
-        ReadOptions(**options)  # type: ignore[arg-type]
+        list(read_lines(["a O"], "f.conll", "conll", ReadOptions(**options)))  # type: ignore[arg-type]
 
 
 tokens = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\n\r\0"), min_size=1, max_size=5)

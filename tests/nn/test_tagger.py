@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nlp_app.nn.lstm import BiLstm, reversal_of
 from nlp_app.nn.summary import parameter_count, summary_table
-from nlp_app.nn.tagger import BiLstm, TableSizes, TaggerDimensions, WideBiLstmCrf, reversal_of
+from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
 
 SIZES = TableSizes(norms=20, shapes=6, parts=30, features=50, vectors=9)
 LENGTHS = [7, 1, 4]

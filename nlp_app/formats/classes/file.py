@@ -12,6 +12,7 @@ from nlp_app.formats.classes.encodings import find_encoding
 from nlp_app.formats.classes.options import ClassOptions
 from nlp_app.formats.classes.plan import Ledger, Plan, Repair, Sample
 from nlp_app.formats.classes.recognition import recognise
+from nlp_app.formats.data_sets import is_data_set
 from nlp_app.formats.source import CHUNK, lines_of_bytes, lines_of_text
 from nlp_app.types import ClassRecord
 
@@ -54,13 +55,13 @@ class ClassFile:
 
 
 def open_classes(path: str | Path, options: ClassOptions = _DEFAULTS) -> ClassFile:
-    """A file of texts and classes, or `hf:NAME`; what `options` leave open is found from its content.
+    """A file or data set (`hf:NAME`, Parquet, Arrow) of texts and classes; what `options` leave open is found.
 
     Raises DataError for a file that can't be read or whose format or columns can't be told, SettingsError for options
     that don't fit it.
     """
     name = str(path)
-    if options.format == "hub" or (options.format is None and name.startswith(hub.PREFIX)):
+    if options.format == "hub" or (options.format is None and is_data_set(path)):
         return ClassFile(name, hub.plan(name, options), tuple)
     source = Path(path)
     try:

@@ -1,17 +1,11 @@
-"""`hf:NAME[:CONFIG][#SPLIT]`: a data set of the Hugging Face Hub, or a folder or file that `datasets` reads.
-
-Rows come from memory-mapped Arrow files in the library's cache. Code that a data set brings is never run: the versions
-of `datasets` that are accepted can't.
-"""
+"""Texts and classes in a data set that the package `datasets` opens: of the Hub (`hf:NAME`), or a local one."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from nlp_app.errors import DataError
 from nlp_app.formats.classes.columns import HOW
@@ -20,40 +14,19 @@ from nlp_app.formats.classes.naming import LABEL_NAMES, TEXT_NAMES, column_of, f
 from nlp_app.formats.classes.options import ClassOptions
 from nlp_app.formats.classes.plan import NO_LABEL, NO_TEXT, Ledger, Plan
 from nlp_app.formats.classes.recognition import SEQUENCES
+from nlp_app.formats.data_sets import BATCH, address_of, open_data_set
 from nlp_app.types import ClassRecord
 
-PREFIX = "hf:"
-_INSTALL = "install it with: pip install 'nlp-app[hub]'"
-_BATCH = 1000
-_FIRST_WITHOUT_CODE = 4  # `datasets` 4 removed loading scripts
-_BUILDERS = {".csv": "csv", ".tsv": "csv", ".parquet": "parquet", ".json": "json", ".jsonl": "json", ".arrow": "arrow"}
 _Labeller = Callable[[Sequence[Any], int], tuple[str, ...] | None]
-
-
-class Address(NamedTuple):
-    """What `hf:NAME:CONFIG#SPLIT` names."""
-
-    name: str
-    config: str | None
-    split: str
-
-
-def address_of(path: str) -> Address:
-    """The parts of an address; without `#SPLIT` it is the training part."""
-    name, _, split = path.removeprefix(PREFIX).partition("#")
-    if Path(name).exists():
-        return Address(name, None, split or "train")
-    name, _, config = name.partition(":")
-    return Address(name, config or None, split or "train")
 
 
 def plan(path: str, options: ClassOptions) -> Plan:
     """Load a data set and settle its columns.
 
-    Raises DataError if `datasets` is missing, the data set can't be had, or its columns can't be told.
+    Raises DataError if the data set can't be had, or its columns can't be told.
     """
     address = address_of(path)
-    dataset = _load(path, address)
+    dataset = open_data_set(path)
     names, features = list(dataset.column_names), dict(dataset.features)
     text = tuple(column_of(wanted, names, path, HOW) for wanted in options.text_columns)
     labels = tuple(column_of(wanted, names, path, HOW) for wanted in options.label_columns) if options.labels else ()
@@ -63,9 +36,13 @@ def plan(path: str, options: ClassOptions) -> Plan:
     if any(not _is_text(features[names[column]]) for column in text):
         hint = SEQUENCES if "tokens" in names else HOW
         raise DataError(f"found no strings in the text column {names[text[0]]!r}: {hint}", path)
-    if options.labels and not labels and find_named(names, LABEL_NAMES):
+    if options.labels and not labels:
         others = [column for column in range(len(names)) if column not in text]
-        labels = (_find(names, LABEL_NAMES, "label", others, path),)
+        classes = [column for column in others if _classes(features[names[column]]) is not None]
+        if find_named(names, LABEL_NAMES):
+            labels = (_find(names, LABEL_NAMES, "label", others, path),)
+        elif len(classes) == 1:
+            labels = (classes[0],)
     resolved = dataclasses.replace(
         options,
         format="hub",
@@ -80,38 +57,14 @@ def plan(path: str, options: ClassOptions) -> Plan:
     return Plan(resolved, remarks, partial(_read, dataset=dataset, options=resolved, path=path))
 
 
-def _load(path: str, address: Address) -> Any:
-    try:
-        datasets = importlib.import_module("datasets")  # an extra, and slow to import
-    except ImportError as error:
-        raise DataError(f"needs the package datasets, which isn't installed; {_INSTALL}", path) from error
-    if int(datasets.__version__.split(".")[0]) < _FIRST_WITHOUT_CODE:
-        found = f"found datasets {datasets.__version__}, which may run code that a data set brings"
-        raise DataError(f"{found}; expected {_FIRST_WITHOUT_CODE} or newer: {_INSTALL}", path)
-    arguments: dict[str, Any] = {"path": address.name, "name": address.config}
-    if Path(address.name).is_file():
-        builder = _BUILDERS.get(Path(address.name).suffix.lower())
-        if builder is None:
-            raise DataError(f"expected a file with one of the endings {', '.join(_BUILDERS)}, or a folder", path)
-        arguments = {"path": builder, "data_files": address.name}
-        if Path(address.name).suffix.lower() == ".tsv":
-            arguments["sep"] = "\t"
-    showed_progress = datasets.utils.are_progress_bars_disabled() is False
-    datasets.disable_progress_bars()
-    try:
-        return datasets.load_dataset(split=address.split, **arguments)
-    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(
-            f"can't be loaded: {reason}; check name, config and part (hf:NAME:CONFIG#PART)", path
-        ) from error
-    finally:
-        if showed_progress:
-            datasets.enable_progress_bars()
-
-
 def _is_text(feature: Any) -> bool:
     return getattr(feature, "dtype", None) in ("string", "large_string")
+
+
+def _classes(feature: Any) -> Sequence[str] | None:
+    """The names of the classes that a column's numbers stand for, where they do."""
+    names: Sequence[str] | None = getattr(getattr(feature, "feature", feature), "names", None)
+    return names
 
 
 def _find(names: Sequence[str], known: Sequence[str], what: str, likely: Sequence[int], path: str) -> int:
@@ -133,7 +86,7 @@ def _read(
     label_keys = [str(key) for key in options.label_columns] if options.labels else []
     label_of = _labeller(label_keys, dataset.features, options.label_separator)
     number = 0
-    for batch in dataset.select_columns([*text_keys, *label_keys]).iter(_BATCH):
+    for batch in dataset.select_columns([*text_keys, *label_keys]).iter(BATCH):
         texts = zip(*(batch[key] for key in text_keys), strict=True)
         values = (
             zip(*(batch[key] for key in label_keys), strict=True) if label_keys else ((),) * len(batch[text_keys[0]])
@@ -156,8 +109,7 @@ def _labeller(keys: Sequence[str], features: Any, separator: str) -> _Labeller:
     """Labels from a row's cells: the names of classes for their numbers, of columns for 1."""
     if len(keys) != 1:
         return lambda cells, number: _switched(keys, cells)
-    feature = features[keys[0]]
-    classes = getattr(getattr(feature, "feature", feature), "names", None)
+    classes = _classes(features[keys[0]])
 
     def single(cells: Sequence[Any], number: int) -> tuple[str, ...] | None:
         value = cells[0]

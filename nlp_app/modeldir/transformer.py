@@ -1,0 +1,276 @@
+"""Taggers and classifiers on a pretrained transformer, in a model directory.
+
+With a tagger's softmax head, and with every classifier, the directory is one of transformers too.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+import torch
+from tokenizers import Tokenizer as Backend
+from torch import Tensor
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from nlp_app.errors import ModelError
+from nlp_app.features.piece_windows import PieceEncoder
+from nlp_app.features.pieces import PieceTokenizer
+from nlp_app.modeldir import stock
+from nlp_app.modeldir.classifier import Decision, read_classes
+from nlp_app.modeldir.directory import (
+    CONFIG,
+    DESCRIPTION,
+    PIECES,
+    TOKENIZER_FILES,
+    WEIGHTS,
+    damaged,
+    numbers,
+    read_about,
+    read_labels,
+)
+from nlp_app.nn.transformer import TransformerClassifier, TransformerDimensions, TransformerTagger
+from nlp_app.tasks.classification import ClassSet
+from nlp_app.tasks.tagging import TagSet
+from nlp_app.text import Tokenizer, make_tokenizer
+
+KIND = "transformer"
+
+N = TypeVar("N", TransformerTagger, TransformerClassifier)
+
+
+@dataclass(frozen=True)
+class TransformerTaggerParts:
+    """What a tagger is made of. `files` are those by which transformers knows the tokenizer, and the model's own code
+    if it has any; `about` and `card` are as for other taggers.
+
+    legal: whether only paths that the scheme can write are found. Where the tags come from elsewhere, how strictly they
+    were written isn't known: without, they are read as the CoNLL scorer reads them.
+    """
+
+    network: TransformerTagger
+    encoder: PieceEncoder
+    tag_set: TagSet
+    tokenizer: Tokenizer
+    files: Mapping[str, bytes]
+    about: dict[str, Any]
+    card: str = field(default="", compare=False)
+    legal: bool = True
+    task: ClassVar[Literal["ner"]] = "ner"
+
+    def describe(self) -> dict[str, Any]:
+        """What `nlp_app.json` says of it."""
+        dimensions = asdict(self.network.dimensions)
+        return {
+            "task": self.task,
+            "labels": list(self.tag_set.labels),
+            "scheme": self.tag_set.scheme,
+            "tokenizer": {"name": self.tokenizer.name, "settings": self.tokenizer.settings()},
+            "pieces": _described_pieces(self.encoder),
+            "network": {"kind": KIND, "dimensions": dimensions, "legal": self.legal},
+            "about": self.about,
+        }
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """The body's by transformers' names, and those of what stands on it."""
+        return self.network.weights()
+
+    def save_files(self, directory: Path) -> None:
+        """Write the configuration and the tokenizer as transformers does."""
+        config = _labelled(self.network.body, self.tag_set.tags)
+        _save(directory, config, self.encoder, self.files)
+
+
+@dataclass(frozen=True)
+class TransformerClassifierParts:
+    """What a classifier is made of; `files`, `about` and `card` are as for a tagger."""
+
+    network: TransformerClassifier
+    encoder: PieceEncoder
+    class_set: ClassSet
+    decision: Decision
+    files: Mapping[str, bytes]
+    about: dict[str, Any]
+    card: str = field(default="", compare=False)
+    task: ClassVar[Literal["cls"]] = "cls"
+
+    def describe(self) -> dict[str, Any]:
+        """What `nlp_app.json` says of it."""
+        return {
+            "task": self.task,
+            "labels": list(self.class_set.labels),
+            "multi_label": self.class_set.multi_label,
+            "decision": self.decision.describe(),
+            "pieces": _described_pieces(self.encoder),
+            "network": {"kind": KIND},
+            "about": self.about,
+        }
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """The body's by transformers' names."""
+        return self.network.weights()
+
+    def save_files(self, directory: Path) -> None:
+        """Write the configuration and the tokenizer as transformers does."""
+        config = _labelled(self.network.body, self.class_set.labels, self.class_set.multi_label)
+        _save(directory, config, self.encoder, self.files)
+
+
+def body_kind(dimensions: TransformerDimensions) -> str:
+    """The kind of body that such a tagger stands on: with transformers' head (`token`) or without one (`base`)."""
+    return "base" if dimensions.lstm else "token"
+
+
+def read_transformer_tagger(
+    directory: Path, description: Mapping[str, Any], trust_remote_code: bool
+) -> TransformerTaggerParts:
+    """The tagger of a directory whose files are intact. Raises ModelError if the description doesn't fit them."""
+    place = directory / DESCRIPTION
+    tag_set, dimensions, legal = damaged(place, lambda: _tagging(description))
+    tokenizer = damaged(place, lambda: _tokenizer(description))
+    about = damaged(place, lambda: read_about(description))
+    config = stock.read_config(directory, trust_remote_code)
+    _check_names(directory, config, tag_set.tags)
+    encoder = _encoder(directory, description, config)
+
+    def build() -> TransformerTagger:
+        body = stock.build_body(config, body_kind(dimensions), trust_remote_code)
+        # Made on the device that the body is made on.
+        allowed = torch.from_numpy(tag_set.allowed).to(body.device) if legal else None
+        return TransformerTagger(body, len(tag_set.tags), allowed, dimensions)
+
+    network = _network(directory, build)
+    _check_window(directory, network.body, encoder)
+    files = _kept(directory, config)
+    return TransformerTaggerParts(network, encoder, tag_set, tokenizer, files, about, legal=legal)
+
+
+def read_transformer_classifier(
+    directory: Path, description: Mapping[str, Any], trust_remote_code: bool
+) -> TransformerClassifierParts:
+    """The classifier of a directory whose files are intact. Raises ModelError if the description doesn't fit them."""
+    class_set, decision, about = damaged(directory / DESCRIPTION, lambda: read_classes(description))
+    config = stock.read_config(directory, trust_remote_code)
+    _check_names(directory, config, list(class_set.labels))
+    encoder = _encoder(directory, description, config)
+    network = _network(
+        directory,
+        lambda: TransformerClassifier(stock.build_body(config, "sequence", trust_remote_code), len(class_set.labels)),
+    )
+    _check_window(directory, network.body, encoder)
+    return TransformerClassifierParts(network, encoder, class_set, decision, _kept(directory, config), about)
+
+
+def _labelled(body: PreTrainedModel, labels: Sequence[str], multi_label: bool | None = None) -> PreTrainedConfig:
+    """The body's configuration as transformers would save it with these labels."""
+    config = copy.deepcopy(body.config)
+    config.architectures = [type(body).__name__]
+    stock.set_labels(config, labels, multi_label)
+    return config
+
+
+def _save(directory: Path, config: PreTrainedConfig, encoder: PieceEncoder, files: Mapping[str, bytes]) -> None:
+    (directory / CONFIG).write_text(config.to_json_string(use_diff=True), encoding="utf-8")
+    (directory / PIECES).write_text(encoder.tokenizer.json(), encoding="utf-8")
+    for name, content in files.items():
+        (directory / name).write_bytes(content)
+
+
+def _described_pieces(encoder: PieceEncoder) -> dict[str, Any]:
+    tokenizer = encoder.tokenizer
+    return {
+        "window": encoder.window,
+        "overlap": encoder.overlap,
+        "unknown": tokenizer.unknown,
+        "padding": tokenizer.padding,
+    }
+
+
+def _tagging(description: Mapping[str, Any]) -> tuple[TagSet, TransformerDimensions, bool]:
+    network = description["network"]
+    dimensions = numbers(TransformerDimensions, network["dimensions"], {"dropout": 1})
+    if not isinstance(network["legal"], bool):
+        raise ValueError(f"legal: found {network['legal']!r}, expected true or false")
+    tag_set = TagSet(read_labels(description), description["scheme"])
+    if len(set(tag_set.tags)) != len(tag_set.tags):
+        raise ValueError("labels: expected each of them once")
+    return tag_set, dimensions, network["legal"]
+
+
+def _tokenizer(description: Mapping[str, Any]) -> Tokenizer:
+    return make_tokenizer(description["tokenizer"]["name"], **description["tokenizer"]["settings"])
+
+
+def _encoder(directory: Path, description: Mapping[str, Any], config: PreTrainedConfig) -> PieceEncoder:
+    def read() -> tuple[PieceTokenizer, int, int]:
+        values = [description["pieces"][name] for name in ("window", "overlap", "padding", "unknown")]
+        # A bool is an int too.
+        if not all(type(value) is int and 0 <= value < 1 << 31 for value in values[: 3 if values[3] is None else 4]):
+            raise ValueError(f"pieces: found {values!r}, expected whole numbers")
+        window, overlap, padding, unknown = values
+        # The library raises plain exceptions for whatever isn't a tokenizer.
+        text = (directory / PIECES).read_text(encoding="utf-8")
+        tokenizer = PieceTokenizer(backend_of(text), unknown, padding)
+        if max(padding, unknown or 0) >= config.vocab_size:
+            raise ValueError(f"pieces: found {values!r}, beyond the model's table of {config.vocab_size} rows")
+        return tokenizer, window, overlap
+
+    tokenizer, window, overlap = damaged(directory / PIECES, read)
+    stock.check_vocabulary(directory, config, tokenizer)
+    return damaged(directory / DESCRIPTION, lambda: PieceEncoder(tokenizer, window, overlap))
+
+
+def backend_of(text: str) -> Backend:
+    """The tokenizer of a `tokenizer.json`. Raises ValueError if it is none."""
+    try:
+        return Backend.from_str(text)
+    except Exception as error:  # the library raises no narrower kind
+        raise ValueError(str(error)) from error
+
+
+def _network(directory: Path, build: Callable[[], N]) -> N:
+    """The network that `build` makes, with the weights of the directory, in evaluation mode."""
+
+    def read() -> N:
+        weights = stock.read_weights(directory)
+        with torch.device("meta"):
+            _check_shapes(build(), weights)
+        network = build()
+        network.load_weights(weights)
+        return network.eval()
+
+    return damaged(directory / WEIGHTS, read)
+
+
+def _check_shapes(skeleton: TransformerTagger | TransformerClassifier, weights: Mapping[str, Tensor]) -> None:
+    """That the weights fit, before anything of the network's size is made. Raises ValueError."""
+    shapes = {name: tensor.shape for name, tensor in skeleton.weights().items()}
+    # Without memory, tensors that are tied to others don't show it.
+    needed = shapes.keys() - (skeleton.body.all_tied_weights_keys or {}).keys()
+    wrong = sorted(needed - weights.keys()) + [
+        name for name, tensor in weights.items() if shapes.get(name) != tensor.shape
+    ]
+    if wrong:
+        raise ValueError(f"found {len(wrong)} tensors missing, unknown or of another shape, {wrong[0]} among them")
+
+
+def _check_names(directory: Path, config: PreTrainedConfig, names: list[str]) -> None:
+    if stock.label_names(config) != names:
+        raise ModelError(f"{directory / CONFIG}: its labels differ from those in {DESCRIPTION}; copy the model again")
+
+
+def _check_window(directory: Path, body: PreTrainedModel, encoder: PieceEncoder) -> None:
+    longest = stock.longest_of(body)
+    if encoder.window > longest:
+        raise ModelError(
+            f"{directory / DESCRIPTION}: found windows of {encoder.window} pieces, the model takes {longest}; "
+            "copy the model again"
+        )
+
+
+def _kept(directory: Path, config: PreTrainedConfig) -> dict[str, bytes]:
+    files = {name: (directory / name).read_bytes() for name in TOKENIZER_FILES if (directory / name).is_file()}
+    return files | stock.code_files(directory, config)

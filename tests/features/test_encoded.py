@@ -1,0 +1,162 @@
+"""Encodings that are kept between runs: those that were made, and made again only if something is different."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nlp_app.errors import TrainingError
+from nlp_app.features.columns import Columns
+from nlp_app.features.encoded import cached_columns, encoding_key
+
+KEY = encoding_key("some")
+
+
+def some(rows: int = 3, seed: int = 0) -> dict[str, Columns]:
+    random = np.random.default_rng(seed)
+    arrays = {"ids": random.integers(0, 9, 2 * rows).astype(np.int32), "pairs": random.random((2 * rows, 2))}
+    offsets = np.arange(rows + 1) * 2
+    return {
+        "pieces": Columns(arrays, offsets),
+        "bounds": Columns({}, offsets),
+        "none": Columns({"x": np.zeros(0)}, offsets[:1]),
+    }
+
+
+def unwanted() -> Mapping[str, Columns]:
+    raise ValueError("made anew")
+
+
+def assert_same(found: Mapping[str, Columns], expected: Mapping[str, Columns]) -> None:
+    assert found.keys() == expected.keys()
+    for name, columns in expected.items():
+        assert found[name].arrays.keys() == columns.arrays.keys()
+        assert np.array_equal(found[name].offsets, columns.offsets)
+        for part, array in columns.arrays.items():
+            assert found[name].arrays[part].dtype == array.dtype
+            assert np.array_equal(found[name].arrays[part], array)
+
+
+def entries(directory: Path) -> set[str]:
+    return {path.name for path in directory.iterdir()}
+
+
+def test_made_once_and_found_again(tmp_path: Path) -> None:
+    directory = tmp_path / "not/there/yet"
+    assert_same(cached_columns(directory, KEY, some), some())
+    found = cached_columns(directory, KEY, unwanted)
+    assert_same(found, some())
+    assert entries(directory) == {KEY}
+    with pytest.raises(ValueError, match="read-only"):
+        found["pieces"].arrays["ids"][0] = 1
+    with pytest.raises(ValueError, match="made anew"):
+        cached_columns(directory, encoding_key("other"), unwanted)
+    assert entries(directory) == {KEY}
+
+
+@given(st.lists(st.text() | st.binary(), max_size=4), st.lists(st.text() | st.binary(), max_size=4))
+def test_keys_tell_parts_apart(one: list[str | bytes], other: list[str | bytes]) -> None:
+    assert (encoding_key(*one) == encoding_key(*other)) == (one == other)
+
+
+def test_keys_tell_arrays_apart() -> None:
+    array = np.arange(6, dtype=np.int32)
+    others = [array.reshape(2, 3), array.reshape(3, 2), array.astype(np.int64), array + 1, array[::-1], array.tobytes()]
+    assert len({encoding_key(each) for each in [array, *others]}) == 7
+    assert encoding_key(array.reshape(2, 3).T) == encoding_key(np.ascontiguousarray(array.reshape(2, 3).T))
+    assert encoding_key("\ud800") != encoding_key("\ud801")
+
+
+def damage(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    if how == "gone":
+        path.unlink()
+    elif how == "short":
+        path.write_bytes(content[:-1])
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "changed":
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    else:
+        path.write_text("[1, {}]")
+
+
+@pytest.mark.parametrize("how", ["gone", "short", "empty", "changed", "nonsense"])
+def test_what_is_damaged_is_made_anew(how: str, tmp_path: Path) -> None:
+    cached_columns(tmp_path, KEY, some)
+    for path in sorted((tmp_path / KEY).iterdir()):
+        damage(path, how)
+        with pytest.raises(ValueError, match="made anew"):
+            cached_columns(tmp_path, KEY, unwanted)
+        assert_same(cached_columns(tmp_path, KEY, some), some())
+        assert_same(cached_columns(tmp_path, KEY, unwanted), some())
+        assert entries(tmp_path) == {KEY}
+
+
+def test_the_longest_unused_go_when_there_are_too_many(tmp_path: Path) -> None:
+    keys = [encoding_key(str(number)) for number in range(5)]
+    for age, key in enumerate(keys[:4]):
+        cached_columns(tmp_path, key, some)
+        os.utime(tmp_path / key, (time.time() - 100 + age,) * 2)
+    cached_columns(tmp_path, keys[0], unwanted)  # the first is now the last that was used
+    size = sum(path.stat().st_size for path in (tmp_path / keys[0]).iterdir())
+    kept = cached_columns(tmp_path, keys[2], unwanted)
+    os.utime(tmp_path / keys[2], (time.time() - 200,) * 2)
+    (tmp_path / "somebody's").mkdir()
+    cached_columns(tmp_path, keys[4], some, limit=2 * size)
+    assert entries(tmp_path) == {keys[0], keys[4], "somebody's"}
+    assert_same(kept, some())
+    assert_same(cached_columns(tmp_path, encoding_key("big"), some, limit=1), some())
+    assert entries(tmp_path) == {encoding_key("big"), "somebody's"}
+
+
+def test_what_dead_runs_left_goes_and_what_others_write_stays(tmp_path: Path) -> None:
+    old, new = (tmp_path / f".{KEY}-{encoding_key(name)}" for name in ("old", "new"))
+    for path in (old, new):
+        path.mkdir()
+    os.utime(old, (time.time() - 3 * 24 * 3600,) * 2)
+    cached_columns(tmp_path, KEY, some)
+    assert entries(tmp_path) == {KEY, new.name}
+
+
+def use(directory: str, seed: int) -> bool:
+    for number in range(20):
+        key = encoding_key(str(number % 3))
+        assert_same(
+            cached_columns(Path(directory), key, lambda n=number: some(200, n % 3), limit=8000 if seed else 1 << 20),
+            some(200, number % 3),
+        )
+    return True
+
+
+def test_several_runs_share_a_directory(tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
+        assert all(pool.starmap(use, [(str(tmp_path), seed) for seed in range(3)]))
+    assert not [name for name in entries(tmp_path) if name.startswith(".")]
+
+
+def test_another_run_may_be_first(tmp_path: Path) -> None:
+    def late() -> Mapping[str, Columns]:
+        cached_columns(tmp_path, KEY, some)
+        return some()
+
+    assert_same(cached_columns(tmp_path, KEY, late), some())
+    assert_same(cached_columns(tmp_path, KEY, unwanted), some())
+    assert entries(tmp_path) == {KEY}
+
+
+def test_no_room(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainingError, match=r"can't keep encoded texts: .*; make room, .* NLP_APP_CACHE") as caught:
+        cached_columns(tmp_path / "file", KEY, unwanted)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="expected one of encoding_key"):
+        cached_columns(tmp_path, "../elsewhere", some)
