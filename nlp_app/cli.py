@@ -42,10 +42,19 @@ _label_column = click.option("--label-column", metavar="COLUMN", help="Likewise,
 _changes = click.option(
     "--set", "changes", multiple=True, metavar="A.B=C", help="Change a setting; may be given several times."
 )
+# As nlp_app.nn.precision names them; a test holds them equal.
+PRECISIONS = ("full", "auto", "bf16", "fp16")
+_precision = click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="full",
+    show_default=True,
+    help="What a transformer computes in; auto: bf16 where that is fast.",
+)
 _trust = click.option(
     "--trust-remote-code",
     is_flag=True,
-    help="Run code that a model of others brings; without it such a model is refused.",
+    help="Run code that a model brings; without it such a model is refused.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _model = click.argument("model")  # a directory, or a name on the Hub
@@ -156,6 +165,7 @@ def _run_settings(task: str, output: Path, resume: bool, given: dict[str, Any]) 
 @_text_column
 @_label_column
 @_changes
+@_precision
 @_trust
 @_threads
 @_quiet
@@ -187,6 +197,7 @@ def evaluate(model: str, file: str, as_json: bool, quiet: bool, **how: Any) -> N
 @click.option("--output", "target", metavar="FILE", help="Where results go; without it, standard output.")
 @_format
 @_changes
+@_precision
 @_trust
 @_threads
 @_quiet
@@ -218,6 +229,7 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
 @click.option("--format", type=click.Choice(CLASS_FORMATS), help="The input's format, where it isn't recognised.")
 @_text_column
 @_changes
+@_precision
 @_trust
 @_threads
 @_quiet
@@ -341,7 +353,7 @@ def _load(path: str, how: dict[str, Any]) -> Tagger | Classifier:
 
     if how["threads"]:
         torch.set_num_threads(how["threads"])
-    return load(path, trust_remote_code=how["trust_remote_code"])
+    return load(path, precision=how["precision"], trust_remote_code=how["trust_remote_code"])
 
 
 def _print(text: str) -> None:

@@ -90,18 +90,18 @@ def transformer(body: Path, scheme: str, head: str, lstm: int, legal: bool = Tru
 
 
 def check_grown(parts: AnyTaggerParts, directory: Path) -> None:
-    """Old spans, old scores of old tags, all under a larger set; and the same from a directory."""
+    """The old spans, hardly less or more likely than before, in a copy; and the same from a directory."""
     tagger = Tagger(parts)
     before = {name: value.clone() for name, value in parts.network.state_dict().items()}
     found, scored = tagger.token_spans(SENTENCES), tagger.scored_spans(SENTENCES)
-    assert len({span.label for spans in found for span in spans}) == 3  # else nothing is shown
+    assert any(found)  # else nothing is shown
     grown = tagger.add_labels(NEW)
     assert grown.labels == (*tagger.labels, *NEW)
     assert grown.token_spans(SENTENCES) == found
     for old, new in zip(scored, grown.scored_spans(SENTENCES), strict=True):
-        for (span, score), (same, lower) in zip(old, new, strict=True):
+        for (span, score), (same, other) in zip(old, new, strict=True):
             assert span == same
-            assert 0.5 * score < lower <= score + 1e-6
+            assert abs(score - other) < 0.1
     assert tagger.labels == parts.tag_set.labels
     assert all(torch.equal(value, before[name]) for name, value in parts.network.state_dict().items())
     write_model(grown.parts, directory)
@@ -226,12 +226,7 @@ def go_on(cli: Cli, less: Files, output: Path, *more: object) -> Outcome:
     return cli("train", "ner", *files, "--output", output, "--quiet", f"--set=model.start={less.run}", *more)
 
 
-SHORT = (
-    "--set=train.epochs=8",
-    "--set=train.batch_tokens=256",
-    "--set=train.rate=0.01",
-    "--set=train.sparse_rate=0.03",
-)
+SHORT = [f"--set=train.{change}" for change in ("epochs=8", "batch_tokens=256", "rate=0.01", "sparse_rate=0.03")]
 
 
 def per_type(run: Path, split: str = "dev") -> dict[str, float]:
@@ -263,7 +258,8 @@ def test_data_of_some_labels_only(cli: Cli, less: Files, tmp_path: Path) -> None
 def test_new_words_are_learned(cli: Cli, less: Files, tmp_path: Path) -> None:
     data = tmp_path / "words.conll"
     data.write_text("\n\n".join(["Zorblax O\nQuuxville B-LOC\nis O\nfar O"] * 30) + "\n\n", encoding="utf-8")
-    assert go_on(cli, less, tmp_path / "run", *SHORT, "--train", data, "--dev", data).status == 0
+    often = "--set=train.batch_tokens=16"
+    assert go_on(cli, less, tmp_path / "run", *SHORT, often, "--train", data, "--dev", data).status == 0
     old, new = (read_model(path) for path in (less.run, tmp_path / "run"))
     assert isinstance(old, TaggerParts)
     assert isinstance(new, TaggerParts)
@@ -309,20 +305,22 @@ def test_what_is_wrong_is_said(cli: Cli, less: Files, small_classes: Small, tmp_
     refused(go_on(cli, less, less.run), "model.start", "--output")
     plain = tmp_path / "pos.conll"
     plain.write_text("a DET\nhouse NOUN\n\nthe DET\nsun NOUN\n\n", encoding="utf-8")
-    refused(go_on(cli, less, tmp_path / "run", "--train", plain, "--dev", plain), "model.start", "labelled spans")
+    files = [f"--{split}={plain}" for split in ("train", "dev", "test")]
+    refused(go_on(cli, less, tmp_path / "run", *files), "model.start", "labelled spans")
     assert not (tmp_path / "run").exists()
 
 
 TRANSFORMER = [
     f"--set={change}"
     for change in (
-        "model.kind=transformer", "train.epochs=10", "train.batch_pieces=256", "train.rate=0.005", "train.crf_rate=0.05",
-        "train.head_rate=0.02", "train.checkpoint_seconds=0", "train.precision=no", "train.engine=loop",
+        "model.kind=transformer", "train.batch_pieces=256", "train.rate=0.005", "train.head_rate=0.02",
+        "train.checkpoint_seconds=0", "train.precision=no", "train.engine=loop",
         "train.layer_decay=1.0",
     )
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_transformer_learns_a_new_type_too(cli: Cli, less: Files, body: Path, tmp_path: Path) -> None:
     data = tmp_path / "some.conll"
     data.write_text(sentences("train", 60), encoding="utf-8")
@@ -349,3 +347,20 @@ def test_a_transformer_learns_a_new_type_too(cli: Cli, less: Files, body: Path, 
     refused(train(data, "run", start, f"--set=model.pretrained={body}"), "model.start", "model.pretrained")
     refused(train(data, "run", start, "--set=model.new_head=true"), "model.start", "model.new_head")
     refused(train(data, "run", start, "--set=model.head=crf"), "model.head = 'softmax'", "model.head = 'crf'")
+
+
+@pytest.mark.slow
+def test_a_model_of_transformers_is_gone_on_from(cli: Cli, less: Files, tmp_path: Path) -> None:
+    """It has neither our description nor our tags: I-LOC, without B-."""
+    directory = tiny_bert(tmp_path / "stock", ["Rome", "Anna"], "token", ["I-LOC", "O"])
+    changes = [*TRANSFORMER, f"--set=model.start={directory}", "--set=train.epochs=1"]
+    files = (f"--train={less.dev}", f"--dev={less.dev}", f"--output={tmp_path / 'run'}")
+    outcome = cli("train", "ner", *files, *changes)
+    assert outcome.status == 0, outcome
+    assert f"{directory}: labels kept: LOC; new: DATE, ORG, PER, PRODUCT" in outcome.err
+    parts = read_model(tmp_path / "run")
+    assert isinstance(parts, TransformerTaggerParts)
+    assert parts.tag_set == TagSet(("LOC", "DATE", "ORG", "PER", "PRODUCT"), "BIO")
+    assert not parts.legal
+    (directory / "config.json").write_text((directory / "config.json").read_text().replace("I-LOC", "I-GPE"))
+    assert cli("train", "ner", *files, *changes, "--quiet", "--resume").status == 2

@@ -22,8 +22,9 @@ from nlp_app.errors import ModelError, SettingsError
 from nlp_app.features.piece_windows import PieceEncoder
 from nlp_app.modeldir import write_model
 from nlp_app.modeldir.hub import is_hub_name
-from nlp_app.modeldir.pretrained import PartialLoad, longest_window, make_body, read_pretrained
+from nlp_app.modeldir.pretrained import longest_window, make_body, read_pretrained
 from nlp_app.modeldir.transformer import TransformerTaggerParts
+from nlp_app.nn.partial import PartialLoad
 from nlp_app.nn.transformer import TransformerDimensions, TransformerTagger
 from nlp_app.tasks.tagging import TagSet
 from nlp_app.text import BasicTokenizer

@@ -59,7 +59,9 @@ CHANGES: dict[str, tuple[str, dict[str, str]]] = {
 }
 # Seen in other tests: patience stops a run early; threads change its time, as the engine does; the kind of network
 # decides which settings there are.
-ELSEWHERE = {"train.patience", "train.threads", "train.checkpoint_seconds", "train.engine", "model.kind"}
+ELSEWHERE = {
+    "train.patience", "train.threads", "train.checkpoint_seconds", "train.engine", "model.kind", "model.start",
+}  # fmt: skip
 
 
 def weights(small: Small, output: Path, changes: dict[str, str]) -> dict[str, Any]:

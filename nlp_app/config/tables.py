@@ -219,12 +219,12 @@ class TransformerLoopSettings(LoopSettings):
     """[train] of a fine-tuned transformer, whatever its task."""
 
     UPDATES: ClassVar[int] = 350
-    FEWEST_EPOCHS: ClassVar[int] = 3
+    FEWEST_EPOCHS: ClassVar[int] = 4
     MOST_EPOCHS: ClassVar[int] = 20
 
     engine: Literal["loop", "trainer"] = "trainer"
     batch_pieces: Count = 1024
-    rate: Positive = 3e-4
+    rate: Positive = 1e-4
     head_rate: Positive = 1e-3
     layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
     gradient_checkpointing: bool = False
@@ -238,9 +238,10 @@ class TransformerTaggerSettings(TransformerModelSettings):
 
     start: FilePath = ""
     head: Literal["softmax", "crf"] = "crf"
-    scheme: Literal["BIO", "IOE2", "BIOES", "BMES", "BILOU"] = "BIO"
+    scheme: Literal["BIO", "IOE2", "BIOES", "BMES", "BILOU"] = "BIOES"
     pooling: Literal["first", "mean", "last"] = "first"
     lstm: Number = 0
+    capitals: Literal["auto", "yes", "no"] = "auto"
 
 
 class TransformerTaggingLoopSettings(TransformerLoopSettings):
@@ -259,6 +260,8 @@ class TransformerTaggingSettings(Settings):
 
 class TransformerClassLoopSettings(TransformerLoopSettings, ClassLossSettings):
     """[train] of `train cls` with a transformer."""
+
+    rate: Positive = 2e-4
 
 
 class TransformerClassSettings(Settings):

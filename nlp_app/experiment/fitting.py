@@ -16,6 +16,7 @@ from nlp_app.config import LoopSettings, Settings, write_settings
 from nlp_app.errors import NlpAppError, TrainingError
 from nlp_app.features.vectors import Vectors, read_vectors
 from nlp_app.modeldir import Parts
+from nlp_app.nn.precision import has_fast_bf16
 from nlp_app.output import checksum
 from nlp_app.plots import draw_history, plotting_available
 from nlp_app.progress import Progress
@@ -98,7 +99,11 @@ def make_learner(
 
     `rate_factors`, `sparse_rate`, `plain_rate`: as `training.OptimizerOptions` takes them.
     """
-    accelerator = training.make_accelerator(train.precision)
+    precision: str = train.precision
+    if precision == "auto":
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        precision = "bf16" if has_fast_bf16(device) else "no"
+    accelerator = training.make_accelerator(precision)
     placed = training.place_model(network, accelerator)
     optimizers = training.make_optimizers(
         placed,

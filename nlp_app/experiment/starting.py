@@ -55,16 +55,16 @@ def _decided(settings: S, directory: Path, parts: AnyTaggerParts) -> S:
     for name in ("pretrained", "vectors", "new_head"):
         if getattr(settings.model, name, None):
             raise SettingsError(
-                f"model.start: found model.{name} beside it; {directory} brings a body, a head and vectors of its "
-                f"own: give one of the two"
+                f"model.start: found model.{name} beside it; {directory} brings body, head and vectors of its own: "
+                "give one of the two"
             )
     table, differing = settings.model_dump(), []
     for name, key, value in _of_model(parts):
-        part = getattr(settings, name)
-        if key not in table[name] or table[name][key] == "auto" or key not in part.model_fields_set:
+        stated, is_given = table[name].get(key), key in getattr(settings, name).model_fields_set
+        if not is_given or stated == "auto":
             table[name] |= {key: value} if key in table[name] else {}
-        elif key not in _FREE and table[name][key] != value:
-            differing.append((f"{name}.{key}", value, table[name][key]))
+        elif key not in _FREE and stated != value:
+            differing.append((f"{name}.{key}", value, stated))
     if differing:
         found = ", ".join(f"{name} = {value!r}" for name, value, _ in differing)
         wanted = ", ".join(f"{name} = {value!r}" for name, _, value in differing)
@@ -77,7 +77,7 @@ def _decided(settings: S, directory: Path, parts: AnyTaggerParts) -> S:
 def _of_model(parts: AnyTaggerParts) -> Iterator[tuple[str, str, Any]]:
     """Table, name and value of the settings that a model decides."""
     for key, value in asdict(parts.network.dimensions).items():
-        yield "model", key, value
+        yield "model", key, ("yes" if value else "no") if key == "capitals" else value
     if parts.tag_set.scheme != NONE:
         yield "model", "scheme", parts.tag_set.scheme
     if not isinstance(parts, TaggerParts):

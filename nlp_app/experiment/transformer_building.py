@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from nlp_app.class_splits import ClassData
 from nlp_app.config import (
@@ -22,16 +22,16 @@ from nlp_app.experiment.classifier_building import undecided
 from nlp_app.experiment.prepared import Prepared, Rates
 from nlp_app.experiment.starting import files_of_start, taken, with_labels
 from nlp_app.experiment.windows import SentenceWindows, TextWindows
-from nlp_app.features.piece_windows import (
-    PieceEncoder,
-)
+from nlp_app.features.capitals import KINDS
+from nlp_app.features.piece_windows import PieceEncoder
 from nlp_app.features.pieces import PieceTokenizer
 from nlp_app.modeldir import AnyTaggerParts
-from nlp_app.modeldir.pretrained import PartialLoad, Pretrained, longest_window, make_body, read_pretrained
+from nlp_app.modeldir.pretrained import Pretrained, longest_window, make_body, read_pretrained
 from nlp_app.modeldir.stock import longest_of
 from nlp_app.modeldir.transformer import TransformerClassifierParts, TransformerTaggerParts
+from nlp_app.nn.partial import PartialLoad
 from nlp_app.nn.transformer import TransformerClassifier, TransformerDimensions, TransformerTagger
-from nlp_app.nn.transformer_layers import freeze, rate_factors
+from nlp_app.nn.transformer_layers import freeze, rate_factors, takes_embeddings
 from nlp_app.progress import Progress
 from nlp_app.schemes import NONE
 from nlp_app.splits import TaggingData
@@ -73,12 +73,21 @@ def _fresh(
     scheme = NONE if data.train.scheme == NONE else model.scheme
     tag_set = TagSet.of(data.train.sentences, scheme)
     body, loaded = make_body(
-        pretrained, "base" if model.lstm else "token", labels=tag_set.tags, new_head=model.new_head
+        pretrained,
+        "base" if model.lstm else "token",
+        labels=tag_set.tags,
+        new_head=model.new_head,
+        partial=model.partial,
     )
     progress.say(_taken(pretrained, loaded))
-    dimensions = TransformerDimensions(model.pooling, model.head, model.lstm, model.dropout)
+    capitals = _embeds_capitals(model, pretrained.tokenizer, body)
+    if capitals:
+        progress.say(f"{pretrained.name}: an embedding of capitals and digits is added (model.capitals)")
+    dimensions = TransformerDimensions(
+        model.pooling, model.head, model.lstm, model.dropout, capitals=KINDS if capitals else 0
+    )
     network = TransformerTagger(body, len(tag_set.tags), torch.from_numpy(tag_set.allowed), dimensions)
-    encoder = _encoder(model, pretrained.tokenizer, longest_window(pretrained))
+    encoder = _encoder(model, pretrained.tokenizer, longest_window(pretrained), capitals)
     parts = TransformerTaggerParts(network, encoder, tag_set, data.tokenizer, pretrained.files, data.about())
     return parts, _files(pretrained)
 
@@ -90,7 +99,8 @@ def _grown(
     parts = with_labels(start, data, model.start)
     parts.network.dimensions = replace(parts.network.dimensions, dropout=model.dropout)
     progress.say(taken(model.start, start, parts))
-    encoder = _encoder(model, start.encoder.tokenizer, longest_of(parts.network.body))
+    most = longest_of(parts.network.body)
+    encoder = _encoder(model, start.encoder.tokenizer, most, start.encoder.capitals)
     return replace(parts, encoder=encoder), files_of_start(Path(model.start))
 
 
@@ -106,6 +116,7 @@ def prepare_transformer_classifier(
         labels=data.class_set.labels,
         multi_label=data.class_set.multi_label,
         new_head=model.new_head,
+        partial=model.partial,
     )
     progress.say(_taken(pretrained, loaded))
     network = TransformerClassifier(body, len(data.class_set.labels))
@@ -131,6 +142,8 @@ def _taken(pretrained: Pretrained, loaded: PartialLoad) -> str:
     parts = [f"{len(loaded.taken)} tensors taken"]
     if loaded.missing:
         parts.append(f"newly made: {_some(loaded.missing)}")
+    if loaded.reshaped:
+        parts.append(f"of another shape there: {_some(loaded.reshaped)}")
     if loaded.left:
         parts.append(f"left over: {_some(loaded.left)}")
     return f"{pretrained.name}: {'; '.join(parts)}"
@@ -167,7 +180,15 @@ def _set_dropout(config: PreTrainedConfig, share: float) -> None:
             setattr(config, name, share)
 
 
-def _encoder(model: TransformerModelSettings, tokenizer: PieceTokenizer, most: int) -> PieceEncoder:
+def _embeds_capitals(model: TransformerTaggerSettings, tokenizer: PieceTokenizer, body: PreTrainedModel) -> bool:
+    if model.capitals != "auto":
+        return model.capitals == "yes"
+    return model.head == "crf" and tokenizer.uncased and takes_embeddings(body)
+
+
+def _encoder(
+    model: TransformerModelSettings, tokenizer: PieceTokenizer, most: int, capitals: bool = False
+) -> PieceEncoder:
     if model.window > most:
         raise SettingsError(f"model.window: found {model.window}, expected at most the {most} pieces the model takes")
-    return PieceEncoder(tokenizer, model.window or most, model.overlap)
+    return PieceEncoder(tokenizer, model.window or most, model.overlap, capitals)

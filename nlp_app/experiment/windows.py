@@ -201,7 +201,7 @@ def _kept(
     key = encoding_key(
         __version__,
         encoder.tokenizer.json(),
-        f"{encoder.window} {encoder.overlap} {settings.train.seed}",
+        f"{encoder.window} {encoder.overlap} {encoder.capitals} {settings.train.seed}",
         settings.data.model_dump_json(),
         *(checksum(path) for path in files),
     )

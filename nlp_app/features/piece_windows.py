@@ -14,7 +14,7 @@ The only limit: of a token with more pieces than a window holds, the first ones 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from nlp_app.alignment import is_unspaced
 from nlp_app.errors import SettingsError
+from nlp_app.features.capitals import writings
 from nlp_app.features.columns import Array, Columns, collate
 from nlp_app.features.pieces import Pieces, PieceTokenizer
 from nlp_app.types import TokenSpan
@@ -34,7 +35,8 @@ Offsets = NDArray[np.int64]
 class PieceSentences:
     """Sentences as windows of pieces. A sentence without tokens has no window.
 
-    pieces: a row a window; array "ids" (int32), special pieces included
+    pieces: a row a window; array "ids" (int32), special pieces included; with capitals also "capitals" (int8), how the
+        token is written to which a piece belongs, as in `features.capitals`, 0 for special pieces
     tokens: a row a window, of the tokens that it answers for; arrays "starts" and "ends" (int32): where in the window
         the pieces of each token stand, end exclusive. All rows together are the tokens of all sentences, in order.
     offsets: (sentences + 1,) tokens; windows: (sentences + 1,) windows
@@ -71,9 +73,10 @@ class PieceEncoder:
     window: pieces that a window holds at most, special pieces included
     overlap: tokens (`encode`) or pieces (`encode_texts`) that neighbouring windows share; less where they would fill
         more than half a window, more at the end of a text, whose last window is as full as the others
+    capitals: whether `encode` says how each token is written
     """
 
-    def __init__(self, tokenizer: PieceTokenizer, window: int, overlap: int) -> None:
+    def __init__(self, tokenizer: PieceTokenizer, window: int, overlap: int, capitals: bool = False) -> None:
         """Raises SettingsError if a window has no room for a piece, or the overlap is negative."""
         specials = len(tokenizer.prefix) + len(tokenizer.suffix)
         if window <= specials:
@@ -82,7 +85,7 @@ class PieceEncoder:
             )
         if overlap < 0:
             raise SettingsError(f"model.overlap: found {overlap}, expected at least 0")
-        self.tokenizer, self.window, self.overlap = tokenizer, window, overlap
+        self.tokenizer, self.window, self.overlap, self.capitals = tokenizer, window, overlap, capitals
         self._room = window - specials
 
     def encode(
@@ -101,11 +104,14 @@ class PieceEncoder:
         places = _offsets(map(len, pieces), len(pieces))
         windows, counts = self._windows(places, offsets, spans)
         starts, ends, answers = windows.T
-        columns = self._enclosed(_concatenated(pieces), places[starts], places[ends])
+        arrays: dict[str, Array] = {"ids": _concatenated(pieces)}
+        if self.capitals:
+            arrays["capitals"] = np.repeat(writings(forms), np.diff(places))
+        columns = self._enclosed(arrays, places[starts], places[ends])
         answered = np.append(answers, len(forms))
         shift = np.repeat(places[starts] - len(self.tokenizer.prefix), np.diff(answered))
-        arrays = {"starts": (places[:-1] - shift).astype(np.int32), "ends": (places[1:] - shift).astype(np.int32)}
-        return PieceSentences(columns, Columns(arrays, answered), offsets, _offsets(counts, len(counts)))
+        bounds = {"starts": (places[:-1] - shift).astype(np.int32), "ends": (places[1:] - shift).astype(np.int32)}
+        return PieceSentences(columns, Columns(bounds, answered), offsets, _offsets(counts, len(counts)))
 
     def encode_texts(self, texts: Iterable[str]) -> PieceTexts:
         """The windows of whole texts, whose pieces are those of the pretrained model's own tokenizer. A text without
@@ -123,7 +129,7 @@ class PieceEncoder:
         number = np.arange(windows[-1]) - np.repeat(windows[:-1], counts)
         starts = np.repeat(places[:-1], counts) + np.minimum(number * step, np.repeat(beyond, counts))
         ends = np.minimum(starts + self._room, np.repeat(places[1:], counts))
-        return PieceTexts(self._enclosed(_concatenated(pieces), starts, ends), windows)
+        return PieceTexts(self._enclosed({"ids": _concatenated(pieces)}, starts, ends), windows)
 
     def _spaced(self, forms: Sequence[str], offsets: Offsets) -> list[bool]:
         """Whether a space stands before each token, from the forms alone: as `alignment.between_words`."""
@@ -156,19 +162,22 @@ class PieceEncoder:
             rows[ends[row] - counts[row] : ends[row]] = windows_of_row
         return rows, counts
 
-    def _enclosed(self, ids: Pieces, starts: Offsets, ends: Offsets) -> Columns:
-        """Windows of the pieces `starts` to `ends`, with special pieces around each."""
+    def _enclosed(self, arrays: Mapping[str, Array], starts: Offsets, ends: Offsets) -> Columns:
+        """Windows of the pieces `starts` to `ends`, with special pieces around each; of what else is known of pieces, 0
+        stands there."""
         prefix, suffix = self.tokenizer.prefix, self.tokenizer.suffix
         lengths = ends - starts
         rows = _offsets(lengths + len(prefix) + len(suffix), len(lengths))
-        enclosed = np.empty(rows[-1], dtype=np.int32)
         inner = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        enclosed[np.repeat(rows[:-1] + len(prefix), lengths) + inner] = ids[np.repeat(starts, lengths) + inner]
+        here, there = np.repeat(starts, lengths) + inner, np.repeat(rows[:-1] + len(prefix), lengths) + inner
+        enclosed = {name: np.zeros(rows[-1], dtype=array.dtype) for name, array in arrays.items()}
+        for name, array in arrays.items():
+            enclosed[name][there] = array[here]
         for place, special in enumerate(prefix):
-            enclosed[rows[:-1] + place] = special
+            enclosed["ids"][rows[:-1] + place] = special
         for place, special in enumerate(reversed(suffix), start=1):
-            enclosed[rows[1:] - place] = special
-        return Columns({"ids": enclosed}, rows)
+            enclosed["ids"][rows[1:] - place] = special
+        return Columns(enclosed, rows)
 
 
 class _Sentence:
@@ -235,9 +244,9 @@ def _divided(sentence: _Sentence, overlap: int) -> Iterator[Window]:
 def collate_sentences(
     encoded: PieceSentences, windows: Sequence[int] | NDArray[np.int64], padding: int
 ) -> dict[str, Array]:
-    """The windows as padded arrays: "input_ids" and "attention_mask" (windows, pieces) int64; "starts" and "ends"
-    (windows, tokens) int64 and "mask" (windows, tokens), True for tokens. Where there is no token, a token of the first
-    piece stands."""
+    """The windows as padded arrays: "input_ids" and "attention_mask" (windows, pieces) int64, "capitals" likewise if
+    they were encoded; "starts" and "ends" (windows, tokens) int64 and "mask" (windows, tokens), True for tokens. Where
+    there is no token, a token of the first piece stands."""
     tokens = collate(encoded.tokens, windows)
     mask = tokens["mask"]
     return {
@@ -255,9 +264,11 @@ def collate_texts(encoded: PieceTexts, windows: Sequence[int] | NDArray[np.int64
 
 def _inputs(pieces: Columns, windows: Sequence[int] | NDArray[np.int64], padding: int) -> dict[str, Array]:
     batch = collate(pieces, windows)
+    mask, ids = batch.pop("mask"), batch.pop("ids")
     return {
-        "input_ids": np.where(batch["mask"], batch["ids"], padding).astype(np.int64),
-        "attention_mask": batch["mask"].astype(np.int64),
+        "input_ids": np.where(mask, ids, padding).astype(np.int64),
+        "attention_mask": mask.astype(np.int64),
+        **{name: array.astype(np.int64) for name, array in batch.items()},
     }
 
 

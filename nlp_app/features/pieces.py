@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ _LONGEST_CACHED = 64  # characters
 _CHUNK = 1024  # texts or forms given to the backend at a time: its answers take much more memory than the pieces
 _SPACES = "▁Ġ"  # how SentencePiece and byte-level BPE write a space
 _PROBES = 1000
+_CAPITALS = "A B C D E F G H I J K L M N O P Q R S T U V W X Y Z The In Of And For Paris"
 _INDIVISIBLE = "tokenizer.json: found a text that the tokenizer can't divide into pieces"
 
 Answer = TypeVar("Answer")
@@ -67,6 +68,12 @@ class PieceTokenizer:
         )
         ids = [_id(backend, token, kind) for token, kind in ((unknown_token, "unknown"), (padding_token, "padding"))]
         return cls(backend, ids[0], ids[1] or 0)
+
+    @cached_property
+    def uncased(self) -> bool:
+        """Whether capitals are lost: it makes the same pieces of them as of small letters."""
+        cased, lower = self.text_pieces([_CAPITALS, _CAPITALS.lower()])
+        return np.array_equal(cased, lower)
 
     def json(self) -> str:
         """What `of_json` reads: `tokenizer.json`, without truncation and padding."""

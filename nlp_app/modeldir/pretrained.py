@@ -15,6 +15,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from nlp_app.errors import ModelError, SettingsError
 from nlp_app.features.pieces import PieceTokenizer
 from nlp_app.modeldir import hub, stock
+from nlp_app.nn.partial import PartialLoad
 
 _POOLER = "pooler"  # a body without one is whole: what was pretrained on pieces alone has none
 
@@ -30,15 +31,6 @@ class Pretrained:
     tokenizer: PieceTokenizer
     files: Mapping[str, bytes]
     trust_remote_code: bool = False
-
-
-@dataclass(frozen=True)
-class PartialLoad:
-    """Names of tensors: taken from the checkpoint, left over there, and missing there, so newly made."""
-
-    taken: tuple[str, ...]
-    left: tuple[str, ...]
-    missing: tuple[str, ...]
 
 
 def read_pretrained(name: str, *, trust_remote_code: bool = False) -> Pretrained:
@@ -68,14 +60,20 @@ def longest_window(pretrained: Pretrained) -> int:
 
 
 def make_body(
-    pretrained: Pretrained, kind: str, labels: Sequence[str], multi_label: bool = False, new_head: bool = False
+    pretrained: Pretrained,
+    kind: str,
+    labels: Sequence[str],
+    multi_label: bool = False,
+    new_head: bool = False,
+    partial: bool = False,
 ) -> tuple[PreTrainedModel, PartialLoad]:
     """A network with the checkpoint's weights, for training, and what came of them.
 
     kind: `token` or `sequence`, with a head of a row for each of `labels`, or `base`, without one. A head that the
     checkpoint has for the same labels is taken, its rows in our order; with `new_head` none is.
 
-    Raises SettingsError if the checkpoint lacks weights of the body, or has a head for other labels.
+    Raises SettingsError if the checkpoint lacks weights of the body, unless `partial` allows it, or has a head for
+    other labels.
     """
     with _as_setting():
         config = copy.deepcopy(pretrained.config)
@@ -88,8 +86,10 @@ def make_body(
         for head in () if dropped else heads:
             weights[head] = _in_order(pretrained, head, weights[head], (named, labels))
         loaded = stock.load_body(config, kind, weights, pretrained.trust_remote_code)
-        _check_body(pretrained, loaded)
-        return loaded.body.train(), PartialLoad(loaded.taken, tuple(sorted({*loaded.left, *dropped})), loaded.missing)
+        if not partial:
+            _check_body(pretrained, loaded)
+        left = tuple(sorted({*loaded.left, *dropped}))
+        return loaded.body.train(), PartialLoad(loaded.taken, left, loaded.missing, loaded.reshaped)
 
 
 def _heads(pretrained: Pretrained, config: PreTrainedConfig, kind: str, weights: Mapping[str, Tensor]) -> list[str]:
@@ -126,7 +126,8 @@ def _check_body(pretrained: Pretrained, loaded: stock.Loaded) -> None:
         whole = sum(name.startswith(prefix) for name in body.state_dict())
         raise ModelError(
             f"{pretrained.name}: found no fitting weights for {len(own)} of the {whole} tensors of the body "
-            f"({_some(own)}); expected a whole pretrained {body.config.model_type}; name another model"
+            f"({_some(own)}); expected a whole pretrained {body.config.model_type}; name another model, or set "
+            "model.partial = true to have them newly made"
         )
 
 

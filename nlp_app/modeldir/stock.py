@@ -65,12 +65,13 @@ T = TypeVar("T")
 
 class Loaded(NamedTuple):
     """A network with a checkpoint's weights. `missing`: what it has of its own, newly made; `left`: what the checkpoint
-    has beyond it; `taken`: what both have."""
+    has beyond it; `taken`: what both have; `reshaped`: those missing that the checkpoint has in another shape."""
 
     body: PreTrainedModel
     taken: tuple[str, ...]
     left: tuple[str, ...]
     missing: tuple[str, ...]
+    reshaped: tuple[str, ...]
 
 
 class StockTokenizer(NamedTuple):
@@ -238,7 +239,8 @@ def load_body(
         other_shape = {name for name, *_ in info["mismatched_keys"]}
         missing = sorted({*info["missing_keys"], *other_shape})
         taken = [name for name in body.state_dict() if name not in missing]
-        return Loaded(body, tuple(taken), tuple(sorted(info["unexpected_keys"])), tuple(missing))
+        left = tuple(sorted(info["unexpected_keys"]))
+        return Loaded(body, tuple(taken), left, tuple(missing), tuple(sorted(other_shape)))
 
     return _attempt(f"a {config.model_type} for {_HEADS[kind]}", load, "its weights can't be loaded")
 

@@ -1,6 +1,7 @@
 """Taggers and classifiers on a pretrained transformer, in a model directory.
 
-With a tagger's softmax head, and with every classifier, the directory is one of transformers too.
+With a tagger's softmax head, and with every classifier, the directory is one of transformers too; but not where the
+tagger embeds capitals (`model.capitals`): transformers would leave `capitals.weight` aside and find something else.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from nlp_app.errors import ModelError
+from nlp_app.features.capitals import KINDS
 from nlp_app.features.piece_windows import PieceEncoder
 from nlp_app.features.pieces import PieceTokenizer
 from nlp_app.modeldir import stock
@@ -134,7 +136,7 @@ def read_transformer_tagger(
     about = damaged(place, lambda: read_about(description))
     config = stock.read_config(directory, trust_remote_code)
     _check_names(directory, config, tag_set.tags)
-    encoder = _encoder(directory, description, config)
+    encoder = _encoder(directory, description, config, capitals=bool(dimensions.capitals))
 
     def build() -> TransformerTagger:
         body = stock.build_body(config, body_kind(dimensions), trust_remote_code)
@@ -191,7 +193,10 @@ def _described_pieces(encoder: PieceEncoder) -> dict[str, Any]:
 
 def _tagging(description: Mapping[str, Any]) -> tuple[TagSet, TransformerDimensions, bool]:
     network = description["network"]
-    dimensions = numbers(TransformerDimensions, network["dimensions"], {"dropout": 1})
+    # Older descriptions don't speak of capitals.
+    dimensions = numbers(TransformerDimensions, {"capitals": 0, **network["dimensions"]}, {"dropout": 1})
+    if dimensions.capitals not in (0, KINDS):
+        raise ValueError(f"capitals: found {dimensions.capitals}, expected 0 or {KINDS}")
     if not isinstance(network["legal"], bool):
         raise ValueError(f"legal: found {network['legal']!r}, expected true or false")
     tag_set = TagSet(read_labels(description), description["scheme"])
@@ -204,7 +209,9 @@ def _tokenizer(description: Mapping[str, Any]) -> Tokenizer:
     return make_tokenizer(description["tokenizer"]["name"], **description["tokenizer"]["settings"])
 
 
-def _encoder(directory: Path, description: Mapping[str, Any], config: PreTrainedConfig) -> PieceEncoder:
+def _encoder(
+    directory: Path, description: Mapping[str, Any], config: PreTrainedConfig, capitals: bool = False
+) -> PieceEncoder:
     def read() -> tuple[PieceTokenizer, int, int]:
         values = [description["pieces"][name] for name in ("window", "overlap", "padding", "unknown")]
         # A bool is an int too.
@@ -220,7 +227,7 @@ def _encoder(directory: Path, description: Mapping[str, Any], config: PreTrained
 
     tokenizer, window, overlap = damaged(directory / PIECES, read)
     stock.check_vocabulary(directory, config, tokenizer)
-    return damaged(directory / DESCRIPTION, lambda: PieceEncoder(tokenizer, window, overlap))
+    return damaged(directory / DESCRIPTION, lambda: PieceEncoder(tokenizer, window, overlap, capitals))
 
 
 def backend_of(text: str) -> Backend:

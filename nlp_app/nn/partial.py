@@ -13,8 +13,8 @@ from torch import Tensor, nn
 class PartialLoad:
     """What came of weights, by their names.
 
-    taken: the network has them now; left: it has no place for them; missing: it has places that they lack, which are
-    as they were; reshaped: both have them, in different shapes, so that they are left and missing too.
+    taken: the network has them now; left: it knows no such name; missing: what it has of its own, as it was before,
+    reshaped among them: known by name, but of another shape.
     """
 
     taken: tuple[str, ...]
@@ -35,7 +35,7 @@ def load_partial(network: nn.Module, weights: Mapping[str, Tensor]) -> PartialLo
             present[name].copy_(weights[name])
     return PartialLoad(
         taken=tuple(name for name in present if name in fitting),
-        left=tuple(name for name in weights if name not in fitting),
+        left=tuple(name for name in weights if name not in present),
         missing=tuple(name for name in present if name not in fitting),
         reshaped=tuple(name for name in present if name in weights and name not in fitting),
     )

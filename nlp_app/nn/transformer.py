@@ -3,8 +3,8 @@
 Shapes: B rows (windows of texts), P pieces of a row at most, L tokens at most that a row answers for, T tags,
 K classes. A token is one or more consecutive pieces; its scores are those of its first or last piece, or their mean.
 
-With neither an LSTM nor a CRF the tagger's weights are those of the body alone, so what is saved is a plain model of
-transformers.
+With no LSTM, no CRF and no embedding of capitals the tagger's weights are those of the body alone, so what is saved is
+a plain model of transformers.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from transformers.modeling_utils import remove_tied_weights_from_state_dict
 from nlp_app.nn.crf import LinearChainCRF
 from nlp_app.nn.losses import Loss
 from nlp_app.nn.lstm import BiLstm, reversal_of
-from nlp_app.nn.transformer_layers import position_limit
+from nlp_app.nn.transformer_layers import position_limit, width_of_embeddings
 
 POOLINGS = ("first", "mean", "last")
 HEADS = ("softmax", "crf")
@@ -34,13 +34,16 @@ class TransformerDimensions:
     """What stands on the body.
 
     pooling: which pieces give a token's scores, of POOLINGS; head: of HEADS; lstm: width of one direction of a BiLSTM
-    between body and tags, 0 for none; dropout: before and after that LSTM (a body that scores tags has its own).
+    between body and tags, 0 for none; dropout: before and after that LSTM (a body that scores tags has its own);
+    capitals: how many ways to write a token have a vector, which is added to the embeddings of the token's pieces, 0
+    for none.
     """
 
     pooling: str = "first"
     head: str = "softmax"
     lstm: int = 0
     dropout: float = 0.1
+    capitals: int = 0
 
 
 class PretrainedNetwork(nn.Module):
@@ -91,8 +94,8 @@ class PretrainedNetwork(nn.Module):
         enable({"use_reentrant": False})
         body.disable_input_require_grads()  # type: ignore[no-untyped-call]
 
-    def _run(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """What the body says first: logits or hidden states."""
+    def _run(self, input_ids: Tensor, attention_mask: Tensor, added: Tensor | None = None) -> Tensor:
+        """What the body says first: logits or hidden states. added: to the embeddings of pieces, (B, P, D)."""
         width = input_ids.shape[1]
         if self.position_limit is not None and width > self.position_limit:
             raise ValueError(
@@ -101,7 +104,11 @@ class PretrainedNetwork(nn.Module):
             )
         lower = nullcontext() if self.compute_type is None else torch.autocast(input_ids.device.type, self.compute_type)
         with lower:
-            output: Tensor = self.body(input_ids=input_ids, attention_mask=attention_mask)[0]
+            if added is None:
+                output: Tensor = self.body(input_ids=input_ids, attention_mask=attention_mask)[0]
+            else:
+                embedded = self.body.get_input_embeddings()(input_ids) + added
+                output = self.body(inputs_embeds=embedded, attention_mask=attention_mask)[0]
         return output
 
 
@@ -112,6 +119,9 @@ class TransformerTagger(PretrainedNetwork):
     `allowed` is as for `LinearChainCRF`. With the softmax head, `crf` only knows which paths are legal: its transitions
     are zero, fixed and not saved, so that its best path is the best legal one, and its probabilities are those of
     independent tags given that the path is legal. The loss knows nothing of legality then.
+
+    With `dimensions.capitals`, the vectors that say how tokens are written begin at zero, where they change nothing;
+    that of 0, which special pieces and padding have, stays there. Raises SettingsError if the body takes no embeddings.
     """
 
     def __init__(
@@ -123,6 +133,10 @@ class TransformerTagger(PretrainedNetwork):
         if not dimensions.lstm:
             _check_labels(body, num_tags)
         self.dimensions = dimensions
+        self.capitals: nn.Embedding | None = None
+        if dimensions.capitals:
+            self.capitals = nn.Embedding(dimensions.capitals, width_of_embeddings(body), padding_idx=0)
+            nn.init.zeros_(self.capitals.weight)
         self.lstm: BiLstm | None = None
         self.tags: nn.Linear | None = None
         if dimensions.lstm:
@@ -148,14 +162,25 @@ class TransformerTagger(PretrainedNetwork):
             )
 
     def emissions(
-        self, mask: Tensor, input_ids: Tensor, attention_mask: Tensor, starts: Tensor, ends: Tensor
+        self,
+        mask: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        starts: Tensor,
+        ends: Tensor,
+        capitals: Tensor | None = None,
     ) -> Tensor:
         """A score a token and tag, (B, L, T) float32.
 
-        input_ids, attention_mask: (B, P); starts, ends: (B, L), where a token's pieces begin and end in its row; what
-        stands on padding has no effect. Raises ValueError if the body has fewer positions than P.
+        input_ids, attention_mask: (B, P); starts, ends: (B, L), where a token's pieces begin and end in its row;
+        capitals: (B, P), how the token of each piece is written, for a network that embeds it. What stands on padding
+        has no effect. Raises ValueError if the body has fewer positions than P, or capitals are missing or unexpected.
         """
-        found = pool_pieces(self._run(input_ids, attention_mask), starts, ends, mask, self.dimensions.pooling)
+        if (capitals is None) != (self.capitals is None):
+            words = ("none", "some") if capitals is None else ("some", "none")
+            raise ValueError("capitals: found {}; expected {}, as the network's dimensions say".format(*words))
+        added = None if self.capitals is None else self.capitals(capitals)
+        found = pool_pieces(self._run(input_ids, attention_mask, added), starts, ends, mask, self.dimensions.pooling)
         if self.lstm is not None and self.tags is not None:
             found = functional.dropout(found, self.dimensions.dropout, self.training)
             found = self.lstm(found, reversal_of(mask))

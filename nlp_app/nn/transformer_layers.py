@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator
 
 from torch import nn
@@ -73,6 +74,34 @@ def freeze(network: nn.Module, layers: int) -> None:
 def position_limit(body: PreTrainedModel) -> int | None:
     """The most pieces that a row may have: those that the tables of learned positions reach; None: any number."""
     return min(_table_limits(body), default=None)
+
+
+def width_of_embeddings(body: PreTrainedModel) -> int:
+    """The width of the vectors of pieces that the body reads. Raises SettingsError if it takes none but its own."""
+    table = _table_of_pieces(body)
+    if table is None:
+        raise SettingsError(
+            f"model.capitals: found yes for a model of type {body.config.model_type!r}, which takes no embeddings of "
+            "pieces but its own; give no"
+        )
+    return table.embedding_dim
+
+
+def takes_embeddings(body: PreTrainedModel) -> bool:
+    """Whether pieces can be given to the body as vectors, those of its own table changed."""
+    return _table_of_pieces(body) is not None
+
+
+def _table_of_pieces(body: PreTrainedModel) -> nn.Embedding | None:
+    """The table of vectors of pieces that may be given instead of pieces; None if the body insists on pieces."""
+    # A decoder beside the encoder reads the pieces themselves too.
+    if "inputs_embeds" not in inspect.signature(body.forward).parameters or body.config.is_encoder_decoder:
+        return None
+    try:
+        table = body.get_input_embeddings()
+    except NotImplementedError:
+        return None
+    return table if isinstance(table, nn.Embedding) else None
 
 
 def _table_limits(body: PreTrainedModel) -> Iterator[int]:

@@ -14,7 +14,7 @@ from nlp_app.training.averaging import WeightAverage
 from nlp_app.training.optimizers import Optimizers
 from nlp_app.training.schedules import Schedule
 
-PRECISIONS = ("auto", "no", "bf16", "fp16")
+PRECISIONS = ("no", "bf16", "fp16")
 
 
 @dataclass
@@ -51,16 +51,8 @@ class Learner:
         return bare
 
 
-def has_fast_bf16(cpu: bool = False) -> bool:
-    """Whether the device that training would take (`cpu`: the processor) computes in bfloat16 itself."""
-    if not cpu and torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    found = torch.cpu.get_capabilities()
-    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-
-
 def make_accelerator(precision: str = "no", cpu: bool = False) -> Accelerator:
-    """The device (`cpu`: never another) and the mixed precision, `no`, `bf16` or `fp16`; `auto`: bf16 where it is fast.
+    """The device (`cpu`: never another) and the mixed precision, `no`, `bf16` or `fp16`.
 
     Accelerate keeps one precision and one device for a process: those asked for last hold for all its runs.
     Raises `SettingsError` for an unknown precision, and for fp16 without CUDA.
@@ -69,8 +61,6 @@ def make_accelerator(precision: str = "no", cpu: bool = False) -> Accelerator:
         raise SettingsError(f"precision: found {precision!r}, expected one of {', '.join(PRECISIONS)}")
     if precision == "fp16" and (cpu or not torch.cuda.is_available()):
         raise SettingsError("precision: found 'fp16' on a CPU, which needs CUDA; use 'bf16' or 'no'")
-    if precision == "auto":
-        precision = "bf16" if has_fast_bf16(cpu) else "no"
     shared = AcceleratorState._shared_state
     on_cpu = cpu or not torch.accelerator.is_available()
     if shared and (shared["_mixed_precision"] != precision or (shared["device"].type == "cpu") != on_cpu):

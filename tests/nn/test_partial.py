@@ -32,8 +32,8 @@ def test_what_fits_is_taken_and_the_rest_is_named(given: dict[str, bool]) -> Non
         assert value.dtype == before[name].dtype
     assert set(found.taken) == {name for name, fits in given.items() if fits and name in NAMES}
     assert set(found.missing) == set(NAMES) - set(found.taken)
-    assert set(found.left) == set(given) - set(found.taken)
-    assert set(found.reshaped) == set(found.missing) & set(found.left)
+    assert set(found.left) == set(given) - set(NAMES)
+    assert set(found.reshaped) == set(found.missing) & set(given)
     assert all(len(set(names)) == len(names) for names in (found.taken, found.missing, found.left, found.reshaped))
 
 

@@ -298,7 +298,7 @@ def test_bf16_on_cpu():
 def test_fp16_needs_cuda():
     with pytest.raises(SettingsError, match="'fp16' on a CPU"):
         make_accelerator("fp16", cpu=True)
-    with pytest.raises(SettingsError, match="'half', expected one of auto, no, bf16, fp16"):
+    with pytest.raises(SettingsError, match="'half', expected one of no, bf16, fp16"):
         make_accelerator("half")
 
 
