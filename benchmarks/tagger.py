@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader
 from nlp_app import training
 from nlp_app.config import TaggingSettings, read_settings
 from nlp_app.experiment.fitting import make_learner
-from nlp_app.experiment.tagger_building import epoch_batches, epoch_rows, make_parts, training_columns
+from nlp_app.experiment.tagger_building import EncodedSentences, make_parts
 from nlp_app.predict import Tagger
 from nlp_app.splits import read_splits
 
@@ -70,11 +70,11 @@ class Ours:
         training.seed_everything(arguments.seed)
         data = read_splits(self.settings.data, arguments.seed)
         self.parts = make_parts(self.settings, data, None)
-        self.columns = training_columns(self.parts, data.train.sentences)
+        self.examples = EncodedSentences.of(self.settings, self.parts, data.train.sentences)
         self.learner = make_learner(
             self.settings.train,
             self.parts.network,
-            len(epoch_rows(self.settings, self.columns, epoch=1)),
+            self.examples.batch_count(),
             sparse_rate=self.settings.train.sparse_rate,
             rate_factors={"crf.": self.settings.train.crf_rate / self.settings.train.rate},
         )
@@ -82,7 +82,7 @@ class Ours:
     def epoch(self) -> float:
         began = time.process_time()
         options = training.LoopOptions(epochs=self.learner.state.epoch + 1)
-        list(training.train(self.learner, lambda n: epoch_batches(self.settings, self.columns, n), None, options))
+        list(training.train(self.learner, self.examples.batches, None, options))
         return time.process_time() - began
 
     def tag(self, sentences: list[tutorial.Sentence]) -> tuple[list[list[str]], float]:

@@ -27,12 +27,11 @@ import tutorial_textcnn as tutorial
 from nlp_app import training
 from nlp_app.class_splits import read_class_splits
 from nlp_app.config import ClassSettings, read_settings
+from nlp_app.experiment.class_loss import training_loss
 from nlp_app.experiment.classifier_building import (
-    epoch_batches,
+    StoredTexts,
     make_classifier,
-    store_texts,
     table_rates,
-    training_loss,
 )
 from nlp_app.experiment.fitting import epochs_of, make_learner
 from nlp_app.predict.classifier import Classifier
@@ -91,13 +90,13 @@ class Ours:
         self.train = settings.train.model_copy(update={"epochs": self.epochs})
         rates = table_rates(self.train, self.parts.network, data.class_set.multi_label)
         self.learner = make_learner(self.train, self.parts.network, batches, **rates)
-        self.stored = store_texts(self.parts, data.train, scratch)
+        self.stored = StoredTexts(settings, data, self.parts)
+        self.stored.store(scratch)
 
     def epoch(self) -> float:
         began = time.process_time()
         options = training.LoopOptions(epochs=self.learner.state.epoch + 1, max_grad_norm=self.train.clip or None)
-        classes = self.parts.class_set
-        list(training.train(self.learner, lambda n: epoch_batches(self.train, self.stored, classes, n), None, options))
+        list(training.train(self.learner, self.stored.batches, None, options))
         return time.process_time() - began
 
     def classify(self, titles: list[str]) -> tuple[list[str], float]:

@@ -71,7 +71,7 @@ class _Program(click.Group):
         except BrokenPipeError:  # the reader has seen enough
             raise SystemExit(0) from None
         except KeyboardInterrupt:
-            training = ctx.invoked_subcommand == "train"
+            training = ctx.invoked_subcommand in ("train", "distill")
             advice = (
                 "; the same command with --resume goes on from the last checkpoint, if there is one" if training else ""
             )
@@ -90,10 +90,11 @@ def train() -> None:
     """Train a model."""
 
 
-def _training(output: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The options that the commands under `train` have in common."""
+def _training(output: str, config: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options of commands that train."""
+    settings = click.option("--config", type=click.Path(path_type=Path), help="Settings, a TOML file.")
     options = (
-        click.option("--config", type=click.Path(path_type=Path), help="Settings, a TOML file."),
+        *((settings,) if config else ()),
         click.option("--train", metavar="FILE", help="Training data; without it, the bundled corpus."),
         click.option(
             "--dev", metavar="FILE", help="Data that chooses the epoch; without it, cut from the training data."
@@ -123,11 +124,10 @@ def _training(output: str) -> Callable[[Callable[..., None]], Callable[..., None
 @_training("runs/ner")
 def train_ner(resume: bool, quiet: bool, output: Path, **given: Any) -> None:
     """Train a tagger: entities, POS, any label a token."""
-    from nlp_app.card import score_table  # noqa: PLC0415
     from nlp_app.experiment import train_ner as run  # noqa: PLC0415
 
     settings = _run_settings("ner", output, resume, given)
-    _print(score_table(run(settings, output, resume=resume, quiet=quiet)))
+    _print_tagger_scores(run(settings, output, resume=resume, quiet=quiet))
 
 
 @train.command("cls")
@@ -136,11 +136,21 @@ def train_ner(resume: bool, quiet: bool, output: Path, **given: Any) -> None:
 @_label_column
 def train_cls(resume: bool, quiet: bool, output: Path, **given: Any) -> None:
     """Train a text classifier: one class a text, or several."""
-    from nlp_app.class_report import class_score_table, confusion_table  # noqa: PLC0415
     from nlp_app.experiment import train_cls as run  # noqa: PLC0415
 
     settings = _run_settings("cls", output, resume, given)
-    metrics = run(settings, output, resume=resume, quiet=quiet)
+    _print_classifier_scores(run(settings, output, resume=resume, quiet=quiet))
+
+
+def _print_tagger_scores(metrics: dict[str, Any]) -> None:
+    from nlp_app.card import score_table  # noqa: PLC0415
+
+    _print(score_table(metrics))
+
+
+def _print_classifier_scores(metrics: dict[str, Any]) -> None:
+    from nlp_app.class_report import class_score_table, confusion_table  # noqa: PLC0415
+
     for last in list(metrics.values())[-1:]:  # none without dev and test
         _print("\n\n".join(filter(None, (class_score_table(metrics), confusion_table(last)))))
 
@@ -151,10 +161,51 @@ def _run_settings(task: str, output: Path, resume: bool, given: dict[str, Any]) 
     from nlp_app.rundir import stored_settings  # noqa: PLC0415
 
     config, changes = given.pop("config"), given.pop("changes")
-    tables = {"seed": "train", "threads": "train"}
-    flags = [f"{tables.get(name, 'data')}.{name}={value}" for name, value in given.items() if value is not None]
+    flags = _flags(given)
     stored = stored_settings(output, task) if resume and config is None else None
     return read_task_settings(task, config, [*changes, *flags], stored)
+
+
+def _flags(given: dict[str, Any]) -> list[str]:
+    """The settings that flags of the same names are short for."""
+    tables = {"seed": "train", "threads": "train"}
+    return [f"{tables.get(name, 'data')}.{name}={value}" for name, value in given.items() if value is not None]
+
+
+@program.command()
+@click.argument("teacher")
+@click.option("--student", type=click.Path(path_type=Path), help="Settings of the student, a TOML file.")
+@click.option("--unlabelled", metavar="FILE", help="Texts without labels for the teacher to label.")
+@_training("runs/student", config=False)
+@_text_column
+@_label_column
+def distill(
+    teacher: str,
+    student: Path | None,
+    unlabelled: str | None,
+    resume: bool,
+    quiet: bool,
+    output: Path,
+    **given: Any,
+) -> None:
+    """Teach a small network what TEACHER knows, a fine-tuned transformer.
+
+    The student learns from the labels of --train and from what the teacher makes of these texts, of texts without
+    labels, and of copies with other words in them.
+    """
+    from nlp_app.config import DistilledClassSettings, DistilledTaggingSettings, read_settings  # noqa: PLC0415
+    from nlp_app.experiment import train_cls, train_ner  # noqa: PLC0415
+    from nlp_app.predict import load  # noqa: PLC0415
+
+    named = {"teacher": teacher, "unlabelled": unlabelled}
+    changes = [*given.pop("changes"), *_flags(given)]
+    changes += [f"distill.{name}={value}" for name, value in named.items() if value is not None]
+    if load(teacher).parts.task == "ner":
+        tagging = read_settings(DistilledTaggingSettings, student, changes)
+        _print_tagger_scores(train_ner(tagging, output, resume=resume, quiet=quiet))
+    else:
+        classes = read_settings(DistilledClassSettings, student, changes)
+        _print_classifier_scores(train_cls(classes, output, resume=resume, quiet=quiet))
 
 
 @program.command()

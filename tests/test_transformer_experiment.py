@@ -22,7 +22,7 @@ SETTINGS = [
     f"--set={change}"
     for change in (
         "model.kind=transformer", "train.epochs=3", "train.batch_pieces=256", "train.rate=0.005",
-        "train.head_rate=0.02", "train.checkpoint_seconds=0", "train.precision=no",
+        "train.head_rate=0.02", "train.checkpoint_seconds=0", "train.precision=no", "train.ema=0.0",
     )
 ]  # fmt: skip
 

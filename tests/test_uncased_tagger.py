@@ -29,7 +29,7 @@ QUICK = [
     f"--set={change}"
     for change in (
         "model.kind=transformer", "train.epochs=12", "train.batch_pieces=32", "train.rate=0.002",
-        "train.head_rate=0.02", "train.crf_rate=0.02", "train.layer_decay=1.0", "train.precision=no",
+        "train.head_rate=0.02", "train.crf_rate=0.02", "train.layer_decay=1.0", "train.precision=no", "train.ema=0",
         "data.tokenizer=basic",
     )
 ]  # fmt: skip
@@ -95,8 +95,8 @@ def test_capitals_are_learned_where_the_body_is_blind(
     assert parts.encoder.capitals
     write_model(parts, tmp_path / "again")
     assert files_of(tmp_path / "again").items() <= files_of(tmp_path / "auto").items()
-    grown = tagger.add_labels(["GPE"])
-    assert grown.tag("then Grace came. then GRACE came") == tagger.tag("then Grace came. then GRACE came")
+    text = "then Grace came. then GRACE came"
+    assert [span.label for span in tagger.add_labels(["GPE"]).tag(text)] == ["PER", "ORG"]
 
 
 @pytest.mark.parametrize(

@@ -231,6 +231,7 @@ class TransformerLoopSettings(LoopSettings):
     warmup: Share = 0.1
     clip: Rate = 1.0
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
+    ema: Share = 0.99
 
 
 class TransformerTaggerSettings(TransformerModelSettings):
@@ -261,6 +262,8 @@ class TransformerTaggingSettings(Settings):
 class TransformerClassLoopSettings(TransformerLoopSettings, ClassLossSettings):
     """[train] of `train cls` with a transformer."""
 
+    FEWEST_EPOCHS: ClassVar[int] = 6
+
     rate: Positive = 2e-4
 
 
@@ -270,6 +273,31 @@ class TransformerClassSettings(Settings):
     data: ClassDataSettings = ClassDataSettings()
     model: TransformerModelSettings = TransformerModelSettings()
     train: TransformerClassLoopSettings = TransformerClassLoopSettings()
+
+
+class DistillSettings(Table):
+    """[distill]: what a student learns from its teacher."""
+
+    teacher: FilePath = ""
+    unlabelled: FilePath = ""
+    gold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    copies: Number = 6
+    replaced: Share = 0.3
+    nearest: Number = 15
+    anywhere: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    min_count: Count = 3
+
+
+class DistilledTaggingSettings(TaggingSettings):
+    """All settings of a tagger that learns from another."""
+
+    distill: DistillSettings = DistillSettings()
+
+
+class DistilledClassSettings(ClassSettings):
+    """All settings of a classifier that learns from another."""
+
+    distill: DistillSettings = DistillSettings()
 
 
 # The settings of each task by `model.kind`; the first of a task is its default.

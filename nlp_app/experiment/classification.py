@@ -15,7 +15,7 @@ from nlp_app import training
 from nlp_app.calibration import TEMPERATURES, confidence_temperature, fit_temperature, tune_thresholds
 from nlp_app.card import classifier_card
 from nlp_app.class_splits import ClassData, ClassSplit, read_class_splits
-from nlp_app.config import ClassSettings, TransformerClassSettings
+from nlp_app.config import ClassSettings, DistilledClassSettings, TransformerClassSettings
 from nlp_app.errors import NlpAppError, TrainingError
 from nlp_app.experiment.class_loss import training_loss
 from nlp_app.experiment.classifier_building import prepare_classifier, record_chunks
@@ -61,7 +61,11 @@ def train_cls(
     loss = training_loss(settings.train, data.class_set, data.label_counts, data.train_size)
 
     prepared: Prepared[AnyClassifierParts, StoredExamples]
-    if isinstance(settings, TransformerClassSettings):
+    if isinstance(settings, DistilledClassSettings):
+        from nlp_app.experiment.distillation import prepare_distilled_classifier  # noqa: PLC0415
+
+        prepared = prepare_distilled_classifier(settings, data, progress)
+    elif isinstance(settings, TransformerClassSettings):
         # It imports transformers, which takes a second that others needn't wait.
         from nlp_app.experiment.transformer_building import prepare_transformer_classifier  # noqa: PLC0415
 

@@ -55,13 +55,17 @@ def prepare_classifier(
     return Prepared(parts, StoredTexts(settings, data, parts), rates, files)
 
 
-def make_classifier(settings: ClassSettings, data: ClassData, vectors: Vectors | None) -> ClassifierParts:
-    """An untrained classifier: classes, encoder and network as training data and settings want them."""
+def make_classifier(
+    settings: ClassSettings, data: ClassData, vectors: Vectors | None, records: Sequence[ClassRecord] | None = None
+) -> ClassifierParts:
+    """An untrained classifier: classes, encoder and network as training data and settings want them; or as other
+    `records` do."""
     model = settings.model
+    train = data.train if records is None else records
     name = "basic" if settings.data.tokenizer == "auto" else settings.data.tokenizer
     bags = _bag_options(model) if model.kind != "textcnn" else None
     encoder = TextEncoder.fit(
-        ([record.text for record in chunk] for chunk in record_chunks(data.train)),
+        ([record.text for record in chunk] for chunk in record_chunks(train)),
         make_tokenizer(name, do_lower_case=settings.data.lower_case),
         bags=bags,
         word_min_count=model.word_min_count if model.kind != "embedding_bag" else None,
@@ -69,8 +73,7 @@ def make_classifier(settings: ClassSettings, data: ClassData, vectors: Vectors |
     )
     if model.class_weighting:
         pairs = (
-            ([record.text for record in chunk], label_columns(chunk, data.class_set))
-            for chunk in record_chunks(data.train)
+            ([record.text for record in chunk], label_columns(chunk, data.class_set)) for chunk in record_chunks(train)
         )
         encoder = encoder.weighed(pairs, len(data.class_set.labels))
     sizes = ClassifierSizes(**encoder.sizes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,13 +44,20 @@ def prepare_tagger(
     return Prepared(parts, EncodedSentences.of(settings, parts, data.train.sentences), rates, files)
 
 
-def make_parts(settings: TaggingSettings, data: TaggingData, vectors: Vectors | None) -> TaggerParts:
-    """An untrained tagger: labels, encoder and network as training data and settings want them."""
+def make_parts(
+    settings: TaggingSettings,
+    data: TaggingData,
+    vectors: Vectors | None,
+    tag_set: TagSet | None = None,
+    sentences: Sequence[Sequence[str]] | None = None,
+) -> TaggerParts:
+    """An untrained tagger: labels, encoder and network as training data and settings want them; or as `tag_set` and the
+    tokens of other `sentences` do."""
     model = settings.model
-    scheme = NONE if data.train.scheme == NONE else model.scheme
-    tag_set = TagSet.of(data.train.sentences, scheme)
+    if tag_set is None:
+        tag_set = TagSet.of(data.train.sentences, NONE if data.train.scheme == NONE else model.scheme)
     encoder = TaggingEncoder.fit(
-        [sentence.tokens for sentence in data.train.sentences],
+        [sentence.tokens for sentence in data.train.sentences] if sentences is None else sentences,
         data.tokenizer.normalise,
         min_count=model.min_count,
         vectors=vectors.vocabulary if vectors else None,
@@ -88,6 +95,7 @@ class EncodedSentences:
 
     settings: TaggingSettings
     columns: Columns
+    labelled: int | None = None  # sentences that stand in the training data, the first ones; None: all
 
     @classmethod
     def of(cls, settings: TaggingSettings, parts: TaggerParts, sentences: list[Sentence]) -> EncodedSentences:
@@ -116,7 +124,7 @@ class EncodedSentences:
         return padding_share(self.columns.lengths, self._first)
 
     def sources(self, rows: Iterable[int]) -> list[int]:
-        return list(rows)
+        return [row for row in rows if self.labelled is None or row < self.labelled]
 
     def batches(self, epoch: int) -> Iterator[TrainBatch]:
         random = np.random.default_rng((self.settings.train.seed, epoch, 1))

@@ -12,7 +12,7 @@ import torch
 
 from nlp_app import training
 from nlp_app.card import tagger_card
-from nlp_app.config import TaggingSettings, TransformerTaggingSettings
+from nlp_app.config import DistilledTaggingSettings, TaggingSettings, TransformerTaggingSettings
 from nlp_app.errors import TrainingError
 from nlp_app.experiment.fitting import fit, leave, make_learner, open_run, scored_in, with_epochs
 from nlp_app.experiment.prepared import Examples, Prepared
@@ -56,6 +56,10 @@ def train_ner(
         from nlp_app.experiment.transformer_building import prepare_transformer_tagger  # noqa: PLC0415
 
         prepared = prepare_transformer_tagger(settings, data, progress, start)
+    elif isinstance(settings, DistilledTaggingSettings):
+        from nlp_app.experiment.distillation import prepare_distilled_tagger  # noqa: PLC0415
+
+        prepared = prepare_distilled_tagger(settings, data, progress)
     else:
         prepared = prepare_tagger(settings, data, progress, start)
     parts, examples = prepared.parts, prepared.examples

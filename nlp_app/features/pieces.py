@@ -75,6 +75,14 @@ class PieceTokenizer:
         cased, lower = self.text_pieces([_CAPITALS, _CAPITALS.lower()])
         return np.array_equal(cased, lower)
 
+    def whole_words(self) -> dict[str, int]:
+        """The words that are a piece each where they stand between spaces, and that piece."""
+        written = {piece.lstrip(_SPACES) for piece in self._backend.get_vocab()}
+        words = sorted(word for word in written if word.isalpha())
+        pieces = self.token_pieces(words, [True] * len(words))
+        alone = zip(words, pieces, strict=True)
+        return {word: int(ids[0]) for word, ids in alone if len(ids) == 1 and ids[0] != self.unknown}
+
     def json(self) -> str:
         """What `of_json` reads: `tokenizer.json`, without truncation and padding."""
         return self._backend.to_str()

@@ -7,12 +7,14 @@ feature CRF has (Lafferty et al. 2001), the deep part a BiLSTM over embeddings (
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from nlp_app.nn.bags import EmbeddingSum
 from nlp_app.nn.crf import LinearChainCRF
+from nlp_app.nn.distillation import path_cross_entropy
 from nlp_app.nn.lstm import BiLstm, reversal_of
 
 
@@ -43,6 +45,12 @@ class TaggerDimensions:
     wide_dropout: float = 0.3
 
 
+class Teacher(NamedTuple):
+    """A CRF whose scores of tags a tagger is trained to find. A tuple, so that it is no part of the tagger."""
+
+    crf: LinearChainCRF
+
+
 class WideBiLstmCrf(nn.Module):
     """Emissions of window features and of a BiLSTM, under a linear-chain CRF.
 
@@ -64,6 +72,7 @@ class WideBiLstmCrf(nn.Module):
         self.tags = nn.Linear(2 * d.hidden, num_tags)
         self.wide = EmbeddingSum(sizes.features, num_tags)
         self.crf = LinearChainCRF(num_tags, allowed)
+        self.teacher: Teacher | None = None  # of training; no part of a saved model
         self._initialise()
 
     def _initialise(self) -> None:
@@ -81,9 +90,23 @@ class WideBiLstmCrf(nn.Module):
             self.vectors.weight.copy_(matrix)
         self.vectors.weight.requires_grad_(trained)
 
-    def forward(self, mask: Tensor, tags: Tensor, **columns: Tensor) -> Tensor:
-        """The sum over the batch of the negative log-likelihood of the tags, (B, L)."""
-        loss: Tensor = -self.crf(self.emissions(mask, **columns), tags, mask).sum()
+    def forward(
+        self, mask: Tensor, tags: Tensor, taught: Tensor | None = None, gold: Tensor | None = None, **columns: Tensor
+    ) -> Tensor:
+        """The sum over the batch of the negative log-likelihood of the tags, (B, L).
+
+        With `taught`, the scores (B, L, tags) of `teacher`, it is the cross entropy under the teacher instead, but for
+        the share that the tags have in a row, the first of `gold` (B, L).
+        """
+        emissions = self.emissions(mask, **columns)
+        if taught is None or gold is None or self.teacher is None:
+            loss: Tensor = -self.crf(emissions, tags, mask).sum()
+            return loss
+        share = gold[:, 0]
+        loss = path_cross_entropy(self.crf, emissions, self.teacher.crf, taught, mask, 1 - share)
+        known = share > 0
+        if known.any():
+            loss = loss - (share[known] * self.crf(emissions[known], tags[known], mask[known])).sum()
         return loss
 
     def emissions(self, mask: Tensor, **columns: Tensor) -> Tensor:

@@ -1,0 +1,229 @@
+"""Small networks that learn from a fine-tuned transformer, beside the gold: its scores for the training texts, for
+texts without labels, and for copies of the training texts with other words in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nlp_app.class_splits import ClassData, class_options
+from nlp_app.config import DistilledClassSettings, DistilledTaggingSettings, DistillSettings
+from nlp_app.corpus import read_corpus
+from nlp_app.errors import SettingsError
+from nlp_app.experiment.classifier_building import (
+    make_classifier,
+    record_chunks,
+    table_rates,
+)
+from nlp_app.experiment.fitting import load_vectors
+from nlp_app.experiment.prepared import Prepared, Rates, TrainBatch
+from nlp_app.experiment.tagger_building import EncodedSentences, make_parts
+from nlp_app.experiment.teaching import (
+    copies_of,
+    read_classifying_teacher,
+    read_tagging_teacher,
+    taught_probabilities,
+    taught_scores,
+    teacher_crf,
+    with_scores,
+)
+from nlp_app.features.columns import Columns, text_batches
+from nlp_app.features.store import ColumnsWriter, StoredColumns
+from nlp_app.features.text_encoder import EncodedTexts
+from nlp_app.formats.classes import open_classes
+from nlp_app.modeldir import ClassifierParts, TaggerParts
+from nlp_app.nn.tagger import Teacher
+from nlp_app.predict.classifier import batch_inputs
+from nlp_app.progress import Progress
+from nlp_app.splits import TaggingData, corpus_options, some
+from nlp_app.tasks.tagging import TagSet
+from nlp_app.text import make_tokenizer
+from nlp_app.types import ClassRecord
+
+
+def prepare_distilled_tagger(
+    settings: DistilledTaggingSettings, data: TaggingData, progress: Progress
+) -> Prepared[TaggerParts, EncodedSentences]:
+    """An untrained tagger with the tags of its teacher, and what it is to learn: paths as the teacher weighs them."""
+    distill, train = settings.distill, settings.train
+    _check_files(settings.data.train, distill)
+    teacher = read_tagging_teacher(distill)
+    tag_set = TagSet(teacher.tag_set.labels, teacher.tag_set.scheme)
+    unknown = {span.label for sentence in data.train.sentences for span in sentence.spans or ()} - {*tag_set.labels}
+    if unknown:
+        raise SettingsError(
+            f"distill.teacher: found the labels {some(unknown)} in {data.train.path}, expected those that the teacher "
+            f"learned ({some(tag_set.labels)})"
+        )
+    labelled = [sentence.tokens for sentence in data.train.sentences]
+    more: list[list[str]] = []
+    if distill.unlabelled:
+        options = corpus_options(settings.data, data.tokenizer)
+        more = [each.tokens for each in read_corpus(distill.unlabelled, replace(options, format=None)).sentences]
+    more = [tokens for tokens in more if tokens]
+    sentences = [*labelled, *more, *copies_of(teacher, labelled, distill, train.seed)]
+    progress.say(_told(distill, (len(labelled), len(more), len(sentences)), "sentences"))
+    taught = taught_scores(teacher, sentences, progress)
+    model = settings.model.model_copy(update={"min_count": distill.min_count})
+    student = settings.model_copy(update={"model": model})
+    parts = make_parts(student, data, load_vectors(model.vectors, progress), tag_set, sentences)
+    parts.network.teacher = Teacher(teacher_crf(teacher, tag_set))
+    columns = parts.encoder.encode(sentences)
+    tags = np.zeros(len(taught), dtype=np.int64)
+    gold = tag_set.targets(data.train.sentences)
+    tags[: len(gold)] = gold
+    shares = np.zeros(len(sentences), dtype=np.float32)
+    shares[: len(labelled)] = distill.gold
+    columns = with_scores(Columns(columns.arrays | {"tags": tags}, columns.offsets), taught, shares)
+    rates: Rates = {"rate_factors": {"crf.": train.crf_rate / train.rate}, "sparse_rate": train.sparse_rate}
+    return Prepared(parts, EncodedSentences(settings, columns, len(labelled)), rates, _files(settings))
+
+
+def prepare_distilled_classifier(
+    settings: DistilledClassSettings, data: ClassData, progress: Progress
+) -> Prepared[ClassifierParts, TaughtTexts]:
+    """An untrained classifier with the classes of its teacher, and what it is to learn: the teacher's probabilities."""
+    distill = settings.distill
+    _check_files(settings.data.train, distill)
+    if settings.train.loss != "auto" or settings.train.imbalance in ("focal", "sampler"):
+        raise SettingsError(
+            f"train.loss: found {settings.train.loss} and imbalance {settings.train.imbalance}, expected auto and none "
+            "or weights where a teacher's probabilities are learned"
+        )
+    teacher = read_classifying_teacher(distill)
+    classes = teacher.parts.class_set
+    if classes != data.class_set:
+        raise SettingsError(
+            f"distill.teacher: found the classes {some(data.class_set.labels)} in {settings.data.train}, expected "
+            f"those that the teacher learned ({some(classes.labels)}), and several of them a text or one as there"
+        )
+    labelled = list(data.train)
+    texts = [record.text for record in labelled]
+    texts += _unlabelled_texts(settings)
+    unlabelled = len(texts) - len(labelled)
+    texts += _varied_texts(settings, [record.text for record in labelled], teacher.parts)
+    progress.say(_told(distill, (len(labelled), unlabelled, len(texts)), "texts"))
+    targets = taught_probabilities(teacher, texts, progress)
+    found = classes.decide(targets, teacher.parts.decision.thresholds)
+    gold = classes.targets([record.labels or () for record in labelled])
+    hot = gold if classes.multi_label else np.eye(len(classes.labels), dtype=np.float32)[gold]
+    targets[: len(labelled)] *= 1 - distill.gold
+    targets[: len(labelled)] += distill.gold * hot
+    records = [
+        *labelled,
+        *(
+            ClassRecord(text, labels, 0)
+            for text, labels in zip(texts[len(labelled) :], found[len(labelled) :], strict=True)
+        ),
+    ]
+    model = settings.model.model_copy(update={"min_count": distill.min_count})
+    student = settings.model_copy(update={"model": model})
+    parts = make_classifier(student, data, load_vectors(model.vectors, progress), records)
+    rates = table_rates(settings.train, parts.network, classes.multi_label)
+    return Prepared(parts, TaughtTexts(settings, parts, records, targets, len(labelled)), rates, _files(settings))
+
+
+@dataclass
+class TaughtTexts:
+    """Texts as columns in files, with the probabilities (texts, classes) that are to be learned. A row is a text."""
+
+    settings: DistilledClassSettings
+    parts: ClassifierParts
+    records: list[ClassRecord]
+    targets: NDArray[np.float32]
+    labelled: int
+    columns: dict[str, StoredColumns] = field(default_factory=dict)
+
+    def store(self, directory: Path) -> None:
+        """Encode the texts into a directory."""
+        directory.mkdir(parents=True, exist_ok=True)
+        writers: dict[str, ColumnsWriter] = {}
+        for chunk in record_chunks(self.records):
+            for name, columns in self.parts.encoder.encode([record.text for record in chunk]).columns().items():
+                writers.setdefault(name, ColumnsWriter(directory, name)).append(columns)
+        self.columns = {name: writer.close() for name, writer in writers.items()}
+
+    def release(self) -> None:
+        """Let go of the memory that reading took."""
+        for columns in self.columns.values():
+            columns.release()
+
+    def batch_count(self) -> int:
+        return -(-len(self.records) // self.settings.train.batch_size)
+
+    def padding(self) -> float:
+        return 0.0
+
+    def sources(self, rows: Any) -> list[int]:
+        return [row for row in rows if row < self.labelled]
+
+    def batches(self, epoch: int) -> Iterator[TrainBatch]:
+        train, words = self.settings.train, self.columns.get("words")
+        texts = EncodedTexts(self.columns.get("bags"), words)
+        lengths = words.lengths if words is not None else None
+        for rows in text_batches(len(self.records), train.batch_size, seed=train.seed, epoch=epoch, lengths=lengths):
+            inputs = batch_inputs(texts, rows)
+            inputs["targets"] = torch.from_numpy(self.targets[rows])
+            yield TrainBatch(inputs, len(rows), rows.tolist())
+            self.release()
+
+
+def _unlabelled_texts(settings: DistilledClassSettings) -> list[str]:
+    if not settings.distill.unlabelled:
+        return []
+    options = replace(class_options(settings.data, labels=False), format=None)
+    return [record.text for record in open_classes(settings.distill.unlabelled, options) if record.text.strip()]
+
+
+def _varied_texts(settings: DistilledClassSettings, texts: Sequence[str], teacher: Any) -> list[str]:
+    """Copies of texts in which some words are others, all else as it stood."""
+    tokenizer = make_tokenizer("basic", do_lower_case=False)
+    divided = tokenizer.batch(list(texts))
+    words = [
+        [text[start:end] for start, end in zip(tokens.starts, tokens.ends, strict=True)]
+        for text, tokens in zip(texts, divided, strict=True)
+    ]
+    copies = []
+    for number, tokens in enumerate(copies_of(teacher, words, settings.distill, settings.train.seed)):
+        place = number % len(texts)
+        text, found = texts[place], divided[place]
+        ends = [0, *found.ends]
+        gaps = [text[end:start] for end, start in zip(ends, [*found.starts, len(text)], strict=True)]
+        copies.append("".join(gap + token for gap, token in zip(gaps, [*tokens, ""], strict=True)))
+    return copies
+
+
+def _told(distill: DistillSettings, counts: tuple[int, int, int], kind: str) -> str:
+    labelled, unlabelled, total = counts
+    return (
+        f"{distill.teacher} teaches {total:,} {kind}: {labelled:,} labelled, {unlabelled:,} without labels, "
+        f"{total - labelled - unlabelled:,} copies with other words"
+    )
+
+
+def _check_files(train: str, distill: DistillSettings) -> None:
+    if not train:
+        raise SettingsError("data.train: found none, expected labelled data; give --train FILE")
+    if not distill.unlabelled and not distill.copies:
+        raise SettingsError(
+            "distill: found neither unlabelled texts nor copies, expected some: a teacher adds little to texts that "
+            "are labelled; give --unlabelled FILE"
+        )
+
+
+def _files(settings: DistilledTaggingSettings | DistilledClassSettings) -> list[Path]:
+    """What a continuation has to find unchanged: the teacher, the unlabelled texts, the vectors."""
+    teacher = Path(settings.distill.teacher)
+    inside = (
+        [path for path in sorted(teacher.iterdir()) if path.suffix in (".json", ".safetensors")]
+        if teacher.is_dir()
+        else []
+    )
+    named = [Path(path) for path in (settings.distill.unlabelled, settings.model.vectors) if path]
+    return [path for path in [*inside, *named] if path.is_file()]
