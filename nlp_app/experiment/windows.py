@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -36,9 +37,34 @@ from nlp_app.tasks.tagging import TagSet
 from nlp_app.types import Sentence, TokenSpan
 
 
+class _Windows(ABC):
+    """Encoded windows, of which batches are made; a row of a batch is a window."""
+
+    encoded: PieceSentences | PieceTexts
+
+    @abstractmethod
+    def _rows(self, epoch: int) -> list[NDArray[np.int64]]:
+        """The windows of each batch of an epoch."""
+
+    @cached_property
+    def _first(self) -> list[NDArray[np.int64]]:
+        return self._rows(epoch=1)
+
+    def batch_count(self) -> int:
+        return len(self._first)
+
+    def padding(self) -> float:
+        return padding_share(self.encoded.pieces.lengths, self._first)
+
+    def sources(self, rows: Iterable[int]) -> list[int]:
+        windows = np.fromiter(rows, dtype=np.int64)
+        found: list[int] = (np.searchsorted(self.encoded.windows, windows, side="right") - 1).tolist()
+        return found
+
+
 @dataclass(frozen=True)
-class SentenceWindows:
-    """Training sentences as windows of pieces, with their gold tag ids (`tags`). A row of a batch is a window.
+class SentenceWindows(_Windows):
+    """Training sentences as windows of pieces, with their gold tag ids (`tags`).
 
     A sentence longer than a window is trained a window at a time, each on the tokens that it answers for, as if they
     were a sentence: so memory stays bounded however long a text is.
@@ -68,22 +94,9 @@ class SentenceWindows:
         tokens = Columns(arrays, encoded.tokens.offsets)
         return cls(settings, replace(encoded, tokens=tokens), parts.encoder.tokenizer.padding)
 
-    @cached_property
-    def _first(self) -> list[NDArray[np.int64]]:
-        return self._rows(epoch=1)
-
     def _rows(self, epoch: int) -> list[NDArray[np.int64]]:
         train = self.settings.train
         return training_batches(self.encoded.pieces.lengths, train.batch_pieces, seed=train.seed, epoch=epoch)
-
-    def batch_count(self) -> int:
-        return len(self._first)
-
-    def padding(self) -> float:
-        return padding_share(self.encoded.pieces.lengths, self._first)
-
-    def sources(self, rows: Iterable[int]) -> list[int]:
-        return _sources(self.encoded.windows, rows)
 
     def batches(self, epoch: int) -> Iterator[TrainBatch]:
         for rows in self._rows(epoch):
@@ -111,8 +124,8 @@ def window_targets(tag_set: TagSet, sentences: list[Sentence], encoded: PieceSen
 
 
 @dataclass(frozen=True)
-class TextWindows:
-    """Training texts as windows of pieces, with the class ids of their texts. A row of a batch is a window."""
+class TextWindows(_Windows):
+    """Training texts as windows of pieces, with the class ids of their texts."""
 
     settings: TransformerClassSettings
     encoded: PieceTexts
@@ -142,10 +155,6 @@ class TextWindows:
         encoded = PieceTexts(kept["pieces"], kept["windows"].offsets)
         return cls(settings, encoded, kept["labels"], data.class_set, parts.encoder.tokenizer.padding)
 
-    @cached_property
-    def _first(self) -> list[NDArray[np.int64]]:
-        return self._rows(epoch=1)
-
     def _rows(self, epoch: int) -> list[NDArray[np.int64]]:
         train, lengths = self.settings.train, self.encoded.pieces.lengths
         if train.imbalance != "sampler":
@@ -153,15 +162,6 @@ class TextWindows:
         drawn = draw(train.seed, self.labels, self.class_set, epoch)
         batches = training_batches(lengths[drawn], train.batch_pieces, seed=train.seed, epoch=epoch)
         return [drawn[places] for places in batches]
-
-    def batch_count(self) -> int:
-        return len(self._first)
-
-    def padding(self) -> float:
-        return padding_share(self.encoded.pieces.lengths, self._first)
-
-    def sources(self, rows: Iterable[int]) -> list[int]:
-        return _sources(self.encoded.windows, rows)
 
     def store(self, directory: Path) -> None:
         """Nothing is left to do."""
@@ -210,8 +210,3 @@ def _kept(
     except TrainingError as error:
         progress.say(f"note: {error}; encoded for this run alone")
         return encode()
-
-
-def _sources(windows: NDArray[np.int64], rows: Iterable[int]) -> list[int]:
-    places = np.searchsorted(windows, np.fromiter(rows, dtype=np.int64), side="right") - 1
-    return [int(place) for place in places]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -12,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nlp_app.errors import ModelError, SettingsError
+from nlp_app.errors import SettingsError
 from nlp_app.features.columns import collate, gather, length_batches
 from nlp_app.features.piece_windows import PieceEncoder, PieceTexts, collate_texts
 from nlp_app.features.text_encoder import EncodedTexts
 from nlp_app.predict.emissions import batch_pieces, padding_of
-from nlp_app.predict.sharing import push_to_hub, save_pretrained
+from nlp_app.predict.sharing import Shared
 from nlp_app.types import Label
 
 if TYPE_CHECKING:
@@ -33,31 +32,12 @@ _BATCH_NGRAMS = 1 << 17
 _BATCH_WORDS = 1 << 13  # padding included
 
 
-class Classifier:
+class Classifier(Shared["AnyClassifierParts"]):
     """Finds the classes of texts. Calls change neither their input nor the classifier."""
 
     def __init__(self, parts: AnyClassifierParts) -> None:
         self.parts = parts
         parts.network.eval()
-
-    @classmethod
-    def from_pretrained(cls, path: str | Path, *, trust_remote_code: bool = False) -> Classifier:
-        """`nlp_app.load`, for those who look for it here. Raises ModelError for a tagger too."""
-        from nlp_app.predict import load  # noqa: PLC0415 - it imports this module
-
-        loaded = load(path, trust_remote_code=trust_remote_code)
-        if not isinstance(loaded, cls):
-            raise ModelError(f"{path}: found a tagger, expected a classifier; use nlp_app.load")
-        return loaded
-
-    def save_pretrained(self, directory: str | Path) -> None:
-        """Write the model and its card into a directory, from which `nlp_app.load` reads it."""
-        save_pretrained(self.parts, directory)
-
-    def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
-        """Put the model and its card into a repository of the Hugging Face Hub, `owner/name`, which is made if need be;
-        the address of what was put there."""
-        return push_to_hub(self.parts, repo_id, private=private, token=token)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -10,15 +10,42 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Self, TypeVar
 
 from nlp_app.errors import ModelError
 from nlp_app.modeldir import AnyParts, write_model
 from nlp_app.modeldir.hub import CARD, hub_errors, is_hub_name, is_repository, reason_of
 
+P = TypeVar("P", bound=AnyParts)
+
 # What a card names first, where a score has it, and what the Hub calls it.
 _METRICS = {"f1": "f1", "accuracy": "accuracy", "macro_f1": "f1", "weighted_f1": "f1", "micro_f1": "f1"}
 _TASKS = {"ner": "token-classification", "cls": "text-classification"}
+
+
+class Shared(Generic[P]):
+    """What a tagger and a classifier have in common: ways to others and back."""
+
+    parts: P
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, *, trust_remote_code: bool = False) -> Self:
+        """`nlp_app.load`, for those who look for it here. Raises ModelError for a model of the other task too."""
+        from nlp_app.predict import load  # noqa: PLC0415 - it imports this module
+
+        loaded = load(path, trust_remote_code=trust_remote_code)
+        if not isinstance(loaded, cls):
+            raise ModelError(f"{path}: found a {type(loaded).__name__}, expected a {cls.__name__}; use nlp_app.load")
+        return loaded
+
+    def save_pretrained(self, directory: str | Path) -> None:
+        """Write the model and its card into a directory, from which `nlp_app.load` reads it."""
+        save_pretrained(self.parts, directory)
+
+    def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
+        """Put the model and its card into a repository of the Hugging Face Hub, `owner/name`, which is made if need be;
+        the address of what was put there."""
+        return push_to_hub(self.parts, repo_id, private=private, token=token)
 
 
 def save_pretrained(parts: AnyParts, directory: str | Path) -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nlp_app.errors import ModelError
 from nlp_app.modeldir.growing import add_labels
 from nlp_app.nn.segments import Segments
 from nlp_app.predict.emissions import Encoded, emission_batches
-from nlp_app.predict.sharing import push_to_hub, save_pretrained
+from nlp_app.predict.sharing import Shared
 from nlp_app.schemes import encode
 from nlp_app.types import Span, TokenSpan
 
@@ -24,31 +22,12 @@ if TYPE_CHECKING:
 Scored = list[tuple[TokenSpan, float]]
 
 
-class Tagger:
+class Tagger(Shared["AnyTaggerParts"]):
     """Finds labelled spans in text. Calls change neither their input nor the tagger."""
 
     def __init__(self, parts: AnyTaggerParts) -> None:
         self.parts = parts
         parts.network.eval()
-
-    @classmethod
-    def from_pretrained(cls, path: str | Path, *, trust_remote_code: bool = False) -> Tagger:
-        """`nlp_app.load`, for those who look for it here. Raises ModelError for a classifier too."""
-        from nlp_app.predict import load  # noqa: PLC0415 - it imports this module
-
-        loaded = load(path, trust_remote_code=trust_remote_code)
-        if not isinstance(loaded, cls):
-            raise ModelError(f"{path}: found a classifier, expected a tagger; use nlp_app.load")
-        return loaded
-
-    def save_pretrained(self, directory: str | Path) -> None:
-        """Write the model and its card into a directory, from which `nlp_app.load` reads it."""
-        save_pretrained(self.parts, directory)
-
-    def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
-        """Put the model and its card into a repository of the Hugging Face Hub, `owner/name`, which is made if need be;
-        the address of what was put there."""
-        return push_to_hub(self.parts, repo_id, private=private, token=token)
 
     @property
     def labels(self) -> tuple[str, ...]:
