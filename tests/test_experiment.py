@@ -219,7 +219,7 @@ def start(arguments: list[str]) -> subprocess.Popen[str]:
 
 def command_of(small: Small, output: Path) -> list[str]:
     files = ["--train", str(small.train), "--dev", str(small.dev), "--test", str(small.test)]
-    return ["train", "ner", *files, "--output", str(output), *SMALL, "--set", "train.epochs=8"]
+    return ["train", "ner", *files, "--output", str(output), *SMALL, "--set", "train.epochs=20"]
 
 
 def await_epochs(run: Path, count: int, process: subprocess.Popen[str]) -> None:
@@ -232,14 +232,14 @@ def await_epochs(run: Path, count: int, process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.slow
 def test_killed_at_any_moment_and_resumed(cli: Cli, small: Small, tmp_path: Path) -> None:
-    assert train(cli, small, tmp_path / "whole", "--set", "train.epochs=8").status == 0
+    assert train(cli, small, tmp_path / "whole", "--set", "train.epochs=20").status == 0
     chance = random.Random(5)
     for epoch in (1, 3, 5):
         with start([*command_of(small, tmp_path / "run"), "--resume"]) as process:
             await_epochs(tmp_path / "run", epoch, process)
             time.sleep(chance.random() * 0.05)  # in the epoch, or as it is saved
             process.kill()
-    assert train(cli, small, tmp_path / "run", "--set", "train.epochs=8", "--resume").status == 0
+    assert train(cli, small, tmp_path / "run", "--set", "train.epochs=20", "--resume").status == 0
     assert essence(tmp_path / "run") == essence(tmp_path / "whole")
 
 
@@ -298,8 +298,8 @@ def test_ctrl_c(cli: Cli, small: Small, tmp_path: Path) -> None:
         err.split("\n")[-2]
         == "stopped; the same command with --resume goes on from the last checkpoint, if there is one"
     )
-    assert train(cli, small, tmp_path / "run", "--set", "train.epochs=8", "--resume").status == 0
-    assert train(cli, small, tmp_path / "whole", "--set", "train.epochs=8").status == 0
+    assert train(cli, small, tmp_path / "run", "--set", "train.epochs=20", "--resume").status == 0
+    assert train(cli, small, tmp_path / "whole", "--set", "train.epochs=20").status == 0
     assert essence(tmp_path / "run") == essence(tmp_path / "whole")
 
 
