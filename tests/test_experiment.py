@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -214,7 +215,9 @@ def test_a_model_without_a_dev_file(cli: Cli, small: Small, tmp_path: Path) -> N
 
 def start(arguments: list[str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", "from nlp_app.cli import main; main()", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # A shell that runs tests in the background has them ignore Ctrl-C, and what they start.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
 
 
 def command_of(small: Small, output: Path) -> list[str]:
