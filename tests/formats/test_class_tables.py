@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from nlp_app.errors import DataError, SettingsError
@@ -66,6 +66,7 @@ def test_found_by_evidence(tmp_path: Path, name: str, text: str) -> None:
     st.sampled_from([",", ";", "\t"]),
     st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
 )
+@example([(" ", "x"), (' "', "x")], ",", csv.QUOTE_MINIMAL)  # the space stands inside of the quotes
 def test_what_csv_writes_is_read(tmp_path: Path, rows: list[tuple[str, str]], delimiter: str, quoting: int) -> None:
     """`lines` are those where csv's own reader begins each row."""
     stream = io.StringIO()

@@ -79,7 +79,9 @@ def _fit(source: Iterable[str], dialect: Dialect) -> _Fit:
     try:
         for number, row in rows_of(recorded(), dialect, ""):
             rows += bool(row)
-            is_spaced = is_spaced or any(cell.startswith(' "') for cell in row)
+            # The space has to stand outside of the quotes: a quoted cell may begin with a space and a quote too.
+            outside = recent[0].startswith(' "') or f'{dialect.delimiter} "' in recent[0]
+            is_spaced = is_spaced or (outside and any(cell.startswith(' "') for cell in row))
             width = width or len(row)
             if len(row) > width and any(row[width:]):
                 return _Fit(f"line {number} would have {len(row)} cells", False, False, False, is_spaced)
