@@ -88,7 +88,7 @@ def test_every_setting_has_an_effect(cli: Cli, teacher: Path, tmp_path: Path, ch
     assert weights[0] != weights[1]
 
 
-def test_what_is_wrong_is_said(cli: Cli, teacher: Path, tmp_path: Path) -> None:
+def test_what_is_wrong_is_said(cli: Cli, small: Any, teacher: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     refused(distill(cli, teacher, run, "--set=distill.copies=0"), "unlabelled")
     refused(distill(cli, teacher, run, "--unlabelled", tmp_path / "no.txt"), "no.txt")
@@ -98,6 +98,7 @@ def test_what_is_wrong_is_said(cli: Cli, teacher: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.conll"
     other.write_text("a B-ANIMAL\n\nb O\n\n", encoding="utf-8")
     refused(distill(cli, teacher, run, "--train", other, "--dev", other), "ANIMAL", "that the teacher learned")
+    refused(distill(cli, teacher, run, f"--set=model.start={small.run}"), "model.start", "a teacher")
     assert not run.exists()
 
 

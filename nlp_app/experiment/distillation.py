@@ -53,6 +53,10 @@ def prepare_distilled_tagger(
     """An untrained tagger with the tags of its teacher, and what it is to learn: paths as the teacher weighs them."""
     distill, train = settings.distill, settings.train
     _check_files(settings.data.train, distill)
+    if settings.model.start:
+        raise SettingsError(
+            f"model.start: found {settings.model.start}, expected none where a teacher is learned from; leave one out"
+        )
     teacher = read_tagging_teacher(distill)
     tag_set = TagSet(teacher.tag_set.labels, teacher.tag_set.scheme)
     unknown = {span.label for sentence in data.train.sentences for span in sentence.spans or ()} - {*tag_set.labels}
