@@ -4,7 +4,8 @@
 
 CPU seconds (`time.process_time`) at one thread. Epochs of both networks alternate, so that a machine whose speed
 drifts is fair to both; an epoch counts batching, forward, backward and update. Tagging counts everything from lists of
-tokens to lists of tags. F1 of entities (seqeval) after the same number of epochs; the feature CRF trains to its end.
+tokens to lists of tags, of the whole test file, where taggers take turns too, and of sentences one at a time. F1 of
+entities (seqeval) after the same number of epochs; the feature CRF trains to its end.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from nlp_app.experiment.tagger_building import EncodedSentences, make_parts
 from nlp_app.predict import Tagger
 from nlp_app.splits import read_splits
 
-TAGGING_ROUNDS = 5
+TAGGING_ROUNDS = 9
+SENTENCES_ALONE = 400
 
 
 class Tutorial:
@@ -87,9 +89,17 @@ class Ours:
 
     def tag(self, sentences: list[tutorial.Sentence]) -> tuple[list[list[str]], float]:
         tagger = Tagger(self.parts)
+        forms = [tokens for tokens, _ in sentences]
         began = time.process_time()
-        found = tagger.tag_tokens([tokens for tokens, _ in sentences])
+        found = tagger.tag_tokens(forms)
         return found, time.process_time() - began
+
+    def spans_seconds(self, sentence: tutorial.Sentence) -> float:
+        """CPU seconds from a raw text to its spans with their probabilities."""
+        tagger, text = Tagger(self.parts), " ".join(sentence[0])
+        began = time.process_time()
+        tagger.tag(text)
+        return time.process_time() - began
 
 
 class FeatureCrf:
@@ -103,10 +113,26 @@ class FeatureCrf:
         return feature_crf.tag(self.path, [tokens for tokens, _ in sentences])
 
 
-def tagging_line(name: str, tagger: Tutorial | Ours | FeatureCrf, test: list[tutorial.Sentence]) -> str:
-    runs = [tagger.tag(test) for _ in range(TAGGING_ROUNDS)]
-    speed = sum(len(tokens) for tokens, _ in test) / statistics.median(seconds for _, seconds in runs)
-    return f"{name:<28}  test F1 {tutorial.entity_f1(test, runs[0][0]):.4f}  {speed:>9,.0f} tokens/s"
+Taggers = dict[str, Tutorial | Ours | FeatureCrf]
+
+
+def print_speeds(taggers: Taggers, test: list[tutorial.Sentence]) -> None:
+    rounds = [[tagger.tag(test) for tagger in taggers.values()] for _ in range(TAGGING_ROUNDS)]
+    tokens = sum(len(sentence) for sentence, _ in test)
+    for name, runs in zip(taggers, zip(*rounds, strict=True), strict=True):
+        speed = tokens / statistics.median(seconds for _, seconds in runs)
+        print(f"{name:<30}  test F1 {tutorial.entity_f1(test, runs[0][0]):.4f}  {speed:>9,.0f} tokens/s", flush=True)
+
+
+def print_times_alone(taggers: Taggers, test: list[tutorial.Sentence]) -> None:
+    chosen = test[:SENTENCES_ALONE]
+    times = {name: [tagger.tag([sentence])[1] for sentence in chosen] for name, tagger in taggers.items()}
+    for name, tagger in taggers.items():
+        if isinstance(tagger, Ours):
+            times[f"{name}, text to spans"] = [tagger.spans_seconds(sentence) for sentence in chosen]
+    for name, seconds in times.items():
+        parts = statistics.quantiles(seconds, n=20)
+        print(f"{name:<30}  a sentence alone: median {1e3 * parts[9]:.2f} ms, 95 % within {1e3 * parts[18]:.2f} ms")
 
 
 def main() -> None:
@@ -127,8 +153,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         crf = FeatureCrf(train, Path(folder) / "model.crfsuite")
         print(f"feature CRF: trained in {crf.seconds:.1f} CPU s")
-        for name, tagger in (("tutorial BiLSTM + pytorch-crf", theirs), ("python-crfsuite", crf), ("nlp_app", ours)):
-            print(tagging_line(name, tagger, test), flush=True)
+        taggers: Taggers = {"tutorial BiLSTM + pytorch-crf": theirs, "python-crfsuite": crf, "nlp_app": ours}
+        print_speeds(taggers, test)
+        print_times_alone(taggers, test)
 
 
 if __name__ == "__main__":

@@ -193,11 +193,7 @@ def read_class_splits(settings: ClassDataSettings, seed: int) -> ClassData:
 
     Without a dev file, a share of the training texts is held out, if it isn't 0. Raises SettingsError or DataError.
     """
-    if not settings.train:
-        if settings.dev or settings.test:
-            raise SettingsError("data.train: not given, though dev or test is; give --train FILE")
-        bundle = {name: str(bundled(f"data/cls/{name}.csv")) for name in ("train", "dev", "test")}
-        settings = settings.model_copy(update=bundle)
+    settings = with_class_bundle(settings)
     file = open_classes(settings.train, class_options(settings))
     found = account(file)
     multi_label = _is_multi_label(settings, found)
@@ -224,6 +220,17 @@ def read_class_splits(settings: ClassDataSettings, seed: int) -> ClassData:
         expected = f"expected {some(list(class_set.labels))} as in {settings.train}"
         raise DataError(f"found the labels {some(found_labels)}, {expected}", test.file.path)
     return ClassData(train, found, size, counts, dev, test, class_set, settings, held)
+
+
+def with_class_bundle(settings: ClassDataSettings) -> ClassDataSettings:
+    """The settings with the files of the bundled corpus, where they name none. Raises SettingsError where they name
+    some, but none to train on."""
+    if settings.train:
+        return settings
+    if settings.dev or settings.test:
+        raise SettingsError("data.train: not given, though dev or test is; give --train FILE")
+    bundle = {name: str(bundled(f"data/cls/{name}.csv")) for name in ("train", "dev", "test")}
+    return settings.model_copy(update=bundle)
 
 
 def open_alike(options: ClassOptions, opened: Callable[[ClassOptions], F]) -> F:

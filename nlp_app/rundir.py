@@ -28,6 +28,9 @@ from nlp_app.writing import COLUMNS, RECORDS, write_text
 P = TypeVar("P", bound=Parts)
 
 _ANEW = "train without --resume to start over"
+# What consists of several runs has a directory, with its plan, and at the end an account beside it: `folds.json`.
+SEVERAL = ("folds", "search")
+PLAN = "plan.json"
 # What a run may leave or not: of an earlier one in the same place, nothing must stay.
 _NOT_ALWAYS = ("history.png", "confusion.png", COLUMNS, RECORDS)
 # Settings that change nothing of what comes out.
@@ -105,6 +108,11 @@ class RunDirectory:
                 shutil.rmtree(path)
         for name in _NOT_ALWAYS:
             (self.output / name).unlink(missing_ok=True)
+        for name in SEVERAL:  # of what is under way there is no account yet
+            account = self.output / f"{name}.json"
+            if account.is_file() and (self.output / name / PLAN).is_file():
+                shutil.rmtree(self.output / name)
+            account.unlink(missing_ok=True)
 
     def keep(self, line: dict[str, Any], learner: training.Learner, parts: Parts) -> None:
         """Keep an epoch: its line of history, its weights if it is the best so far, and a checkpoint if one is due."""
@@ -229,13 +237,20 @@ def check_output(output: Path, task: str) -> None:
         ours = (output / DESCRIPTION).is_file() or _run_file(output).is_file()
         # A run that was killed as it began has got no farther than this.
         below = [*output.iterdir(), *(output / "checkpoints").glob("*")]
-        begun = all(path.name == "checkpoints" or _ASIDE.fullmatch(path.name) for path in below)
+        begun = all(path.name == "checkpoints" or _ASIDE.fullmatch(path.name) or _is_several(path) for path in below)
         if not ours and not begun:
             raise SettingsError(
                 f"--output {output}: holds other files, and no run of nlp_app; name an empty or new directory"
             )
     elif output.exists():
         raise SettingsError(f"--output {output}: is a file; name a directory")
+
+
+def _is_several(path: Path) -> bool:
+    """Whether this is where several runs are, or their plan was about to be written."""
+    if path.name not in SEVERAL or not path.is_dir():
+        return False
+    return (path / PLAN).is_file() or all(_ASIDE.fullmatch(inner.name) for inner in path.iterdir())
 
 
 def _make_directory(path: Path) -> None:

@@ -30,7 +30,7 @@ class TaggingData:
     data came with tokens of its own."""
 
     train: Corpus
-    dev: Corpus
+    dev: Corpus | None
     test: Corpus | None
     tokenizer: Tokenizer
     agreement: dict[str, float]
@@ -41,8 +41,8 @@ class TaggingData:
 
     def corpora(self) -> list[tuple[str, Corpus]]:
         """The splits with their names."""
-        splits = [("train", self.train), ("dev", self.dev)]
-        return splits if self.test is None else [*splits, ("test", self.test)]
+        splits = (("train", self.train), ("dev", self.dev), ("test", self.test))
+        return [(name, corpus) for name, corpus in splits if corpus is not None]
 
     def scored(self) -> list[tuple[str, Corpus]]:
         """The splits that the finished model is scored on."""
@@ -69,7 +69,7 @@ class TaggingData:
                 "pretokenized": self.train.tokenizer is None,
                 "agreement": self.agreement,
             },
-            "settings": self.settings.model_dump(exclude={"train", "dev", "test", "format"}),
+            "settings": self.settings.model_dump(exclude={"train", "dev", "test", "format", "dev_share"}),
             "splits": self.counts(),
         }
 
@@ -111,20 +111,17 @@ class TaggingData:
 def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] = ()) -> TaggingData:
     """Read the files that the settings name; the bundled corpus where they name none.
 
-    Without a dev file, a share of the training sentences is held out. known: labels that training needn't have, as the
-    model that it goes on from has them. Raises SettingsError or DataError.
+    Without a dev file, a share of the training sentences is held out, if it isn't 0. known: labels that training
+    needn't have, as the model that it goes on from has them. Raises SettingsError or DataError.
     """
-    if not settings.train:
-        if settings.dev or settings.test:
-            raise SettingsError("data.train: not given, though dev or test is; give --train FILE")
-        bundle = {name: str(bundled(f"data/ner/{name}.conll")) for name in ("train", "dev", "test")}
-        settings = settings.model_copy(update=bundle)
+    settings = with_bundle(settings)
     options = corpus_options(settings)
     read = _labelled(settings.train, options)
     train = replace(read, sentences=[sentence for sentence in read.sentences if len(sentence)])
     if not labels_of(train.sentences):
         raise DataError("found no labelled span; training needs some to learn from", train.path)
     labels = labels_of(train.sentences).union(known)
+    dev: Corpus | None = None
     agreement: dict[str, float] = {}
     tokenizer = options.tokenizer
     if train.tokenizer is None:
@@ -138,15 +135,25 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
         dev = _labelled(settings.dev, options)
         _check_labels(train, dev, labels)
         _check_kind(train, dev, labels)
-    else:
+    elif settings.dev_share:
         train, dev = hold_out(train, settings.dev_share, seed)
     test = _labelled(settings.test, options) if settings.test else None
     if test is not None:
         _check_kind(train, test, labels)
     empty = len(read.sentences) - sum(len(sentence) > 0 for sentence in read.sentences)
-    return TaggingData(
-        train, dev, test, tokenizer, agreement, settings, not settings.dev, empty, known=frozenset(known)
-    )
+    held_out = dev is not None and not settings.dev
+    return TaggingData(train, dev, test, tokenizer, agreement, settings, held_out, empty, known=frozenset(known))
+
+
+def with_bundle(settings: TaggingDataSettings) -> TaggingDataSettings:
+    """The settings with the files of the bundled corpus, where they name none. Raises SettingsError where they name
+    some, but none to train on."""
+    if settings.train:
+        return settings
+    if settings.dev or settings.test:
+        raise SettingsError("data.train: not given, though dev or test is; give --train FILE")
+    bundle = {name: str(bundled(f"data/ner/{name}.conll")) for name in ("train", "dev", "test")}
+    return settings.model_copy(update=bundle)
 
 
 def corpus_options(

@@ -94,8 +94,8 @@ def describe(model: Path, description: Any) -> None:
 
 def test_a_newer_format(model: Path) -> None:
     description = json.loads((model / DESCRIPTION).read_text())
-    (model / DESCRIPTION).write_text(json.dumps(description | {"format": 2, "news": True}))
-    with pytest.raises(ModelError, match="found format 2, this nlp_app reads up to 1; upgrade nlp_app"):
+    (model / DESCRIPTION).write_text(json.dumps(description | {"format": 3, "news": True}))
+    with pytest.raises(ModelError, match="found format 3, this nlp_app reads up to 2; upgrade nlp_app"):
         nlp_app.load(model)
 
 

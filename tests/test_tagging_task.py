@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nlp_app.schemes import encode
 from nlp_app.tasks.tagging import TagSet, headline
 from nlp_app.types import CharSpan, Sentence, TokenSpan
 
@@ -40,6 +41,16 @@ def test_targets_spell_the_spans(scheme: str, corpus: list[Sentence]) -> None:
             assert tag_set.spans(path) == sentence.spans
         moves = zip([len(tag_set.tags), *path], [*path, len(tag_set.tags) + 1], strict=True)
         assert all(tag_set.allowed[move] for move in moves)
+
+
+@pytest.mark.parametrize("scheme", ["BIO", "IOB1", "IOE1", "IOE2", "BIOES", "BMES", "BILOU", "none"])
+@given(st.lists(st.integers(0, 8), max_size=12))
+def test_what_is_written_of_a_path_is_what_its_spans_spell(scheme: str, numbers: list[int]) -> None:
+    """Of any path, permitted or not."""
+    for labels in (("A", "B-c"), ("",)):
+        tag_set = TagSet(labels, scheme)
+        path = [number % len(tag_set.tags) for number in numbers]
+        assert tag_set.written(path) == encode(tag_set.spans(path), len(path), tag_set.written_scheme)
 
 
 def touching(sentence: Sentence) -> bool:

@@ -31,7 +31,7 @@ class DataSettings(Table):
     train: FilePath = ""
     dev: FilePath = ""
     test: FilePath = ""
-    dev_share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
+    dev_share: Share = 0.1
     encoding: str = "auto"
     tokenizer: Literal["auto", "basic", "char", "whitespace"] = "auto"
     lower_case: bool = True
@@ -59,6 +59,7 @@ class LoopSettings(Table):
     clip: Rate = 0.0
     precision: Literal["auto", "no", "bf16", "fp16"] = "no"
     patience: Number = 0
+    score_every: Number = 1
     checkpoint_seconds: Rate = 20.0
     ema: Share = 0.0
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 42
@@ -123,6 +124,7 @@ class TaggingLoopSettings(LoopSettings):
     sparse_rate: Positive = 1e-2
     crf_rate: Positive = 2e-3
     clip: Rate = 0.05
+    score_every: Number = 0
 
 
 class TaggingSettings(Settings):
@@ -143,7 +145,6 @@ class ClassDataSettings(DataSettings):
     quoting: Literal["auto", "yes", "no"] = "auto"
     label_separator: str = ""
     multi_label: Literal["auto", "yes", "no"] = "auto"
-    dev_share: Share = 0.1
 
 
 class ClassifierSettings(Table):

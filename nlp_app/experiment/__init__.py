@@ -5,6 +5,7 @@ output/
   config.toml  metrics.json  predictions.*               settings as resolved, scores, what was found
   history.jsonl  history.png                             a line an epoch, as training goes on; the curves, at the end
   checkpoints/                                           what `--resume` continues from
+  folds/ search/  folds.json search.json                 the runs that it stands on, if there are any
 """
 
 from nlp_app.experiment.classification import train_cls

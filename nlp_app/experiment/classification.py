@@ -19,7 +19,7 @@ from nlp_app.config import ClassSettings, DistilledClassSettings, TransformerCla
 from nlp_app.errors import NlpAppError, TrainingError
 from nlp_app.experiment.class_loss import training_loss
 from nlp_app.experiment.classifier_building import prepare_classifier, record_chunks
-from nlp_app.experiment.fitting import fit, leave, make_learner, open_run, scored_in, with_epochs
+from nlp_app.experiment.fitting import Launch, Watch, fit, leave, make_learner, open_run, scored_in, with_epochs
 from nlp_app.experiment.prepared import Prepared, StoredExamples
 from nlp_app.modeldir import Decision, write_model
 from nlp_app.nn.summary import summary_table
@@ -45,11 +45,16 @@ _SCRATCH = ".unfinished-texts"  # swept away by the next run, should this one be
 
 
 def train_cls(
-    settings: ClassSettings | TransformerClassSettings, output: Path, resume: bool = False, quiet: bool = False
+    settings: ClassSettings | TransformerClassSettings,
+    output: Path,
+    resume: bool = False,
+    quiet: bool = False,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Train a classifier and leave its directory in `output`; returns what stands in metrics.json.
 
-    Raises SettingsError, DataError or TrainingError; nothing in `output` has changed if data or settings are wrong.
+    watch: told of each epoch once it is kept. Raises SettingsError, DataError or TrainingError; nothing in `output` has
+    changed if data or settings are wrong.
     """
     progress = Progress(quiet)
     check_output(output, "cls")
@@ -88,7 +93,8 @@ def train_cls(
             f"on {learner.accelerator.device}"
         )
         with scored_in(parts.network, learner):
-            fit(_Classification(data, parts, examples), learner, settings, run, progress)
+            launch = Launch(output, resume, progress, watch)
+            fit(_Classification(data, parts, examples), learner, settings, run, launch)
     except NlpAppError:
         run.discard_if_empty()
         raise

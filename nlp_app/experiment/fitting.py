@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -26,7 +27,21 @@ from nlp_app.writing import write_text
 
 _COMPUTE_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
+_SCORES = 10  # of dev over a run, at most, where the settings leave it open
+
 S = TypeVar("S", bound=Settings)
+Watch = Callable[[training.EpochReport], None]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How a run is started: where, whether it goes on from a checkpoint, what shows it, and what is told of each epoch
+    that has been kept; that may end the run by raising."""
+
+    output: Path
+    resume: bool
+    progress: Progress
+    watch: Watch | None = None
 
 
 class Course(Protocol):
@@ -155,14 +170,16 @@ def open_run(output: Path, task: str, settings: Settings, files: Iterable[Path])
     )
 
 
-def fit(course: Course, learner: training.Learner, settings: Settings, run: RunDirectory, progress: Progress) -> None:
+def fit(course: Course, learner: training.Learner, settings: Settings, run: RunDirectory, launch: Launch) -> None:
     """Train, leaving a line of history and a checkpoint an epoch, and the best model so far."""
+    progress = launch.progress
     train, batches = settings.train, course.batch_count()
     options = training.LoopOptions(
         epochs=train.epochs,
         accumulation=train.accumulation,
         max_grad_norm=train.clip or None,
         patience=train.patience or None,
+        score_every=train.score_every or -(-train.epochs // _SCORES),
     )
     done = learner.state.step + learner.state.skipped
     updates = updates_of(train, batches) * train.epochs
@@ -179,6 +196,8 @@ def fit(course: Course, learner: training.Learner, settings: Settings, run: RunD
                     run.keep(_history_line(report, learner), learner, course.parts)
                     if tracker is not None:
                         tracker.histograms(learner.bare_model, report.step)
+                    if launch.watch is not None:
+                        launch.watch(report)
 
             _ENGINES[train.engine](learner, course, options, handle)
     except training.NonFiniteError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from nlp_app import training
 from nlp_app.card import tagger_card
 from nlp_app.config import DistilledTaggingSettings, TaggingSettings, TransformerTaggingSettings
 from nlp_app.errors import TrainingError
-from nlp_app.experiment.fitting import fit, leave, make_learner, open_run, scored_in, with_epochs
+from nlp_app.experiment.fitting import Launch, Watch, fit, leave, make_learner, open_run, scored_in, with_epochs
 from nlp_app.experiment.prepared import Examples, Prepared
 from nlp_app.experiment.starting import read_start
 from nlp_app.experiment.tagger_building import prepare_tagger
@@ -28,24 +27,49 @@ from nlp_app.rundir import RunDirectory, check_output
 from nlp_app.schemes import NONE
 from nlp_app.splits import TaggingData, read_splits
 from nlp_app.tasks.tagging import headline
+from nlp_app.types import Sentence, TokenSpan
 from nlp_app.writing import write_predictions
 
 if TYPE_CHECKING:
     from nlp_app.modeldir import AnyTaggerParts
 
 
+@dataclass(frozen=True)
+class TrainedTagger:
+    """What a run came to: scores and found spans of each split that the finished model was scored on."""
+
+    metrics: dict[str, Any]
+    found: dict[str, list[list[TokenSpan]]]
+
+
 def train_ner(
-    settings: TaggingSettings | TransformerTaggingSettings, output: Path, resume: bool = False, quiet: bool = False
+    settings: TaggingSettings | TransformerTaggingSettings,
+    output: Path,
+    resume: bool = False,
+    quiet: bool = False,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Train a tagger and leave its directory in `output`; returns what stands in metrics.json.
 
-    Raises SettingsError, DataError or TrainingError; nothing in `output` has changed if data or settings are wrong.
+    watch: told of each epoch once it is kept. Raises SettingsError, DataError or TrainingError; nothing in `output` has
+    changed if data or settings are wrong.
     """
     progress = Progress(quiet)
     check_output(output, "ner")
     settings, start = read_start(settings, output)
     data = read_splits(settings.data, settings.train.seed, start.tag_set.labels if start is not None else ())
     progress.say(*data.report(), "")
+    return train_tagger(settings, start, data, Launch(output, resume, progress, watch)).metrics
+
+
+def train_tagger(
+    settings: TaggingSettings | TransformerTaggingSettings,
+    start: AnyTaggerParts | None,
+    data: TaggingData,
+    launch: Launch,
+) -> TrainedTagger:
+    """`train_ner` on data that have been read, with the settings and the tagger that `read_start` gave."""
+    progress = launch.progress
     if settings.train.threads:
         torch.set_num_threads(settings.train.threads)
     training.seed_everything(settings.train.seed)
@@ -67,14 +91,14 @@ def train_ner(
     settings = with_epochs(settings, examples.batch_count())
     learner = make_learner(settings.train, parts.network, examples.batch_count(), **prepared.rates)
 
-    run = open_run(output, "ner", settings, [*data.files(), *prepared.files])
-    run.start(learner, resume, progress)
+    run = open_run(launch.output, "ner", settings, [*data.files(), *prepared.files])
+    run.start(learner, launch.resume, progress)
     progress.say(
         f"training: {len(data.train.sentences):,} sentences, {examples.batch_count()} batches an epoch, "
         f"{examples.padding():.1%} padding, on {learner.accelerator.device}"
     )
     with scored_in(parts.network, learner):
-        fit(_Tagging(data, parts, examples), learner, settings, run, progress)
+        fit(_Tagging(data, parts, examples), learner, settings, run, launch)
     return _finish(settings, data, parts, run, learner.state, progress)
 
 
@@ -100,22 +124,22 @@ class _Tagging:
     def batches(self, epoch: int) -> Iterator[training.Batch]:
         return self.examples.batches(epoch)
 
-    @cached_property
-    def _dev(self) -> Encoded:
-        return self.parts.encoder.encode([sentence.tokens for sentence in self.data.dev.sentences])
-
     @property
-    def evaluate(self) -> Callable[[], training.Evaluation]:
-        return self._score_dev
+    def evaluate(self) -> Callable[[], training.Evaluation] | None:
+        if self.data.dev is None:
+            return None
+        dev = self.data.dev.sentences
+        encoded = self.parts.encoder.encode([sentence.tokens for sentence in dev])
+        return lambda: self._score(dev, encoded)
 
-    def _score_dev(self) -> training.Evaluation:
+    def _score(self, dev: list[Sentence], encoded: Encoded) -> training.Evaluation:
         try:
-            found = [[span for span, _ in spans] for spans in predict_encoded(self.parts, self._dev, scores=False)]
+            found = [[span for span, _ in spans] for spans in predict_encoded(self.parts, encoded, scores=False)]
         except ValueError as error:
             if all(torch.isfinite(weight).all() for weight in self.parts.network.parameters()):
                 raise
             raise TrainingError("training has diverged: weights are no longer finite; lower train.rate") from error
-        scores = self.parts.tag_set.score(self.data.dev.sentences, found)
+        scores = self.parts.tag_set.score(dev, found)
         return training.Evaluation(headline(scores), scores)
 
     def lines(self, rows: Iterable[int]) -> list[int]:
@@ -129,18 +153,20 @@ def _finish(
     run: RunDirectory,
     state: training.TrainState,
     progress: Progress,
-) -> dict[str, Any]:
+) -> TrainedTagger:
     """Score the best model and put it, its scores and its predictions in place."""
     run.load_best(state.best_epoch, parts)
     tagger = Tagger(parts)
     metrics: dict[str, Any] = {}
+    found: dict[str, list[list[TokenSpan]]] = {}
     for name, corpus in data.scored():
-        found = tagger.token_spans([sentence.tokens for sentence in corpus.sentences])
-        metrics[name] = parts.tag_set.score(corpus.sentences, found)
-        predictions = (corpus, found)
-    write_predictions(run.output, *predictions, scheme=parts.tag_set.written_scheme)
+        found[name] = tagger.token_spans([sentence.tokens for sentence in corpus.sentences])
+        metrics[name] = parts.tag_set.score(corpus.sentences, found[name])
+    for name, corpus in data.scored()[-1:]:  # none without dev and test
+        write_predictions(run.output, corpus, found[name], scheme=parts.tag_set.written_scheme)
     leave(run, settings, metrics, tagger_card(parts, metrics, settings, data.counts()), progress)
     write_model(parts, run.output)
     run.close()
-    progress.say("", f"the model of epoch {state.best_epoch}, the best on dev, is in {run.output}")
-    return metrics
+    chosen = "the best on dev" if data.dev is not None else "the last"
+    progress.say("", f"the model of epoch {state.best_epoch}, {chosen}, is in {run.output}")
+    return TrainedTagger(metrics, found)

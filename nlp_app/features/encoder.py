@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlp_app.features.columns import Columns
-from nlp_app.features.forms import NORM, SHAPE, Forms
+from nlp_app.features.forms import COLUMNS, NORM, SHAPE, Forms, FormTable
 from nlp_app.features.keys import FeatureIndex, Keys, Rows, load_array
-from nlp_app.features.windows import EMBEDDED_TEMPLATES, window_keys
-from nlp_app.vocab import UNKNOWN, Vocabulary
+from nlp_app.features.windows import EMBEDDED_TEMPLATES, OUTSIDE_IDS, SINGLES, single_keys, window_keys, window_rows
+from nlp_app.vocab import PADDING, UNKNOWN, Vocabulary
 
 _EMBEDDED_MIN_COUNT = 2  # an embedding seen once is noise; a window feature's weight is one number a tag
 
@@ -33,6 +33,8 @@ class TaggingEncoder:
         self.part_rows = part_rows  # the window features that are embedded too, in the order of their embeddings
         self._part_of = np.zeros(len(index), dtype=np.int32)
         self._part_of[part_rows] = np.arange(1, len(part_rows) + 1)
+        # Of each form that was met: its ids, its rows of the features that look at one form, and its vector's row.
+        self._table = FormTable(self._describe, self._described(OUTSIDE_IDS[None], [PADDING])[0])
 
     @classmethod
     def fit(
@@ -54,15 +56,21 @@ class TaggingEncoder:
         What it knew keeps its meaning, if not its row (see `rows_of`). Pretrained vectors are still those it had.
         """
         forms, lengths = _flatten(sentences)
-        known = self.forms.extended(Counter(forms), min_count)
-        keys = window_keys(known.lookup(forms), lengths)
+        occurrences = Counter(forms)
+        known = self.forms.extended(occurrences, min_count)
+        distinct = list(occurrences)
+        ids = known.lookup(distinct)
+        number_of = {form: number for number, form in enumerate(distinct)}
+        keys = window_keys(ids[[number_of[form] for form in forms]], lengths)
         index = self.index.extended(keys.ravel(), min_count)
         rows = index.rows(keys[:, EMBEDDED_TEMPLATES])
         counts = np.bincount(rows.ravel(), minlength=len(index))
         counts[0] = 0
         often = np.flatnonzero(counts >= _EMBEDDED_MIN_COUNT)
         parts = np.union1d(often, index.rows(self._part_keys)).astype(np.int32)
-        return TaggingEncoder(known, index, parts, self.vectors)
+        longer = TaggingEncoder(known, index, parts, self.vectors)
+        longer._table.add(distinct, longer._described(ids, longer._vector_rows(distinct)))
+        return longer
 
     @property
     def _part_keys(self) -> Keys:
@@ -92,20 +100,33 @@ class TaggingEncoder:
     def encode(self, sentences: Iterable[Sequence[str]]) -> Columns:
         """The columns of sentences of token forms."""
         forms, lengths = _flatten(sentences)
-        ids = self.forms.lookup(forms)
-        features = self.index.rows(window_keys(ids, lengths))
+        numbers, table = self._table.lookup(forms)
+        features = window_rows(self.index, table, numbers, lengths)
         arrays = {
-            "norms": ids[:, NORM],
-            "shapes": ids[:, SHAPE],
-            "parts": self._part_of[features[:, EMBEDDED_TEMPLATES]],
+            "norms": table[numbers, NORM],
+            "shapes": table[numbers, SHAPE],
+            "parts": self._part_of.take(features.take(EMBEDDED_TEMPLATES, axis=1)),
             "features": features,
         }
         if self.vectors is not None:
-            arrays["vectors"] = self._vector_rows(self.vectors, forms)
+            arrays["vectors"] = table[numbers, -1]
         return Columns(arrays, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
 
-    def _vector_rows(self, vectors: Vocabulary, forms: Sequence[str]) -> Rows:
+    def _describe(self, forms: Sequence[str]) -> Rows:
+        return self._described(self.forms.lookup(forms), self._vector_rows(forms))
+
+    def _described(self, ids: Rows, vectors: Sequence[int] | Rows) -> Rows:
+        rows = np.zeros((len(ids), COLUMNS + SINGLES + 1), dtype=np.int32)
+        rows[:, :COLUMNS] = ids
+        rows[:, COLUMNS:-1] = self.index.rows(single_keys(ids))
+        rows[:, -1] = vectors
+        return rows
+
+    def _vector_rows(self, forms: Sequence[str]) -> Rows:
         """A form's own vector, else its normal form's."""
+        vectors = self.vectors
+        if vectors is None:
+            return np.zeros(len(forms), dtype=np.int32)
         rows = vectors.rows(forms)
         missing = np.flatnonzero(rows == UNKNOWN)
         rows[missing] = vectors.rows(self.forms.normalise(forms[place]) for place in missing.tolist())

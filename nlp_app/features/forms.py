@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +24,7 @@ COLUMNS = SUFFIXES[-1] + 1
 
 _KINDS = ("forms", "norms", "shapes", "affixes")  # of vocabularies
 _LONGEST_RUN = 2  # in a shape: "Xx" stands for "Paris" and "Rio" alike, "dd" for two digits or more
-_CACHE_SIZE = 1 << 20  # distinct forms; beyond it the cache starts anew, so that endless input needs no endless memory
+_TABLE_SIZE = 1 << 18  # distinct forms; beyond it a table starts anew, so that endless input needs no endless memory
 
 
 def shape(form: str) -> str:
@@ -34,6 +37,7 @@ def shape(form: str) -> str:
     return "".join(kinds)
 
 
+@lru_cache(maxsize=1 << 16)
 def _kind(character: str) -> str:
     category = unicodedata.category(character)
     if category == "Lu":
@@ -52,16 +56,11 @@ def affixes(norm: str) -> tuple[list[str], list[str]]:
 
 
 class Forms:
-    """Vocabularies of forms, normal forms, shapes and affixes, and a cache from a form to its row of ids."""
+    """Vocabularies of forms, normal forms, shapes and affixes."""
 
     def __init__(self, vocabularies: dict[str, Vocabulary], normalise: Callable[[str], str]) -> None:
         self.vocabularies = vocabularies
         self.normalise = normalise
-        self._clear()
-
-    def _clear(self) -> None:
-        self._row_of: dict[str, int] = {}
-        self._table = np.zeros((1024, COLUMNS), dtype=np.int32)
 
     @classmethod
     def build(cls, counts: Counter[str], normalise: Callable[[str], str], min_count: int = 1) -> Forms:
@@ -86,28 +85,9 @@ class Forms:
 
     def lookup(self, forms: Sequence[str]) -> NDArray[np.int32]:
         """The ids of each form, (forms, COLUMNS)."""
-        row_of = self._row_of
-        try:
-            rows = [row_of[form] for form in forms]
-        except KeyError:
-            if len(row_of) > _CACHE_SIZE:
-                self._clear()
-            self._add(set(forms).difference(self._row_of))
-            rows = [self._row_of[form] for form in forms]
-        return self._table[rows] if rows else np.zeros((0, COLUMNS), dtype=np.int32)
+        return np.array([self._ids(form) for form in forms], dtype=np.int32).reshape(-1, COLUMNS)
 
-    def _add(self, forms: Iterable[str]) -> None:
-        new = [self._analyse(form) for form in forms]
-        known = len(self._row_of)
-        if known + len(new) > len(self._table):
-            grown = np.zeros((2 * (known + len(new)), COLUMNS), dtype=np.int32)
-            grown[:known] = self._table[:known]
-            self._table = grown
-        for row, (form, ids) in enumerate(new, start=known):
-            self._table[row] = ids
-            self._row_of[form] = row
-
-    def _analyse(self, form: str) -> tuple[str, list[int]]:
+    def _ids(self, form: str) -> list[int]:
         norm = self.normalise(form)
         ids = [0] * COLUMNS
         ids[FORM] = self.vocabularies["forms"].row(form)
@@ -117,7 +97,7 @@ class Forms:
         for columns, ends in zip((PREFIXES, SUFFIXES), affixes(norm), strict=True):
             for column, affix in zip(columns, ends, strict=False):
                 ids[column] = known.row(affix)
-        return form, ids
+        return ids
 
     def save(self, directory: Path) -> None:
         directory.mkdir(exist_ok=True)
@@ -127,3 +107,63 @@ class Forms:
     @classmethod
     def load(cls, directory: Path, normalise: Callable[[str], str]) -> Forms:
         return cls({kind: Vocabulary.load(directory / f"{kind}.txt") for kind in _KINDS}, normalise)
+
+
+class FormTable:
+    """Rows of numbers for forms, computed when a form is first met. Threads may share a table.
+
+    compute: distinct forms -> (forms, width). Row 0 is `first`, for no form.
+    """
+
+    def __init__(self, compute: Callable[[Sequence[str]], NDArray[np.int32]], first: NDArray[np.int32]) -> None:
+        self._compute, self._first = compute, first
+        self._state = _State({}, first[None])
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[FormTable], tuple[object, ...]]:
+        return FormTable, (self._compute, self._first)  # a copy begins empty
+
+    def lookup(self, forms: Sequence[str]) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+        """The number of each form's row, (forms,), and the table that has them, (more than enough, width)."""
+        state = self._state
+        try:
+            numbers = state.numbers(forms)
+        except KeyError:
+            state = self._with(forms)
+            numbers = state.numbers(forms)
+        return numbers, state.table  # in this order: a table that is read later has all rows that were numbered before
+
+    def _with(self, forms: Sequence[str]) -> _State:
+        with self._lock:
+            if len(self._state.number_of) > _TABLE_SIZE:
+                self._state = _State({}, self._first[None])  # whoever still reads the old one reads on
+            state = self._state
+            new = [form for form in dict.fromkeys(forms) if form not in state.number_of]
+            state.append(new, self._compute(new))
+        return state
+
+    def add(self, forms: Sequence[str], rows: NDArray[np.int32]) -> None:
+        """Rows that are known already, of distinct forms that the table doesn't have."""
+        with self._lock:
+            self._state.append(forms, rows)
+
+
+@dataclass
+class _State:
+    """The forms of a table and its rows, in the order in which they came; only ever added to."""
+
+    number_of: dict[str, int]
+    table: NDArray[np.int32]
+
+    def numbers(self, forms: Sequence[str]) -> NDArray[np.intp]:
+        return np.fromiter(map(self.number_of.__getitem__, forms), np.intp, len(forms))
+
+    def append(self, forms: Sequence[str], rows: NDArray[np.int32]) -> None:
+        """First the rows, then the forms: who finds a form finds its row."""
+        known = len(self.number_of) + 1
+        if known + len(rows) > len(self.table):
+            grown = np.zeros((2 * (known + len(rows)), rows.shape[1]), dtype=np.int32)
+            grown[:known] = self.table[:known]
+            self.table = grown
+        self.table[known : known + len(rows)] = rows
+        self.number_of.update(zip(forms, range(known, known + len(forms)), strict=True))

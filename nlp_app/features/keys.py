@@ -19,8 +19,10 @@ NO_KEY = np.uint64(0)  # no feature: a part of it is unknown, say
 def finalise(key: Keys) -> Keys:
     """A finaliser of splitmix64 (Steele et al. 2014): every bit of a key has a say in every bit of the result."""
     key = key * np.uint64(0x9E3779B97F4A7C15)
-    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    return key ^ (key >> np.uint64(27))
+    key ^= key >> np.uint64(30)
+    key *= np.uint64(0xBF58476D1CE4E5B9)
+    key ^= key >> np.uint64(27)
+    return key
 
 
 class FeatureIndex:
@@ -28,13 +30,13 @@ class FeatureIndex:
 
     def __init__(self, keys: Keys) -> None:
         self.keys = keys  # sorted, distinct, without NO_KEY
-        # A key's top bits lead to the row of the first key that shares them: a few steps from there find any key.
+        # A key's top bits lead to the place of the first key that shares them, or comes after: few need more steps.
         self._bits = max(1, len(keys).bit_length() + 2)
         bucket = (keys >> np.uint64(64 - self._bits)).astype(np.int64)
         counts = np.bincount(bucket, minlength=1 << self._bits)
         self._first = np.concatenate(([0], np.cumsum(counts)[:-1])).astype(np.int32)
-        self._steps = int(counts.max(initial=0))
-        self._padded = np.concatenate((keys, np.zeros(self._steps + 1, dtype=np.uint64)))
+        self._crowd = np.arange(counts.max(initial=0), dtype=np.int32)
+        self._padded = np.append(keys, ~NO_KEY)  # at the end a key that none is above
 
     @classmethod
     def build(cls, keys: Keys, min_count: int = 1) -> FeatureIndex:
@@ -52,13 +54,20 @@ class FeatureIndex:
 
     def rows(self, keys: Keys) -> Rows:
         """The row of each key, in the same shape."""
-        first = self._first[(keys >> np.uint64(64 - self._bits)).astype(np.int64)]
-        rows = np.zeros(keys.shape, dtype=np.int32)
-        for step in range(self._steps):
-            hit = self._padded[first + step] == keys
-            rows[hit] = first[hit] + (step + 1)
-        rows[keys == NO_KEY] = 0  # the index's own padding is NO_KEY too
-        return rows
+        places = self._first.take((keys >> np.uint64(64 - self._bits)).view(np.int64))
+        found = self._padded.take(places)
+        below = np.flatnonzero(found < keys)
+        if len(below):
+            wanted, first = keys.ravel()[below], places.ravel()[below]
+            near = self._padded.take(first[:, None] + self._crowd, mode="clip")
+            first += (near < wanted[:, None]).sum(1, dtype=np.int32)
+            places.put(below, first)
+            found.put(below, self._padded.take(first))
+        known = found == keys
+        known &= places < len(self.keys)
+        places += 1
+        places *= known
+        return places
 
 
 def load_array(path: Path) -> NDArray[np.integer[Any]]:

@@ -1,7 +1,7 @@
 """A model's directory, whatever its task: JSON, safetensors, text and plain arrays. Loading one runs no code from it.
 
     nlp_app.json        what the model is: task, labels, tokenizer, network; checksums, its own included
-    model.safetensors   the network's weights
+    model.safetensors   the network's weights; a compact tagger's packed (see `packing`), from format 2 on
     vocab/              the encoder's vocabularies (text) and feature keys (.npy without pickles)
 
 or, of a pretrained transformer, in place of vocab/ the files that transformers reads too:
@@ -35,7 +35,7 @@ from nlp_app.errors import ModelError, NlpAppError
 from nlp_app.output import checksum
 from nlp_app.text import unidata_version
 
-FORMAT = 1  # raised whenever an older nlp_app could not read what is written
+FORMAT = 2  # raised whenever an older nlp_app could not read what is written
 DESCRIPTION, WEIGHTS, VOCABULARY = "nlp_app.json", "model.safetensors", "vocab"
 CONFIG, PIECES = "config.json", "tokenizer.json"
 TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json")
@@ -186,14 +186,22 @@ def numbers(kind: type[T], values: Mapping[str, Any], most: Mapping[str, int]) -
     return kind(**values)
 
 
-def read_network(directory: Path, build: Callable[[], N]) -> N:
-    """The network that `build` makes, with the weights of the directory, in evaluation mode."""
+def read_network(
+    directory: Path,
+    build: Callable[[], N],
+    restore: Callable[[dict[str, Tensor]], Mapping[str, Tensor]] = lambda weights: weights,
+) -> N:
+    """The network that `build` makes, with the weights of the directory, in evaluation mode.
+
+    restore: turns what `weights` of its parts gave into the network's own.
+    """
 
     def read() -> N:
         # Built without memory, then given the file's own tensors: nothing is initialised only to be overwritten.
         with torch.device("meta"):
             network = build()
-        network.load_state_dict(safetensors.torch.load_file(directory / WEIGHTS), strict=True, assign=True)
+        weights = restore(safetensors.torch.load_file(directory / WEIGHTS))
+        network.load_state_dict(weights, strict=True, assign=True)
         return network.eval()
 
     return damaged(directory / WEIGHTS, read)

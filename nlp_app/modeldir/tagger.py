@@ -21,11 +21,13 @@ from nlp_app.modeldir.directory import (
     read_labels,
     read_network,
 )
+from nlp_app.modeldir.packing import pack, unpack
 from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
 from nlp_app.tasks.tagging import TagSet
 from nlp_app.text import Tokenizer, make_tokenizer
 
 KIND = "bilstm_crf"
+_TABLES = tuple(f"{table}.weight" for table in ("norms", "shapes", "parts", "vectors", "wide"))  # most of the weights
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,8 @@ class TaggerParts:
         }
 
     def weights(self) -> Mapping[str, Tensor]:
-        """The network's."""
-        return self.network.state_dict()
+        """The network's; a compact tagger's tables packed."""
+        return pack(self.network.state_dict(), _TABLES)
 
     def save_files(self, directory: Path) -> None:
         """Write the encoder's vocabularies."""
@@ -74,6 +76,7 @@ def read_tagger(directory: Path, description: Mapping[str, Any]) -> TaggerParts:
     network = read_network(
         directory,
         lambda: WideBiLstmCrf(len(tag_set.tags), torch.from_numpy(tag_set.allowed).to("meta"), sizes, dimensions),
+        lambda weights: unpack(weights, _TABLES),
     )
     return TaggerParts(network, encoder, tag_set, tokenizer, about)
 

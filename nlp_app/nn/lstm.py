@@ -17,14 +17,26 @@ class BiLstm(nn.Module):
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
-        self.forwards = nn.LSTM(inputs, hidden, batch_first=True)
-        self.backwards = nn.LSTM(inputs, hidden, batch_first=True)
+        self.forwards = nn.LSTM(inputs, hidden)
+        self.backwards = nn.LSTM(inputs, hidden)
 
     def forward(self, x: Tensor, reversal: Tensor) -> Tensor:
         """x: (B, L, inputs), reversal: (B, L) from `reversal_of` -> (B, L, 2 hidden)."""
-        ahead, _ = self.forwards(x)
-        behind, _ = self.backwards(_take(x, reversal))
-        return torch.cat((ahead, _take(behind, reversal)), dim=-1)
+        if len(x) == 1 and not torch.is_grad_enabled() and int(reversal[0, 0]) == x.shape[1] - 1:
+            return self._whole_row(x)
+        # Inside of an LSTM positions come first: to turn the rows and the axes is one gather.
+        turned, back = _places(reversal)
+        ahead, _ = self.forwards(x.transpose(0, 1))
+        behind, _ = self.backwards(_permuted(x, turned, back))
+        return torch.cat((ahead.transpose(0, 1), _permuted(behind, back, turned)), dim=-1)
+
+    def _whole_row(self, x: Tensor) -> Tensor:
+        """Without gradients, for a row that has no padding: there is nothing to turn, and one call does both halves."""
+        nothing = x.new_zeros(2, 1, self.forwards.hidden_size)
+        weights = (*self.forwards.all_weights[0], *self.backwards.all_weights[0])
+        layers, dropout, biases, training, both, batch_first = 1, 0.0, True, False, True, True
+        found, *_ = torch.lstm(x, (nothing, nothing), weights, biases, layers, dropout, training, both, batch_first)
+        return found
 
 
 def reversal_of(mask: Tensor) -> Tensor:
@@ -33,27 +45,35 @@ def reversal_of(mask: Tensor) -> Tensor:
     return torch.where(mask, mask.sum(1, keepdim=True) - 1 - place, place)
 
 
-class _Reversed(torch.autograd.Function):
-    """Positions in the order of `reversal_of`, which is its own inverse: so the way back is the same gather, where that
-    of a gather in general adds up."""
+def _places(reversal: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, L) to where each element of the turned (L, B) stands in (B, L), and each of (B, L) in the turned (L, B)."""
+    rows, steps = reversal.shape
+    row = torch.arange(rows, device=reversal.device).unsqueeze(1)
+    return torch.add(reversal, row, alpha=steps).T, torch.add(row, reversal, alpha=rows)
+
+
+class _Permuted(torch.autograd.Function):
+    """Elements in another order, whose gradient is a gather too; that of a gather in general adds up."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, reversal: Tensor) -> Tensor:
-        ctx.save_for_backward(reversal)
-        return _gather(x, reversal)
+    def forward(ctx: Any, x: Tensor, places: Tensor, inverse: Tensor) -> Tensor:
+        ctx.save_for_backward(inverse)
+        return _gather(x, places)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (reversal,) = ctx.saved_tensors
-        return _gather(gradient, reversal), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (inverse,) = ctx.saved_tensors
+        return _gather(gradient, inverse), None, None
 
 
-def _gather(x: Tensor, positions: Tensor) -> Tensor:
-    rows = torch.arange(len(x), device=x.device).unsqueeze(1) * x.shape[1]
-    return x.flatten(0, 1).index_select(0, (rows + positions).flatten()).view_as(x)
+def _gather(x: Tensor, places: Tensor) -> Tensor:
+    """x: (m, n, units), places: (n, m) in its first two axes as one -> (n, m, units)."""
+    return x.flatten(0, 1).index_select(0, places.flatten()).view(*places.shape, x.shape[2])
 
 
-def _take(x: Tensor, reversal: Tensor) -> Tensor:
-    taken: Tensor = _Reversed.apply(x, reversal)  # type: ignore[no-untyped-call]
-    return taken
+def _permuted(x: Tensor, places: Tensor, inverse: Tensor) -> Tensor:
+    if not torch.is_grad_enabled():
+        return _gather(x, places)
+    found: Tensor = _Permuted.apply(x, places, inverse)  # type: ignore[no-untyped-call]
+    return found

@@ -1,8 +1,9 @@
 """Max-product over all tag paths of a batch: the best path and the n best (Rabiner 1989, section III.B).
 
 The forward recursion runs in float64 where the scores are and keeps the best scores only; the way back, over one
-candidate row a step, recomputes where each came from, on the CPU and for the whole batch at once. Equal scores
-go to the lowest tag, the last position first, then the tag before it.
+candidate row a step, recomputes where each came from, on the CPU and for the whole batch at once. For one row on the
+CPU it is cheaper to remember where each came from. Equal scores go to the lowest tag, the last position first, then
+the tag before it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from nlp_app.nn.lattice import Scores
 
 def best_paths(scores: Scores) -> list[list[int]]:
     """One path for each row, padding left out. Raises ValueError for a row without a permitted path."""
+    if len(scores.emissions) == 1 and scores.emissions.device.type == "cpu":
+        return [_best_path(scores)]
     # (L, T, B), from emissions to best beginnings in place; the batch innermost keeps every step one long run.
     best = scores.emissions.permute(1, 2, 0).clone(memory_format=torch.contiguous_format)
     steps, size, rows = best.shape
@@ -31,16 +34,43 @@ def best_paths(scores: Scores) -> list[list[int]]:
         target.add_(highest)
 
     lengths = scores.lengths.cpu().numpy()
-    back, moves = best.cpu().numpy(), scores.between.cpu().numpy()
+    back, moves = best.cpu().numpy(), np.ascontiguousarray(scores.between.cpu().numpy())
     ends = back[lengths - 1, :, np.arange(rows)] + scores.end.cpu().numpy()  # (B, T)
     _check_path_found(ends.max(1))
     final = ends.argmax(1)
     tags = np.empty((steps, rows), np.int64)
     tags[-1] = following = final
+    past = np.arange(steps)[:, None] >= lengths - 1
+    beginnings = np.empty(back.shape[1:])
     for step in range(steps - 2, -1, -1):
-        came_from = (back[step] + moves[:, following]).argmax(0)
-        tags[step] = following = np.where(step < lengths - 1, came_from, final)
+        moves.take(following, axis=1, out=beginnings, mode="clip")
+        beginnings += back[step]
+        following = beginnings.argmax(0, out=tags[step])
+        np.copyto(following, final, where=past[step])
     return [path[:length] for path, length in zip(tags.T.tolist(), lengths.tolist(), strict=True)]
+
+
+def _best_path(scores: Scores) -> list[int]:
+    """The path of a batch of one row."""
+    emissions = scores.emissions[0, : int(scores.lengths[0])].numpy()
+    arriving = np.ascontiguousarray(scores.between.numpy().T)  # (to, from)
+    candidates = np.empty_like(arriving)
+    sources = np.empty((len(emissions), len(arriving)), np.int64)
+    firsts = np.arange(0, candidates.size, len(arriving))
+    best = emissions[0] + scores.start.numpy()
+    for here, source in zip(emissions[1:], sources[1:], strict=True):
+        np.add(best, arriving, out=candidates)
+        candidates.argmax(1, out=source)
+        best = candidates.take(firsts + source)
+        best += here
+    ends = best + scores.end.numpy()
+    tag = int(ends.argmax())
+    _check_path_found(ends[tag : tag + 1])
+    path = [tag]
+    for origins in sources[:0:-1].tolist():
+        tag = origins[tag]
+        path.append(tag)
+    return path[::-1]
 
 
 def n_best_paths(scores: Scores, log_partition: Tensor, n: int) -> list[list[tuple[list[int], float]]]:

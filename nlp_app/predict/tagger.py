@@ -13,7 +13,6 @@ from nlp_app.modeldir.growing import add_labels
 from nlp_app.nn.segments import Segments
 from nlp_app.predict.emissions import Encoded, emission_batches
 from nlp_app.predict.sharing import Shared
-from nlp_app.schemes import encode
 from nlp_app.types import Span, TokenSpan
 
 if TYPE_CHECKING:
@@ -81,9 +80,8 @@ class Tagger(Shared["AnyTaggerParts"]):
     def tag_tokens(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
         """One tag for each token of pre-tokenised sentences: BIO tags, or plain labels where training had no scheme."""
         _check_sentences(sentences)
-        scheme = self.parts.tag_set.written_scheme
-        spans = self.token_spans(sentences)
-        return [encode(found, len(tokens), scheme) for tokens, found in zip(sentences, spans, strict=True)]
+        paths = _best_paths(self.parts, self.parts.encoder.encode(sentences))
+        return [self.parts.tag_set.written(path) for path in paths]
 
     def token_spans(self, sentences: Sequence[Sequence[str]]) -> list[list[TokenSpan]]:
         """The spans over the tokens of pre-tokenised sentences."""
@@ -95,6 +93,16 @@ class Tagger(Shared["AnyTaggerParts"]):
 
     def _predict(self, sentences: Sequence[Sequence[str]], scores: bool) -> list[Scored]:
         return predict_encoded(self.parts, self.parts.encoder.encode(sentences), scores)
+
+
+@torch.inference_mode()
+def _best_paths(parts: AnyTaggerParts, encoded: Encoded) -> list[list[int]]:
+    """The tag ids of each encoded sentence."""
+    found: list[list[int]] = [[] for _ in encoded.offsets[1:]]
+    for rows, emissions, mask in emission_batches(parts, encoded):
+        for row, path in zip(rows.tolist(), parts.network.crf.decode(emissions, mask), strict=True):
+            found[row] = path
+    return found
 
 
 @torch.inference_mode()

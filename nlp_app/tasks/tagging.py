@@ -69,6 +69,23 @@ class TagSet:
         tags = self.tags
         return schemes.decode([tags[number] for number in path], self.scheme)[0]
 
+    def written(self, path: Sequence[int]) -> list[str]:
+        """The tags in `written_scheme` of the spans that a path of tag ids spells."""
+        table = self._written
+        return [table[before][tag] for before, tag in zip((len(self.tags), *path), path, strict=False)]
+
+    @cached_property
+    def _written(self) -> list[list[str]]:
+        """What is written for the column's tag if it stands after the row's, or (the last row) first."""
+        if self.scheme == schemes.NONE:
+            return [self.tags] * (len(self.tags) + 1)
+        labels = [None if tag == schemes.OUTSIDE else tag.partition("-")[2] for tag in self.tags]
+        pairs = [schemes.encode([] if label is None else [TokenSpan(0, 2, label)], 2, "BIO") for label in labels]
+        firsts, others = np.array(pairs, dtype=object).reshape(-1, 2).T
+        opens, _ = self.boundaries
+        table: list[list[str]] = np.where(opens, firsts, others).tolist()
+        return table
+
     def score(self, sentences: Sequence[Sentence], predicted: Sequence[Sequence[TokenSpan]]) -> dict[str, Any]:
         """Scores of predicted spans against all gold, the spans that fit no tokens included."""
         counts = TagCounts()

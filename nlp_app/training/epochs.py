@@ -45,13 +45,15 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """`patience`: stop after so many epochs in a row without a better dev score; `log_every`: in windows."""
+    """`patience`: stop after so many dev scores in a row without a better one; `score_every`: epochs from one dev score
+    to the next, counted back from the last epoch, which always has one; `log_every`: in windows."""
 
     epochs: int
     accumulation: int = 1
     max_grad_norm: float | None = 5.0
     patience: int | None = None
     log_every: int = 10
+    score_every: int = 1
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ class StepReport:
 
 @dataclass(frozen=True)
 class EpochReport:
-    """An epoch's end. Without an `evaluate`, `score` and `metrics` are None; each epoch is the best yet."""
+    """An epoch's end. `score` and `metrics` are None where dev wasn't scored; without an `evaluate` each epoch is the
+    best yet."""
 
     epoch: int  # from 1
     step: int
@@ -214,22 +217,23 @@ def score_epoch(
 ) -> EpochReport:
     """Score the weights that count (with a weight average: the average), and move the state to the epoch's end.
 
-    A tie keeps the earlier epoch; any first score is the best yet.
+    A tie keeps the earlier epoch; any first score is the best yet. An epoch that isn't scored can't be the best.
     """
     state = learner.state
+    due = (options.epochs - state.epoch - 1) % options.score_every == 0
     if learner.average is not None:
         learner.average.exchange()
     learner.model.eval()
-    evaluation = None if evaluate is None else evaluate()
+    evaluation = evaluate() if evaluate is not None and due else None
     train_loss = state.loss_sum / state.targets
     state.epoch, state.window, state.loss_sum, state.targets = state.epoch + 1, 0, 0.0, 0
     score = None if evaluation is None else float(evaluation.score)
     if score is not None and not math.isfinite(score):
         raise TrainingError(f"epoch {state.epoch}: found a dev score of {score}, expected a finite number")
-    is_best = score is None or state.best_score is None or score > state.best_score
+    is_best = evaluate is None if score is None else state.best_score is None or score > state.best_score
     if is_best:
         state.best_score, state.best_epoch, state.stale_epochs = score, state.epoch, 0
-    else:
+    elif score is not None:
         state.stale_epochs += 1
     if score is not None:
         learner.schedule.observe(score)
@@ -267,6 +271,7 @@ def check_options(learner: Learner, evaluate: Callable[[], Evaluation] | None, o
         ("max_grad_norm", options.max_grad_norm is None or options.max_grad_norm > 0, "above 0, or none"),
         ("patience", options.patience is None or options.patience >= 1, "at least 1, or none"),
         ("log_every", options.log_every >= 1, "at least 1"),
+        ("score_every", options.score_every >= 1, "at least 1"),
     ):
         if not fits:
             raise SettingsError(f"training.{name}: found {getattr(options, name)}, expected {expected}")

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from nlp_app.features.encoder import TaggingEncoder, hide_singletons
-from nlp_app.features.forms import COLUMNS, FORM, NORM, PREFIXES, SHAPE, SUFFIXES, Forms, affixes, shape
+from nlp_app.features.forms import COLUMNS, FORM, NORM, PREFIXES, SHAPE, SUFFIXES, FormTable, affixes, shape
 from nlp_app.features.keys import NO_KEY, FeatureIndex
 from nlp_app.features.windows import WINDOW_TEMPLATES, window_keys
 from nlp_app.vocab import UNKNOWN, Vocabulary
@@ -78,7 +82,7 @@ def test_parts_are_features_seen_twice(train: list[list[str]]) -> None:
 def test_the_index_finds_what_it_has(known: list[int], others: list[int]) -> None:
     index = FeatureIndex.build(np.array(known, dtype=np.uint64))
     expected = {key: row for row, key in enumerate(sorted(known), start=1)}
-    asked = np.array([*known, *others, 0], dtype=np.uint64)
+    asked = np.array([*known, *others, 0, 2**64 - 1], dtype=np.uint64)
     assert index.rows(asked).tolist() == [expected.get(key, 0) for key in asked.tolist()]
 
 
@@ -121,18 +125,69 @@ def test_a_vector_is_found_by_form_then_by_normal_form() -> None:
     assert rows == [2, 3, UNKNOWN]
 
 
-def test_the_cache_of_forms_is_emptied_when_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nlp_app.features.forms._CACHE_SIZE", 1000)
-    forms = Forms.build(Counter(["a", "b"]), str.lower)
-    before = forms.lookup(["a", "b", "a"]).tolist()
+def lengths_of(forms: Sequence[str]) -> NDArray[np.int32]:
+    return np.array([[len(form), ord(form[-1])] for form in forms], dtype=np.int32).reshape(-1, 2)
+
+
+def test_a_table_of_forms_starts_anew_when_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nlp_app.features.forms._TABLE_SIZE", 1000)
+    asked: list[str] = []
+
+    def compute(forms: Sequence[str]) -> NDArray[np.int32]:
+        asked.extend(forms)
+        return lengths_of(forms)
+
+    table = FormTable(compute, np.array([-1, -2], dtype=np.int32))
+    table.add(["given"], np.array([[7, 8]], dtype=np.int32))
     many = [f"w{number}" for number in range(3000)]
-    forms.lookup(many)
-    assert forms.lookup(["a", "b", "a"]).tolist() == before
-    assert len(forms._row_of) == 3002
-    forms.lookup(["new"])
-    assert len(forms._row_of) == 1
-    assert forms.lookup(["a", "b", "a"]).tolist() == before
-    assert forms.lookup([]).shape == (0, COLUMNS)
+    for forms in (["a", "given", "a"], many, ["new", "a"], many[:500], [], ["a"] * 3):
+        numbers, rows = table.lookup(forms)
+        assert rows[numbers].tolist() == [[7, 8] if form == "given" else [len(form), ord(form[-1])] for form in forms]
+        assert rows[0].tolist() == [-1, -2]
+    assert asked == ["a", *many, "new", "a", *many[:500]]  # once each, but for those met before the table was full
+    again = copy.deepcopy(table)
+    assert np.array_equal(again.lookup(many)[1][1:3001], lengths_of(many))
+
+
+def test_threads_share_an_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nlp_app.features.forms._TABLE_SIZE", 40)  # anew every few calls
+    train = [[f"w{number}", f"W{number % 7}x"] for number in range(300)]
+    encoder = TaggingEncoder.fit(train, str.lower)
+    texts = [[f"w{(31 * text + place) % 400}" for place in range(text % 9 + 1)] for text in range(120)]
+    expected = [encoder.encode([text]).arrays for text in texts]
+
+    def right(seed: int) -> bool:
+        order = np.random.default_rng(seed).permutation(len(texts)).tolist()
+        found = {text: encoder.encode([texts[text]]).arrays for text in order}
+        return all(np.array_equal(found[text][name], expected[text][name]) for text in order for name in found[text])
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(16) as pool:
+            assert all(pool.map(right, range(16)))
+    finally:
+        sys.setswitchinterval(interval)
+
+
+@given(corpora, st.lists(st.lists(st.one_of(words, st.text(max_size=3)), max_size=7), max_size=9), st.integers(1, 9))
+@settings(max_examples=60)
+def test_features_are_those_of_the_window_keys_however_cut(
+    train: list[list[str]], others: list[list[str]], chunk: int
+) -> None:
+    encoder = TaggingEncoder.fit(train, str.lower, vectors=Vocabulary(["paris", "Rio"]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nlp_app.features.windows._CHUNK", chunk)
+        columns = encoder.encode(others)
+    ids = encoder.forms.lookup([form for sentence in others for form in sentence])
+    rows = encoder.index.rows(window_keys(ids, [len(sentence) for sentence in others]))
+    assert np.array_equal(columns.arrays["features"], rows)
+    assert np.array_equal(columns.arrays["norms"], ids[:, NORM])
+    alone = [encoder.encode([sentence]).arrays for sentence in others]
+    for name, array in columns.arrays.items():
+        assert array.dtype == np.int32
+        assert np.array_equal(array, np.concatenate([array[:0], *(arrays[name] for arrays in alone)]))
+    assert columns.lengths.tolist() == [len(sentence) for sentence in others]
 
 
 def test_singletons_are_hidden_in_their_share() -> None:

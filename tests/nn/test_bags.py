@@ -36,6 +36,21 @@ def test_values_and_gradients_are_those_of_an_embedding_bag(b: int, length: int,
     assert torch.allclose(gradient.to_dense(), theirs.weight.grad, atol=1e-5)
 
 
+@pytest.mark.parametrize("first", [0.0, 1.0])
+def test_values_without_gradients_are_those_with_them(first: float) -> None:
+    """Row 0 adds nothing, whatever it holds."""
+    ours, theirs = EmbeddingSum(9, 3), nn.EmbeddingBag(9, 3, mode="sum", padding_idx=0)
+    with torch.no_grad():
+        theirs.weight.normal_()
+        theirs.weight[0] = first
+        ours.weight.copy_(theirs.weight)
+    chosen = torch.randint(0, 9, (4, 5, 6), dtype=torch.int32)
+    found = ours(chosen)
+    assert torch.equal(found, theirs(chosen.flatten(0, 1)).view(4, 5, 3))
+    with torch.inference_mode():
+        assert torch.equal(ours(chosen), found)
+
+
 sizes_of_bags = st.lists(st.integers(0, 5), min_size=1, max_size=6)
 
 

@@ -111,7 +111,10 @@ def test_partition_marginals_and_best_paths_equal_enumeration(
             expected[range(length), path] += math.exp(score - log_z)
         torch.testing.assert_close(marginals[row], expected, rtol=0, atol=1e-7)
     if all(rows):
-        assert crf.decode(emissions, mask) == [list(best(paths)) for paths in rows]
+        expected_paths = [list(best(paths)) for paths in rows]
+        assert crf.decode(emissions, mask) == expected_paths
+        alone = [crf.decode(emissions[row : row + 1], mask[row : row + 1]) for row in range(len(rows))]
+        assert [path for (path,) in alone] == expected_paths
     else:
         with pytest.raises(ValueError, match="no permitted path"):
             crf.decode(emissions, mask)
@@ -272,6 +275,21 @@ def test_equal_scores_go_to_the_lowest_tag() -> None:
         [2, 0],
         [0, 1],
     ]
+
+
+@settings(max_examples=30)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 3), st.integers(0, 10**6))
+def test_a_row_alone_has_the_path_that_it_has_in_a_batch(size: int, length: int, levels: int, seed: int) -> None:
+    """With few levels of scores most steps have several equal ones."""
+    torch.manual_seed(seed)
+    crf = make_crf(size)
+    with torch.no_grad():
+        for parameter in crf.parameters():
+            parameter.copy_(torch.randint(0, levels, parameter.shape))
+    emissions = torch.randint(0, levels, (3, length, size)).float()
+    mask = make_mask([length, max(1, length // 2), 1])
+    together = crf.decode(emissions, mask)
+    assert [crf.decode(emissions[row : row + 1], mask[row : row + 1])[0] for row in range(3)] == together
 
 
 def test_constraints_at_call_time() -> None:

@@ -59,6 +59,17 @@ def test_bilstm_equals_a_packed_one(layers: int) -> None:
     for layer in ours:
         found = layer(found, reversal_of(mask))
     assert torch.allclose(found[mask], expected[mask], atol=1e-6)
+    with torch.no_grad():
+        for row, length in enumerate(LENGTHS):
+            for end in (length, 7):  # with its padding and without
+                alone, part = x[row : row + 1, :end], mask[row : row + 1, :end]
+                for layer in ours:
+                    alone = layer(alone, reversal_of(part))
+                assert torch.allclose(alone[0, :length], expected[row, :length], atol=1e-6)
+        together = x
+        for layer in ours:
+            together = layer(together, reversal_of(mask))
+        assert torch.equal(together, found)
 
 
 def test_reversal_is_its_own_inverse() -> None:

@@ -156,6 +156,29 @@ def test_without_dev_the_newest_is_best():
     ]
 
 
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 9), st.integers(1, 12), st.data())
+def test_dev_is_scored_every_so_many_epochs(count, every, data):
+    """Counted back from the last epoch; the best is the first with the highest of the scores that there are."""
+    due = [epoch for epoch in range(1, count + 1) if (count - epoch) % every == 0]
+    scores = data.draw(st.lists(st.integers(0, 3), min_size=len(due), max_size=len(due)))
+    reports = epochs(run(toy_learner(), toy_batches([3]), LoopOptions(count, score_every=every), scored(scores)))
+    assert {report.epoch: report.score for report in reports if report.score is not None} == dict(
+        zip(due, scores, strict=True)
+    )
+    assert reports[-1].best_epoch == due[scores.index(max(scores))]
+    best_yet = [epoch for place, epoch in enumerate(due) if all(scores[place] > one for one in scores[:place])]
+    assert [report.epoch for report in reports if report.is_best] == best_yet
+
+
+def test_patience_counts_scores():
+    reports = epochs(
+        run(toy_learner(), toy_batches([3]), LoopOptions(9, patience=2, score_every=2), scored([0.5, 0.4, 0.3]))
+    )
+    assert [report.epoch for report in reports if report.score is not None] == [1, 3, 5]
+    assert reports[-1].epoch == 5
+
+
 def test_score_must_be_a_number():
     with pytest.raises(TrainingError, match="epoch 2: found a dev score of nan"):
         run(toy_learner(), toy_batches([3]), LoopOptions(3), scored([0.1, math.nan]))

@@ -1,0 +1,74 @@
+"""The command line: a thin layer over functions that a program can call as well. Results go to standard output, what
+happens meanwhile to standard error. Imports stand inside the commands, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from nlp_app import __version__
+from nlp_app.cli.data import convert, inspect
+from nlp_app.cli.options import CLASS_FORMATS, FORMATS, PRECISIONS
+from nlp_app.cli.terminal import USER_ERROR, fail, say
+from nlp_app.cli.training import distill, train
+from nlp_app.cli.using import classify, evaluate, tag
+from nlp_app.errors import NlpAppError
+from nlp_app.output import drop_standard_output
+
+__all__ = ["CLASS_FORMATS", "FORMATS", "PRECISIONS", "main", "program"]
+
+INTERRUPTED = 130
+
+
+class _Program(click.Group):
+    """The commands, and what becomes of errors: a user's mistake is one line on standard error and status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NlpAppError as error:
+            fail(str(error))
+        except BrokenPipeError:  # the reader has seen enough
+            raise SystemExit(0) from None
+        except KeyboardInterrupt:
+            training = ctx.invoked_subcommand in ("train", "distill")
+            advice = (
+                "; the same command with --resume goes on from the last checkpoint, if there is one" if training else ""
+            )
+            say(f"stopped{advice}")
+            raise SystemExit(INTERRUPTED) from None
+
+
+@click.group(cls=_Program)
+@click.version_option(__version__, prog_name="nlp_app")
+def program() -> None:
+    """Train, evaluate and use taggers and text classifiers for Chinese, English and mixed text."""
+
+
+for command in (train, distill, evaluate, tag, classify, inspect, convert):
+    program.add_command(command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line on `arguments` (None: the process's own). A user's mistake is one line and status 2."""
+    # Waiting threads that spin starve each other on a busy machine; this has to stand before torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
+    try:
+        program(arguments, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        raise SystemExit(USER_ERROR) from None
+    except click.ClickException as error:
+        fail(f"{error.format_message().rstrip('.')}; see --help")
+    except OSError as error:  # the machine's trouble, not a bug: --help on a full disk, say
+        drop_standard_output()
+        fail(f"{error.filename or 'standard output'}: {error.strerror}")
+    except click.Abort:
+        raise SystemExit(INTERRUPTED) from None

@@ -1,0 +1,64 @@
+"""Options and arguments that several commands take, and what a command makes of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+# As nlp_app.formats and nlp_app.formats.classes name them; a test holds them equal.
+FORMATS = ("conll", "conllu", "jsonl", "brat", "text", "hub")
+CLASS_FORMATS = ("csv", "tsv", "jsonl", "label_text", "fasttext", "text", "hub")
+MOST_THREADS = 1024  # beyond any machine's cores; many more than that exhaust its memory
+
+quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
+threads_option = click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="CPU threads to compute with.")
+_ALL_FORMATS = tuple(dict.fromkeys((*FORMATS, *CLASS_FORMATS)))
+format_option = click.option(
+    "--format", type=click.Choice(FORMATS), help="The input's format, where it isn't recognised."
+)
+any_format_option = click.option(
+    "--format", type=click.Choice(_ALL_FORMATS), help="The input's format, where it isn't recognised."
+)
+text_column_option = click.option(
+    "--text-column", metavar="COLUMN", help="Of texts with classes: a name or a number from 0; several with commas."
+)
+label_column_option = click.option("--label-column", metavar="COLUMN", help="Likewise, of the classes.")
+changes_option = click.option(
+    "--set", "changes", multiple=True, metavar="A.B=C", help="Change a setting; may be given several times."
+)
+# As nlp_app.nn.precision names them; a test holds them equal.
+PRECISIONS = ("full", "auto", "bf16", "fp16")
+precision_option = click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="full",
+    show_default=True,
+    help="What a transformer computes in; auto: bf16 where that is fast.",
+)
+trust_option = click.option(
+    "--trust-remote-code",
+    is_flag=True,
+    help="Run code that a model brings; without it such a model is refused.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+model_argument = click.argument("model")  # a directory, or a name on the Hub
+
+
+def class_changes(how: dict[str, Any]) -> list[str]:
+    """`--set` of a command, and what its flags for columns are short for."""
+    columns = {name: how.get(name) for name in ("text_column", "label_column")}
+    return [*how["changes"], *(f"data.{name}={value}" for name, value in columns.items() if value is not None)]
+
+
+def no_columns(how: dict[str, Any]) -> None:
+    """Refuse the flags for columns of texts with classes."""
+    if how["text_column"] or how["label_column"]:
+        raise click.UsageError("--text-column and --label-column are for texts with classes, not for tokens or spans")
+
+
+def sequence_format(format: str | None) -> str | None:
+    """A format of tokens or spans; others are refused."""
+    if format not in (None, *FORMATS):
+        raise click.UsageError(f"--format {format} is for texts with classes; expected one of {', '.join(FORMATS)}")
+    return format
