@@ -44,15 +44,20 @@ def features(tokens: Tokens) -> list[list[str]]:
     return rows
 
 
-def train(sentences: Sequence[Tokens], tags: Sequence[Tokens], path: Path) -> float:
-    """Train and save a model; CPU seconds, features included."""
-    began = time.process_time()
+def trainer_of(sentences: Sequence[Tokens], tags: Sequence[Tokens], iterations: int = 100) -> pycrfsuite.Trainer:
+    """A trainer that holds the sentences' features and tags."""
     trainer = pycrfsuite.Trainer(verbose=False)
     for tokens, gold in zip(sentences, tags, strict=True):
         trainer.append(features(tokens), gold)
     trainer.select("lbfgs")
-    trainer.set_params({"c1": 0.05, "c2": 0.1, "max_iterations": 100, "feature.possible_transitions": True})
-    trainer.train(str(path))
+    trainer.set_params({"c1": 0.05, "c2": 0.1, "max_iterations": iterations, "feature.possible_transitions": True})
+    return trainer
+
+
+def train(sentences: Sequence[Tokens], tags: Sequence[Tokens], path: Path) -> float:
+    """Train and save a model; CPU seconds, features included."""
+    began = time.process_time()
+    trainer_of(sentences, tags).train(str(path))
     return time.process_time() - began
 
 

@@ -151,6 +151,11 @@ class RunDirectory:
         parts.network.eval()
         return parts
 
+    def finished_model(self, epoch: int) -> Parts | None:
+        """The model that this run left when it finished before; None while something is left to do."""
+        done = self._best_weights is None and not self._best(epoch).is_dir() and _read_run(self.output)["finished"]
+        return read_model(self.output) if done else None
+
     def _read_best(self, epoch: int) -> Parts:
         best = self._best(epoch)
         return read_model(self.output if not best.is_dir() and _read_run(self.output)["finished"] else best)

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SMALL, Outcome, Small, files_of
+from conftest import LEARNT, SMALL, Outcome, Small, files_of
 
 import nlp_app
 from nlp_app.config import TaggingSettings, read_settings
+from nlp_app.errors import ModelError
 from nlp_app.metrics import entity_scores
 from nlp_app.modeldir import read_model
 
@@ -48,9 +49,19 @@ def test_what_a_run_leaves(small: Small) -> None:
     assert settings.train.epochs == 12
     history = [json.loads(line) for line in (small.run / "history.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in history] == list(range(1, 13))
-    metrics = json.loads((small.run / "metrics.json").read_text())
     best = [line for line in history if line["best"]][-1]
-    assert best["dev"]["f1"] == max(line["dev"]["f1"] for line in history if line["dev"]) == metrics["dev"]["f1"]
+    assert best["dev"]["f1"] == max(line["dev"]["f1"] for line in history if line["dev"])
+
+
+def test_the_model_is_that_of_the_best_epoch(cli: Cli, small: Small, tmp_path: Path) -> None:
+    as_trained = ("--set=model.compact=false", "--set=train.shift_outside=false")
+    learnt = [f"--set={change}" for change in (*LEARNT, "train.epochs=8", "train.score_every=1")]
+    assert train(cli, small, tmp_path / "run", *learnt, *as_trained).status == 0
+    history = [json.loads(line) for line in (tmp_path / "run/history.jsonl").read_text().splitlines()]
+    scores = [line["dev"]["f1"] for line in history]
+    assert len(set(scores)) > 4
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert metrics["dev"] == history[scores.index(max(scores))]["dev"]
 
 
 def test_the_predictions_give_the_scores(small: Small) -> None:
@@ -135,7 +146,9 @@ class Stop(Exception):
     """What stops a run in a test, from within."""
 
 
-def stop_after(epoch: int, cli: Cli, small: Small, output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def stop_after(
+    epoch: int, cli: Cli, small: Small, output: Path, monkeypatch: pytest.MonkeyPatch, *more: object
+) -> None:
     """Start a run and break it off after the epoch's checkpoint."""
     from nlp_app.rundir import RunDirectory
 
@@ -149,7 +162,7 @@ def stop_after(epoch: int, cli: Cli, small: Small, output: Path, monkeypatch: py
     with monkeypatch.context() as patch:
         patch.setattr(RunDirectory, "keep", keep_and_stop)
         with pytest.raises(Stop):
-            train(cli, small, output)
+            train(cli, small, output, *more)
 
 
 def test_a_damaged_newest_checkpoint(cli: Cli, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,3 +338,34 @@ def test_other_vectors_are_another_run(cli: Cli, small: Small, tmp_path: Path) -
     outcome = train(cli, small, tmp_path / "run", *chosen, "--resume")
     assert outcome.status == 2
     assert f"{vectors}: has changed since the run began" in outcome.err
+
+
+def test_clusters_of_words_are_window_features(cli: Cli, small: Small, tmp_path: Path) -> None:
+    def tokens_of(path: Path) -> list[str]:
+        return [line.split(" ")[0] for line in path.read_text(encoding="utf-8").splitlines() if line]
+
+    chance = random.Random(4)
+    words = sorted({token for token in tokens_of(small.train) if len(token) > 1})[::2]
+    vectors = tmp_path / "vectors.txt"
+    lines = [f"{word} {' '.join(f'{chance.gauss(0, 1):.3f}' for _ in range(5))}\n" for word in words]
+    vectors.write_text("".join(lines), encoding="utf-8")
+    features = {}
+    for value in ("auto", "yes", "no"):
+        run = tmp_path / value
+        assert train(cli, small, run, f"--set=model.vectors={vectors}", f"--set=model.clusters={value}").status == 0
+        description = json.loads((run / "nlp_app.json").read_text(encoding="utf-8"))
+        features[value] = description["network"]["sizes"]["features"]
+        assert ("vocab/clusters.npy" in description["files"]) == (value != "no")
+        for split in ("train", "dev", "test"):
+            tokens = tokens_of(getattr(small, split))
+            covered = [token in words or token.lower() in words for token in tokens]
+            share = description["about"]["vector_coverage"][split]
+            assert share == pytest.approx(sum(covered) / len(tokens), abs=6e-5)
+        found = json.loads(cli("evaluate", run, small.test, "--json", "--quiet").out)
+        del found["gold"]
+        assert found == json.loads((run / "metrics.json").read_text(encoding="utf-8"))["test"]
+    assert features["auto"] == features["yes"] > features["no"]
+    assert (tmp_path / "auto/model.safetensors").read_bytes() == (tmp_path / "yes/model.safetensors").read_bytes()
+    (tmp_path / "yes/vocab/clusters.npy").unlink()
+    with pytest.raises(ModelError, match=r"clusters\.npy"):
+        nlp_app.load(tmp_path / "yes")

@@ -163,10 +163,10 @@ def test_labels_are_a_list_of_str(labels: Any) -> None:
         Tagger(bilstm("BIO")).add_labels(labels)
 
 
-@pytest.mark.parametrize("min_count", [1, 2])
-def test_more_words_change_nothing_yet(min_count: int) -> None:
+@pytest.mark.parametrize(("min_count", "joint_min_count"), [(1, 1), (1, 2), (2, 2)])
+def test_more_words_change_nothing_yet(min_count: int, joint_min_count: int) -> None:
     parts = bilstm("BIOES")
-    wider = add_words(parts, SENTENCES[10:], min_count)
+    wider = add_words(parts, SENTENCES[10:], min_count, joint_min_count)
     assert Tagger(wider).token_spans(SENTENCES) == Tagger(parts).token_spans(SENTENCES)
     with torch.inference_mode():
         for old, new in zip(scores(parts), scores(wider), strict=True):

@@ -37,8 +37,10 @@ CHANGES: dict[str, tuple[str, dict[str, str]]] = {
     "model.wide_dropout": ("0.0", {}),
     "model.unknown_share": ("0.0", {}),
     "model.min_count": ("2", {}),
+    "model.joint_min_count": ("1", {}),
     "model.vectors": ("@vectors", {}),
     "model.train_vectors": ("true", {"model.vectors": "@vectors"}),
+    "model.clusters": ("yes", {"model.vectors": "@vectors", "model.clusters": "no"}),
     "train.epochs": ("3", {}),
     "train.batch_tokens": ("300", {}),
     "train.accumulation": ("2", {}),
@@ -58,9 +60,10 @@ CHANGES: dict[str, tuple[str, dict[str, str]]] = {
     "train.seed": ("7", {}),
 }
 # Seen in other tests: patience stops a run early; threads change its time, as the engine does; the kind of network
-# decides which settings there are.
+# decides which settings there are; dev scores choose an epoch; the model is made small and shifted after training.
 ELSEWHERE = {
-    "train.patience", "train.threads", "train.checkpoint_seconds", "train.engine", "model.kind", "model.start",
+    "train.patience", "train.threads", "train.checkpoint_seconds", "train.engine", "train.score_every",
+    "train.shift_outside", "model.kind", "model.start", "model.compact",
 }  # fmt: skip
 
 
@@ -100,7 +103,7 @@ def test_another_value_gives_another_model(small: Small, tmp_path: Path, name: s
 
 
 def test_patience_stops_a_run(small: Small, tmp_path: Path) -> None:
-    weights(small, tmp_path / "run", {"train.epochs": "40", "train.patience": "1"})
+    weights(small, tmp_path / "run", {"train.epochs": "40", "train.patience": "1", "train.score_every": "1"})
     lines = (tmp_path / "run" / "history.jsonl").read_text(encoding="utf-8").splitlines()
     best = [json.loads(line)["best"] for line in lines]
     assert len(best) < 40

@@ -113,8 +113,11 @@ class TaggerSettings(Table):
     wide_dropout: Share = 0.3
     unknown_share: Share = 0.5
     min_count: Count = 1
+    joint_min_count: Count = 2
     vectors: FilePath = ""
     train_vectors: bool = False
+    clusters: Literal["auto", "yes", "no"] = "auto"
+    compact: bool = True
 
 
 class TaggingLoopSettings(LoopSettings):
@@ -125,6 +128,7 @@ class TaggingLoopSettings(LoopSettings):
     crf_rate: Positive = 2e-3
     clip: Rate = 0.05
     score_every: Number = 0
+    shift_outside: bool = True
 
 
 class TaggingSettings(Settings):

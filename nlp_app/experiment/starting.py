@@ -110,6 +110,7 @@ def with_words(settings: TaggingSettings, start: TaggerParts, data: TaggingData)
         start,
         [sentence.tokens for sentence in data.train.sentences],
         settings.model.min_count,
+        settings.model.joint_min_count,
         replace(start.network.dimensions, **shares),
     )
     if parts.network.vectors is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from nlp_app.errors import SettingsError
 from nlp_app.experiment.fitting import load_vectors
 from nlp_app.experiment.prepared import Prepared, Rates, TrainBatch
 from nlp_app.experiment.starting import files_of_start, taken, with_labels, with_words
+from nlp_app.features.clusters import are_words, clusters_of
 from nlp_app.features.columns import Columns, collate, padding_share, training_batches
 from nlp_app.features.encoder import TaggingEncoder, hide_singletons
-from nlp_app.features.vectors import Vectors
+from nlp_app.features.vectors import Vectors, VectorWords
 from nlp_app.modeldir import AnyTaggerParts, TaggerParts
 from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
 from nlp_app.progress import Progress
@@ -38,7 +39,7 @@ def prepare_tagger(
         progress.say(taken(model.start, start, parts), "")
         files = files_of_start(Path(model.start))
     else:
-        parts = make_parts(settings, data, load_vectors(model.vectors, progress))
+        parts = _with_coverage(make_parts(settings, data, load_vectors(model.vectors, progress)), data, progress)
         files = [Path(model.vectors)] if model.vectors else []
     rates: Rates = {"rate_factors": {"crf.": train.crf_rate / train.rate}, "sparse_rate": train.sparse_rate}
     return Prepared(parts, EncodedSentences.of(settings, parts, data.train.sentences), rates, files)
@@ -60,7 +61,8 @@ def make_parts(
         [sentence.tokens for sentence in data.train.sentences] if sentences is None else sentences,
         data.tokenizer.normalise,
         min_count=model.min_count,
-        vectors=vectors.vocabulary if vectors else None,
+        joint_min_count=model.joint_min_count,
+        vectors=_words(vectors, settings) if vectors else None,
     )
     dimensions = TaggerDimensions(
         norm=model.norm,
@@ -78,6 +80,25 @@ def make_parts(
     if vectors is not None:
         network.set_vectors(torch.from_numpy(vectors.matrix), trained=model.train_vectors)
     return TaggerParts(network, encoder, tag_set, data.tokenizer, data.about())
+
+
+def _words(vectors: Vectors, settings: TaggingSettings) -> VectorWords:
+    wanted = settings.model.clusters == "yes" or (settings.model.clusters == "auto" and are_words(vectors))
+    return VectorWords(vectors.vocabulary, clusters_of(vectors, settings.train.seed) if wanted else None)
+
+
+def _with_coverage(parts: TaggerParts, data: TaggingData, progress: Progress) -> TaggerParts:
+    """The parts, with a note of how many of the tokens have a pretrained vector, if there are vectors."""
+    if parts.encoder.vectors is None:
+        return parts
+    coverage = {
+        name: round(parts.encoder.coverage(sentence.tokens for sentence in corpus.sentences), 4)
+        for name, corpus in data.corpora()
+    }
+    clustered = "" if parts.encoder.vectors.clusters is None else "; their clusters are window features"
+    shares = ", ".join(f"{share:.1%} of {name}" for name, share in coverage.items())
+    progress.say(f"tokens that have a vector: {shares}{clustered}", "")
+    return replace(parts, about=parts.about | {"vector_coverage": coverage})
 
 
 def _network(tag_set: TagSet, sizes: TableSizes, dimensions: TaggerDimensions) -> WideBiLstmCrf:

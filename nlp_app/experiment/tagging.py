@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -14,10 +14,12 @@ from nlp_app.card import tagger_card
 from nlp_app.config import DistilledTaggingSettings, TaggingSettings, TransformerTaggingSettings
 from nlp_app.errors import TrainingError
 from nlp_app.experiment.fitting import Launch, Watch, fit, leave, make_learner, open_run, scored_in, with_epochs
+from nlp_app.experiment.operating_point import shift_outside
 from nlp_app.experiment.prepared import Examples, Prepared
 from nlp_app.experiment.starting import read_start
 from nlp_app.experiment.tagger_building import prepare_tagger
-from nlp_app.modeldir import write_model
+from nlp_app.modeldir import TaggerParts, write_model
+from nlp_app.modeldir.compacting import compact
 from nlp_app.nn.summary import summary_table
 from nlp_app.predict import Tagger
 from nlp_app.predict.emissions import Encoded
@@ -146,6 +148,20 @@ class _Tagging:
         return [self.data.train.sentences[place].lines[0] for place in self.examples.sources(rows)]
 
 
+def _completed(
+    settings: TaggingSettings | TransformerTaggingSettings, parts: AnyTaggerParts, data: TaggingData, progress: Progress
+) -> AnyTaggerParts:
+    """The tagger with what is done to it after training, before it is scored: what is saved is what is scored."""
+    if not isinstance(settings, TaggingSettings) or not isinstance(parts, TaggerParts):
+        return parts
+    if settings.model.compact:
+        parts = compact(parts)
+    if settings.train.shift_outside and data.dev is not None and parts.tag_set.scheme != NONE:
+        shift = shift_outside(parts, data.dev.sentences)
+        progress.say("", f"the score of O is lowered by {shift:g}, as dev F1 wants it")
+    return parts
+
+
 def _finish(
     settings: TaggingSettings | TransformerTaggingSettings,
     data: TaggingData,
@@ -155,7 +171,11 @@ def _finish(
     progress: Progress,
 ) -> TrainedTagger:
     """Score the best model and put it, its scores and its predictions in place."""
-    run.load_best(state.best_epoch, parts)
+    finished = run.finished_model(state.best_epoch)
+    if finished is None:
+        parts = _completed(settings, run.load_best(state.best_epoch, parts), data, progress)
+    else:
+        parts = cast("AnyTaggerParts", finished)
     tagger = Tagger(parts)
     metrics: dict[str, Any] = {}
     found: dict[str, list[list[TokenSpan]]] = {}

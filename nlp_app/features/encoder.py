@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from nlp_app.errors import ModelError
 from nlp_app.features.columns import Columns
-from nlp_app.features.forms import COLUMNS, NORM, SHAPE, Forms, FormTable
+from nlp_app.features.forms import CLUSTER_LEVELS, CLUSTERS, NORM, SHAPE, Forms, FormTable
 from nlp_app.features.keys import FeatureIndex, Keys, Rows, load_array
-from nlp_app.features.windows import EMBEDDED_TEMPLATES, OUTSIDE_IDS, SINGLES, single_keys, window_keys, window_rows
+from nlp_app.features.vectors import VectorWords
+from nlp_app.features.windows import CLUSTER_WINDOWS, FORM_WINDOWS, OUTSIDE_IDS
 from nlp_app.vocab import PADDING, UNKNOWN, Vocabulary
 
+_CLUSTERS = "clusters.npy"  # beside vectors.txt, if they are used
 _EMBEDDED_MIN_COUNT = 2  # an embedding seen once is noise; a window feature's weight is one number a tag
 
 
@@ -28,13 +31,14 @@ class TaggingEncoder:
     vectors  (tokens,)       rows of the pretrained vectors, where the model has them
     """
 
-    def __init__(self, forms: Forms, index: FeatureIndex, part_rows: Rows, vectors: Vocabulary | None = None) -> None:
+    def __init__(self, forms: Forms, index: FeatureIndex, part_rows: Rows, vectors: VectorWords | None = None) -> None:
         self.forms, self.index, self.vectors = forms, index, vectors
+        self.windows = FORM_WINDOWS if vectors is None or vectors.clusters is None else CLUSTER_WINDOWS
         self.part_rows = part_rows  # the window features that are embedded too, in the order of their embeddings
         self._part_of = np.zeros(len(index), dtype=np.int32)
         self._part_of[part_rows] = np.arange(1, len(part_rows) + 1)
         # Of each form that was met: its ids, its rows of the features that look at one form, and its vector's row.
-        self._table = FormTable(self._describe, self._described(OUTSIDE_IDS[None], [PADDING])[0])
+        self._table = FormTable(self._describe, self._described(OUTSIDE_IDS[None], np.array([PADDING]))[0])
 
     @classmethod
     def fit(
@@ -43,14 +47,20 @@ class TaggingEncoder:
         normalise: Callable[[str], str],
         *,
         min_count: int = 1,
-        vectors: Vocabulary | None = None,
+        joint_min_count: int = 2,
+        vectors: VectorWords | None = None,
     ) -> TaggingEncoder:
-        """Vocabularies and features of the training sentences; min_count: occurrences that each entry needs."""
+        """Vocabularies and features of the training sentences.
+
+        min_count: occurrences that each entry needs; joint_min_count: those that a feature of several tokens needs.
+        """
         nothing = FeatureIndex(np.zeros(0, dtype=np.uint64))
         empty = cls(Forms.build(Counter(), normalise), nothing, np.zeros(0, dtype=np.int32), vectors)
-        return empty.extended(sentences, min_count)
+        return empty.extended(sentences, min_count, joint_min_count)
 
-    def extended(self, sentences: Iterable[Sequence[str]], min_count: int = 1) -> TaggingEncoder:
+    def extended(
+        self, sentences: Iterable[Sequence[str]], min_count: int = 1, joint_min_count: int = 2
+    ) -> TaggingEncoder:
         """This encoder with the vocabularies and features of more sentences.
 
         What it knew keeps its meaning, if not its row (see `rows_of`). Pretrained vectors are still those it had.
@@ -59,17 +69,20 @@ class TaggingEncoder:
         occurrences = Counter(forms)
         known = self.forms.extended(occurrences, min_count)
         distinct = list(occurrences)
-        ids = known.lookup(distinct)
+        vectors = self._vector_rows(distinct)
+        ids = self._with_clusters(known.lookup(distinct), vectors)
         number_of = {form: number for number, form in enumerate(distinct)}
-        keys = window_keys(ids[[number_of[form] for form in forms]], lengths)
-        index = self.index.extended(keys.ravel(), min_count)
-        rows = index.rows(keys[:, EMBEDDED_TEMPLATES])
+        windows = self.windows
+        keys = windows.keys(ids[[number_of[form] for form in forms]], lengths)
+        index = self.index.extended(keys[:, windows.single].ravel(), min_count)
+        index = index.extended(keys[:, windows.joint].ravel(), max(min_count, joint_min_count))
+        rows = index.rows(keys[:, windows.embedded])
         counts = np.bincount(rows.ravel(), minlength=len(index))
         counts[0] = 0
         often = np.flatnonzero(counts >= _EMBEDDED_MIN_COUNT)
         parts = np.union1d(often, index.rows(self._part_keys)).astype(np.int32)
         longer = TaggingEncoder(known, index, parts, self.vectors)
-        longer._table.add(distinct, longer._described(ids, longer._vector_rows(distinct)))
+        longer._table.add(distinct, longer._described(ids, vectors))
         return longer
 
     @property
@@ -95,17 +108,17 @@ class TaggingEncoder:
             "parts": len(self.part_rows) + 1,
             "features": len(self.index),
         }
-        return sizes | ({"vectors": len(self.vectors)} if self.vectors is not None else {})
+        return sizes | ({"vectors": len(self.vectors.vocabulary)} if self.vectors is not None else {})
 
     def encode(self, sentences: Iterable[Sequence[str]]) -> Columns:
         """The columns of sentences of token forms."""
         forms, lengths = _flatten(sentences)
         numbers, table = self._table.lookup(forms)
-        features = window_rows(self.index, table, numbers, lengths)
+        features = self.windows.rows(self.index, table, numbers, lengths)
         arrays = {
             "norms": table[numbers, NORM],
             "shapes": table[numbers, SHAPE],
-            "parts": self._part_of.take(features.take(EMBEDDED_TEMPLATES, axis=1)),
+            "parts": self._part_of.take(features.take(self.windows.embedded, axis=1)),
             "features": features,
         }
         if self.vectors is not None:
@@ -113,24 +126,27 @@ class TaggingEncoder:
         return Columns(arrays, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
 
     def _describe(self, forms: Sequence[str]) -> Rows:
-        return self._described(self.forms.lookup(forms), self._vector_rows(forms))
+        vectors = self._vector_rows(forms)
+        return self._described(self._with_clusters(self.forms.lookup(forms), vectors), vectors)
 
-    def _described(self, ids: Rows, vectors: Sequence[int] | Rows) -> Rows:
-        rows = np.zeros((len(ids), COLUMNS + SINGLES + 1), dtype=np.int32)
-        rows[:, :COLUMNS] = ids
-        rows[:, COLUMNS:-1] = self.index.rows(single_keys(ids))
-        rows[:, -1] = vectors
-        return rows
+    def _described(self, ids: Rows, vectors: Rows) -> Rows:
+        return np.column_stack((ids, self.index.rows(self.windows.single_keys(ids)), vectors)).astype(np.int32)
+
+    def _with_clusters(self, ids: Rows, vectors: Rows) -> Rows:
+        if self.vectors is not None and self.vectors.clusters is not None:
+            ids[:, CLUSTERS] = self.vectors.clusters[vectors]
+        return ids
 
     def _vector_rows(self, forms: Sequence[str]) -> Rows:
-        """A form's own vector, else its normal form's."""
-        vectors = self.vectors
-        if vectors is None:
+        if self.vectors is None:
             return np.zeros(len(forms), dtype=np.int32)
-        rows = vectors.rows(forms)
-        missing = np.flatnonzero(rows == UNKNOWN)
-        rows[missing] = vectors.rows(self.forms.normalise(forms[place]) for place in missing.tolist())
-        return rows
+        return self.vectors.rows(forms, self.forms.normalise)
+
+    def coverage(self, sentences: Iterable[Sequence[str]]) -> float:
+        """The share of the sentences' tokens that have a pretrained vector, 0 to 1."""
+        counts = Counter(_flatten(sentences)[0])
+        known = self._vector_rows(list(counts)) > UNKNOWN
+        return float(known @ np.fromiter(counts.values(), np.int64)) / max(counts.total(), 1)
 
     def save(self, directory: Path) -> None:
         """The vocabularies as text, the features' keys as arrays."""
@@ -138,7 +154,9 @@ class TaggingEncoder:
         np.save(directory / "features.npy", self.index.keys, allow_pickle=False)
         np.save(directory / "parts.npy", self.part_rows, allow_pickle=False)
         if self.vectors is not None:
-            self.vectors.save(directory / "vectors.txt")
+            self.vectors.vocabulary.save(directory / "vectors.txt")
+            if self.vectors.clusters is not None:
+                np.save(directory / _CLUSTERS, self.vectors.clusters.ravel(), allow_pickle=False)
 
     @classmethod
     def load(cls, directory: Path, normalise: Callable[[str], str], *, vectors: bool = False) -> TaggingEncoder:
@@ -148,8 +166,18 @@ class TaggingEncoder:
             forms,
             FeatureIndex(load_array(directory / "features.npy").astype(np.uint64)),
             load_array(directory / "parts.npy").astype(np.int32),
-            Vocabulary.load(directory / "vectors.txt") if vectors else None,
+            _load_vectors(directory) if vectors else None,
         )
+
+
+def _load_vectors(directory: Path) -> VectorWords:
+    vocabulary, path = Vocabulary.load(directory / "vectors.txt"), directory / _CLUSTERS
+    clusters = load_array(path).astype(np.int32) if path.is_file() else None
+    if clusters is not None and (len(clusters) != CLUSTER_LEVELS * len(vocabulary) or clusters.min(initial=0) < 0):
+        raise ModelError(
+            f"{path}: found {len(clusters)} clusters that don't fit {len(vocabulary)} vectors; copy it again"
+        )
+    return VectorWords(vocabulary, None if clusters is None else clusters.reshape(-1, CLUSTER_LEVELS))
 
 
 def _flatten(sentences: Iterable[Sequence[str]]) -> tuple[list[str], list[int]]:

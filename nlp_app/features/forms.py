@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from nlp_app.vocab import Vocabulary
 
 AFFIX_LENGTHS = (1, 2, 3, 4)
-# The columns of a form's row: ids in the vocabularies of forms, norms, shapes and affixes (0: no such affix).
+CLUSTER_LEVELS = 3
+# The columns of a form's row: ids in the vocabularies of forms, norms, shapes and affixes (0: no such affix), and of
+# the clusters that its pretrained vector is in, coarse to fine (0: none; the encoder fills them in).
 FORM, NORM, SHAPE = 0, 1, 2
 PREFIXES = tuple(range(3, 3 + len(AFFIX_LENGTHS)))
 SUFFIXES = tuple(range(PREFIXES[-1] + 1, PREFIXES[-1] + 1 + len(AFFIX_LENGTHS)))
-COLUMNS = SUFFIXES[-1] + 1
+CLUSTERS = tuple(range(SUFFIXES[-1] + 1, SUFFIXES[-1] + 1 + CLUSTER_LEVELS))
+COLUMNS = CLUSTERS[-1] + 1
 
 _KINDS = ("forms", "norms", "shapes", "affixes")  # of vocabularies
 _LONGEST_RUN = 2  # in a shape: "Xx" stands for "Paris" and "Rio" alike, "dd" for two digits or more

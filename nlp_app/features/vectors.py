@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlp_app.errors import DataError
-from nlp_app.vocab import SPECIALS, Vocabulary
+from nlp_app.vocab import SPECIALS, UNKNOWN, Vocabulary
 
 _SPREAD = 0.3  # standard deviation that all values are scaled to, the one of the tagger's other embeddings
 _ENOUGH_TO_TELL = 30  # dimensions from which an all-positive row can't be a trained one
@@ -23,6 +24,23 @@ class Vectors(NamedTuple):
     vocabulary: Vocabulary
     matrix: NDArray[np.float32]  # (len(vocabulary), dimensions)
     untrained: int
+
+
+class VectorWords(NamedTuple):
+    """The words that have a pretrained vector, and the clusters that their vectors are in, if they are used.
+
+    clusters: (len(vocabulary), CLUSTER_LEVELS), coarse to fine; ids from 2, 0 for none.
+    """
+
+    vocabulary: Vocabulary
+    clusters: NDArray[np.int32] | None = None
+
+    def rows(self, forms: Sequence[str], normalise: Callable[[str], str]) -> NDArray[np.int32]:
+        """The row of each form's own vector, else of its normal form's, else that of unknown words."""
+        rows = self.vocabulary.rows(forms)
+        missing = np.flatnonzero(rows == UNKNOWN)
+        rows[missing] = self.vocabulary.rows(normalise(forms[place]) for place in missing.tolist())
+        return rows
 
 
 def read_vectors(path: Path) -> Vectors:
@@ -43,6 +61,12 @@ def read_vectors(path: Path) -> Vectors:
     trained = np.ones(len(words), dtype=bool)
     if rows.shape[1] >= _ENOUGH_TO_TELL:
         trained &= (rows < 0).any(axis=1)
+    if not trained.any():
+        raise DataError(
+            "found no vector with a negative value: they are random numbers, as tools draw them for unknown words; "
+            "check the file",
+            path,
+        )
     kept = rows[trained]
     spread = float(kept.std()) or 1.0
     matrix = np.zeros((len(kept) + len(SPECIALS), rows.shape[1]), dtype=np.float32)

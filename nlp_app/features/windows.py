@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nlp_app.features.forms import COLUMNS, FORM, NORM, PREFIXES, SHAPE, SUFFIXES
+from nlp_app.features.forms import CLUSTERS, COLUMNS, FORM, NORM, PREFIXES, SHAPE, SUFFIXES
 from nlp_app.features.keys import FeatureIndex, Keys, Rows, finalise
 from nlp_app.vocab import UNKNOWN
 
@@ -21,7 +21,7 @@ REACH = 2  # no template looks farther than this many tokens
 _OUTSIDE = -1  # the id of a position before the first or after the last token
 _CHUNK = 1 << 12  # tokens whose keys are computed together: what stays in a processor's cache
 
-WINDOW_TEMPLATES: tuple[Template, ...] = (
+FORM_TEMPLATES: tuple[Template, ...] = (
     ((FORM, 0),),
     *(((NORM, offset),) for offset in (-2, -1, 0, 1, 2)),
     ((NORM, -1), (NORM, 0)),
@@ -36,87 +36,108 @@ WINDOW_TEMPLATES: tuple[Template, ...] = (
     ((SHAPE, -1), (SHAPE, 0), (SHAPE, 1)),
     *(((column, 0),) for column in (*PREFIXES, *SUFFIXES)),
 )
-# The templates whose features are also embedded for the network: affixes, and the pairs with either neighbour.
-EMBEDDED_TEMPLATES = np.array(
-    [
-        number
-        for number, template in enumerate(WINDOW_TEMPLATES)
-        if template in (((NORM, -1), (NORM, 0)), ((NORM, 0), (NORM, 1))) or template[0][0] in (*PREFIXES, *SUFFIXES)
-    ]
+CLUSTER_TEMPLATES: tuple[Template, ...] = tuple(
+    template
+    for column in CLUSTERS
+    for template in (
+        *(((column, offset),) for offset in (-2, -1, 0, 1, 2)),
+        ((column, -1), (column, 0)),
+        ((column, 0), (column, 1)),
+        ((column, -1), (column, 1)),
+        ((column, -1), (column, 0), (column, 1)),
+    )
 )
+# Those whose features are also embedded for the network: affixes, and the pairs with either neighbour.
+_EMBEDDED = {
+    ((NORM, -1), (NORM, 0)),
+    ((NORM, 0), (NORM, 1)),
+    *(((column, 0),) for column in (*PREFIXES, *SUFFIXES)),
+}
+OUTSIDE_IDS = np.full(COLUMNS, _OUTSIDE, dtype=np.int32)  # of a position before or after the sentence
 
 
 class _Mixture(NamedTuple):
     """Templates whose keys are computed side by side: n of them, those of more parts first."""
 
-    numbers: NDArray[np.intp]  # (n,) where they stand in WINDOW_TEMPLATES
+    numbers: NDArray[np.intp]  # (n,) where they stand in the list of templates
     seeds: Keys  # (n, 1)
     columns: NDArray[np.intp]  # of the forms table: those that they look at
     # Part by part, of those that have it: which of the columns it looks at, how far from the token.
     parts: tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]
 
 
-def _mixture(numbers: Sequence[int]) -> _Mixture:
-    order = np.array(sorted(numbers, key=lambda number: -len(WINDOW_TEMPLATES[number])), dtype=np.intp)
-    templates = [WINDOW_TEMPLATES[number] for number in order.tolist()]
-    columns = np.unique([column for template in templates for column, _ in template]).astype(np.intp)
-    parts = []
-    for place in range(max(map(len, templates), default=0)):
-        looked_at, offsets = np.array([template[place] for template in templates if len(template) > place]).T
-        parts.append((np.searchsorted(columns, looked_at), offsets))
-    # The number is mixed in by itself first: added to the first part, it would be lost in it.
-    return _Mixture(order, finalise((order[:, None] + 1).astype(np.uint64)), columns, tuple(parts))
+class Windows:
+    """The window features of a list of templates: `FORM_WINDOWS`, or with clusters of vectors `CLUSTER_WINDOWS`."""
 
+    def __init__(self, templates: tuple[Template, ...]) -> None:
+        self.templates = templates
+        self.embedded = np.array([number for number, template in enumerate(templates) if template in _EMBEDDED])
+        single = np.array([len(template) == 1 for template in templates])
+        self._all = self._mixture(range(len(templates)))
+        # A template of one part looks at one form, wherever that stands: its features are looked up once for each form.
+        self._single = self._mixture(np.flatnonzero(single).tolist())
+        self._joint = self._mixture(np.flatnonzero(~single).tolist())
 
-_ALL = _mixture(range(len(WINDOW_TEMPLATES)))
-# A template of one part looks at one form, wherever that stands: its features are looked up once for each form.
-_SINGLE = _mixture([number for number, template in enumerate(WINDOW_TEMPLATES) if len(template) == 1])
-_JOINT = _mixture([number for number, template in enumerate(WINDOW_TEMPLATES) if len(template) > 1])
-SINGLES = len(_SINGLE.numbers)
-OUTSIDE_IDS = np.full(COLUMNS, _OUTSIDE, dtype=np.int32)  # of a position before or after the sentence
+    @property
+    def single(self) -> NDArray[np.intp]:
+        """The numbers of the templates of one part, in the order of `single_keys`."""
+        return self._single.numbers
 
+    @property
+    def joint(self) -> NDArray[np.intp]:
+        """The numbers of the templates of several parts."""
+        return self._joint.numbers
 
-def window_keys(ids: Rows, lengths: Sequence[int]) -> Keys:
-    """The keys of every template at every token.
+    def _mixture(self, numbers: Sequence[int]) -> _Mixture:
+        order = np.array(sorted(numbers, key=lambda number: -len(self.templates[number])), dtype=np.intp)
+        templates = [self.templates[number] for number in order.tolist()]
+        columns = np.unique([column for template in templates for column, _ in template]).astype(np.intp)
+        parts = []
+        for place in range(max(map(len, templates), default=0)):
+            looked_at, offsets = np.array([template[place] for template in templates if len(template) > place]).T
+            parts.append((np.searchsorted(columns, looked_at), offsets))
+        # The number is mixed in by itself first: added to the first part, it would be lost in it.
+        return _Mixture(order, finalise((order[:, None] + 1).astype(np.uint64)), columns, tuple(parts))
 
-    ids: (tokens, COLUMNS), the rows of the forms of all sentences one after the other; lengths: of each sentence.
-    Returns (tokens, templates).
-    """
-    positions, size = _with_margins(lengths)
-    columns = np.full((len(_ALL.columns), size), _OUTSIDE, dtype=np.int64)
-    columns[:, positions] = ids[:, _ALL.columns].T
-    keys = np.empty((len(positions), len(WINDOW_TEMPLATES)), dtype=np.uint64)
-    keys[:, _ALL.numbers] = _mix(_ALL, columns, positions).T
-    return keys
+    def keys(self, ids: Rows, lengths: Sequence[int]) -> Keys:
+        """The keys of every template at every token.
 
+        ids: (tokens, COLUMNS), the rows of the forms of all sentences one after the other; lengths: of each sentence.
+        Returns (tokens, templates).
+        """
+        positions, size = _with_margins(lengths)
+        columns = np.full((len(self._all.columns), size), _OUTSIDE, dtype=np.int64)
+        columns[:, positions] = ids[:, self._all.columns].T
+        keys = np.empty((len(positions), len(self.templates)), dtype=np.uint64)
+        keys[:, self._all.numbers] = _mix(self._all, columns, positions).T
+        return keys
 
-def single_keys(ids: Rows) -> Keys:
-    """The keys that forms give the templates of one part: (forms, COLUMNS) ids -> (forms, SINGLES)."""
-    ((columns, offsets),) = _SINGLE.parts
-    at_the_form = _SINGLE._replace(parts=((columns, np.zeros_like(offsets)),))
-    return _mix(at_the_form, ids[:, _SINGLE.columns].T.astype(np.int64, order="C"), np.arange(len(ids))).T
+    def single_keys(self, ids: Rows) -> Keys:
+        """The keys that forms give the templates of one part: (forms, COLUMNS) ids -> (forms, templates)."""
+        ((columns, offsets),) = self._single.parts
+        at_the_form = self._single._replace(parts=((columns, np.zeros_like(offsets)),))
+        return _mix(at_the_form, ids[:, self._single.columns].T.astype(np.int64, order="C"), np.arange(len(ids))).T
 
+    def rows(self, index: FeatureIndex, table: Rows, numbers: NDArray[np.intp], lengths: Sequence[int]) -> Rows:
+        """The rows of every template at every token, (tokens, templates): those that the index has for `keys`.
 
-def window_rows(index: FeatureIndex, table: Rows, numbers: NDArray[np.intp], lengths: Sequence[int]) -> Rows:
-    """The rows of every template at every token, (tokens, templates): those that the index has for `window_keys`.
-
-    table: (forms, COLUMNS + SINGLES or more), each form's ids and the rows of its `single_keys`, first those of
-    OUTSIDE_IDS; numbers: (tokens,), each token's row of it.
-    """
-    positions, size = _with_margins(lengths)
-    forms = np.zeros(size, dtype=np.intp)
-    forms[positions] = numbers
-    rows = np.empty((len(numbers), len(WINDOW_TEMPLATES)), dtype=np.int32)
-    ((_, offsets),), places = _SINGLE.parts, np.arange(COLUMNS, COLUMNS + SINGLES)
-    for start in range(0, len(numbers), _CHUNK):
-        chunk = positions[start : start + _CHUNK]
-        first, last = chunk[0] - REACH, chunk[-1] + REACH
-        near, chunk = forms[first : last + 1], chunk - first
-        found = rows[start : start + _CHUNK]
-        found[:, _SINGLE.numbers] = table.take(near.take(chunk[:, None] + offsets) * table.shape[1] + places)
-        columns = table.take(near * table.shape[1] + _JOINT.columns[:, None]).astype(np.int64)
-        found[:, _JOINT.numbers] = index.rows(_mix(_JOINT, columns, chunk)).T
-    return rows
+        table: (forms, COLUMNS + templates of one part, or more), each form's ids and the rows of its `single_keys`,
+        first those of OUTSIDE_IDS; numbers: (tokens,), each token's row of it.
+        """
+        positions, size = _with_margins(lengths)
+        forms = np.zeros(size, dtype=np.intp)
+        forms[positions] = numbers
+        rows = np.empty((len(numbers), len(self.templates)), dtype=np.int32)
+        ((_, offsets),), places = self._single.parts, np.arange(COLUMNS, COLUMNS + len(self.single))
+        for start in range(0, len(numbers), _CHUNK):
+            chunk = positions[start : start + _CHUNK]
+            first, last = chunk[0] - REACH, chunk[-1] + REACH
+            near, chunk = forms[first : last + 1], chunk - first
+            found = rows[start : start + _CHUNK]
+            found[:, self.single] = table.take(near.take(chunk[:, None] + offsets) * table.shape[1] + places)
+            columns = table.take(near * table.shape[1] + self._joint.columns[:, None]).astype(np.int64)
+            found[:, self.joint] = index.rows(_mix(self._joint, columns, chunk)).T
+        return rows
 
 
 def _with_margins(lengths: Sequence[int]) -> tuple[NDArray[np.intp], int]:
@@ -143,3 +164,7 @@ def _mix(mixture: _Mixture, columns: NDArray[np.int64], positions: NDArray[np.in
     np.maximum(keys, np.uint64(1), out=keys)  # NO_KEY is for those that aren't seen
     keys *= seen
     return keys
+
+
+FORM_WINDOWS = Windows(FORM_TEMPLATES)
+CLUSTER_WINDOWS = Windows((*FORM_TEMPLATES, *CLUSTER_TEMPLATES))

@@ -53,14 +53,19 @@ def add_labels(parts: P, labels: Iterable[str]) -> P:
 
 
 def add_words(
-    parts: TaggerParts, sentences: Iterable[Sequence[str]], min_count: int, dimensions: TaggerDimensions | None = None
+    parts: TaggerParts,
+    sentences: Iterable[Sequence[str]],
+    min_count: int,
+    joint_min_count: int,
+    dimensions: TaggerDimensions | None = None,
 ) -> TaggerParts:
     """The tagger with the words and window features of more sentences, as a copy; what it knew keeps its meaning.
 
     A new word or shape begins as the unknown one, a new feature with zeros: it finds what it found, until it is
-    trained. min_count: occurrences in the sentences that an entry needs. dimensions: if other shares are to be dropped.
+    trained. min_count: occurrences in the sentences that an entry needs; joint_min_count: that a window feature of
+    several tokens needs. dimensions: if other shares are to be dropped.
     """
-    encoder = parts.encoder.extended(sentences, min_count)
+    encoder = parts.encoder.extended(sentences, min_count, joint_min_count)
     weights = parts.network.state_dict()
     for column, rows in encoder.rows_of(parts.encoder).items():
         name = f"{_TABLES[column]}.weight"

@@ -72,7 +72,7 @@ class LinearChainCRF(nn.Module):
     def forward(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
         """Log-likelihood (B,) of `tags` (B, L), any integer type; -inf for a path that `allowed` forbids."""
         with torch.no_grad():
-            scores = self._scores(emissions, mask)
+            scores = self.scores(emissions, mask)
             self._check_tags(tags, mask)
             outcome = _LogLikelihood(forward_backward(scores), tags)
         return self._differentiable(emissions, outcome)
@@ -83,7 +83,7 @@ class LinearChainCRF(nn.Module):
         -inf where no path is left. Constrained minus free, it is the log-likelihood of partial labels.
         """
         with torch.no_grad():
-            outcome = _LogLikelihood(forward_backward(self._scores(emissions, mask, allowed_tags)))
+            outcome = _LogLikelihood(forward_backward(self.scores(emissions, mask, allowed_tags)))
         return -self._differentiable(emissions, outcome)
 
     @torch.no_grad()
@@ -92,33 +92,35 @@ class LinearChainCRF(nn.Module):
 
         Raises ValueError for a row that the constraints leave no path.
         """
-        return best_paths(self._scores(emissions, mask, allowed_tags))
+        return best_paths(self.scores(emissions, mask, allowed_tags))
 
     @torch.no_grad()
     def n_best(self, emissions: Tensor, mask: Tensor, n: int) -> list[list[tuple[list[int], float]]]:
         """The `n` best paths of each row with log probabilities, best first; fewer where fewer are permitted."""
         if n < 1:
             raise ValueError(f"n: found {n}; expected at least 1")
-        scores = self._scores(emissions, mask)
+        scores = self.scores(emissions, mask)
         return n_best_paths(scores, forward_backward(scores).log_partition, n)
 
     @torch.no_grad()
     def lattice(self, emissions: Tensor, mask: Tensor, allowed_tags: Tensor | None = None) -> Lattice:
         """All paths and their weights: log partition, marginals and segment posteriors from one pass."""
-        return forward_backward(self._scores(emissions, mask, allowed_tags))
+        return forward_backward(self.scores(emissions, mask, allowed_tags))
 
     def marginals(self, emissions: Tensor, mask: Tensor) -> Tensor:
         """Probability (B, L, T), float64, of each tag at each position; sums to one, to zero on padding."""
         return self.lattice(emissions, mask).marginals()
 
-    def segment_log_probability(self, emissions: Tensor, mask: Tensor, segments: Segments) -> Tensor:
-        """Log probability (S,), float64, that the path passes through each segment; see `Segments`."""
+    def segment_log_probability(self, emissions: Tensor, mask: Tensor, segments: Segments) -> npt.NDArray[np.float64]:
+        """Log probability (S,) that the path passes through each segment; see `Segments`."""
         return self.lattice(emissions, mask).segment_log_probability(segments)
 
     def extra_repr(self) -> str:
         return f"num_tags={self.num_tags}"
 
-    def _scores(self, emissions: Tensor, mask: Tensor, allowed_tags: Tensor | None = None) -> Scores:
+    @torch.no_grad()
+    def scores(self, emissions: Tensor, mask: Tensor, allowed_tags: Tensor | None = None) -> Scores:
+        """What `best_paths` and `forward_backward` work on, for those who want both."""
         self._check(emissions, mask, allowed_tags)
         moves = self.transitions.new_zeros(self.allowed.shape, dtype=torch.float64)
         moves[:-2, :-2] = self.transitions

@@ -14,7 +14,7 @@ All arithmetic is in float64. Scaled probabilities serve while the widest gap be
 position plus twice the largest move (in absolute value) stays within `SCALED_RANGE`, forbidden ones aside: no
 mass is lost then where every permitted tag can be reached from every other in three moves, as in all tag
 schemes. Wider scores, and batches with a row that has no path, take the same recursion in log space, several
-times slower and without such a bound.
+times slower and without such a bound. One row on the CPU goes through NumPy, whose calls cost less.
 """
 
 from __future__ import annotations
@@ -23,12 +23,17 @@ import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nlp_app.nn.segments import Segments, segment_log_probability
 
 SCALED_RANGE = 170.0  # exp(-4 * 170) / T**4 is still above the smallest normal float64, exp(-708)
+
+
+Places = NDArray[np.int64]  # (S,)
 
 
 class Scores(NamedTuple):
@@ -88,19 +93,19 @@ class Lattice(ABC):
         """
 
     @abstractmethod
-    def log_prefix(self, rows: Tensor, positions: Tensor) -> Tensor:
-        """(S, T): log mass of the beginnings of row `rows[s]` that end in each tag at `positions[s]`."""
+    def log_prefix(self, rows: Places, positions: Places) -> NDArray[np.float64]:
+        """(S, T), on the CPU: log mass of the beginnings of row `rows[s]` that end in each tag at `positions[s]`."""
 
     @abstractmethod
-    def log_suffix(self, rows: Tensor, positions: Tensor) -> Tensor:
-        """(S, T): log mass of the endings of row `rows[s]` that begin with each tag at `positions[s]`."""
+    def log_suffix(self, rows: Places, positions: Places) -> NDArray[np.float64]:
+        """(S, T), on the CPU: log mass of the endings of row `rows[s]` that begin with each tag at `positions[s]`."""
 
     def marginals(self) -> Tensor:
         """(B, L, T) float64: probability of each tag at each position; sums to one, to zero on padding."""
         return self.expected_counts(torch.ones_like(self.log_partition))[0]
 
-    def segment_log_probability(self, segments: Segments) -> Tensor:
-        """(S,) float64: log probability that the path passes through each segment; see `Segments`."""
+    def segment_log_probability(self, segments: Segments) -> NDArray[np.float64]:
+        """(S,): log probability that the path passes through each segment; see `Segments`."""
         return segment_log_probability(self, segments)
 
     def _all_moves(self, tags: Tensor, last: Tensor, between: Tensor) -> Tensor:
@@ -115,7 +120,8 @@ class Lattice(ABC):
 
 def forward_backward(scores: Scores) -> Lattice:
     """Both recursions. On an accelerator the host waits once, for whether scaled probabilities served."""
-    lattice = ScaledLattice(scores)
+    alone = len(scores.mask) == 1 and scores.mask.device.type == "cpu"
+    lattice: RowLattice | ScaledLattice = RowLattice(scores) if alone else ScaledLattice(scores)
     return lattice if bool(lattice.serves) else LogLattice(scores)
 
 
@@ -161,23 +167,27 @@ class ScaledLattice(Lattice):
         between = self.prefix[:-1].flatten(0, 1).T @ shares.flatten(0, 1)
         return tags.transpose(0, 1), self._all_moves(tags, self.last, between.mul_(self.weights.between))
 
-    def log_prefix(self, rows: Tensor, positions: Tensor) -> Tensor:
-        scales = self.gains.cumsum(0)[positions, rows]
-        return _log_shares(self.prefix[positions, rows]) + scales.unsqueeze(-1)
+    def log_prefix(self, rows: Places, positions: Places) -> NDArray[np.float64]:
+        return _log_mass(self.prefix, self.gains.cumsum(0), rows, positions)
 
-    def log_suffix(self, rows: Tensor, positions: Tensor) -> Tensor:
+    def log_suffix(self, rows: Places, positions: Places) -> NDArray[np.float64]:
         peaks = self.peaks.flatten()[self.turned].view_as(self.peaks)
         scales = self._log_gains(self.mirror, peaks).cumsum(0)
-        scales = scales.flatten()[self.turned].view_as(peaks)[positions, rows]
-        return _log_shares(self.suffix[positions, rows]) + scales.unsqueeze(-1)
+        return _log_mass(self.suffix, scales.flatten()[self.turned].view_as(peaks), rows, positions)
 
     def _log_gains(self, mass: Tensor, peaks: Tensor) -> Tensor:
         """(L, B): what each position adds to the log of the mass that sums to one; 0 on padding."""
         return mass.sum(-1).log_().add_(peaks).masked_fill_(self.padding, 0.0)
 
 
-def _log_shares(mass: Tensor) -> Tensor:
-    return (mass / mass.sum(-1, keepdim=True)).log_()
+def _log_mass(mass: Tensor, scales: Tensor, rows: Places, positions: Places) -> NDArray[np.float64]:
+    shares = _at(mass, rows, positions)
+    return _log(shares / shares.sum(1, keepdims=True), _at(scales, rows, positions))
+
+
+def _at(values: Tensor, rows: Places, positions: Places) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = values[torch.from_numpy(positions), torch.from_numpy(rows)].cpu().numpy()
+    return found
 
 
 def _scaled_sweep(mass: Tensor, weights: Scores) -> None:
@@ -197,6 +207,59 @@ def _scaled_sweep(mass: Tensor, weights: Scores) -> None:
         if previous is not None:
             torch.bmm(previous, between, out=moved)
         previous = here.mul_(arriving).div_(total)
+
+
+class RowLattice(Lattice):
+    """By scaled probabilities, for one row on the CPU. `serves`: whether to rely on the result."""
+
+    def __init__(self, scores: Scores) -> None:
+        self.scores = scores
+        emissions, moves = scores.emissions[0, : int(scores.lengths[0])].numpy(), scores.moves.numpy()
+        with np.errstate(all="ignore"):  # a row without a path gives no number, and `serves` is False then
+            peaks = emissions.max(1)
+            lows = np.where(emissions > -math.inf, emissions, math.inf) if scores.constrained else emissions
+            gap = (peaks - lows.min(1)).max() + 2 * np.abs(moves[moves > -math.inf]).max()
+            # Of the range of float64, three steps are for reaching every tag; the others need no division.
+            stride = max(1, int(700 / (gap + math.log(len(moves)))) - 3) if gap <= SCALED_RANGE else 1
+            weights, moves = np.exp(emissions - peaks[:, None]), np.exp(moves)
+            start, between, end = moves[-2, :-2], moves[:-2, :-2], moves[:-2, -1]
+            self.prefix, scales = _row_sweep(weights, start, between, stride)
+            self.prefix_scales = scales + peaks.cumsum()
+            mirror, scales = _row_sweep(weights[::-1], end, between.T, stride)
+            self.suffix, self.suffix_scales = mirror[::-1], (scales + peaks[::-1].cumsum())[::-1]
+            log_z = np.log(self.prefix[-1:] @ end) + self.prefix_scales[-1]
+        self.log_partition = torch.from_numpy(log_z)
+        self.serves = bool(gap <= SCALED_RANGE and math.isfinite(log_z[0]) and start @ self.suffix[0] > 0)
+
+    def expected_counts(self, row_weights: Tensor) -> tuple[Tensor, Tensor]:
+        return ScaledLattice(self.scores).expected_counts(row_weights)  # asked for in training, where rows are many
+
+    def log_prefix(self, rows: Places, positions: Places) -> NDArray[np.float64]:
+        return _log(self.prefix[positions], self.prefix_scales[positions])
+
+    def log_suffix(self, rows: Places, positions: Places) -> NDArray[np.float64]:
+        return _log(self.suffix[positions], self.suffix_scales[positions])
+
+
+def _row_sweep(
+    weights: NDArray[np.float64], edge: NDArray[np.float64], between: NDArray[np.float64], stride: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mass (L, T), divided by its sum at every `stride`-th position, and the log (L,) of what it was divided by."""
+    mass, sums = weights.copy(), np.ones(len(weights))
+    between, arriving = np.ascontiguousarray(between), edge.copy()
+    for position, here in enumerate(mass):
+        here *= arriving
+        if position % stride == 0:
+            sums[position] = here.sum()
+            here /= sums[position]
+        np.dot(here, between, out=arriving)
+    return mass, np.log(sums).cumsum()
+
+
+def _log(mass: NDArray[np.float64], scales: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(divide="ignore"):
+        found: NDArray[np.float64] = np.log(mass)
+    return found + scales[:, None]
 
 
 def _or_zero(scores: Tensor) -> Tensor:
@@ -231,8 +294,8 @@ class LogLattice(Lattice):
             between += pairs.sum(0)
         return tags.transpose(0, 1), self._all_moves(tags, self.last, between)
 
-    def log_prefix(self, rows: Tensor, positions: Tensor) -> Tensor:
-        return self.prefix[positions, rows]
+    def log_prefix(self, rows: Places, positions: Places) -> NDArray[np.float64]:
+        return _at(self.prefix, rows, positions)
 
-    def log_suffix(self, rows: Tensor, positions: Tensor) -> Tensor:
-        return self.suffix[positions, rows]
+    def log_suffix(self, rows: Places, positions: Places) -> NDArray[np.float64]:
+        return _at(self.suffix, rows, positions)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from nlp_app.modeldir.growing import add_labels
+from nlp_app.nn.lattice import Scores, forward_backward
 from nlp_app.nn.segments import Segments
+from nlp_app.nn.viterbi import best_paths
 from nlp_app.predict.emissions import Encoded, emission_batches
 from nlp_app.predict.sharing import Shared
 from nlp_app.types import Span, TokenSpan
@@ -110,19 +111,19 @@ def predict_encoded(parts: AnyTaggerParts, encoded: Encoded, scores: bool) -> li
     """The spans of each encoded sentence, with their probabilities (0.0 throughout without `scores`)."""
     results: list[Scored] = [[] for _ in encoded.offsets[1:]]
     for rows, emissions, mask in emission_batches(parts, encoded):
-        paths = parts.network.crf.decode(emissions, mask)
+        scored = parts.network.crf.scores(emissions, mask)
+        paths = best_paths(scored)
         spans = [parts.tag_set.spans(path) for path in paths]
-        chances = _probabilities(parts, emissions, mask, (paths, spans)) if scores else None
+        chances = _probabilities(parts, scored, paths, spans) if scores else None
         for row, found in zip(rows.tolist(), spans, strict=True):
             results[row] = [(span, next(chances) if chances else 0.0) for span in found]
     return results
 
 
 def _probabilities(
-    parts: AnyTaggerParts, emissions: Tensor, mask: Tensor, found: tuple[list[list[int]], list[list[TokenSpan]]]
+    parts: AnyTaggerParts, scores: Scores, paths: list[list[int]], spans: list[list[TokenSpan]]
 ) -> Iterator[float]:
     """The posterior probability of each span that the best paths spell, row after row."""
-    paths, spans = found
     flat = [(row, span) for row, row_spans in enumerate(spans) for span in row_spans]
     if not flat:
         return iter(())
@@ -132,15 +133,14 @@ def _probabilities(
         tags[place, : lengths[place]] = paths[row][span.start : span.end]
     opens, closes = parts.tag_set.boundaries
     segments = Segments(
-        rows=torch.tensor([row for row, _ in flat]),
-        starts=torch.tensor([span.start for _, span in flat]),
-        tags=torch.from_numpy(tags),
-        lengths=torch.from_numpy(lengths),
-        before=torch.from_numpy(opens.T[tags[:, 0]]),
-        after=torch.from_numpy(closes[tags[np.arange(len(flat)), lengths - 1]]),
+        rows=np.array([row for row, _ in flat]),
+        starts=np.array([span.start for _, span in flat]),
+        tags=tags,
+        lengths=lengths,
+        before=opens.T[tags[:, 0]],
+        after=closes[tags[np.arange(len(flat)), lengths - 1]],
     )
-    lattice = parts.network.crf.lattice(emissions, mask)
-    return iter(lattice.segment_log_probability(segments).exp().tolist())
+    return iter(np.exp(forward_backward(scores).segment_log_probability(segments)).tolist())
 
 
 def _check_texts(texts: Sequence[str]) -> None:

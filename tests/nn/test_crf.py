@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nlp_app.nn import LinearChainCRF
-from nlp_app.nn.lattice import LogLattice, ScaledLattice
+from nlp_app.nn.lattice import LogLattice, RowLattice, ScaledLattice
 from nlp_app.nn.segments import Segments
 
 Path = tuple[int, ...]
@@ -106,6 +106,8 @@ def test_partition_marginals_and_best_paths_equal_enumeration(
     for row, (paths, length) in enumerate(zip(rows, lengths, strict=True)):
         log_z = log_sum_exp(list(paths.values()))
         assert close(lattice.log_partition[row].item(), log_z)
+        alone = crf.lattice(emissions[row : row + 1], mask[row : row + 1])
+        assert close(alone.log_partition.item(), log_z)
         expected = torch.zeros(emissions.shape[1:], dtype=torch.float64)
         for path, score in paths.items():
             expected[range(length), path] += math.exp(score - log_z)
@@ -113,8 +115,8 @@ def test_partition_marginals_and_best_paths_equal_enumeration(
     if all(rows):
         expected_paths = [list(best(paths)) for paths in rows]
         assert crf.decode(emissions, mask) == expected_paths
-        alone = [crf.decode(emissions[row : row + 1], mask[row : row + 1]) for row in range(len(rows))]
-        assert [path for (path,) in alone] == expected_paths
+        of_each = [crf.decode(emissions[row : row + 1], mask[row : row + 1]) for row in range(len(rows))]
+        assert [path for (path,) in of_each] == expected_paths
     else:
         with pytest.raises(ValueError, match="no permitted path"):
             crf.decode(emissions, mask)
@@ -154,16 +156,23 @@ def test_segment_posteriors_equal_enumeration(
     if not all(rows):
         return
     size, count, width = crf.num_tags, data.draw(st.integers(0, 6)), 3
-    chosen = torch.randint(len(lengths), (count,))
-    limits = torch.tensor(lengths)[chosen]
-    spans = torch.minimum(torch.randint(1, width + 1, (count,)), limits)
-    starts = (torch.rand(count) * (limits - spans + 1)).long()
-    tags = torch.randint(size, (count, width))
-    tags[torch.arange(width) >= spans.unsqueeze(1)] = -100
-    sides = [torch.rand(count, size + 1) < 0.6 if data.draw(st.booleans()) else None for _ in range(2)]
+    random = np.random.default_rng(data.draw(st.integers(0, 2**31)))
+    chosen = random.integers(len(lengths), size=count)
+    limits = np.array(lengths)[chosen]
+    spans = np.minimum(random.integers(1, width + 1, count), limits)
+    starts = random.integers(limits - spans + 1)
+    tags = random.integers(size, size=(count, width))
+    tags[np.arange(width) >= spans[:, None]] = -100
+    sides = [random.random((count, size + 1)) < 0.6 if data.draw(st.booleans()) else None for _ in range(2)]
     segments = Segments(chosen, starts, tags, spans, *sides)
     found = crf.segment_log_probability(emissions, mask, segments).tolist()
     assert len(found) == count
+    for row in range(len(lengths)):
+        here = chosen == row
+        before, after = (None if side is None else side[here] for side in sides)
+        alone = Segments(np.zeros(here.sum(), np.int64), starts[here], tags[here], spans[here], before, after)
+        again = crf.segment_log_probability(emissions[row : row + 1], mask[row : row + 1], alone)
+        np.testing.assert_allclose(again, np.array(found)[here], rtol=1e-9, atol=1e-9)
     for s in range(count):
         row, start, stop = int(chosen[s]), int(starts[s]), int(starts[s] + spans[s])
         wanted, before, after = tuple(tags[s, : spans[s]].tolist()), sides[0], sides[1]
@@ -249,12 +258,38 @@ def test_both_arithmetics_agree_on_larger_shapes(spread: float) -> None:
     weights = torch.randn(9, dtype=torch.float64)
     for one, other in zip(scaled.expected_counts(weights), log.expected_counts(weights), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
-    rows = torch.arange(9)
-    positions = torch.tensor(lengths) // 2
-    torch.testing.assert_close(scaled.log_prefix(rows, positions), log.log_prefix(rows, positions))
-    torch.testing.assert_close(scaled.log_suffix(rows, positions), log.log_suffix(rows, positions))
+    rows = np.arange(9)
+    positions = np.array(lengths) // 2
+    np.testing.assert_allclose(scaled.log_prefix(rows, positions), log.log_prefix(rows, positions))
+    np.testing.assert_allclose(scaled.log_suffix(rows, positions), log.log_suffix(rows, positions))
     sums = scaled.marginals().sum(-1)
     torch.testing.assert_close(sums, mask.double(), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("length", [1, 2, 400])
+@pytest.mark.parametrize("gap", [0.0, 1.0, 30.0, 100.0, 169.0])
+def test_a_row_alone_agrees_with_log_space(length: int, gap: float) -> None:
+    """Up to the end of the scaled range, for rows with many divisions and with one."""
+    torch.manual_seed(9)
+    allowed = torch.rand(12, 12) < 0.7
+    allowed[:, 0] = allowed[0] = True
+    crf = make_crf(10, gap / 8, allowed)
+    emissions = torch.rand(1, length, 10) * gap * 0.75 + torch.randn(1, length, 1) * 1e3
+    within = torch.rand(1, length, 10) < 0.8
+    within[:, :, 0] = True
+    for constraint in (None, within):
+        scores = crf.scores(emissions, make_mask([length]), constraint)
+        row, log = RowLattice(scores), LogLattice(scores)
+        assert row.serves
+        torch.testing.assert_close(row.log_partition, log.log_partition, rtol=1e-12, atol=1e-9)
+        positions = np.arange(length)
+        rows = np.zeros_like(positions)
+        for one, other in (
+            (row.log_prefix(rows, positions), log.log_prefix(rows, positions)),
+            (row.log_suffix(rows, positions), log.log_suffix(rows, positions)),
+        ):
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-9)
+        torch.testing.assert_close(row.marginals(), log.marginals(), rtol=1e-9, atol=1e-9)
 
 
 def test_scores_beyond_the_scaled_range_take_log_space() -> None:
@@ -264,6 +299,8 @@ def test_scores_beyond_the_scaled_range_take_log_space() -> None:
     assert isinstance(crf.lattice(emissions, mask), ScaledLattice)
     assert isinstance(crf.lattice(emissions * 1e4, mask), LogLattice)
     assert isinstance(crf.lattice(emissions + 1e4, mask), ScaledLattice)
+    assert isinstance(crf.lattice(emissions[:1], mask[:1]), RowLattice)
+    assert isinstance(crf.lattice(emissions[:1] * 1e4, mask[:1]), LogLattice)
 
 
 def test_equal_scores_go_to_the_lowest_tag() -> None:
@@ -324,7 +361,7 @@ def test_rows_without_a_path() -> None:
     assert emissions.grad[1].eq(0).all()
     with pytest.raises(ValueError, match="row 1: found no permitted path"):
         crf.decode(emissions, mask, within)
-    segments = Segments(torch.tensor([1]), torch.tensor([0]), torch.tensor([[0]]), torch.tensor([1]))
+    segments = Segments(np.array([1]), np.array([0]), np.array([[0]]), np.array([1]))
     with pytest.raises(ValueError, match="without a permitted path"):
         crf.lattice(emissions, mask, within).segment_log_probability(segments)
 
@@ -452,10 +489,10 @@ def test_wrong_settings_are_errors() -> None:
 )
 def test_wrong_segments_are_errors(row: int, start: int, tags: list[int], length: int) -> None:
     crf = LinearChainCRF(4)
-    segments = Segments(torch.tensor([row]), torch.tensor([start]), torch.tensor([tags]), torch.tensor([length]))
+    segments = Segments(np.array([row]), np.array([start]), np.array([tags]), np.array([length]))
     with pytest.raises(ValueError, match="segment 0: found"):
         crf.segment_log_probability(GOOD["emissions"], GOOD["mask"], segments)
-    wrong = Segments(torch.tensor([0]), torch.tensor([0]), torch.tensor([[0]]), torch.tensor([1]), torch.ones(1, 4))
+    wrong = segments._replace(before=np.ones((1, 4), dtype=np.bool_))
     with pytest.raises(ValueError, match="before"):
         crf.segment_log_probability(GOOD["emissions"], GOOD["mask"], wrong)
 
