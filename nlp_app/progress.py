@@ -57,6 +57,6 @@ class Progress:
 
 def _epoch_line(report: EpochReport, epochs: int, name: str) -> str:
     score = "" if report.score is None else f"  dev {name} {report.score:.4f}"
-    best = "  best so far" if report.is_best else ""
+    best = "  best so far" if report.is_best and report.score is not None else ""
     place = f"{report.epoch:>{len(str(epochs))}}/{epochs}"
     return f"epoch {place}  loss {report.train_loss:.4f}{score}  {report.seconds:.1f} s{best}"
