@@ -226,7 +226,7 @@ HOSTILE: list[Change] = [
     *(at("tokenizer", "settings", value=value) for value in (None, [], {"x": True}, {"do_lower_case": 1})),
     *(at("about", value=value) for value in (None, [], {}, "x", {"data": 1, "settings": {}})),
     *(at("task", value=value) for value in (None, "ner", "classes", ["cls"], {})),
-    *(at("format", value=value) for value in (None, 0, 2, 10**30, "1", True)),
+    *(at("format", value=value) for value in (None, 0, 3, 10**30, "1", True)),
 ]
 
 
@@ -251,8 +251,8 @@ def test_thresholds_that_fit_no_labels(tmp_path: Path, thresholds: Any) -> None:
 
 def test_a_newer_format_or_another_task(model: Path) -> None:
     description = json.loads((model / DESCRIPTION).read_text())
-    sign(model, description | {"format": 2})
-    assert "found format 2, this nlp_app reads up to 1; upgrade nlp_app" in refused(model)
+    sign(model, description | {"format": 3})
+    assert "found format 3, this nlp_app reads up to 2; upgrade nlp_app" in refused(model)
     sign(model, description | {"task": "nre"})
     assert "found the task 'nre', expected one of ner, cls" in refused(model)
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -240,7 +241,9 @@ def test_a_new_type_is_learned_and_the_old_ones_stay(cli: Cli, less: Files, tmp_
     after = per_type(tmp_path / "run")
     assert nlp_app.load(tmp_path / "run").labels == ("DATE", "LOC", "PER", "PRODUCT", "ORG")
     assert after["ORG"] > 0.2
-    assert all(after[label] > score - 0.1 for label, score in before.items())
+    # A label has 7 to 15 spans here: one span more or less is much to it, little to their mean.
+    assert fmean(after[label] for label in before) > fmean(before.values()) - 0.02
+    assert all(after[label] > score / 2 for label, score in before.items())
     # What isn't said is as the model has it, and is written down.
     settings = (tmp_path / "run/config.toml").read_text(encoding="utf-8")
     assert "norm = 16\n" in settings
