@@ -158,7 +158,8 @@ def _completed(
         parts = compact(parts)
     if settings.train.shift_outside and data.dev is not None and parts.tag_set.scheme != NONE:
         shift = shift_outside(parts, data.dev.sentences)
-        progress.say("", f"the score of O is lowered by {shift:g}, as dev F1 wants it")
+        if shift:
+            progress.say("", f"the score of O is lowered by {shift:g}, by which dev F1 gains")
     return parts
 
 
