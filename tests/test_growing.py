@@ -295,6 +295,7 @@ def refusals(less: Files, classes: Path) -> Sequence[tuple[tuple[str, ...], tupl
         (("model.scheme=BIO", "model.layers=2"), ("model.scheme = 'BIOES'", "model.layers = 1", "model.layers = 2")),
         (("data.lower_case=false",), ("data.lower_case = True", "data.lower_case = False")),
         (("model.vectors=x.vec",), ("model.start", "model.vectors")),
+        (("model.clusters=yes",), ("model.start", "model.clusters = 'no'", "model.clusters = 'yes'")),
         (("model.kind=transformer",), ("model.start", "bilstm_crf", "transformer")),
         ((f"model.start={classes}",), ("model.start", "classifier")),
         ((f"model.start={less.train}",), ("model.start", "train.conll")),

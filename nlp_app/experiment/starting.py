@@ -80,7 +80,10 @@ def _of_model(parts: AnyTaggerParts) -> Iterator[tuple[str, str, Any]]:
         yield "model", key, ("yes" if value else "no") if key == "capitals" else value
     if parts.tag_set.scheme != NONE:
         yield "model", "scheme", parts.tag_set.scheme
-    if not isinstance(parts, TaggerParts):
+    if isinstance(parts, TaggerParts):
+        vectors = parts.encoder.vectors
+        yield "model", "clusters", "no" if vectors is None or vectors.clusters is None else "yes"
+    else:
         yield "model", "window", parts.encoder.window
         yield "model", "overlap", parts.encoder.overlap
     yield "data", "tokenizer", parts.tokenizer.name
