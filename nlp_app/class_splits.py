@@ -10,12 +10,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from nlp_app.class_corpus import Account, Hashes, HoldOut, Texts, account, hold_out, is_empty
-from nlp_app.config import ClassDataSettings
-from nlp_app.errors import DataError, NlpAppError, SettingsError
+from nlp_app.config import ClassDataSettings, with_bundle
+from nlp_app.errors import DataError, NlpAppError
 from nlp_app.formats.classes import ClassFile, ClassOptions, open_classes
 from nlp_app.formats.classes.plan import NO_LABEL, NO_TEXT
 from nlp_app.report import aligned
-from nlp_app.resources import bundled
 from nlp_app.tasks.classification import ClassSet
 from nlp_app.types import ClassRecord
 
@@ -193,7 +192,7 @@ def read_class_splits(settings: ClassDataSettings, seed: int) -> ClassData:
 
     Without a dev file, a share of the training texts is held out, if it isn't 0. Raises SettingsError or DataError.
     """
-    settings = with_class_bundle(settings)
+    settings = with_bundle(settings)
     file = open_classes(settings.train, class_options(settings))
     found = account(file)
     multi_label = _is_multi_label(settings, found)
@@ -220,17 +219,6 @@ def read_class_splits(settings: ClassDataSettings, seed: int) -> ClassData:
         expected = f"expected {some(list(class_set.labels))} as in {settings.train}"
         raise DataError(f"found the labels {some(found_labels)}, {expected}", test.file.path)
     return ClassData(train, found, size, counts, dev, test, class_set, settings, held)
-
-
-def with_class_bundle(settings: ClassDataSettings) -> ClassDataSettings:
-    """The settings with the files of the bundled corpus, where they name none. Raises SettingsError where they name
-    some, but none to train on."""
-    if settings.train:
-        return settings
-    if settings.dev or settings.test:
-        raise SettingsError("data.train: not given, though dev or test is; give --train FILE")
-    bundle = {name: str(bundled(f"data/cls/{name}.csv")) for name in ("train", "dev", "test")}
-    return settings.model_copy(update=bundle)
 
 
 def open_alike(options: ClassOptions, opened: Callable[[ClassOptions], F]) -> F:

@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -197,12 +198,7 @@ class RunDirectory:
     def _check_same(self) -> None:
         before = _read_run(self.output)
         files = sorted({path for path, _ in before["data"].items() ^ self.data.items()})
-        settings = [
-            f"{table}.{key} = {value!r} (was {before['settings'].get(table, {}).get(key)!r})"
-            for table, values in self.settings.items()
-            for key, value in values.items()
-            if before["settings"].get(table, {}).get(key) != value and (table, key) not in _MAY_CHANGE
-        ]
+        settings = differing(before["settings"], self.settings)
         if settings:
             raise SettingsError(
                 f"--resume: settings differ from the run in {self.output}: {'; '.join(settings)}; "
@@ -210,6 +206,16 @@ class RunDirectory:
             )
         if files:
             raise DataError(f"has changed since the run began; {_ANEW}", files[0])
+
+
+def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The settings, by table, that are others now, of those that change what comes out."""
+    return [
+        f"{table}.{key} = {value!r} (was {before.get(table, {}).get(key)!r})"
+        for table, values in now.items()
+        for key, value in values.items()
+        if before.get(table, {}).get(key) != value and (table, key) not in _MAY_CHANGE
+    ]
 
 
 def stored_settings(output: Path, task: str) -> dict[str, Any] | None:

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from nlp_app.config import TaggingDataSettings
+from nlp_app.config import TaggingDataSettings, with_bundle
 from nlp_app.corpus import Corpus, CorpusOptions, choose_tokenizer, read_corpus
 from nlp_app.errors import DataError, SettingsError
 from nlp_app.formats import ReadOptions
 from nlp_app.report import aligned
-from nlp_app.resources import bundled
 from nlp_app.schemes import NONE
 from nlp_app.statistics import leaks
 from nlp_app.text import Tokenizer, make_tokenizer
@@ -143,17 +142,6 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
     empty = len(read.sentences) - sum(len(sentence) > 0 for sentence in read.sentences)
     held_out = dev is not None and not settings.dev
     return TaggingData(train, dev, test, tokenizer, agreement, settings, held_out, empty, known=frozenset(known))
-
-
-def with_bundle(settings: TaggingDataSettings) -> TaggingDataSettings:
-    """The settings with the files of the bundled corpus, where they name none. Raises SettingsError where they name
-    some, but none to train on."""
-    if settings.train:
-        return settings
-    if settings.dev or settings.test:
-        raise SettingsError("data.train: not given, though dev or test is; give --train FILE")
-    bundle = {name: str(bundled(f"data/ner/{name}.conll")) for name in ("train", "dev", "test")}
-    return settings.model_copy(update=bundle)
 
 
 def corpus_options(

@@ -6,6 +6,7 @@ from nlp_app.config.reading import (
     read_task_settings,
     read_toml,
     validate,
+    with_bundle,
     write_settings,
 )
 from nlp_app.config.tables import (
@@ -61,5 +62,6 @@ __all__ = [
     "read_task_settings",
     "read_toml",
     "validate",
+    "with_bundle",
     "write_settings",
 ]

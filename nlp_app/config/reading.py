@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from nlp_app.config.tables import KINDS, Settings
+from nlp_app.config.tables import KINDS, DataSettings, Settings
 from nlp_app.errors import SettingsError, did_you_mean
+from nlp_app.resources import bundled
 
 S = TypeVar("S", bound=Settings)
+D = TypeVar("D", bound=DataSettings)
 
 
 def read_settings(
@@ -69,6 +71,17 @@ def validate(kind: type[S], table: dict[str, Any], place: str) -> S:
             for item in error.errors()
         )
         raise SettingsError(f"{place}: {problems}") from error
+
+
+def with_bundle(settings: D) -> D:
+    """The settings with the files of the bundled corpus, where they name none. Raises SettingsError where they name
+    some, but none to train on."""
+    if settings.train:
+        return settings
+    if settings.dev or settings.test:
+        raise SettingsError("data.train: not given, though dev or test is; give --train FILE")
+    files = {name: str(bundled(settings.BUNDLE.format(name))) for name in ("train", "dev", "test")}
+    return settings.model_copy(update=files)
 
 
 def write_settings(settings: Settings) -> str:

@@ -28,6 +28,8 @@ class Table(BaseModel):
 class DataSettings(Table):
     """[data]: the files."""
 
+    BUNDLE: ClassVar[str]  # the bundled corpus, a file each for train, dev and test
+
     train: FilePath = ""
     dev: FilePath = ""
     test: FilePath = ""
@@ -85,6 +87,8 @@ class Settings(Table):
 class TaggingDataSettings(DataSettings):
     """[data] of `train ner`: how files of tokens with tags, or texts with spans, are read."""
 
+    BUNDLE: ClassVar[str] = "data/ner/{}.conll"
+
     format: Literal["auto", "conll", "conllu", "jsonl", "brat", "text", "hub"] = "auto"
     scheme: str = "auto"
     separator: Literal["auto", "tab", "space"] = "auto"
@@ -141,6 +145,8 @@ class TaggingSettings(Settings):
 
 class ClassDataSettings(DataSettings):
     """[data] of `train cls`: how files of texts with classes are read."""
+
+    BUNDLE: ClassVar[str] = "data/cls/{}.csv"
 
     format: Literal["auto", "csv", "tsv", "jsonl", "label_text", "fasttext", "text", "hub"] = "auto"
     text_column: str = ""

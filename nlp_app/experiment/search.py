@@ -20,13 +20,14 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from nlp_app.class_splits import read_class_splits, with_class_bundle
+from nlp_app.class_splits import read_class_splits
 from nlp_app.config import (
     ClassSettings,
     Settings,
     TaggingSettings,
     TransformerClassSettings,
     TransformerTaggingSettings,
+    with_bundle,
     write_settings,
 )
 from nlp_app.errors import NlpAppError, SettingsError, TrainingError
@@ -38,7 +39,7 @@ from nlp_app.experiment.study import FAILED, FINISHED, QUARTERS, STOPPED, Study,
 from nlp_app.experiment.tagging import train_ner
 from nlp_app.progress import Progress
 from nlp_app.rundir import check_output, stored_settings
-from nlp_app.splits import read_splits, with_bundle
+from nlp_app.splits import read_splits
 from nlp_app.streams import bar_over
 from nlp_app.tasks.classification import class_headline
 from nlp_app.tasks.tagging import headline
@@ -130,12 +131,9 @@ def _of_trials(settings: AnySettings) -> AnySettings:
     test = settings.data.test
     if test and not test.startswith("hf:") and not Path(test).exists():  # it won't be read before the end
         raise SettingsError(f"data.test: found no file {test}; name one, or none")
-    if isinstance(settings, TaggingSettings | TransformerTaggingSettings):
-        data: Any = with_bundle(settings.data)
-    else:
-        data = with_class_bundle(settings.data)
+    data = with_bundle(settings.data).model_copy(update={"test": ""})
     track = settings.track.model_copy(update={"plots": False, "tensorboard": False})
-    return settings.model_copy(update={"data": data.model_copy(update={"test": ""}), "track": track})
+    return settings.model_copy(update={"data": data, "track": track})
 
 
 def _look_at_data(settings: AnySettings, output: Path, progress: Progress) -> list[Path]:

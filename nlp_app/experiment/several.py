@@ -18,7 +18,7 @@ from typing import Any
 from nlp_app.config import Settings
 from nlp_app.errors import DataError, SettingsError, TrainingError
 from nlp_app.output import checksum
-from nlp_app.rundir import PLAN
+from nlp_app.rundir import PLAN, differing
 from nlp_app.writing import write_text
 
 _ANEW = "leave out --resume to start over"
@@ -73,20 +73,15 @@ def read_plan(directory: Path) -> dict[str, Any] | None:
 def _check_same(directory: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     if before["task"] != now["task"]:
         raise SettingsError(f"--resume: {directory} is of `train {before['task']}`; {_ANEW}, or name another --output")
-    differing = [
-        f"{table}.{key} = {value!r} (was {before['settings'].get(table, {}).get(key)!r})"
-        for table, values in now["settings"].items()
-        for key, value in values.items()
-        if before["settings"].get(table, {}).get(key) != value and (table, key) != ("train", "threads")
-    ]
-    differing += [
+    others = differing(before["settings"], now["settings"])
+    others += [
         f"{name} = {value!r} (was {before['asked'].get(name)!r})"
         for name, value in now["asked"].items()
         if before["asked"].get(name) != value
     ]
-    if differing:
+    if others:
         raise SettingsError(
-            f"--resume: differs from what was begun in {directory}: {'; '.join(differing)}; give the same, or {_ANEW}"
+            f"--resume: differs from what was begun in {directory}: {'; '.join(others)}; give the same, or {_ANEW}"
         )
     changed = sorted({path for path, _ in before["data"].items() ^ now["data"].items()})
     if changed:

@@ -27,16 +27,21 @@ def clusters_of(vectors: Vectors, seed: int) -> NDArray[np.int32]:
     """
     found = np.zeros((len(vectors.matrix), len(SIZES)), dtype=np.int32)
     rows = vectors.matrix[len(SPECIALS) :]
-    directions = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    fitted = directions[:_MOST_FITTED]
+    fitted = _directions(rows[:_MOST_FITTED])
     distinct = len(np.unique(fitted.round(5), axis=0))
     with threadpool_limits(1):  # sums in another order would be other sums
         for level, size in enumerate(SIZES):
             means = KMeans(min(size, distinct), n_init=1, max_iter=_ITERATIONS, random_state=seed % (1 << 32))
             means.fit(fitted)
-            for start in range(0, len(directions), _CHUNK):
+            for start in range(0, len(rows), _CHUNK):
                 chunk = slice(start + len(SPECIALS), start + len(SPECIALS) + _CHUNK)
-                found[chunk, level] = means.predict(directions[start : start + _CHUNK]) + len(SPECIALS)
+                found[chunk, level] = means.predict(_directions(rows[start : start + _CHUNK])) + len(SPECIALS)
+    return found
+
+
+def _directions(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    found: NDArray[np.float32] = rows / np.maximum(lengths, np.finfo(np.float32).tiny)
     return found
 
 
