@@ -16,7 +16,7 @@ from nlp_app.errors import SettingsError
 from nlp_app.experiment.fitting import load_vectors
 from nlp_app.experiment.prepared import Prepared, Rates, TrainBatch
 from nlp_app.features.bags import BagOptions
-from nlp_app.features.columns import Columns, text_batches
+from nlp_app.features.columns import WHOLE, Columns, Share, text_batches
 from nlp_app.features.ngrams import Orders
 from nlp_app.features.store import ColumnsWriter, StoredColumns
 from nlp_app.features.text_encoder import EncodedTexts, TextEncoder
@@ -198,7 +198,7 @@ class StoredTexts:
     def sources(self, rows: Iterable[int]) -> list[int]:
         return list(rows)
 
-    def batches(self, epoch: int) -> Iterator[TrainBatch]:
+    def batches(self, epoch: int, share: Share = WHOLE) -> Iterator[TrainBatch]:
         train, labels, words = self.settings.train, self.columns["labels"], self.columns.get("words")
         classes = self.data.class_set
         lengths = words.lengths if words is not None else None
@@ -211,7 +211,7 @@ class StoredTexts:
             lengths=lengths if drawn is None or lengths is None else lengths[drawn],
         )
         for places in batches:
-            rows = places if drawn is None else drawn[places]
+            rows = share.of(places if drawn is None else drawn[places])
             inputs = batch_inputs(self.texts, rows)
             inputs["targets"] = torch.from_numpy(targets_of(labels, rows, classes))
             yield TrainBatch(inputs, len(rows), rows.tolist())

@@ -33,7 +33,7 @@ from nlp_app.experiment.teaching import (
     teacher_crf,
     with_scores,
 )
-from nlp_app.features.columns import Columns, text_batches
+from nlp_app.features.columns import WHOLE, Columns, Share, text_batches
 from nlp_app.features.store import ColumnsWriter, StoredColumns
 from nlp_app.features.text_encoder import EncodedTexts
 from nlp_app.formats.classes import open_classes
@@ -167,11 +167,12 @@ class TaughtTexts:
     def sources(self, rows: Any) -> list[int]:
         return [row for row in rows if row < self.labelled]
 
-    def batches(self, epoch: int) -> Iterator[TrainBatch]:
+    def batches(self, epoch: int, share: Share = WHOLE) -> Iterator[TrainBatch]:
         train, words = self.settings.train, self.columns.get("words")
         texts = EncodedTexts(self.columns.get("bags"), words)
         lengths = words.lengths if words is not None else None
         for rows in text_batches(len(self.records), train.batch_size, seed=train.seed, epoch=epoch, lengths=lengths):
+            rows = share.of(rows)
             inputs = batch_inputs(texts, rows)
             inputs["targets"] = torch.from_numpy(self.targets[rows])
             yield TrainBatch(inputs, len(rows), rows.tolist())

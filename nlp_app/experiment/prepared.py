@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypedDict, TypeVar
 from torch import Tensor
 
 from nlp_app import training
+from nlp_app.features.columns import WHOLE, Share
 
 P_co = TypeVar("P_co", covariant=True)
 E_co = TypeVar("E_co", bound="Examples", covariant=True)
@@ -30,8 +31,9 @@ class Examples(Protocol):
     def batch_count(self) -> int:
         """Batches of the first epoch."""
 
-    def batches(self, epoch: int) -> Iterator[training.Batch]:
-        """The batches of an epoch (from 1); they follow from the data, the seed and the epoch alone."""
+    def batches(self, epoch: int, share: Share = WHOLE) -> Iterator[training.Batch]:
+        """The batches of an epoch (from 1), of each the share that is asked for, which may be empty; they follow from
+        the data, the seed, the epoch and the share alone."""
 
     def padding(self) -> float:
         """The share of the first epoch's batches that is padding."""

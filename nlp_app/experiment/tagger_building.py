@@ -17,7 +17,7 @@ from nlp_app.experiment.fitting import load_vectors
 from nlp_app.experiment.prepared import Prepared, Rates, TrainBatch
 from nlp_app.experiment.starting import files_of_start, taken, with_labels, with_words
 from nlp_app.features.clusters import are_words, clusters_of
-from nlp_app.features.columns import Columns, collate, padding_share, training_batches
+from nlp_app.features.columns import WHOLE, Columns, Share, collate, padding_share, training_batches
 from nlp_app.features.encoder import TaggingEncoder, hide_singletons
 from nlp_app.features.vectors import Vectors, VectorWords
 from nlp_app.modeldir import AnyTaggerParts, TaggerParts
@@ -147,9 +147,10 @@ class EncodedSentences:
     def sources(self, rows: Iterable[int]) -> list[int]:
         return [row for row in rows if self.labelled is None or row < self.labelled]
 
-    def batches(self, epoch: int) -> Iterator[TrainBatch]:
-        random = np.random.default_rng((self.settings.train.seed, epoch, 1))
-        for rows in self._rows(epoch):
+    def batches(self, epoch: int, share: Share = WHOLE) -> Iterator[TrainBatch]:
+        random = np.random.default_rng((self.settings.train.seed, epoch, 1, share.rank))
+        for batch in self._rows(epoch):
+            rows = share.of(batch)
             arrays = collate(self.columns, rows)
             hide_singletons(arrays["norms"], self._rare, self.settings.model.unknown_share, random)
             inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}

@@ -18,7 +18,7 @@ from nlp_app.config import TransformerClassSettings, TransformerTaggingSettings
 from nlp_app.errors import TrainingError
 from nlp_app.experiment.classifier_building import draw, label_columns, record_chunks, targets_of
 from nlp_app.experiment.prepared import TrainBatch
-from nlp_app.features.columns import Columns, collate, gather, padding_share, training_batches
+from nlp_app.features.columns import WHOLE, Columns, Share, collate, gather, padding_share, training_batches
 from nlp_app.features.encoded import cached_columns, encoding_key
 from nlp_app.features.piece_windows import (
     PieceEncoder,
@@ -98,8 +98,9 @@ class SentenceWindows(_Windows):
         train = self.settings.train
         return training_batches(self.encoded.pieces.lengths, train.batch_pieces, seed=train.seed, epoch=epoch)
 
-    def batches(self, epoch: int) -> Iterator[TrainBatch]:
-        for rows in self._rows(epoch):
+    def batches(self, epoch: int, share: Share = WHOLE) -> Iterator[TrainBatch]:
+        for batch in self._rows(epoch):
+            rows = share.of(batch)
             arrays = collate_sentences(self.encoded, rows, self.padding_id)
             arrays["tags"] = collate(self.encoded.tokens, rows)["tags"]
             inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -169,8 +170,9 @@ class TextWindows(_Windows):
     def release(self) -> None:
         """Nothing is held that could be read again."""
 
-    def batches(self, epoch: int) -> Iterator[TrainBatch]:
-        for rows in self._rows(epoch):
+    def batches(self, epoch: int, share: Share = WHOLE) -> Iterator[TrainBatch]:
+        for batch in self._rows(epoch):
+            rows = share.of(batch)
             arrays = collate_texts(self.encoded, rows, self.padding_id)
             arrays["targets"] = targets_of(self.labels, rows, self.class_set)
             yield TrainBatch(

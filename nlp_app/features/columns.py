@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,21 @@ class Columns:
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each sentence."""
         return np.diff(self.offsets)
+
+
+class Share(NamedTuple):
+    """Which of the processes of a run this is, and how many there are. Each takes its share of the rows of every batch,
+    maybe none, so that together they see each row once and an update is that of one process."""
+
+    rank: int = 0
+    ranks: int = 1
+
+    def of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows that this process takes."""
+        return rows[self.rank :: self.ranks]
+
+
+WHOLE = Share()
 
 
 def collate(columns: Columns, rows: Sequence[int] | NDArray[np.int64]) -> dict[str, Array]:
@@ -87,20 +102,18 @@ def text_batches(
             yield batches[number]
 
 
-def training_batches(
-    lengths: NDArray[np.int64], budget: int, *, seed: int, epoch: int, rank: int = 0, ranks: int = 1
-) -> list[NDArray[np.int64]]:
-    """Rows of each batch of one epoch, in the order of training. Every row comes once over all ranks.
+def training_batches(lengths: NDArray[np.int64], budget: int, *, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """Rows of each batch of one epoch, in the order of training. Every row comes once.
 
     budget: tokens a batch, padding included; a longer sentence is a batch of its own. The order follows from
-    (seed, epoch) and the share of this rank from (rank, ranks) alone.
+    (seed, epoch) alone.
     """
     random = np.random.default_rng((seed, epoch))
     key = lengths * (1 + _MIXING * random.random(len(lengths)))
     # Before the sort by length a shuffle, so that sentences of one length meet different neighbours each epoch.
     shuffled = random.permutation(len(lengths))
     batches = _cut(shuffled[np.argsort(key[shuffled], kind="stable")], lengths, budget)
-    return [batches[number] for number in random.permutation(len(batches))][rank::ranks]
+    return [batches[number] for number in random.permutation(len(batches))]
 
 
 def length_batches(lengths: NDArray[np.int64], budget: int) -> list[NDArray[np.int64]]:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nlp_app.features.columns import (
     Columns,
+    Share,
     collate,
     gather,
     length_batches,
@@ -22,12 +23,12 @@ lengths_lists = st.lists(st.integers(0, 60), min_size=1, max_size=80)
 @given(lengths_lists, st.integers(1, 200), st.integers(0, 5), st.integers(1, 5))
 def test_every_row_comes_once_and_within_budget(lengths: list[int], budget: int, epoch: int, ranks: int) -> None:
     array = np.array(lengths)
-    batches = [
-        batch
-        for rank in range(ranks)
-        for batch in training_batches(array, budget, seed=3, epoch=epoch, rank=rank, ranks=ranks)
-    ]
-    assert sorted(np.concatenate(batches).tolist()) == list(range(len(lengths)))
+    batches = list(training_batches(array, budget, seed=3, epoch=epoch))
+    shares = [Share(rank, ranks).of(batch) for batch in batches for rank in range(ranks)]
+    assert sorted(np.concatenate(shares).tolist()) == list(range(len(lengths)))
+    for batch in batches:  # each process has as many rows of a batch as the others, one aside
+        sizes = [len(Share(rank, ranks).of(batch)) for rank in range(ranks)]
+        assert max(sizes) - min(sizes) <= 1
     for rows in [*batches, *length_batches(array, budget)]:
         assert len(rows) == 1 or len(rows) * array[rows].max() <= budget
 
