@@ -34,7 +34,7 @@ import torch
 
 from nlp_app import training
 from nlp_app.config import TaggingSettings, read_settings
-from nlp_app.experiment.fitting import epochs_of, make_learner
+from nlp_app.experiment.learners import epochs_of, make_learner
 from nlp_app.experiment.tagger_building import EncodedSentences, make_parts
 from nlp_app.splits import TaggingData, read_splits
 from nlp_app.tasks.tagging import TagSet
@@ -96,7 +96,9 @@ def train_ours(case: Case) -> Cost:
     rates = {"crf.": settings.train.crf_rate / settings.train.rate}
     # The schedule is that of the whole run by default, of which only the first epochs are made.
     fixed = settings.train.model_copy(update={"epochs": max(epochs_of(settings.train, updates), case.rounds)})
-    learner = make_learner(fixed, parts.network, updates, sparse_rate=settings.train.sparse_rate, rate_factors=rates)
+    learner = make_learner(
+        fixed, parts.network, updates, {"sparse_rate": settings.train.sparse_rate, "rate_factors": rates}
+    )
     seconds = []
     for epoch in range(1, case.rounds + 1):
         began = time.process_time()

@@ -27,7 +27,8 @@ from torch.utils.data import DataLoader
 
 from nlp_app import training
 from nlp_app.config import TaggingSettings, read_settings
-from nlp_app.experiment.fitting import make_learner
+from nlp_app.experiment.learners import make_learner
+from nlp_app.experiment.prepared import Rates
 from nlp_app.experiment.tagger_building import EncodedSentences, make_parts
 from nlp_app.predict import Tagger
 from nlp_app.splits import read_splits
@@ -73,13 +74,9 @@ class Ours:
         data = read_splits(self.settings.data, arguments.seed)
         self.parts = make_parts(self.settings, data, None)
         self.examples = EncodedSentences.of(self.settings, self.parts, data.train.sentences)
-        self.learner = make_learner(
-            self.settings.train,
-            self.parts.network,
-            self.examples.batch_count(),
-            sparse_rate=self.settings.train.sparse_rate,
-            rate_factors={"crf.": self.settings.train.crf_rate / self.settings.train.rate},
-        )
+        train = self.settings.train
+        rates: Rates = {"sparse_rate": train.sparse_rate, "rate_factors": {"crf.": train.crf_rate / train.rate}}
+        self.learner = make_learner(train, self.parts.network, self.examples.batch_count(), rates)
 
     def epoch(self) -> float:
         began = time.process_time()

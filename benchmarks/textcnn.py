@@ -33,7 +33,7 @@ from nlp_app.experiment.classifier_building import (
     make_classifier,
     table_rates,
 )
-from nlp_app.experiment.fitting import epochs_of, make_learner
+from nlp_app.experiment.learners import epochs_of, make_learner
 from nlp_app.predict.classifier import Classifier
 
 CLASSIFYING_ROUNDS = 5
@@ -89,7 +89,7 @@ class Ours:
         self.epochs = epochs_of(settings.train, batches)
         self.train = settings.train.model_copy(update={"epochs": self.epochs})
         rates = table_rates(self.train, self.parts.network, data.class_set.multi_label)
-        self.learner = make_learner(self.train, self.parts.network, batches, **rates)
+        self.learner = make_learner(self.train, self.parts.network, batches, rates)
         self.stored = StoredTexts(settings, data, self.parts)
         self.stored.store(scratch)
 

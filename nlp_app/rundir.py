@@ -35,7 +35,9 @@ PLAN = "plan.json"
 # What a run may leave or not: of an earlier one in the same place, nothing must stay.
 _NOT_ALWAYS = ("history.png", "confusion.png", COLUMNS, RECORDS)
 # Settings that change nothing of what comes out.
-_MAY_CHANGE = {("train", "threads"), ("train", "engine")}
+_MAY_CHANGE = {("train", "threads"), ("train", "engine"), ("train", "checkpoint_seconds")}
+# Of the time of a run, checkpoints take this share at most: however large they are, and however slow the disk.
+_SHARE_OF_TIME = 0.015
 # What files and directories are called while they are written; killed then, a run leaves them behind.
 _ASIDE = re.compile(r"\.(saving-|unfinished-).*|\..*\.[0-9a-f]{32}")
 
@@ -44,8 +46,9 @@ _ASIDE = re.compile(r"\.(saving-|unfinished-).*|\..*\.[0-9a-f]{32}")
 class RunDirectory:
     """`settings`, by table, and `data`, a checksum of each file: what a continuation must have in common.
 
-    `pause`: seconds between checkpoints, of which there is one an epoch at most. Until the next one, the weights of the
-    best epoch are held in memory.
+    `pause`: seconds between checkpoints; more where saving takes long, if it is a second or more; 0: one at the end of
+    each epoch. Until the next one, the weights of the best epoch are held in memory. `environment`: what the numbers
+    depend on beside settings and data, as `environment.environment` has it.
     """
 
     output: Path
@@ -53,8 +56,10 @@ class RunDirectory:
     settings: dict[str, Any]
     data: dict[str, str]
     pause: float = 0.0
+    environment: dict[str, Any] = field(default_factory=dict)
     _best_weights: dict[str, Tensor] | None = None
     _saved_at: float = field(default_factory=time.monotonic)
+    _saving: float = 0.0  # seconds that the last checkpoint took
 
     @property
     def checkpoints(self) -> Path:
@@ -72,7 +77,18 @@ class RunDirectory:
         return self.checkpoints / f"best-{epoch:06d}"
 
     def start(self, learner: training.Learner, resume: bool, progress: Progress) -> None:
-        """Make the directory ready: anew, or where the newest intact checkpoint left it."""
+        """Make the directory ready: anew, or where the newest intact checkpoint left it. Of several processes the main
+        one does; the others only read."""
+        with learner.processes.main_first():
+            if learner.processes.is_main:
+                self._start(learner, resume, progress)
+            else:
+                latest = training.latest_checkpoint(self.checkpoints)
+                if latest.path is not None:
+                    training.load_checkpoint(latest.path, learner)
+        learner.processes.wait()  # before anything in the directory changes
+
+    def _start(self, learner: training.Learner, resume: bool, progress: Progress) -> None:
         self._sweep()
         latest = training.latest_checkpoint(self.checkpoints) if resume else training.Latest(None, [])
         if resume and self._run.is_file():
@@ -91,7 +107,8 @@ class RunDirectory:
         for path in self.checkpoints.glob("best-*"):
             if path > self._best(epoch):  # of an epoch whose checkpoint is damaged, or was never finished
                 shutil.rmtree(path)
-        progress.say(f"resuming after epoch {epoch}, from {latest.path}")
+        within = f" and {learner.state.window} updates" if learner.state.window else ""
+        progress.say(f"resuming after epoch {epoch}{within}, from {latest.path}")
 
     def _start_anew(self) -> None:
         fresh = not self.output.exists()
@@ -117,21 +134,28 @@ class RunDirectory:
 
     def keep(self, line: dict[str, Any], learner: training.Learner, parts: Parts) -> None:
         """Keep an epoch: its line of history, its weights if it is the best so far, and a checkpoint if one is due."""
-        is_due = time.monotonic() - self._saved_at >= self.pause
-        if line["best"] and is_due:
-            write_model(parts, self._best(line["epoch"]))
-            self._best_weights = None
-        elif line["best"]:
+        if line["best"]:
             now = parts.network.state_dict()
             # Without dev each epoch is the best, so the last will be: what is there then needs no copy.
             self._best_weights = now if line["dev"] is None else {name: value.clone() for name, value in now.items()}
         write_text(self._history, "".join(self.read_history()) + json.dumps(line, ensure_ascii=False) + "\n")
-        if not is_due:
+        self.save(learner, parts)
+
+    def save(self, learner: training.Learner, parts: Parts, now: bool = False) -> None:
+        """Make a checkpoint, if one is due or it has to be `now`."""
+        began, state = time.monotonic(), learner.state
+        pause = max(self.pause, self._saving / _SHARE_OF_TIME) if self.pause >= 1 else self.pause
+        due = began - self._saved_at >= pause if self.pause else not state.window
+        if not now and not due:
             return
-        if self._best_weights is not None:
-            self._write_best(learner.state.best_epoch, parts, self._best_weights)
+        if self._best_weights is not None and not state.window and state.best_epoch == state.epoch:
+            write_model(parts, self._best(state.epoch))
+            self._best_weights = None
+        elif self._best_weights is not None and state.best_score is not None:  # without dev a later epoch will be best
+            self._write_best(state.best_epoch, parts, self._best_weights)
         training.save_checkpoint(self.checkpoints, learner)
         self._saved_at = time.monotonic()
+        self._saving = self._saved_at - began
         # The last checkpoint but one may be needed too, and what was best then.
         for path in sorted(self.checkpoints.glob("best-*"))[:-2]:
             shutil.rmtree(path)
@@ -154,12 +178,12 @@ class RunDirectory:
 
     def finished_model(self, epoch: int) -> Parts | None:
         """The model that this run left when it finished before; None while something is left to do."""
-        done = self._best_weights is None and not self._best(epoch).is_dir() and _read_run(self.output)["finished"]
+        done = self._best_weights is None and not self._best(epoch).is_dir() and read_run(self.output)["finished"]
         return read_model(self.output) if done else None
 
     def _read_best(self, epoch: int) -> Parts:
         best = self._best(epoch)
-        return read_model(self.output if not best.is_dir() and _read_run(self.output)["finished"] else best)
+        return read_model(self.output if not best.is_dir() and read_run(self.output)["finished"] else best)
 
     def close(self) -> None:
         """Note that the run has finished, and keep only what going on from here needs."""
@@ -187,6 +211,7 @@ class RunDirectory:
 
     def _write_run(self, finished: bool) -> None:
         run = {"task": self.task, "settings": self.settings, "data": self.data, "finished": finished}
+        run |= {"environment": self.environment}
         write_text(self._run, json.dumps(run, indent=1) + "\n")
 
     def read_history(self) -> list[str]:
@@ -196,7 +221,7 @@ class RunDirectory:
             raise TrainingError(f"{self._history}: not readable ({error}); {_ANEW}") from error
 
     def _check_same(self) -> None:
-        before = _read_run(self.output)
+        before = read_run(self.output)
         files = sorted({path for path, _ in before["data"].items() ^ self.data.items()})
         settings = differing(before["settings"], self.settings)
         if settings:
@@ -223,7 +248,7 @@ def stored_settings(output: Path, task: str) -> dict[str, Any] | None:
     a run of another task."""
     _check_task(output, task)
     if _run_file(output).is_file():
-        return dict(_read_run(output)["settings"])
+        return dict(read_run(output)["settings"])
     # A finished run whose checkpoints were removed; its settings still stand beside the model.
     resolved = output / "config.toml"
     return read_toml(resolved) if resolved.is_file() else None
@@ -231,7 +256,7 @@ def stored_settings(output: Path, task: str) -> dict[str, Any] | None:
 
 def _check_task(output: Path, task: str) -> None:
     if _run_file(output).is_file():
-        found = _read_run(output)["task"]
+        found = read_run(output)["task"]
     elif (output / DESCRIPTION).is_file():
         found = read_description(output).get("task")
     else:
@@ -277,11 +302,15 @@ def _run_file(output: Path) -> Path:
     return output / "checkpoints" / "run.json"
 
 
-def _read_run(output: Path) -> dict[str, Any]:
+def read_run(output: Path) -> dict[str, Any]:
+    """What is known of the run in a directory: its "task", "settings" by table, "data" (checksums by path), whether it
+    has "finished", and the "environment" that it began in. Raises TrainingError where there is none."""
     path = _run_file(output)
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-        run = {"task": run["task"], "settings": run["settings"], "data": run["data"], "finished": run["finished"]}
+        run = {key: run[key] for key in ("task", "settings", "data", "finished")} | {
+            "environment": run.get("environment", {})
+        }
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise TrainingError(f"{path}: not readable ({type(error).__name__}: {error}); {_ANEW}") from error
     tables = [run["data"], run["settings"]]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -302,18 +304,20 @@ def _train_and_die(small: Small, output: Path, function: str, call: int) -> None
 
 
 @pytest.mark.slow
-def test_ctrl_c(cli: Cli, small: Small, tmp_path: Path) -> None:
-    with start(command_of(small, tmp_path / "run")) as process:
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_told_to_stop(cli: Cli, small: Small, tmp_path: Path, number: signal.Signals, status: int) -> None:
+    with start([*command_of(small, tmp_path / "run"), "--set=train.checkpoint_seconds=1000"]) as process:
         await_epochs(tmp_path / "run", 2, process)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == status
     assert out == ""
     assert "Traceback" not in err
-    assert (
-        err.split("\n")[-2]
-        == "stopped; the same command with --resume goes on from the last checkpoint, if there is one"
-    )
+    said = re.fullmatch(r"stopped after step (\d+), and saved; to go on: (.*) --resume", err.split("\n")[-2])
+    assert said is not None
+    (saved,) = (tmp_path / "run" / "checkpoints").glob("checkpoint-*")  # none but the one that it stopped with
+    assert json.loads((saved / "state.json").read_text())["state"]["step"] == int(said[1])
+    assert shlex.split(said[2])[1:3] == ["train", "ner"]
     assert train(cli, small, tmp_path / "run", "--set", "train.epochs=20", "--resume").status == 0
     assert train(cli, small, tmp_path / "whole", "--set", "train.epochs=20").status == 0
     assert essence(tmp_path / "run") == essence(tmp_path / "whole")

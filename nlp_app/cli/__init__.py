@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -35,13 +36,16 @@ class _Program(click.Group):
             fail(str(error))
         except BrokenPipeError:  # the reader has seen enough
             raise SystemExit(0) from None
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as error:
             training = ctx.invoked_subcommand in ("train", "distill")
-            advice = (
-                "; the same command with --resume goes on from the last checkpoint, if there is one" if training else ""
-            )
-            say(f"stopped{advice}")
-            raise SystemExit(INTERRUPTED) from None
+            say(f"{str(error) or 'stopped'}{f'; to go on: {_resuming(sys.argv)}' if training else ''}")
+            raise SystemExit(getattr(error, "status", INTERRUPTED)) from None
+
+
+def _resuming(command: Sequence[str]) -> str:
+    """The command line that goes on with what this one began."""
+    program = ["python", *command] if command[0].endswith(".py") else ["nlp-app", *command[1:]]
+    return shlex.join([*program, *(() if "--resume" in command else ("--resume",))])
 
 
 @click.group(cls=_Program)

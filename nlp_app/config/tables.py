@@ -66,6 +66,7 @@ class LoopSettings(Table):
     ema: Share = 0.0
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 42
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    deterministic: bool = False
 
 
 class TrackSettings(Table):

@@ -19,8 +19,10 @@ from nlp_app.config import ClassSettings, DistilledClassSettings, TransformerCla
 from nlp_app.errors import NlpAppError, TrainingError
 from nlp_app.experiment.class_loss import training_loss
 from nlp_app.experiment.classifier_building import prepare_classifier, record_chunks
-from nlp_app.experiment.fitting import Launch, Watch, fit, leave, make_learner, open_run, scored_in, with_epochs
+from nlp_app.experiment.fitting import Launch, Watch, fit, leave, open_run
+from nlp_app.experiment.learners import make_learner, scored_in, with_epochs
 from nlp_app.experiment.prepared import Prepared, StoredExamples
+from nlp_app.features.columns import Share
 from nlp_app.modeldir import Decision, write_model
 from nlp_app.nn.summary import summary_table
 from nlp_app.plots import draw_confusion, plotting_available
@@ -53,39 +55,32 @@ def train_cls(
 ) -> dict[str, Any]:
     """Train a classifier and leave its directory in `output`; returns what stands in metrics.json.
 
-    watch: told of each epoch once it is kept. Raises SettingsError, DataError or TrainingError; nothing in `output` has
-    changed if data or settings are wrong.
+    watch: told of each epoch once it is kept. Of several processes each calls this, and the main one has the scores.
+    Raises SettingsError, DataError or TrainingError; nothing in `output` has changed if data or settings are wrong.
+    Raises Interrupted when told to stop, with everything saved that `resume` goes on from.
     """
-    progress = Progress(quiet)
+    processes = training.join_processes()
+    progress = Progress(quiet or not processes.is_main)
+    launch = Launch(output, resume, progress, watch, processes)
     check_output(output, "cls")
-    data = read_class_splits(settings.data, settings.train.seed)
+    with processes.main_first():
+        data = read_class_splits(settings.data, settings.train.seed)
     progress.say(*data.report(), "")
     if settings.train.threads:
         torch.set_num_threads(settings.train.threads)
     training.seed_everything(settings.train.seed)
     loss = training_loss(settings.train, data.class_set, data.label_counts, data.train_size)
 
-    prepared: Prepared[AnyClassifierParts, StoredExamples]
-    if isinstance(settings, DistilledClassSettings):
-        from nlp_app.experiment.distillation import prepare_distilled_classifier  # noqa: PLC0415
-
-        prepared = prepare_distilled_classifier(settings, data, progress)
-    elif isinstance(settings, TransformerClassSettings):
-        # It imports transformers, which takes a second that others needn't wait.
-        from nlp_app.experiment.transformer_building import prepare_transformer_classifier  # noqa: PLC0415
-
-        prepared = prepare_transformer_classifier(settings, data, progress)
-    else:
-        prepared = prepare_classifier(settings, data, progress)
+    with processes.main_first():
+        prepared = _prepared(settings, data, progress)
     parts, examples = prepared.parts, prepared.examples
     parts.network.loss = loss
     progress.say(summary_table(parts.network), "")
     settings = with_epochs(settings, examples.batch_count())
-    learner = make_learner(settings.train, parts.network, examples.batch_count(), **prepared.rates)
+    learner = make_learner(settings.train, parts.network, examples.batch_count(), prepared.rates, launch.processes)
 
-    run = open_run(output, "cls", settings, [*data.files(), *prepared.files])
-    run.start(learner, resume, progress)
-    scratch = output / _SCRATCH
+    run = open_run(launch, "cls", settings, [*data.files(), *prepared.files], learner)
+    scratch = output / f"{_SCRATCH}-{processes.rank}"
     try:
         examples.store(scratch)
         progress.say(
@@ -93,14 +88,29 @@ def train_cls(
             f"on {learner.accelerator.device}"
         )
         with scored_in(parts.network, learner):
-            launch = Launch(output, resume, progress, watch)
-            fit(_Classification(data, parts, examples), learner, settings, run, launch)
+            fit(_Classification(data, parts, examples, processes), learner, settings, run, launch)
     except NlpAppError:
-        run.discard_if_empty()
+        if processes.is_main:
+            run.discard_if_empty()
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return _finish(settings, data, parts, run, learner.state, progress)
+    return _finish(settings, data, parts, run, learner.state, progress) if processes.is_main else {}
+
+
+def _prepared(
+    settings: ClassSettings | TransformerClassSettings, data: ClassData, progress: Progress
+) -> Prepared[AnyClassifierParts, StoredExamples]:
+    if isinstance(settings, DistilledClassSettings):
+        from nlp_app.experiment.distillation import prepare_distilled_classifier  # noqa: PLC0415
+
+        return prepare_distilled_classifier(settings, data, progress)
+    if isinstance(settings, TransformerClassSettings):
+        # It imports transformers, which takes a second that others needn't wait.
+        from nlp_app.experiment.transformer_building import prepare_transformer_classifier  # noqa: PLC0415
+
+        return prepare_transformer_classifier(settings, data, progress)
+    return prepare_classifier(settings, data, progress)
 
 
 @dataclass(frozen=True)
@@ -110,6 +120,7 @@ class _Classification:
     data: ClassData
     parts: AnyClassifierParts
     examples: StoredExamples
+    processes: training.Processes
 
     @property
     def source(self) -> str:
@@ -122,27 +133,44 @@ class _Classification:
     def batch_count(self) -> int:
         return self.examples.batch_count()
 
-    def batches(self, epoch: int) -> Iterator[training.Batch]:
-        return self.examples.batches(epoch)
+    def batches(self, epoch: int, share: Share) -> Iterator[training.Batch]:
+        return self.examples.batches(epoch, share)
 
     @property
     def evaluate(self) -> Callable[[], training.Evaluation] | None:
         if self.data.dev is None:
             return None
         dev = self.data.dev
-        encoded = list(_encoded(self.parts, dev.records))
+        own = dev.records[self.processes.rank :: self.processes.count]
+        encoded = list(_encoded(self.parts, own))
         return lambda: self._score(dev, encoded)
 
     def _score(self, dev: ClassSplit, texts: Sequence[EncodedForClassifier]) -> training.Evaluation:
+        """The score of all of dev; texts: this process's share of it."""
         self.examples.release()
-        found = []
+        classes, thresholds = self.parts.class_set, self.parts.decision.thresholds
+        own: list[tuple[str, ...]] = []
         for encoded in texts:
             scores = predict_scores(self.parts, encoded)
             if not np.isfinite(scores).all():
                 raise TrainingError("training has diverged: scores are no longer finite; lower the rates in [train]")
-            found += self.parts.class_set.decide(to_probabilities(scores, self.parts), self.parts.decision.thresholds)
+            own += classes.decide(to_probabilities(scores, self.parts), thresholds)
+        found = self._of_all(own, len(dev.records))
         result = self.parts.class_set.score(dev.gold, found)
         return training.Evaluation(class_headline(result), _numbers(result))
+
+    def _of_all(self, own: list[tuple[str, ...]], texts: int) -> list[tuple[str, ...]]:
+        """What all processes found, each in its share of the texts."""
+        if self.processes.count == 1:
+            return own
+        labels, ids, count = self.parts.class_set.labels, self.parts.class_set.ids, self.processes.count
+        hot = np.zeros((len(own), len(labels)), dtype=np.uint8)
+        for row, each in enumerate(own):
+            hot[row, [ids[label] for label in each]] = 1
+        together: list[tuple[str, ...]] = [()] * texts
+        for rank, part in enumerate(self.processes.gather(hot)):
+            together[rank::count] = [tuple(labels[place] for place in np.flatnonzero(row)) for row in part]
+        return together
 
     def lines(self, rows: Iterable[int]) -> list[int]:
         wanted = set(self.examples.sources(rows))

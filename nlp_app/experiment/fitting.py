@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
-
-import torch
-from torch import nn
+from typing import Any, Protocol
 
 from nlp_app import training
-from nlp_app.config import LoopSettings, Settings, write_settings
+from nlp_app.config import Settings, write_settings
+from nlp_app.environment import environment
 from nlp_app.errors import NlpAppError, TrainingError
+from nlp_app.experiment.learners import updates_of
+from nlp_app.features.columns import WHOLE, Share
 from nlp_app.features.vectors import Vectors, read_vectors
+from nlp_app.interruption import Interrupted, Interruption, listening
 from nlp_app.modeldir import Parts
-from nlp_app.nn.precision import has_fast_bf16
 from nlp_app.output import checksum
 from nlp_app.plots import draw_history, plotting_available
 from nlp_app.progress import Progress
@@ -25,23 +26,21 @@ from nlp_app.rundir import RunDirectory
 from nlp_app.tracking import EVENTS, Tracker
 from nlp_app.writing import write_text
 
-_COMPUTE_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
 _SCORES = 10  # of dev over a run, at most, where the settings leave it open
 
-S = TypeVar("S", bound=Settings)
 Watch = Callable[[training.EpochReport], None]
 
 
 @dataclass(frozen=True)
 class Launch:
-    """How a run is started: where, whether it goes on from a checkpoint, what shows it, and what is told of each epoch
-    that has been kept; that may end the run by raising."""
+    """How a run is started: where, whether it goes on from a checkpoint, what shows it, what is told of each epoch that
+    has been kept (it may end the run by raising), and which processes take part."""
 
     output: Path
     resume: bool
     progress: Progress
     watch: Watch | None = None
+    processes: training.Processes = training.ALONE
 
 
 class Course(Protocol):
@@ -62,8 +61,8 @@ class Course(Protocol):
     def batch_count(self) -> int:
         """Batches of the first epoch."""
 
-    def batches(self, epoch: int) -> Iterator[training.Batch]:
-        """The batches of an epoch (from 1); they follow from the data, the seed and the epoch alone."""
+    def batches(self, epoch: int, share: Share) -> Iterator[training.Batch]:
+        """A share of the batches of an epoch (from 1); they follow from the data, the seed and the epoch alone."""
 
     @property
     def evaluate(self) -> Callable[[], training.Evaluation] | None:
@@ -83,151 +82,121 @@ def load_vectors(path: str, progress: Progress) -> Vectors | None:
     return vectors
 
 
-def epochs_of(train: LoopSettings, batches: int) -> int:
-    """The epochs of a run, where the settings leave them to the size of the data."""
-    if train.epochs:
-        return train.epochs
-    return min(max(round(train.UPDATES / updates_of(train, batches)), train.FEWEST_EPOCHS), train.MOST_EPOCHS)
-
-
-def with_epochs(settings: S, batches: int) -> S:
-    """The settings of a run with its number of epochs."""
-    train = settings.train.model_copy(update={"epochs": epochs_of(settings.train, batches)})
-    return settings.model_copy(update={"train": train})
-
-
-def updates_of(train: LoopSettings, batches: int) -> int:
-    """Optimizer updates in an epoch of so many batches."""
-    return -(-batches // train.accumulation)
-
-
-def make_learner(
-    train: LoopSettings,
-    network: nn.Module,
-    batches: int,
-    *,
-    rate_factors: Mapping[str, float] | None = None,
-    sparse_rate: float | None = None,
-    plain_rate: float | None = None,
-) -> training.Learner:
-    """What trains a network, `batches` an epoch: device and precision, optimizers, schedule, average.
-
-    `rate_factors`, `sparse_rate`, `plain_rate`: as `training.OptimizerOptions` takes them.
-    """
-    precision: str = train.precision
-    if precision == "auto":
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        precision = "bf16" if has_fast_bf16(device) else "no"
-    accelerator = training.make_accelerator(precision)
-    placed = training.place_model(network, accelerator)
-    optimizers = training.make_optimizers(
-        placed,
-        training.OptimizerOptions(
-            name=train.optimizer,
-            lr=train.rate,
-            weight_decay=train.weight_decay,
-            momentum=train.momentum,
-            sparse_lr=sparse_rate,
-            plain_lr=plain_rate,
-            rate_factors=rate_factors or {},
-        ),
-    )
-    updates = updates_of(train, batches)
-    schedule = training.Schedule(
-        training.ScheduleOptions(
-            total_steps=updates * train.epochs,
-            name=train.schedule,
-            warmup=train.warmup,
-            every=updates * train.step_epochs,
-            factor=train.factor,
-        )
-    )
-    average = training.WeightAverage(network, train.ema) if train.ema else None
-    return training.Learner(placed, optimizers, schedule, accelerator, train.seed, average)
-
-
-@contextmanager
-def scored_in(network: nn.Module, learner: training.Learner) -> Iterator[None]:
-    """While a pretrained body trains, let dev be scored in the precision that it is trained in."""
-    has_body = hasattr(network, "compute_type")
-    if has_body:
-        network.compute_type = _COMPUTE_TYPES.get(learner.accelerator.mixed_precision)  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        if has_body:
-            network.compute_type = None  # type: ignore[assignment]
-
-
-def open_run(output: Path, task: str, settings: Settings, files: Iterable[Path]) -> RunDirectory:
-    """The directory of a run with these settings on these files."""
-    return RunDirectory(
-        output,
+def open_run(
+    launch: Launch, task: str, settings: Settings, files: Iterable[Path], learner: training.Learner
+) -> RunDirectory:
+    """The directory of a run with these settings on these files, ready for its first update."""
+    run = RunDirectory(
+        launch.output,
         task,
         settings.model_dump(),
         {str(path): checksum(path) for path in files},
         settings.train.checkpoint_seconds,
+        environment(launch.processes, learner.accelerator.device),
     )
+    run.start(learner, launch.resume, launch.progress)
+    return run
 
 
 def fit(course: Course, learner: training.Learner, settings: Settings, run: RunDirectory, launch: Launch) -> None:
-    """Train, leaving a line of history and a checkpoint an epoch, and the best model so far."""
-    progress = launch.progress
-    train, batches = settings.train, course.batch_count()
-    options = training.LoopOptions(
-        epochs=train.epochs,
-        accumulation=train.accumulation,
-        max_grad_norm=train.clip or None,
-        patience=train.patience or None,
-        score_every=train.score_every or -(-train.epochs // _SCORES),
-    )
+    """Train, leaving a line of history for each epoch, checkpoints, and the best model so far.
+
+    Raises Interrupted when told to stop (SIGINT, SIGTERM), after the update under way, with everything saved.
+    """
+    train, processes = settings.train, learner.processes
+    share = Share(processes.rank, processes.count)
     done = learner.state.step + learner.state.skipped
-    updates = updates_of(train, batches) * train.epochs
+    updates = updates_of(train, course.batch_count()) * train.epochs
     try:
         with ExitStack() as stack:
-            show = stack.enter_context(progress.training(train.epochs, done, updates, course.score_name))
-            tracker = _tracker(stack, course, learner, settings, run, progress)
-
-            def handle(report: training.Report) -> None:
-                show(report)
-                if tracker is not None:
-                    tracker.report(report)
-                if isinstance(report, training.EpochReport):
-                    run.keep(_history_line(report, learner), learner, course.parts)
-                    if tracker is not None:
-                        tracker.histograms(learner.bare_model, report.step)
-                    if launch.watch is not None:
-                        launch.watch(report)
-
-            _ENGINES[train.engine](learner, course, options, handle)
-    except training.NonFiniteError as error:
-        run.discard_if_empty()
+            told = stack.enter_context(listening())
+            if train.deterministic:
+                stack.enter_context(training.deterministic())
+            show = stack.enter_context(launch.progress.training(train.epochs, done, updates, course.score_name))
+            tracker = _tracker(stack, course, learner, settings, run, launch.progress) if processes.is_main else None
+            options = training.LoopOptions(
+                epochs=train.epochs,
+                accumulation=train.accumulation,
+                max_grad_norm=train.clip or None,
+                patience=train.patience or None,
+                score_every=train.score_every or -(-train.epochs // _SCORES),
+                stop=lambda: bool(told),
+            )
+            handle = _Handle(learner, course.parts, run, launch, show, tracker, told)
+            engine = _engine(train.engine, processes, launch.progress)
+            engine(learner, lambda epoch: course.batches(epoch, share), course.evaluate, options, handle)
+    except NlpAppError as error:
+        if processes.is_main:
+            run.discard_if_empty()
+        if not isinstance(error, training.NonFiniteError) or not error.rows:
+            raise
         lines = sorted(set(course.lines(error.rows)))
         first = ", ".join(map(str, lines[:8])) + (", ..." if len(lines) > 8 else "")
         raise TrainingError(f"{error}; the rows' lines in {course.source}: {first}") from error
-    except NlpAppError:
-        run.discard_if_empty()
-        raise
+
+
+@dataclass
+class _Handle:
+    """What is done at each report: show and record it, keep what has to be kept, stop where that was asked for."""
+
+    learner: training.Learner
+    parts: Parts
+    run: RunDirectory
+    launch: Launch
+    show: Callable[[training.Report], None]
+    tracker: Tracker | None
+    told: Interruption
+
+    def __call__(self, report: training.Report) -> None:
+        self.show(report)
+        if self.tracker is not None:
+            self.tracker.report(report)
+        if isinstance(report, training.EpochReport):
+            self._keep(report)
+            stop = not report.stop and bool(self.learner.processes.most([int(bool(self.told))])[0])
+        else:
+            stop = report.stop
+        if self.learner.processes.is_main and (stop or isinstance(report, training.StepReport)):
+            self.run.save(self.learner, self.parts, now=stop)
+        if stop:
+            raise Interrupted(f"stopped after step {report.step}, and saved", self.told.number or signal.SIGTERM)
+
+    def _keep(self, report: training.EpochReport) -> None:
+        if self.learner.processes.is_main:
+            self.run.keep(_history_line(report, self.learner), self.learner, self.parts)
+        if self.tracker is not None:
+            self.tracker.histograms(self.learner.model, report.step)
+        if self.launch.watch is not None:
+            self.launch.watch(report)
 
 
 Handle = Callable[[training.Report], None]
 
 
-def _loop(learner: training.Learner, course: Course, options: training.LoopOptions, handle: Handle) -> None:
-    for report in training.train(learner, course.batches, course.evaluate, options):
+Batches = Callable[[int], Iterable[training.Batch]]
+Evaluate = Callable[[], training.Evaluation]
+Engine = Callable[[training.Learner, Batches, Evaluate | None, training.LoopOptions, Handle], None]
+
+
+def _loop(
+    learner: training.Learner,
+    batches: Batches,
+    evaluate: Evaluate | None,
+    options: training.LoopOptions,
+    handle: Handle,
+) -> None:
+    for report in training.train(learner, batches, evaluate, options):
         handle(report)
 
 
-def _trainer(learner: training.Learner, course: Course, options: training.LoopOptions, handle: Handle) -> None:
-    from nlp_app.training.trainer import train_with_trainer  # noqa: PLC0415 - transformers.Trainer takes seconds
+def _engine(name: str, processes: training.Processes, progress: Progress) -> Engine:
+    if name == "trainer" and processes.count > 1:
+        progress.say("note: in several processes the engine is train.engine=loop; the results are the same")
+    elif name == "trainer":
+        from nlp_app.training.trainer import train_with_trainer  # noqa: PLC0415 - transformers.Trainer takes seconds
 
-    train_with_trainer(learner, course.batches, course.evaluate, options, handle)
-
-
-_ENGINES: dict[str, Callable[[training.Learner, Course, training.LoopOptions, Handle], None]] = {
-    "loop": _loop,
-    "trainer": _trainer,
-}
+        return train_with_trainer
+    return _loop
 
 
 def _tracker(
@@ -247,9 +216,9 @@ def _tracker(
         return None
     tracker = stack.enter_context(Tracker(directory, learner.state.step))
     if not learner.state.step:
-        batch = next(iter(course.batches(1)), None)
+        batch = next(iter(course.batches(1, WHOLE)), None)
         if batch is not None:
-            tracker.graph(learner.bare_model, batch.inputs, progress.say)
+            tracker.graph(learner.model, batch.inputs, progress.say)
     return tracker
 
 

@@ -24,6 +24,24 @@ class TrainBatch:
     targets: int
     rows: list[int]
 
+    def halves(self) -> tuple[TrainBatch, TrainBatch]:
+        """The first rows and the others, as many, in two micro-batches; there are two rows at least."""
+        middle = len(self.rows) // 2
+        return self._part(0, middle), self._part(middle, len(self.rows))
+
+    def _part(self, start: int, end: int) -> TrainBatch:
+        inputs = {name: value[start:end] for name, value in self.inputs.items() if name not in _FLAT}
+        if "offsets" in self.inputs:  # bags of n-grams, one after the other
+            offsets = self.inputs["offsets"][start : end + 1]
+            inputs |= {name: self.inputs[name][offsets[0] : offsets[-1]] for name in _FLAT if name != "offsets"}
+            inputs["offsets"] = offsets - offsets[0]
+        mask = inputs.get("mask")
+        targets = end - start if mask is None or "targets" in inputs else int(mask.sum())
+        return TrainBatch(inputs, targets, self.rows[start:end])
+
+
+_FLAT = ("offsets", "ngrams", "weights")  # not a row for each row of a batch
+
 
 class Examples(Protocol):
     """Encoded training data, from which batches are cut."""

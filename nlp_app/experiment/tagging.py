@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 
 from nlp_app import training
 from nlp_app.card import tagger_card
 from nlp_app.config import DistilledTaggingSettings, TaggingSettings, TransformerTaggingSettings
 from nlp_app.errors import TrainingError
-from nlp_app.experiment.fitting import Launch, Watch, fit, leave, make_learner, open_run, scored_in, with_epochs
+from nlp_app.experiment.fitting import Launch, Watch, fit, leave, open_run
+from nlp_app.experiment.learners import make_learner, scored_in, with_epochs
 from nlp_app.experiment.operating_point import shift_outside
 from nlp_app.experiment.prepared import Examples, Prepared
 from nlp_app.experiment.starting import read_start
 from nlp_app.experiment.tagger_building import prepare_tagger
+from nlp_app.features.columns import Share
 from nlp_app.modeldir import TaggerParts, write_model
 from nlp_app.modeldir.compacting import compact
 from nlp_app.nn.summary import summary_table
@@ -53,15 +56,18 @@ def train_ner(
 ) -> dict[str, Any]:
     """Train a tagger and leave its directory in `output`; returns what stands in metrics.json.
 
-    watch: told of each epoch once it is kept. Raises SettingsError, DataError or TrainingError; nothing in `output` has
-    changed if data or settings are wrong.
+    watch: told of each epoch once it is kept. Of several processes each calls this, and the main one has the scores.
+    Raises SettingsError, DataError or TrainingError; nothing in `output` has changed if data or settings are wrong.
+    Raises Interrupted when told to stop, with everything saved that `resume` goes on from.
     """
-    progress = Progress(quiet)
+    processes = training.join_processes()
+    progress = Progress(quiet or not processes.is_main)
     check_output(output, "ner")
-    settings, start = read_start(settings, output)
-    data = read_splits(settings.data, settings.train.seed, start.tag_set.labels if start is not None else ())
+    with processes.main_first():
+        settings, start = read_start(settings, output)
+        data = read_splits(settings.data, settings.train.seed, start.tag_set.labels if start is not None else ())
     progress.say(*data.report(), "")
-    return train_tagger(settings, start, data, Launch(output, resume, progress, watch)).metrics
+    return train_tagger(settings, start, data, Launch(output, resume, progress, watch, processes)).metrics
 
 
 def train_tagger(
@@ -76,32 +82,41 @@ def train_tagger(
         torch.set_num_threads(settings.train.threads)
     training.seed_everything(settings.train.seed)
 
-    prepared: Prepared[AnyTaggerParts, Examples]
-    if isinstance(settings, TransformerTaggingSettings):
-        # It imports transformers, which takes a second that others needn't wait.
-        from nlp_app.experiment.transformer_building import prepare_transformer_tagger  # noqa: PLC0415
-
-        prepared = prepare_transformer_tagger(settings, data, progress, start)
-    elif isinstance(settings, DistilledTaggingSettings):
-        from nlp_app.experiment.distillation import prepare_distilled_tagger  # noqa: PLC0415
-
-        prepared = prepare_distilled_tagger(settings, data, progress)
-    else:
-        prepared = prepare_tagger(settings, data, progress, start)
+    with launch.processes.main_first():
+        prepared = _prepared(settings, start, data, progress)
     parts, examples = prepared.parts, prepared.examples
     progress.say(summary_table(parts.network), "")
     settings = with_epochs(settings, examples.batch_count())
-    learner = make_learner(settings.train, parts.network, examples.batch_count(), **prepared.rates)
+    learner = make_learner(settings.train, parts.network, examples.batch_count(), prepared.rates, launch.processes)
 
-    run = open_run(launch.output, "ner", settings, [*data.files(), *prepared.files])
-    run.start(learner, launch.resume, progress)
+    run = open_run(launch, "ner", settings, [*data.files(), *prepared.files], learner)
     progress.say(
         f"training: {len(data.train.sentences):,} sentences, {examples.batch_count()} batches an epoch, "
         f"{examples.padding():.1%} padding, on {learner.accelerator.device}"
     )
     with scored_in(parts.network, learner):
-        fit(_Tagging(data, parts, examples), learner, settings, run, launch)
+        fit(_Tagging(data, parts, examples, launch.processes), learner, settings, run, launch)
+    if not launch.processes.is_main:
+        return TrainedTagger({}, {})
     return _finish(settings, data, parts, run, learner.state, progress)
+
+
+def _prepared(
+    settings: TaggingSettings | TransformerTaggingSettings,
+    start: AnyTaggerParts | None,
+    data: TaggingData,
+    progress: Progress,
+) -> Prepared[AnyTaggerParts, Examples]:
+    if isinstance(settings, TransformerTaggingSettings):
+        # It imports transformers, which takes a second that others needn't wait.
+        from nlp_app.experiment.transformer_building import prepare_transformer_tagger  # noqa: PLC0415
+
+        return prepare_transformer_tagger(settings, data, progress, start)
+    if isinstance(settings, DistilledTaggingSettings):
+        from nlp_app.experiment.distillation import prepare_distilled_tagger  # noqa: PLC0415
+
+        return prepare_distilled_tagger(settings, data, progress)
+    return prepare_tagger(settings, data, progress, start)
 
 
 @dataclass(frozen=True)
@@ -111,6 +126,7 @@ class _Tagging:
     data: TaggingData
     parts: AnyTaggerParts
     examples: Examples
+    processes: training.Processes
 
     @property
     def source(self) -> str:
@@ -123,26 +139,45 @@ class _Tagging:
     def batch_count(self) -> int:
         return self.examples.batch_count()
 
-    def batches(self, epoch: int) -> Iterator[training.Batch]:
-        return self.examples.batches(epoch)
+    def batches(self, epoch: int, share: Share) -> Iterator[training.Batch]:
+        return self.examples.batches(epoch, share)
 
     @property
     def evaluate(self) -> Callable[[], training.Evaluation] | None:
         if self.data.dev is None:
             return None
         dev = self.data.dev.sentences
-        encoded = self.parts.encoder.encode([sentence.tokens for sentence in dev])
+        own = dev[self.processes.rank :: self.processes.count]
+        encoded = self.parts.encoder.encode([sentence.tokens for sentence in own])
         return lambda: self._score(dev, encoded)
 
-    def _score(self, dev: list[Sentence], encoded: Encoded) -> training.Evaluation:
+    def _score(self, dev: Sequence[Sentence], encoded: Encoded) -> training.Evaluation:
+        """The score of all of dev; encoded: this process's share of it."""
         try:
             found = [[span for span, _ in spans] for spans in predict_encoded(self.parts, encoded, scores=False)]
         except ValueError as error:
             if all(torch.isfinite(weight).all() for weight in self.parts.network.parameters()):
                 raise
             raise TrainingError("training has diverged: weights are no longer finite; lower train.rate") from error
-        scores = self.parts.tag_set.score(dev, found)
+        scores = self.parts.tag_set.score(dev, self._of_all(found, len(dev)))
         return training.Evaluation(headline(scores), scores)
+
+    def _of_all(self, found: list[list[TokenSpan]], sentences: int) -> list[list[TokenSpan]]:
+        """What all processes found, each in its share of the sentences."""
+        if self.processes.count == 1:
+            return found
+        labels, rank, count = self.parts.tag_set.labels, self.processes.rank, self.processes.count
+        ids = {label: number for number, label in enumerate(labels)}
+        own = [
+            (rank + place * count, span.start, span.end, ids[span.label])
+            for place, spans in enumerate(found)
+            for span in spans
+        ]
+        together: list[list[TokenSpan]] = [[] for _ in range(sentences)]
+        for part in self.processes.gather(np.array(own, dtype=np.int64).reshape(-1, 4)):
+            for row, start, end, label in part.tolist():
+                together[row].append(TokenSpan(start, end, labels[label]))
+        return together
 
     def lines(self, rows: Iterable[int]) -> list[int]:
         return [self.data.train.sentences[place].lines[0] for place in self.examples.sources(rows)]

@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import safetensors.torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from nlp_app.errors import TrainingError
+from nlp_app.training.diagnosis import check_weights
 from nlp_app.training.learner import Learner, TrainState
 from nlp_app.training.randomness import random_state, set_random_state
 
@@ -45,8 +47,10 @@ class Latest(NamedTuple):
 def save_checkpoint(directory: str | Path, learner: Learner, keep: int = 2) -> Path:
     """Save `learner` as the newest checkpoint in `directory` and remove all but the newest `keep`.
 
-    Raises `TrainingError` if it can't be written; nothing of it is then left behind.
+    Raises `TrainingError` if it can't be written; nothing of it is then left behind. Raises `NonFiniteError` for
+    weights that aren't finite: what can't go on isn't kept in place of what can.
     """
+    check_weights(learner)
     directory = Path(directory)
     tensors, plain = _pack(learner)
     try:
@@ -54,12 +58,13 @@ def save_checkpoint(directory: str | Path, learner: Learner, keep: int = 2) -> P
         _remove_unfinished(directory)
         earlier = _checkpoints(directory)
         path = directory / f"checkpoint-{_number(earlier[-1]) + 1 if earlier else 1:06d}"
-        _write(path, {TENSORS: safetensors.torch.save(tensors), STATE: _to_json(plain)})
+        _write(path, tensors, plain)
         for old in (*earlier, path)[: -max(keep, 1)]:
             _remove(old)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error).rpartition("I/O error: ")[2]
         raise TrainingError(
-            f"{directory}: can't write a checkpoint: {error.strerror or error}; make room, or train elsewhere"
+            f"{directory}: can't write a checkpoint: {reason}; make room, or train elsewhere"
         ) from error
     return path
 
@@ -95,8 +100,8 @@ def load_checkpoint(path: str | Path, learner: Learner) -> None:
             raise _misfit(path, f"{what}: found {plain['kinds'][what]!r}, expected {expected!r}")
     tensors = safetensors.torch.load(files[TENSORS])
     model = _part(tensors, "model")
-    _check_fit(path, model, learner.bare_model.state_dict())
-    learner.bare_model.load_state_dict(model)
+    _check_fit(path, model, learner.model.state_dict())
+    learner.model.load_state_dict(model)
     learner.optimizers.load_state_dict(_part(tensors, "optimizer"), plain["optimizer"])
     learner.schedule.load_state_dict(plain["schedule"])
     if learner.average is not None:
@@ -113,7 +118,7 @@ def _pack(learner: Learner) -> tuple[dict[str, Tensor], dict[str, Any]]:
     generators, generator_values = random_state()
     average, scaler = learner.average, learner.accelerator.scaler
     parts = {
-        "model": learner.bare_model.state_dict(),
+        "model": learner.model.state_dict(),
         "optimizer": moments,
         "average": {} if average is None else average.averages,
         "random": generators,
@@ -146,10 +151,6 @@ def _kinds(learner: Learner) -> dict[str, str]:
     }
 
 
-def _to_json(plain: Mapping[str, Any]) -> bytes:
-    return json.dumps(plain, allow_nan=False, separators=(",", ":")).encode()
-
-
 def _part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     return {path.removeprefix(f"{part}/"): value for path, value in tensors.items() if path.startswith(f"{part}/")}
 
@@ -165,23 +166,33 @@ def _misfit(path: Path, problem: str) -> TrainingError:
     return TrainingError(f"{path}: {problem}; resume with the settings and data that the checkpoint was made with")
 
 
-def _write(path: Path, files: Mapping[str, bytes]) -> None:
-    """Write a directory whole: aside, flushed to the disk, renamed into place."""
+def _write(path: Path, tensors: dict[str, Tensor], plain: Mapping[str, Any]) -> None:
+    """Write a checkpoint whole: aside, flushed to the disk, renamed into place."""
     aside = path.with_name(UNFINISHED + path.name)
-    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in files.items())
     try:
         aside.mkdir()
-        for name, content in (*files.items(), (SUMS, sums.encode())):
-            with (aside / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+        safetensors.torch.save_file(tensors, aside / TENSORS)
+        (aside / STATE).write_text(json.dumps(plain, allow_nan=False, separators=(",", ":")), encoding="utf-8")
+        sums = "".join(f"{_sha256(aside / name)}  {name}\n" for name in (TENSORS, STATE))
+        (aside / SUMS).write_text(sums, encoding="ascii")
+        for name in (TENSORS, STATE, SUMS):
+            _flush(aside / name)
         _flush_directory(aside)
         aside.rename(path)
-    except OSError:
+    except (OSError, SafetensorError):
         shutil.rmtree(aside, ignore_errors=True)
         raise
     _flush_directory(path.parent)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _flush_directory(path: Path) -> None:

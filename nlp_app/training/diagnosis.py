@@ -30,9 +30,21 @@ def non_finite_error(learner: Learner, place: str, found: str, rows: Sequence[in
     )
 
 
+def check_weights(learner: Learner) -> None:
+    """Raises `NonFiniteError` if an update has made a weight infinite or not a number."""
+    for name, parameter in learner.model.named_parameters():
+        if parameter.requires_grad and not _finite(parameter):
+            rates = ", ".join(f"{part} {rate:.3g}" for part, rate in learner.optimizers.rates().items())
+            raise NonFiniteError(
+                f"epoch {learner.state.epoch + 1}, step {learner.state.step}: found weights of {name} that are not "
+                f"finite numbers, after the update before; learning rates: {rates}; {_advice(learner)}",
+                [],
+            )
+
+
 def _first_part(learner: Learner) -> str:
     """Names the first parameter that is not finite or, if all are, the first gradient."""
-    named = list(learner.bare_model.named_parameters())
+    named = list(learner.model.named_parameters())
     for name, parameter in named:
         if not _finite(parameter):
             return f"first non-finite parameter: {name}"

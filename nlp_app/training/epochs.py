@@ -12,28 +12,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nlp_app.errors import SettingsError, TrainingError
+from nlp_app.training.batches import Batch
 from nlp_app.training.diagnosis import non_finite_error
 from nlp_app.training.learner import Learner, TrainState
-from nlp_app.training.randomness import seed_update
-
-
-class Batch(Protocol):
-    """A micro-batch: the model's keyword arguments, the number of targets, and the rows in the corpus."""
-
-    @property
-    def inputs(self) -> Mapping[str, Tensor]: ...
-
-    @property
-    def targets(self) -> int: ...
-
-    @property
-    def rows(self) -> Sequence[int]: ...
 
 
 class Evaluation(NamedTuple):
@@ -46,7 +34,8 @@ class Evaluation(NamedTuple):
 @dataclass(frozen=True)
 class LoopOptions:
     """`patience`: stop after so many dev scores in a row without a better one; `score_every`: epochs from one dev score
-    to the next, counted back from the last epoch, which always has one; `log_every`: in windows."""
+    to the next, counted back from the last epoch, which always has one; `log_every`: in windows; `stop`: asked after
+    each update, whether to stop there; of several processes one is enough."""
 
     epochs: int
     accumulation: int = 1
@@ -54,6 +43,7 @@ class LoopOptions:
     patience: int | None = None
     log_every: int = 10
     score_every: int = 1
+    stop: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)
@@ -68,6 +58,8 @@ class StepReport:
     rates: Mapping[str, float]
     targets_per_second: float
     skipped: int  # updates left out so far
+    parts: int  # into so many a micro-batch is cut, where the whole didn't fit into memory
+    stop: bool  # as was asked for
 
 
 @dataclass(frozen=True)
@@ -104,9 +96,10 @@ class Window(NamedTuple):
 class EpochCount:
     """The windows of the epoch under way, each added before its update and closed after it."""
 
-    def __init__(self, learner: Learner, log_every: int) -> None:
+    def __init__(self, learner: Learner, options: LoopOptions) -> None:
         self._learner = learner
-        self._log_every = log_every
+        self._log_every = options.log_every
+        self._stop = options.stop
         # On a CPU looking at each loss costs nothing and keeps bad gradients out of the weights; elsewhere it
         # would make every update wait for the device, so the losses are read when there is something to report.
         self._read_each = learner.accelerator.device.type == "cpu"
@@ -117,6 +110,18 @@ class EpochCount:
     def _mark(self) -> None:
         state = self._learner.state
         self._since, self._loss_sum, self._targets = time.perf_counter(), state.loss_sum, state.targets
+
+    def open(self, micro: Sequence[Batch]) -> int:
+        """Set the rates of the update to come; the number of its targets, of all processes."""
+        learner = self._learner
+        (targets,) = learner.processes.totals([sum(batch.targets for batch in micro)])
+        if targets <= 0:
+            rows = ", ".join(str(row) for batch in micro for row in batch.rows)
+            raise TrainingError(
+                f"{place(learner.state)}: found no target in rows {rows}, expected one at least; leave such rows out"
+            )
+        learner.optimizers.scale_rates(learner.schedule.multiplier(learner.state.step))
+        return targets
 
     def add(self, window: Window) -> None:
         """Take in a window whose gradients are there. Raises `NonFiniteError`, then or some windows later."""
@@ -134,8 +139,11 @@ class EpochCount:
             if learner.average is not None:
                 learner.average.update(state.step)
         state.window += 1
-        if state.window % self._log_every:
+        stop = bool(learner.processes.most([int(self._stop())])[0])
+        if state.window % self._log_every and not stop:
             return None
+        if self._pending:
+            self._read()
         return StepReport(
             epoch=state.epoch + 1,
             window=state.window,
@@ -145,6 +153,8 @@ class EpochCount:
             rates=learner.optimizers.rates(),
             targets_per_second=(state.targets - self._targets) / (time.perf_counter() - self._since),
             skipped=state.skipped,
+            parts=state.parts,
+            stop=stop,
         )
 
     def resume(self) -> None:
@@ -167,21 +177,31 @@ class EpochCount:
         Raises `NonFiniteError` at the first number that is not finite, gradients of overflowed windows excepted.
         """
         learner = self._learner
-        losses = torch.stack([torch.stack([loss.float() for loss in window.losses]).sum() for window in self._pending])
-        if learner.accelerator.num_processes > 1:
-            losses = learner.accelerator.reduce(losses, "sum")
+        losses = learner.processes.sum(torch.stack([_summed(window.losses, learner) for window in self._pending]))
         norms = torch.stack([window.norm for window in self._pending])
         for window, loss, norm in zip(self._pending, losses.tolist(), norms.tolist(), strict=True):
             if not math.isfinite(loss):
                 bad = [rows for rows, part in zip(window.rows, window.losses, strict=True) if not math.isfinite(part)]
-                raise non_finite_error(learner, window.place, f"a loss of {loss}", list(chain(*bad)))
+                raise non_finite_error(learner, window.place, f"a loss of {loss}", self._everywhere(bad))
             if not math.isfinite(norm) and not window.overflow:
-                rows = list(chain(*window.rows))
+                rows = self._everywhere(window.rows)
                 raise non_finite_error(learner, window.place, f"a gradient norm of {norm}", rows)
             learner.state.loss_sum += loss
             learner.state.targets += window.targets
             self._norm = norm
         self._pending.clear()
+
+    def _everywhere(self, rows: Sequence[Sequence[int]]) -> list[int]:
+        """Rows of micro-batches, those of all processes."""
+        own = np.fromiter(chain(*rows), dtype=np.int64)
+        found: list[int] = np.concatenate(self._learner.processes.gather(own)).tolist()
+        return found
+
+
+def _summed(losses: Sequence[Tensor], learner: Learner) -> Tensor:
+    if not losses:  # nothing of the window was this process's
+        return torch.zeros((), device=learner.accelerator.device)
+    return torch.stack([loss.float() for loss in losses]).sum()
 
 
 def micro_batches(learner: Learner, batches: Iterable[Batch], accumulation: int) -> Iterator[list[Batch]]:
@@ -189,22 +209,6 @@ def micro_batches(learner: Learner, batches: Iterable[Batch], accumulation: int)
     remaining = islice(batches, learner.state.window * accumulation, None)
     while micro := list(islice(remaining, accumulation)):
         yield micro
-
-
-def open_window(learner: Learner, micro: Sequence[Batch]) -> int:
-    """Set the rates and the seed of the update to come; the number of its targets, of all processes."""
-    accelerator, state = learner.accelerator, learner.state
-    targets = int(sum(batch.targets for batch in micro))
-    if accelerator.num_processes > 1:
-        targets = int(accelerator.reduce(torch.tensor(targets, device=accelerator.device), "sum").item())
-    if targets <= 0:
-        rows = ", ".join(str(row) for batch in micro for row in batch.rows)
-        raise TrainingError(
-            f"{place(state)}: found no target in rows {rows}, expected one at least; leave such rows out"
-        )
-    learner.optimizers.scale_rates(learner.schedule.multiplier(state.step))
-    seed_update(learner.seed, state.epoch, state.window, accelerator.process_index)
-    return targets
 
 
 def place(state: TrainState) -> str:

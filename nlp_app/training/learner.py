@@ -12,6 +12,7 @@ from torch import nn
 from nlp_app.errors import SettingsError
 from nlp_app.training.averaging import WeightAverage
 from nlp_app.training.optimizers import Optimizers
+from nlp_app.training.processes import ALONE, Processes
 from nlp_app.training.schedules import Schedule
 
 PRECISIONS = ("no", "bf16", "fp16")
@@ -30,6 +31,7 @@ class TrainState:
     best_score: float | None = None
     best_epoch: int = 0  # from 1; 0: none yet
     stale_epochs: int = 0  # since the best
+    parts: int = 1  # into so many a micro-batch is cut, where the whole didn't fit into memory
 
 
 @dataclass
@@ -43,12 +45,7 @@ class Learner:
     seed: int
     average: WeightAverage | None = None
     state: TrainState = field(default_factory=TrainState)
-
-    @property
-    def bare_model(self) -> nn.Module:
-        """The model without the wrapper of distributed training."""
-        bare: nn.Module = self.accelerator.unwrap_model(self.model)
-        return bare
+    processes: Processes = ALONE
 
 
 def make_accelerator(precision: str = "no", cpu: bool = False) -> Accelerator:
@@ -67,9 +64,3 @@ def make_accelerator(precision: str = "no", cpu: bool = False) -> Accelerator:
         # A second run with other settings in the same process; the process group, where there is one, stays.
         AcceleratorState._reset_state(reset_partial_state=shared["num_processes"] == 1)
     return Accelerator(mixed_precision=precision, cpu=cpu)
-
-
-def place_model(model: nn.Module, accelerator: Accelerator) -> nn.Module:
-    """`model` on the accelerator's device; with several processes, wrapped for the exchange of gradients."""
-    placed: nn.Module = model.to(accelerator.device)
-    return accelerator.prepare_model(placed) if accelerator.num_processes > 1 else placed

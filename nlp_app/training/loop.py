@@ -1,7 +1,7 @@
 """The one training loop: a generator that trains and yields reports.
 
     accelerator = make_accelerator()
-    model = place_model(model, accelerator)
+    model = model.to(accelerator.device)
     optimizers = make_optimizers(model, OptimizerOptions(lr=2e-3))
     learner = Learner(model, optimizers, Schedule(ScheduleOptions(total_steps=900)), accelerator, seed=1)
     for report in train(learner, batches, evaluate, LoopOptions(epochs=10, patience=3)):
@@ -15,11 +15,12 @@ them if the caller stops there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from torch import Tensor
+
+from nlp_app.training.batches import Batch
 from nlp_app.training.epochs import (
-    Batch,
     EpochCount,
     Evaluation,
     LoopOptions,
@@ -29,12 +30,12 @@ from nlp_app.training.epochs import (
     check_options,
     finished,
     micro_batches,
-    open_window,
     place,
     score_epoch,
     train_weights,
 )
 from nlp_app.training.learner import Learner
+from nlp_app.training.memory import within_memory
 
 
 def train(
@@ -43,25 +44,29 @@ def train(
     evaluate: Callable[[], Evaluation] | None,
     options: LoopOptions,
 ) -> Iterator[Report]:
-    """Train from where `learner.state` stands until the last epoch, or until patience ends.
+    """Train from where `learner.state` stands until the last epoch, or until patience ends, or `options.stop` says so.
 
     `batches(epoch)`, epochs from 1, gives the epoch's micro-batches, the same at each call (a run that
-    resumes inside an epoch skips the first ones), and equally many to each process. `evaluate()` scores the
-    model as it stands, in evaluation mode. Raises `SettingsError` for options that don't go together and
-    `TrainingError` (`NonFiniteError`) for a run that can't go on.
+    resumes inside an epoch skips the first ones), and equally many to each process, to some maybe empty ones.
+    `evaluate()` scores the model as it stands, in evaluation mode, and gives all processes the same score.
+    Raises `SettingsError` for options that don't go together and `TrainingError` (`NonFiniteError`) for a run
+    that can't go on.
     """
     check_options(learner, evaluate, options)
     while not finished(learner.state, options):
         started = time.perf_counter()
         train_weights(learner)
-        yield from _train_epoch(learner, batches(learner.state.epoch + 1), options)
+        for report in _train_epoch(learner, batches(learner.state.epoch + 1), options):
+            yield report
+            if report.stop:
+                return
         yield score_epoch(learner, evaluate, options, started)
 
 
 def _train_epoch(learner: Learner, batches: Iterable[Batch], options: LoopOptions) -> Iterator[StepReport]:
-    epoch = EpochCount(learner, options.log_every)
+    epoch = EpochCount(learner, options)
     for micro in micro_batches(learner, batches, options.accumulation):
-        window = _backward(learner, micro, options.max_grad_norm)
+        window = _backward(learner, micro, epoch.open(micro), options.max_grad_norm)
         epoch.add(window)
         if not window.overflow:
             learner.optimizers.step()
@@ -73,26 +78,29 @@ def _train_epoch(learner: Learner, batches: Iterable[Batch], options: LoopOption
     epoch.close()
 
 
-def _backward(learner: Learner, micro: list[Batch], max_grad_norm: float | None) -> Window:
-    """Gradients of the mean loss over the window's targets, unscaled and clipped."""
-    accelerator, model = learner.accelerator, learner.model
-    targets = open_window(learner, micro)
-    if not model.training:
-        model.train()
-    # Gradients are averaged over processes; the sum is wanted.
-    scale = accelerator.num_processes / targets
-    losses = []
-    for number, batch in enumerate(micro, 1):
-        inputs = {name: value.to(accelerator.device, non_blocking=True) for name, value in batch.inputs.items()}
-        # Processes exchange gradients once a window, in its last backward pass.
-        with nullcontext() if number == len(micro) else accelerator.no_sync(model):
-            with accelerator.autocast():
-                loss = model(**inputs)
-            accelerator.backward(loss * scale)
-        losses.append(loss.detach())
+def _backward(learner: Learner, micro: list[Batch], targets: int, max_grad_norm: float | None) -> Window:
+    """Gradients of the mean loss over the window's targets, of all processes, unscaled and clipped."""
+    if not learner.model.training:
+        learner.model.train()
+    rows, losses = within_memory(learner, micro, lambda pieces: _gradients(learner, pieces, targets))
+    learner.processes.sum_gradients(learner.model.parameters())
     overflow = _unscale(learner)
     norm = learner.optimizers.clip(max_grad_norm)
-    return Window(place(learner.state), [batch.rows for batch in micro], losses, norm, targets, overflow)
+    return Window(place(learner.state), rows, losses, norm, targets, overflow)
+
+
+def _gradients(learner: Learner, pieces: list[Batch], targets: int) -> tuple[list[Sequence[int]], list[Tensor]]:
+    """Forward and backward over micro-batches; the rows and the loss of each that has targets."""
+    accelerator = learner.accelerator
+    counted = [batch for batch in pieces if batch.targets]
+    losses = []
+    for batch in counted:
+        inputs = {name: value.to(accelerator.device, non_blocking=True) for name, value in batch.inputs.items()}
+        with accelerator.autocast():
+            loss = learner.model(**inputs)
+        accelerator.backward(loss * (1 / targets))
+        losses.append(loss.detach())
+    return [batch.rows for batch in counted], losses
 
 
 def _unscale(learner: Learner) -> bool:

@@ -48,13 +48,16 @@ class Optimizers:
 
     def __init__(self, parts: list[torch.optim.Optimizer]) -> None:
         self.parts = parts
-        self.dense: list[Tensor] = [
-            parameter
-            for optimizer in parts
-            for group in optimizer.param_groups
-            if group["kind"] == "dense"
-            for parameter in group["params"]
-        ]
+        self.dense, self.sparse = (
+            [
+                parameter
+                for optimizer in parts
+                for group in optimizer.param_groups
+                if (group["kind"] == "dense") == is_dense
+                for parameter in group["params"]
+            ]
+            for is_dense in (True, False)
+        )
 
     def groups(self) -> Iterator[Group]:
         """The parameter groups of all parts."""
@@ -74,13 +77,16 @@ class Optimizers:
         """Scale the dense gradients, as one vector, down to `max_norm` (None: don't); their norm before.
 
         Sparse gradients have no part in either: LazyAdam's step does not grow with their size, and a linear model's
-        don't explode.
+        don't explode. But where one of them isn't finite, the norm is NaN.
         """
         gradients = [parameter.grad for parameter in self.dense if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         # On an accelerator, asking whether there is something to clip would wait for the device.
         if max_norm is not None and gradients and (norm.device.type != "cpu" or norm > max_norm):
             torch.nn.utils.clip_grads_with_norm_(self.dense, max_norm, norm)
+        for parameter in self.sparse:
+            if parameter.grad is not None and parameter.grad.is_sparse:
+                norm = norm + 0 * parameter.grad._values().sum()
         return norm
 
     def step(self) -> None:

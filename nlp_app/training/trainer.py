@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from nlp_app.errors import SettingsError
+from nlp_app.training.batches import Batch
 from nlp_app.training.epochs import (
-    Batch,
     EpochCount,
     Evaluation,
     LoopOptions,
@@ -32,12 +32,12 @@ from nlp_app.training.epochs import (
     check_options,
     finished,
     micro_batches,
-    open_window,
     place,
     score_epoch,
     train_weights,
 )
 from nlp_app.training.learner import Learner
+from nlp_app.training.memory import within_memory
 from nlp_app.training.optimizers import CombinedOptimizer
 from nlp_app.training.randomness import random_state, set_random_state
 
@@ -55,10 +55,9 @@ def train_with_trainer(
     several processes, which only the loop knows how to count.
     """
     check_options(learner, evaluate, options)
-    if learner.accelerator.num_processes > 1:
+    if learner.processes.count > 1:
         raise SettingsError(
-            f"train.engine: found 'trainer' in a run of {learner.accelerator.num_processes} processes, expected one; "
-            "use 'loop'"
+            f"train.engine: found 'trainer' in a run of {learner.processes.count} processes, expected one; use 'loop'"
         )
     if finished(learner.state, options):
         return
@@ -110,8 +109,9 @@ class _Trainer(Trainer):
         self.losses: list[Tensor] = []
         self.norm = torch.tensor(0.0)
         self.scale = 1.0
-        self.micro: list[Batch] = []
+        self.rows: list[Sequence[int]] = []
         self.targets = 0
+        self.count: EpochCount | None = None
         self._optimizer = CombinedOptimizer(learner.optimizers)
         super().__init__(
             model=_Network(learner.model),
@@ -135,13 +135,20 @@ class _Trainer(Trainer):
         if micro is None:
             self.control.should_epoch_stop = True
             return [], None
-        self.micro, self.targets, self.losses = micro, open_window(self.learner, micro), []
+        if self.count is None:
+            raise RuntimeError("a window before the epoch's beginning")
+        self.targets = self.count.open(micro)
         return [micro], self.targets
 
     def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Tensor | int | None = None) -> Tensor:
         """Forward and backward over the micro-batches of a window; the mean loss of its targets."""
-        steps = [super(_Trainer, self).training_step(model, dict(batch.inputs), num_items_in_batch) for batch in inputs]
-        return torch.stack(steps).sum()
+
+        def attempt(pieces: list[Batch]) -> Tensor:
+            self.losses, self.rows = [], [piece.rows for piece in pieces]
+            step = super(_Trainer, self).training_step
+            return torch.stack([step(model, dict(piece.inputs), num_items_in_batch) for piece in pieces]).sum()
+
+        return within_memory(self.learner, inputs, attempt)
 
     def compute_loss(
         self,
@@ -213,11 +220,12 @@ class _Reporter(TrainerCallback):
     ) -> None:
         self._trainer, self._learner = trainer, learner
         self._evaluate, self._options, self._handle = evaluate, options, handle
+        self._stopped = False
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._started = time.perf_counter()
         train_weights(self._learner)
-        self._count = EpochCount(self._learner, self._options.log_every)
+        self._trainer.count = self._count = EpochCount(self._learner, self._options)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._learner.accelerator.scaler is None:
@@ -231,9 +239,8 @@ class _Reporter(TrainerCallback):
 
     def _add(self, overflow: bool) -> None:
         trainer = self._trainer
-        rows = [batch.rows for batch in trainer.micro]
         where = place(self._learner.state)
-        self._window = Window(where, rows, trainer.losses, trainer.norm, trainer.targets, overflow)
+        self._window = Window(where, trainer.rows, trainer.losses, trainer.norm, trainer.targets, overflow)
         self._count.add(self._window)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -241,8 +248,11 @@ class _Reporter(TrainerCallback):
         if report is not None:
             self._handle(report)
             self._count.resume()
+            self._stopped = control.should_training_stop = report.stop
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self._stopped:  # in the middle of the epoch
+            return
         self._count.close()
         report = score_epoch(self._learner, self._evaluate, self._options, self._started)
         self._handle(report)

@@ -110,8 +110,8 @@ def score_of(learner: Learner) -> Callable[[], Evaluation]:
     """A score that follows from the weights, and from nothing that trains."""
 
     def score() -> Evaluation:
-        assert not learner.bare_model.training
-        parameter = next(learner.bare_model.parameters()).detach()
+        assert not learner.model.training
+        parameter = next(learner.model.parameters()).detach()
         return Evaluation(parameter.sum().remainder(1.0).item(), {"weights": parameter.sum().item()})
 
     return score

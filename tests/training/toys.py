@@ -25,6 +25,14 @@ class ToyBatch:
     targets: int
     rows: Sequence[int]
 
+    def halves(self) -> tuple[ToyBatch, ToyBatch]:
+        middle = len(self.rows) // 2
+        return self._part(slice(None, middle)), self._part(slice(middle, None))
+
+    def _part(self, part: slice) -> ToyBatch:
+        rows = self.rows[part]
+        return ToyBatch({name: value[part] for name, value in self.inputs.items()}, len(rows), rows)
+
 
 class Dense(nn.Module):
     """Two layers with dropout and a squared error, summed over the targets."""

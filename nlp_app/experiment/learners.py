@@ -1,0 +1,112 @@
+"""What learns a network: device and precision, optimizers, schedule, average; and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from nlp_app import training
+from nlp_app.config import LoopSettings, Settings
+from nlp_app.errors import TrainingError
+from nlp_app.experiment.prepared import Rates
+from nlp_app.nn.precision import has_fast_bf16
+
+_COMPUTE_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+S = TypeVar("S", bound=Settings)
+
+
+def epochs_of(train: LoopSettings, batches: int) -> int:
+    """The epochs of a run, where the settings leave them to the size of the data."""
+    if train.epochs:
+        return train.epochs
+    return min(max(round(train.UPDATES / updates_of(train, batches)), train.FEWEST_EPOCHS), train.MOST_EPOCHS)
+
+
+def with_epochs(settings: S, batches: int) -> S:
+    """The settings of a run with its number of epochs."""
+    train = settings.train.model_copy(update={"epochs": epochs_of(settings.train, batches)})
+    return settings.model_copy(update={"train": train})
+
+
+def updates_of(train: LoopSettings, batches: int) -> int:
+    """Optimizer updates in an epoch of so many batches."""
+    return -(-batches // train.accumulation)
+
+
+def make_learner(
+    train: LoopSettings,
+    network: nn.Module,
+    batches: int,
+    rates: Rates,
+    processes: training.Processes = training.ALONE,
+) -> training.Learner:
+    """What trains a network, `batches` an epoch: device and precision, optimizers, schedule, average.
+
+    Raises TrainingError if other processes have another network.
+    """
+    precision: str = train.precision
+    if precision == "auto":
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        precision = "bf16" if has_fast_bf16(device) else "no"
+    accelerator = training.make_accelerator(precision)
+    network.to(accelerator.device)
+    _check_equal(network, processes)
+    optimizers = training.make_optimizers(
+        network,
+        training.OptimizerOptions(
+            name=train.optimizer,
+            lr=train.rate,
+            weight_decay=train.weight_decay,
+            momentum=train.momentum,
+            sparse_lr=rates.get("sparse_rate"),
+            plain_lr=rates.get("plain_rate"),
+            rate_factors=rates.get("rate_factors", {}),
+        ),
+    )
+    updates = updates_of(train, batches)
+    schedule = training.Schedule(
+        training.ScheduleOptions(
+            total_steps=updates * train.epochs,
+            name=train.schedule,
+            warmup=train.warmup,
+            every=updates * train.step_epochs,
+            factor=train.factor,
+        )
+    )
+    average = training.WeightAverage(network, train.ema) if train.ema else None
+    return training.Learner(network, optimizers, schedule, accelerator, train.seed, average, processes=processes)
+
+
+def _check_equal(network: nn.Module, processes: training.Processes) -> None:
+    """Whether all processes begin with the same network, as the same data, settings and versions make it."""
+    if processes.count == 1:
+        return
+    digest = blake2b(digest_size=7)
+    for name, value in network.state_dict().items():
+        digest.update(f"{name} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
+    own = int.from_bytes(digest.digest(), "little")
+    if processes.most([own, -own]) != [own, -own]:
+        raise TrainingError(
+            f"process {processes.rank}: found another network than other processes have, expected the same one; give "
+            "all machines the same files and versions"
+        )
+
+
+@contextmanager
+def scored_in(network: nn.Module, learner: training.Learner) -> Iterator[None]:
+    """While a pretrained body trains, let dev be scored in the precision that it is trained in."""
+    has_body = hasattr(network, "compute_type")
+    if has_body:
+        network.compute_type = _COMPUTE_TYPES.get(learner.accelerator.mixed_precision)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if has_body:
+            network.compute_type = None  # type: ignore[assignment]

@@ -1,0 +1,62 @@
+"""Being told to stop: by Ctrl-C, or by whoever gave the machine (SIGTERM)."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run has stopped because it was told to, with all that it needs to go on saved. `status`: what its process ends
+    with, 128 and the signal's number."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.status = 128 + number
+
+
+@dataclass
+class Interruption:
+    """What was heard. `number`: of the first signal, 0 while there was none."""
+
+    number: int = 0
+
+    def __bool__(self) -> bool:
+        return self.number > 0
+
+
+@contextmanager
+def listening() -> Iterator[Interruption]:
+    """Within the block a first signal is noted, to be asked for; a second one ends the block at once, as usual.
+
+    Only the main thread hears signals; elsewhere nothing changes.
+    """
+    heard = Interruption()
+    if threading.current_thread() is not threading.main_thread():
+        yield heard
+        return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        if not heard:
+            heard.number = number
+            return
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        signal.raise_signal(number)
+
+    # What is ignored (as under nohup, or in a shell's background) stays ignored.
+    chosen = [number for number in _SIGNALS if before[number] not in (signal.SIG_IGN, None)]
+    for number in chosen:
+        signal.signal(number, hear)
+    try:
+        yield heard
+    finally:
+        for number in chosen:
+            signal.signal(number, before[number])
