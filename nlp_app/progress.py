@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 from nlp_app.output import no_bar
-from nlp_app.training import EpochReport, Report
+from nlp_app.training import EpochReport, Report, StepReport
 
 
 class Progress:
@@ -39,11 +39,16 @@ class Progress:
             dynamic_ncols=True,
             leave=False,
         ) as bar:
+            parts = 1
 
             def show(report: Report) -> None:
+                nonlocal parts
                 if isinstance(report, EpochReport):
                     self.say(_epoch_line(report, epochs, score))
-                else:
+                elif report.parts > parts:
+                    parts = report.parts
+                    self.say(f"note: out of memory; from step {report.step} on each batch is computed in {parts} parts")
+                if isinstance(report, StepReport):
                     bar.set_description(f"epoch {report.epoch}", refresh=False)
                     bar.set_postfix_str(
                         f"loss {report.loss:.4f}, rate {max(report.rates.values()):.1e}, "
@@ -58,5 +63,6 @@ class Progress:
 def _epoch_line(report: EpochReport, epochs: int, name: str) -> str:
     score = "" if report.score is None else f"  dev {name} {report.score:.4f}"
     best = "  best so far" if report.is_best and report.score is not None else ""
+    skipped = f"  {report.skipped} updates left out so far, as fp16 overflowed" if report.skipped else ""
     place = f"{report.epoch:>{len(str(epochs))}}/{epochs}"
-    return f"epoch {place}  loss {report.train_loss:.4f}{score}  {report.seconds:.1f} s{best}"
+    return f"epoch {place}  loss {report.train_loss:.4f}{score}  {report.seconds:.1f} s{best}{skipped}"

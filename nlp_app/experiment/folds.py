@@ -18,7 +18,7 @@ from nlp_app.config import TaggingSettings, TransformerTaggingSettings
 from nlp_app.corpus import Corpus
 from nlp_app.errors import DataError, SettingsError, TrainingError
 from nlp_app.experiment.fitting import Launch
-from nlp_app.experiment.several import begin, begin_final, make_plan
+from nlp_app.experiment.several import begin, begin_final, make_plan, require_one_process
 from nlp_app.experiment.starting import read_start
 from nlp_app.experiment.tagging import train_ner, train_tagger
 from nlp_app.folding import fold_of
@@ -73,6 +73,7 @@ def cross_validate(
 
     Raises SettingsError, DataError or TrainingError; nothing in `output` has changed if data or settings are wrong.
     """
+    require_one_process("--folds")
     progress = Progress(quiet)
     check_output(output, "ner")
     _check(settings)

@@ -33,7 +33,7 @@ from nlp_app.config import (
 from nlp_app.errors import NlpAppError, SettingsError, TrainingError
 from nlp_app.experiment.classification import train_cls
 from nlp_app.experiment.search_space import changed, space_of, values_of
-from nlp_app.experiment.several import begin, begin_final, make_plan
+from nlp_app.experiment.several import begin, begin_final, make_plan, require_one_process
 from nlp_app.experiment.starting import read_start
 from nlp_app.experiment.study import FAILED, FINISHED, QUARTERS, STOPPED, Study, Trial, require_optuna
 from nlp_app.experiment.tagging import train_ner
@@ -85,6 +85,7 @@ def search(
     TrainingError; nothing in `output` has changed if data or settings are wrong, or Optuna isn't there.
     """
     require_optuna()
+    require_one_process("--search")
     progress, task = Progress(quiet), _task(settings)
     check_output(output, task)
     given = _of_trials(settings)

@@ -19,10 +19,21 @@ from nlp_app.config import Settings
 from nlp_app.errors import DataError, SettingsError, TrainingError
 from nlp_app.output import checksum
 from nlp_app.rundir import PLAN, differing
+from nlp_app.training import join_processes
 from nlp_app.writing import write_text
 
 _ANEW = "leave out --resume to start over"
 _FINAL = "final.json"
+
+
+def require_one_process(what: str) -> None:
+    """Raises SettingsError where several processes were started together."""
+    count = join_processes().count
+    if count > 1:
+        raise SettingsError(
+            f"{what}: found {count} processes, expected one: several runs after one another gain nothing from them; "
+            "start it without torchrun or accelerate"
+        )
 
 
 def make_plan(task: str, settings: Settings, files: Iterable[Path], **asked: Any) -> dict[str, Any]:
