@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import NoReturn
 
 import click
@@ -25,5 +26,7 @@ def say(*lines: str) -> None:
 
 def fail(message: str) -> NoReturn:
     """End with a user's mistake: one line, and status 2."""
-    say(f"error: {' '.join(message.split())}")
+    rank = os.environ.get("RANK", "0")  # as torchrun and accelerate number their processes
+    place = "" if rank == "0" else f"process {rank}: "
+    say(f"error: {place}{' '.join(message.split())}")
     raise SystemExit(USER_ERROR)
