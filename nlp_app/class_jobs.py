@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
+from nlp_app.bulk import Input, Plan, Question, check_plan, run_file
+from nlp_app.bulk.answers import answers_of
+from nlp_app.bulk.classes import settle
+from nlp_app.bulk.compression import kind_of
+from nlp_app.bulk.records import Item
 from nlp_app.class_corpus import Account, account
 from nlp_app.class_splits import class_options, open_alike, read_split, reading_remarks, some, split_remarks
 from nlp_app.config import ClassDataSettings, ClassSettings, change_settings
 from nlp_app.errors import DataError
-from nlp_app.formats.classes import ClassFile, ClassOptions, open_classes, read_class_lines
+from nlp_app.formats.classes import ClassFile, ClassOptions, Repair, open_classes
 from nlp_app.formats.data_sets import is_data_set
-from nlp_app.formats.source import encoding_of, lines_of_bytes
+from nlp_app.formats.source import lines_or_errors
 from nlp_app.predict.classifier import Classifier, check_choice, decide_all
-from nlp_app.streams import STDIN, bar_over, check_characters, chunks, input_of, output_to
-from nlp_app.types import ClassRecord, Label
-
-F = TypeVar("F", bound=ClassFile)
+from nlp_app.streams import STDIN, bar_over, check_characters, chunks, input_of, write_answers
+from nlp_app.types import ClassRecord
 
 
 @dataclass(frozen=True)
@@ -75,60 +76,59 @@ def _model_options(classifier: Classifier, settings: ClassDataSettings, labels: 
 def classify_texts(classifier: Classifier, texts: Sequence[str], target: str | None, choice: Choice) -> None:
     """A JSON line for each text."""
     check_characters(texts)
-    with output_to(target) as out:
-        out.writelines(f"{line}\n" for line in _lines(classifier, list(texts), choice))
+    items: list[Item] = [{"text": text} for text in texts]
+    write_answers(answers_of(classifier, _question(choice, target))(items), target)
 
 
 def classify_file(
-    classifier: Classifier, source: str, target: str | None, settings: ClassDataSettings, choice: Choice, quiet: bool
-) -> list[str]:
+    classifier: Classifier, source: str, target: str | None, settings: ClassDataSettings, choice: Choice, plan: Plan
+) -> tuple[list[str], list[str]]:
     """Classify a file (`-`: standard input) of any size in bounded memory, in order, a JSON line for each text; returns
-    what is to be said of the file."""
+    notes on how it was read, and what has to be said of the job."""
     check_choice(choice.top_k, choice.threshold)
     options = _model_options(classifier, settings, labels=False)
     learned = {name: classifier.parts.about["settings"][name] for name in ("text_column", "label_column")}
     given = settings.model_dump(include=set(learned)) != learned
+    is_hub = is_data_set(source) or settings.format == "hub"
+    check_plan(plan, source, target, is_hub)
+    question = _question(choice, target)
+    reading = {"task": "classify", "settings": settings.model_dump()}
 
-    def opened(how: Callable[[ClassOptions], F]) -> F:
+    def opened(how: Callable[[ClassOptions], ClassFile]) -> ClassFile:
         return how(options) if given else open_alike(options, how)
 
-    if is_data_set(source) or (source != "-" and Path(source).is_file() and Path(source).stat().st_size):
+    if is_hub:
         file = opened(lambda chosen: open_classes(source, chosen))
-        _classify(classifier, file, target, choice, quiet)
-        return list(reading_remarks(file))
+        items: Iterator[Item] = ({"line": record.line, "text": record.text} for record in file)
+        said = run_file(classifier, question, Input(source, source, items, reading), target, plan)
+        return list(reading_remarks(file)), said
     with input_of(source) as stream:
-        if not stream.head:  # nothing in, nothing out
-            _classify(classifier, (), target, choice, quiet)
-            return []
         name = STDIN if source == "-" else source
-        codec = encoding_of(stream.head, options.encoding)
-        head, lines = stream.head.decode(codec, "replace"), lines_of_bytes(stream, name, codec)
-        records = opened(lambda chosen: read_class_lines(lines, name, head, chosen))
-        _classify(classifier, records, target, choice, quiet)
-        return list(reading_remarks(records))
+        if not stream.head:  # nothing in, nothing out
+            return [], run_file(classifier, question, Input(source, name, (), reading, stream.size), target, plan)
+        settled = settle(stream, name, options, opened)
+        lines = lines_or_errors(stream, name, settled.codec)
+        records = _filled(settled.items(lines), name)
+        whole = Input(source, name, records, reading, stream.size, lambda: stream.position, settled.codec)
+        said = run_file(classifier, question, whole, target, plan)
+        return [*settled.remarks, *map(_repaired, settled.ledger.repairs())], said
 
 
-def _classify(
-    classifier: Classifier, records: Iterable[ClassRecord], target: str | None, choice: Choice, quiet: bool
-) -> None:
-    with output_to(target) as out, bar_over(quiet, unit="text") as bar:
-        for chunk in chunks(records, _size):
-            out.writelines(f"{line}\n" for line in _lines(classifier, [record.text for record in chunk], choice))
-            bar.update(len(chunk))
+def _question(choice: Choice, target: str | None) -> Question:
+    return Question(choice.top_k, choice.threshold, kind_of(target))
 
 
-def _lines(classifier: Classifier, texts: list[str], choice: Choice) -> Iterator[str]:
-    found: Sequence[Label | list[Label]] = classifier.classify(texts, top_k=choice.top_k, threshold=choice.threshold)
-    for text, labels in zip(texts, found, strict=True):
-        best = labels if isinstance(labels, Label) else labels[0] if labels else None
-        line: dict[str, Any] = {
-            "text": text,
-            "label": None if best is None else best.label,
-            "score": None if best is None else round(best.score, 6),
-        }
-        if not isinstance(labels, Label):
-            line["labels"] = [{"label": each.label, "score": round(each.score, 6)} for each in labels]
-        yield json.dumps(line, ensure_ascii=False)
+def _repaired(repair: Repair) -> str:
+    return f"{repair.count:,} {repair.what}, the first in line {repair.line}"
+
+
+def _filled(items: Iterator[Item], name: str) -> Iterator[Item]:
+    """The items; raises DataError if there is none, though the file isn't empty."""
+    first = next(items, None)
+    if first is None:
+        raise DataError("found no text", name)
+    yield first
+    yield from items
 
 
 def inspect_classes(paths: Sequence[str], settings: ClassDataSettings) -> dict[str, Any]:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import itertools
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from nlp_app import formats
+from nlp_app.bulk import Input, Plan, Question, check_plan, run_file
+from nlp_app.bulk.answers import answers_of
+from nlp_app.bulk.compression import kind_of
+from nlp_app.bulk.records import Item
+from nlp_app.bulk.sequences import item_of, sequence_items
 from nlp_app.config import TaggingDataSettings, TaggingSettings, change_settings
 from nlp_app.convert import convert
 from nlp_app.corpus import Corpus, CorpusOptions, read_corpus
 from nlp_app.errors import DataError
-from nlp_app.formats.source import encoding_of, lines_of_bytes
+from nlp_app.formats.source import encoding_of, inner_path, lines_or_errors
 from nlp_app.metrics import TagCounts
 from nlp_app.predict import Tagger
 from nlp_app.report import conversion_text, inspection
 from nlp_app.schemes import NONE
 from nlp_app.splits import corpus_options, labels_of, reading_remarks, some, unknown_labels
-from nlp_app.streams import STDIN, bar_over, check_characters, chunks, input_of, output_to
-from nlp_app.types import Record, Span, TextRecord, TokenRecord
+from nlp_app.streams import STDIN, bar_over, check_characters, chunks, input_of, write_answers
 
 _COLUMNS = ("token_column", "tag_column", "column")  # settings
 
@@ -114,71 +116,36 @@ def _data_settings(format: str | None, changes: Sequence[str]) -> TaggingDataSet
 def tag_texts(tagger: Tagger, texts: Sequence[str], target: str | None) -> None:
     """A JSON line for each text."""
     check_characters(texts)
-    with output_to(target) as out:
-        for text, spans in zip(texts, tagger.tag(list(texts)), strict=True):
-            out.write(_text_line(text, spans) + "\n")
+    items: list[Item] = [{"text": text} for text in texts]
+    write_answers(answers_of(tagger, Question(compression=kind_of(target)))(items), target)
 
 
 def tag_file(
-    tagger: Tagger, source: str, target: str | None, format: str | None, changes: Sequence[str], quiet: bool
-) -> None:
-    """Tag a file (`-`: standard input) of any size in bounded memory, in order, in the form that it came in.
+    tagger: Tagger, source: str, target: str | None, format: str | None, changes: Sequence[str], plan: Plan
+) -> list[str]:
+    """Tag a file (`-`: standard input) of any size in bounded memory, in order, in the form that it came in; returns
+    what is to be said at the end.
 
     Columns come back with the predicted tag appended; texts, tokens and JSON lines as JSON lines.
     """
     # The labels are ours to give.
     options = replace(_model_options(tagger, source, format, changes).reading, tag_column=None, labels=False)
-    if _is_data_set(source, format):
-        with output_to(target) as out, bar_over(quiet, unit="row") as bar:
-            for chunk in chunks(formats.read(source, "hub", options), _size):
-                out.writelines(line + "\n" for line in _tagged(tagger, chunk))
-                bar.update(len(chunk))
-        return
-    with input_of(source) as stream, output_to(target) as out:
+    is_data_set = _is_data_set(source, format)
+    check_plan(plan, source, target, is_data_set)
+    question = Question(compression=kind_of(target))
+    reading = {"task": "tag", "format": format, "changes": list(changes)}
+    if is_data_set:
+        rows = map(item_of, formats.read(source, "hub", options))
+        return run_file(tagger, question, Input(source, source, rows, reading), target, plan)
+    with input_of(source) as stream:
         name = STDIN if source == "-" else source
-        found = format or formats.recognise_format(name, stream.head)
+        found = format or formats.recognise_format(inner_path(name), stream.head)
         if found == "brat" and format is None:
             found = "text"  # a text beside its annotations
-        lines = lines_of_bytes(stream, name, encoding_of(stream.head, options.encoding))
-        with bar_over(quiet, unit="line", source=lines) as bar:
-            if found == "conll":
-                records, again = itertools.tee(iter(bar))
-                tags = _tags(tagger, formats.read_lines(records, name, found, options))
-                for line in formats.append_column(again, tags, name, options):
-                    out.write(line + "\n")
-                return
-            for chunk in chunks(formats.read_lines(iter(bar), name, found, options), _size):
-                out.writelines(line + "\n" for line in _tagged(tagger, chunk))
-
-
-def _tags(tagger: Tagger, records: Iterable[Record]) -> Iterator[list[str]]:
-    for chunk in chunks(records, _size):
-        yield from tagger.tag_tokens([record.tokens for record in chunk if isinstance(record, TokenRecord)])
-
-
-def _tagged(tagger: Tagger, records: Sequence[Record]) -> Iterator[str]:
-    """A JSON line for each record: spans for texts, tags for tokens."""
-    spans = iter(tagger.tag([record.text for record in records if isinstance(record, TextRecord)]))
-    tags = iter(tagger.tag_tokens([record.tokens for record in records if isinstance(record, TokenRecord)]))
-    for record in records:
-        if isinstance(record, TextRecord):
-            yield _text_line(record.text, next(spans))
-        else:
-            yield json.dumps({"tokens": record.tokens, "ner_tags": next(tags)}, ensure_ascii=False)
-
-
-def _text_line(text: str, spans: Sequence[Span]) -> str:
-    found = [
-        {
-            "start": span.start,
-            "end": span.end,
-            "label": span.label,
-            "text": span.text,
-            "score": round(span.score, 6),
-        }
-        for span in spans
-    ]
-    return json.dumps({"text": text, "spans": found}, ensure_ascii=False)
+        codec = encoding_of(stream.head, options.encoding)
+        items = sequence_items(lines_or_errors(stream, name, codec), name, found, options)
+        given = Input(source, name, items, reading, stream.size, lambda: stream.position, codec)
+        return run_file(tagger, question, given, target, plan)
 
 
 @dataclass(frozen=True)
@@ -203,7 +170,3 @@ def convert_file(
         shape=wanted.shape,
     )
     return conversion_text(report)
-
-
-def _size(record: Record) -> int:
-    return len(record.tokens if isinstance(record, TokenRecord) else record.text)

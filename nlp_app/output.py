@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from nlp_app.errors import DataError
 
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[TextIO]:
-    """A text file (UTF-8, line feeds) that is written aside, stored, and moved into place when the block ends well.
+    """A text file (UTF-8, line feeds), written as `whole_bytes` does. Raises DataError if it can't be written."""
+    with whole_bytes(path) as raw:
+        stream = io.TextIOWrapper(raw, encoding="utf-8", newline="\n")
+        try:
+            yield stream
+            stream.flush()
+        except UnicodeEncodeError as error:
+            reason = f"found half of a surrogate pair ({error.reason}), expected whole characters"
+            raise DataError(reason, path) from error
+        finally:
+            _let_go(stream)
+
+
+@contextmanager
+def whole_bytes(path: str | Path) -> Iterator[BinaryIO]:
+    """A file that is written aside, stored, and moved into place when the block ends well.
 
     What is no regular file (`/dev/null`, a named pipe) is written to directly, as nothing could be moved onto it.
     Raises DataError if it can't be written.
@@ -29,7 +45,7 @@ def whole_file(path: str | Path) -> Iterator[TextIO]:
         if not target.exists() or target.is_file():
             target = Path(os.path.realpath(target))
             aside = target.with_name(f".{target.name[:50]}.{uuid.uuid4().hex}")
-        with (aside or target).open("w" if aside is None else "x", encoding="utf-8", newline="\n") as stream:
+        with (aside or target).open("wb" if aside is None else "xb") as stream:
             yield stream
             stream.flush()
             if aside is not None:
@@ -37,12 +53,23 @@ def whole_file(path: str | Path) -> Iterator[TextIO]:
         if aside is not None:
             os.replace(aside, target)
     except OSError as error:
-        raise DataError(f"can't be written: {error.strerror}; make room or name another place", path) from error
-    except UnicodeEncodeError as error:
-        raise DataError(f"found half of a surrogate pair ({error.reason}), expected whole characters", path) from error
+        raise unwritable(path, error) from error
     finally:
         if aside is not None and os.path.lexists(aside):
             aside.unlink()
+
+
+def unwritable(path: str | Path, error: OSError) -> DataError:
+    """What is said of a file that can't be written."""
+    return DataError(f"can't be written: {error.strerror}; make room or name another place", path)
+
+
+def _let_go(stream: io.TextIOWrapper) -> None:
+    """Leave the bytes beneath open; what they could not take goes nowhere."""
+    try:
+        stream.detach()
+    except (OSError, ValueError):  # it flushes once more
+        return
 
 
 @contextmanager

@@ -9,10 +9,8 @@ checkpoints/
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,26 +18,18 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from nlp_app import training
-from nlp_app.config import read_toml
 from nlp_app.errors import DataError, NlpAppError, SettingsError, TrainingError
-from nlp_app.modeldir import DESCRIPTION, Parts, read_description, read_model, write_model
+from nlp_app.modeldir import DESCRIPTION, Parts, read_model, write_model
 from nlp_app.progress import Progress
+from nlp_app.run_record import ANEW, ASIDE, PLAN, SEVERAL, differing, read_run, run_file
 from nlp_app.writing import COLUMNS, RECORDS, write_text
 
 P = TypeVar("P", bound=Parts)
 
-_ANEW = "train without --resume to start over"
-# What consists of several runs has a directory, with its plan, and at the end an account beside it: `folds.json`.
-SEVERAL = ("folds", "search")
-PLAN = "plan.json"
 # What a run may leave or not: of an earlier one in the same place, nothing must stay.
 _NOT_ALWAYS = ("history.png", "confusion.png", COLUMNS, RECORDS)
-# Settings that change nothing of what comes out.
-_MAY_CHANGE = {("train", "threads"), ("train", "engine"), ("train", "checkpoint_seconds")}
 # Of the time of a run, checkpoints take this share at most: however large they are, and however slow the disk.
 _SHARE_OF_TIME = 0.015
-# What files and directories are called while they are written; killed then, a run leaves them behind.
-_ASIDE = re.compile(r"\.(saving-|unfinished-).*|\..*\.[0-9a-f]{32}")
 
 
 @dataclass
@@ -67,7 +57,7 @@ class RunDirectory:
 
     @property
     def _run(self) -> Path:
-        return _run_file(self.output)
+        return run_file(self.output)
 
     @property
     def _history(self) -> Path:
@@ -102,28 +92,34 @@ class RunDirectory:
         lines = self.read_history()
         if len(lines) < epoch:
             found = f"found {len(lines)} epochs, expected {epoch} as in {latest.path.name}"
-            raise TrainingError(f"{self._history}: {found}; {_ANEW}")
+            raise TrainingError(f"{self._history}: {found}; {ANEW}")
         write_text(self._history, "".join(lines[:epoch]))
         for path in self.checkpoints.glob("best-*"):
             if path > self._best(epoch):  # of an epoch whose checkpoint is damaged, or was never finished
-                shutil.rmtree(path)
+                _remove(path)
+        for path in self.checkpoints.glob("checkpoint-*"):
+            if path > latest.path:  # damaged: of the two that are kept, it must be none
+                _remove(path)
         within = f" and {learner.state.window} updates" if learner.state.window else ""
         progress.say(f"resuming after epoch {epoch}{within}, from {latest.path}")
 
     def _start_anew(self) -> None:
         fresh = not self.output.exists()
+        earlier: list[tuple[Path, Path]] = []
         try:
             _make_directory(self.checkpoints)
-            # Before anything of an earlier run goes, as this is what fails on a full disk.
+            # Out of the way, before this run can be taken for that one. What they were comes back if the disk is full.
+            earlier = [(path, _set_aside(path)) for path in self.checkpoints.iterdir() if path.is_dir()]
             self._write_run(finished=False)
             write_text(self._history, "")
         except NlpAppError:
+            for path, aside in earlier:
+                aside.rename(path)
             if fresh:
                 shutil.rmtree(self.output, ignore_errors=True)
             raise
-        for path in self.checkpoints.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
+        for _, aside in earlier:
+            shutil.rmtree(aside)
         for name in _NOT_ALWAYS:
             (self.output / name).unlink(missing_ok=True)
         for name in SEVERAL:  # of what is under way there is no account yet
@@ -158,7 +154,7 @@ class RunDirectory:
         self._saving = self._saved_at - began
         # The last checkpoint but one may be needed too, and what was best then.
         for path in sorted(self.checkpoints.glob("best-*"))[:-2]:
-            shutil.rmtree(path)
+            _remove(path)
 
     def _write_best(self, epoch: int, parts: Parts, weights: dict[str, Tensor]) -> None:
         """Write the model of the best epoch, whose weights are not those of the network any more."""
@@ -189,11 +185,11 @@ class RunDirectory:
         """Note that the run has finished, and keep only what going on from here needs."""
         self._write_run(finished=True)
         for path in [*self.checkpoints.glob("best-*"), *sorted(self.checkpoints.glob("checkpoint-*"))[:-1]]:
-            shutil.rmtree(path)
+            _remove(path)
 
     def _sweep(self) -> None:
         for path in [*self.output.glob(".*"), *self.checkpoints.glob(".*"), *self.checkpoints.glob("best-*/.*")]:
-            if _ASIDE.fullmatch(path.name):
+            if ASIDE.fullmatch(path.name):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def discard_if_empty(self) -> None:
@@ -218,7 +214,7 @@ class RunDirectory:
         try:
             return self._history.read_text(encoding="utf-8").splitlines(keepends=True)
         except (OSError, ValueError) as error:
-            raise TrainingError(f"{self._history}: not readable ({error}); {_ANEW}") from error
+            raise TrainingError(f"{self._history}: not readable ({error}); {ANEW}") from error
 
     def _check_same(self) -> None:
         before = read_run(self.output)
@@ -227,66 +223,20 @@ class RunDirectory:
         if settings:
             raise SettingsError(
                 f"--resume: settings differ from the run in {self.output}: {'; '.join(settings)}; "
-                f"give the same ones, or {_ANEW}"
+                f"give the same ones, or {ANEW}"
             )
         if files:
-            raise DataError(f"has changed since the run began; {_ANEW}", files[0])
+            raise DataError(f"has changed since the run began; {ANEW}", files[0])
 
 
-def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The settings, by table, that are others now, of those that change what comes out."""
-    return [
-        f"{table}.{key} = {value!r} (was {before.get(table, {}).get(key)!r})"
-        for table, values in now.items()
-        for key, value in values.items()
-        if before.get(table, {}).get(key) != value and (table, key) not in _MAY_CHANGE
-    ]
+def _set_aside(path: Path) -> Path:
+    """Give a directory a name under which nobody takes it for what it was; the next run sweeps it away."""
+    return path.rename(path.with_name(f".unfinished-{path.name}"))
 
 
-def stored_settings(output: Path, task: str) -> dict[str, Any] | None:
-    """The settings, by table, of the unfinished or finished run in `output`, if there is one. Raises SettingsError for
-    a run of another task."""
-    _check_task(output, task)
-    if _run_file(output).is_file():
-        return dict(read_run(output)["settings"])
-    # A finished run whose checkpoints were removed; its settings still stand beside the model.
-    resolved = output / "config.toml"
-    return read_toml(resolved) if resolved.is_file() else None
-
-
-def _check_task(output: Path, task: str) -> None:
-    if _run_file(output).is_file():
-        found = read_run(output)["task"]
-    elif (output / DESCRIPTION).is_file():
-        found = read_description(output).get("task")
-    else:
-        return
-    if found != task:
-        raise SettingsError(f"--output {output}: holds a run of `train {found}`; name another directory for `{task}`")
-
-
-def check_output(output: Path, task: str) -> None:
-    """Refuse a place that can't be written, or that holds something other than a run of the task. Raises
-    SettingsError."""
-    _check_task(output, task)
-    if output.is_dir():
-        ours = (output / DESCRIPTION).is_file() or _run_file(output).is_file()
-        # A run that was killed as it began has got no farther than this.
-        below = [*output.iterdir(), *(output / "checkpoints").glob("*")]
-        begun = all(path.name == "checkpoints" or _ASIDE.fullmatch(path.name) or _is_several(path) for path in below)
-        if not ours and not begun:
-            raise SettingsError(
-                f"--output {output}: holds other files, and no run of nlp_app; name an empty or new directory"
-            )
-    elif output.exists():
-        raise SettingsError(f"--output {output}: is a file; name a directory")
-
-
-def _is_several(path: Path) -> bool:
-    """Whether this is where several runs are, or their plan was about to be written."""
-    if path.name not in SEVERAL or not path.is_dir():
-        return False
-    return (path / PLAN).is_file() or all(_ASIDE.fullmatch(inner.name) for inner in path.iterdir())
+def _remove(path: Path) -> None:
+    """Remove a directory: it is there, or it isn't."""
+    shutil.rmtree(_set_aside(path))
 
 
 def _make_directory(path: Path) -> None:
@@ -296,26 +246,3 @@ def _make_directory(path: Path) -> None:
         raise SettingsError(
             f"--output {path.parent}: can't be written ({error.strerror}); name another directory"
         ) from error
-
-
-def _run_file(output: Path) -> Path:
-    return output / "checkpoints" / "run.json"
-
-
-def read_run(output: Path) -> dict[str, Any]:
-    """What is known of the run in a directory: its "task", "settings" by table, "data" (checksums by path), whether it
-    has "finished", and the "environment" that it began in. Raises TrainingError where there is none."""
-    path = _run_file(output)
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-        run = {key: run[key] for key in ("task", "settings", "data", "finished")} | {
-            "environment": run.get("environment", {})
-        }
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise TrainingError(f"{path}: not readable ({type(error).__name__}: {error}); {_ANEW}") from error
-    tables = [run["data"], run["settings"]]
-    if not all(isinstance(table, dict) for table in tables) or not all(
-        isinstance(table, dict) for table in run["settings"].values()
-    ):
-        raise TrainingError(f"{path}: found no run's settings and data; {_ANEW}")
-    return run

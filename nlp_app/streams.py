@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import os
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TextIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 from tqdm import tqdm
 
 from nlp_app.errors import DataError
-from nlp_app.formats.source import CHUNK
-from nlp_app.output import no_bar, standard_output, whole_file
+from nlp_app.formats.source import CHUNK, Decompressed, Readable, compression_of
+from nlp_app.output import no_bar, standard_output, whole_bytes
 
 T = TypeVar("T")
 
@@ -52,18 +55,50 @@ def bar_over(quiet: bool, unit: str, source: Iterable[str] = (), total: int | No
 
 
 class Replayed:
-    """A stream whose beginning has been looked at, and is still there to be read."""
+    """A stream whose beginning has been looked at, and is still there to be read; decompressed if need be.
 
-    def __init__(self, stream: BinaryIO, name: str) -> None:
+    `head` is how it begins; `size` of a regular file its bytes as they are stored, else None; `position`: how many of
+    them have been read; `compressed`: whether they are.
+    """
+
+    def __init__(self, stream: BinaryIO, name: str, size: int | None = None) -> None:
+        self.size = size
         try:
-            self.head = stream.read(CHUNK)
+            self._stored = _Counted(stream)
+            kind = compression_of(self._stored.ahead)
+            self.compressed = kind is not None
+            self._stream: Readable = self._stored
+            if kind is not None:
+                self._stream = io.BufferedReader(Decompressed(self._stored, kind, name), CHUNK)
+            self.head = self._stream.read(CHUNK)
         except OSError as error:
             raise DataError(f"can't be read: {error.strerror}", name) from error
-        self._stream, self._ahead = stream, self.head
+        self._ahead = self.head
+
+    @property
+    def position(self) -> int:
+        """Bytes read, as they are stored."""
+        return self._stored.position
 
     def read(self, size: int) -> bytes:
+        """The next bytes; none at the end."""
         ahead, self._ahead = self._ahead, b""
         return ahead or self._stream.read(size)
+
+
+class _Counted:
+    """A stream that counts what is read of it, and has a beginning to look at."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.position = 0
+        self.ahead = stream.read(CHUNK)
+        self._stream, self._rest = stream, self.ahead
+
+    def read(self, size: int) -> bytes:
+        found, self._rest = self._rest[:size], self._rest[size:]
+        found = found or self._stream.read(size)
+        self.position += len(found)
+        return found
 
 
 @contextmanager
@@ -77,7 +112,8 @@ def input_of(source: str) -> Iterator[Replayed]:
         yield Replayed(sys.stdin.buffer, STDIN)
         return
     with _opened(source) as stream:
-        yield Replayed(stream, source)
+        about = os.fstat(stream.fileno())
+        yield Replayed(stream, source, about.st_size if stat.S_ISREG(about.st_mode) else None)
 
 
 def _opened(path: str) -> BinaryIO:
@@ -87,6 +123,11 @@ def _opened(path: str) -> BinaryIO:
         raise DataError(f"can't be read: {error.strerror}; give a file, or - for standard input", path) from error
 
 
-def output_to(target: str | None) -> AbstractContextManager[TextIO]:
-    """A file that is complete or absent; None or `-`: standard output."""
-    return standard_output() if target is None or target == "-" else whole_file(target)
+def write_answers(data: bytes, target: str | None) -> None:
+    """Write lines to a file that is complete or absent; None or `-`: to standard output."""
+    if target is None or target == "-":
+        with standard_output() as out:
+            out.write(data.decode())
+    else:
+        with whole_bytes(target) as stream:
+            stream.write(data)

@@ -58,13 +58,27 @@ def test_training_data(cli: Cli, tmp_path: Path, case: str) -> None:
     assert files_of(tmp_path) == before
 
 
-@pytest.mark.parametrize("case", ["binary", "encoding", "ragged", "NUL", "lone surrogate", "bad JSON", "csv"])
+@pytest.mark.parametrize("case", ["binary", "lone surrogate", "csv", "deep JSON"])
 def test_a_file_to_tag(cli: Cli, tmp_path: Path, small: Small, case: str) -> None:
     name, content, said = BAD_FILES[case]
     (tmp_path / name).write_bytes(content)
     before = files_of(tmp_path)
     refused(cli("tag", small.run, "--input", tmp_path / name, "--output", tmp_path / "out.jsonl"), said)
     assert files_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("case", ["encoding", "ragged", "NUL", "bad JSON"])
+def test_a_record_to_tag(cli: Cli, tmp_path: Path, small: Small, case: str) -> None:
+    """One bad record among good ones ends the job only with --strict."""
+    name, content, said = BAD_FILES[case]
+    (tmp_path / name).write_bytes(content)
+    before = files_of(tmp_path)
+    command = ("tag", small.run, "--input", tmp_path / name, "--output", tmp_path / "out")
+    refused(cli(*command, "--strict"), said)
+    assert files_of(tmp_path) == before
+    outcome = cli(*command)
+    assert (outcome.status, outcome.out) == (0, "")
+    assert said in outcome.err
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,8 @@ def test_a_file_to_evaluate_on(cli: Cli, tmp_path: Path, small_classes: Small, c
 
 @pytest.mark.parametrize(
     "case",
-    ["binary", "NUL", "bad JSON", "deep JSON", "JSON of no records", "lone surrogate",
-     "only a header", "sequence columns", "sequence tokens"],
+    ["binary", "deep JSON", "JSON of no records", "lone surrogate", "only a header", "sequence columns",
+     "sequence tokens"],
 )  # fmt: skip
 def test_a_file_to_classify(cli: Cli, tmp_path: Path, small_classes: Small, case: str) -> None:
     name, content, said = BAD_FILES[case]
@@ -103,6 +103,20 @@ def test_a_file_to_classify(cli: Cli, tmp_path: Path, small_classes: Small, case
     command = ["classify", small_classes.run, "--input", tmp_path / name, "--output", tmp_path / "out.jsonl"]
     refused(cli(*command), said)
     assert files_of(tmp_path) == before
+
+
+@pytest.mark.parametrize(("case", "said"), [("NUL", "a.csv:18: found a NUL"), ("bad JSON", "a.jsonl:2: bad JSON")])
+def test_a_record_to_classify(cli: Cli, tmp_path: Path, small_classes: Small, case: str, said: str) -> None:
+    """One bad record among good ones ends the job only with --strict."""
+    name, content, _ = BAD_FILES[case]
+    (tmp_path / name).write_bytes(content)
+    before = files_of(tmp_path)
+    command = ["classify", small_classes.run, "--input", tmp_path / name, "--output", tmp_path / "out.jsonl", "--quiet"]
+    refused(cli(*command, "--strict"), said)
+    assert files_of(tmp_path) == before
+    assert cli(*command).status == 0
+    found = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [line["text"] is None for line in found] == [False] * (len(found) - 1) + [True]
 
 
 def test_labels_of_other_classes(cli: Cli, tmp_path: Path, small_classes: Small) -> None:

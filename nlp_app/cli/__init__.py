@@ -15,6 +15,7 @@ import click
 from nlp_app import __version__
 from nlp_app.cli.data import convert, inspect
 from nlp_app.cli.options import CLASS_FORMATS, FORMATS, PRECISIONS
+from nlp_app.cli.reproducing import reproduce
 from nlp_app.cli.terminal import USER_ERROR, fail, say
 from nlp_app.cli.training import distill, train
 from nlp_app.cli.using import classify, evaluate, tag
@@ -54,7 +55,7 @@ def program() -> None:
     """Train, evaluate and use taggers and text classifiers for Chinese, English and mixed text."""
 
 
-for command in (train, distill, evaluate, tag, classify, inspect, convert):
+for command in (train, distill, reproduce, evaluate, tag, classify, inspect, convert):
     program.add_command(command)
 
 

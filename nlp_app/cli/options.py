@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
+
+C = TypeVar("C", bound=Callable[..., Any])
 
 # As nlp_app.formats and nlp_app.formats.classes name them; a test holds them equal.
 FORMATS = ("conll", "conllu", "jsonl", "brat", "text", "hub")
@@ -43,6 +47,46 @@ trust_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 model_argument = click.argument("model")  # a directory, or a name on the Hub
+
+
+def _shard(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """`2/8` as numbers."""
+    if value is None:
+        return None
+    match = re.fullmatch("([0-9]{1,9})/([0-9]{1,9})", value)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise click.UsageError(f"--shard: found {value!r}, expected I/N with I from 1 to N")
+    return int(match[1]), int(match[2])
+
+
+def bulk_options(command: C) -> C:
+    """The options of commands that answer a file of any size."""
+    for option in reversed(
+        (
+            click.option(
+                "--workers",
+                type=click.IntRange(1, MOST_THREADS),
+                default=1,
+                show_default=True,
+                help="Processes to compute with, each with its own model and one thread.",
+            ),
+            click.option("--shard", callback=_shard, metavar="I/N", help="Only the I-th of N parts of the input."),
+            click.option("--resume", is_flag=True, help="Go on with a job that was stopped or killed."),
+            click.option(
+                "--strict", is_flag=True, help="Fail at the first bad record; without it, it is a null result."
+            ),
+            click.option(
+                "--journal-seconds",
+                type=click.FloatRange(0),
+                default=10.0,
+                show_default=True,
+                metavar="S",
+                help="How often what is done is made safe.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
 
 
 def class_changes(how: dict[str, Any]) -> list[str]:

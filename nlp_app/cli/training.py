@@ -157,7 +157,7 @@ def _run_settings(
     """The settings of a run: the file's (of a resumed run without one, its own, or those of a plan), then what the
     flags say."""
     from nlp_app.config import read_task_settings  # noqa: PLC0415
-    from nlp_app.rundir import stored_settings  # noqa: PLC0415
+    from nlp_app.run_record import stored_settings  # noqa: PLC0415
 
     config, changes = given.pop("config"), given.pop("changes")
     flags = _flags(given)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +17,7 @@ import click
 from nlp_app.cli.options import (
     CLASS_FORMATS,
     any_format_option,
+    bulk_options,
     changes_option,
     class_changes,
     format_option,
@@ -30,8 +36,17 @@ from nlp_app.cli.terminal import say, show
 from nlp_app.errors import ModelError
 
 if TYPE_CHECKING:
+    from types import FrameType
+
+    from nlp_app.bulk import Plan
     from nlp_app.config import ClassDataSettings
     from nlp_app.predict import Classifier, Tagger
+
+INTERRUPTED, TERMINATED = 130, 143
+
+
+class _Terminated(KeyboardInterrupt):
+    """Ended by SIGTERM, as a cluster does it."""
 
 
 @click.command()
@@ -74,6 +89,7 @@ def evaluate(model: str, file: str, as_json: bool, quiet: bool, **how: Any) -> N
 @click.option("--output", "target", metavar="FILE", help="Where results go; without it, standard output.")
 @format_option
 @changes_option
+@bulk_options
 @precision_option
 @trust_option
 @threads_option
@@ -86,14 +102,15 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
     from nlp_app.jobs import tag_file, tag_texts  # noqa: PLC0415
     from nlp_app.predict import Tagger  # noqa: PLC0415
 
-    _one_source(texts, source)
+    _one_source(texts, source, how)
     tagger = _load(model, how)
     if not isinstance(tagger, Tagger):
         raise ModelError(f"{model}: found a classifier, expected a tagger; use `classify`")
     if texts:
         tag_texts(tagger, texts, target)
-    else:
-        tag_file(tagger, source or "-", target, how["format"], how["changes"], quiet=how["quiet"])
+        return
+    with _stoppable(target):
+        say(*tag_file(tagger, source or "-", target, how["format"], how["changes"], _plan(model, how)))
 
 
 @click.command()
@@ -106,6 +123,7 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
 @click.option("--format", type=click.Choice(CLASS_FORMATS), help="The input's format, where it isn't recognised.")
 @text_column_option
 @changes_option
+@bulk_options
 @precision_option
 @trust_option
 @threads_option
@@ -116,7 +134,7 @@ def classify(model: str, texts: tuple[str, ...], source: str | None, target: str
     from nlp_app.predict import Classifier  # noqa: PLC0415
     from nlp_app.predict.classifier import check_choice  # noqa: PLC0415
 
-    _one_source(texts, source)
+    _one_source(texts, source, how)
     choice = Choice(how["top_k"], how["threshold"])
     check_choice(choice.top_k, choice.threshold)
     classifier = _load(model, how)
@@ -126,14 +144,59 @@ def classify(model: str, texts: tuple[str, ...], source: str | None, target: str
         classify_texts(classifier, texts, target, choice)
         return
     settings = _class_settings(classifier, how)
-    remarks = classify_file(classifier, source or "-", target, settings, choice, how["quiet"])
+    with _stoppable(target):
+        notes, said = classify_file(classifier, source or "-", target, settings, choice, _plan(model, how))
     if not how["quiet"]:
-        say(*(f"note: {remark}" for remark in remarks))
+        say(*(f"note: {remark}" for remark in notes))
+    say(*said)
 
 
-def _one_source(texts: Sequence[str], source: str | None) -> None:
+def _one_source(texts: Sequence[str], source: str | None, how: dict[str, Any]) -> None:
     if texts and source is not None:
         raise click.UsageError("found both TEXT and --input, expected one of them")
+    for name in ("shard", "resume"):
+        if texts and how[name]:
+            raise click.UsageError(f"--{name} is for a file, found TEXT; give --input")
+
+
+def _plan(model: str, how: dict[str, Any]) -> Plan:
+    """How a file is gone through."""
+    from nlp_app.bulk import ModelAt, Plan  # noqa: PLC0415
+
+    at = ModelAt(model, how["precision"], how["trust_remote_code"], _threads())
+    quiet = how["quiet"]
+    run = {name: how[name] for name in ("workers", "shard", "resume", "strict", "journal_seconds")}
+    return Plan(at, **run, quiet=quiet, tell=_nothing if quiet else _say_beside_bar)
+
+
+def _nothing(message: str) -> None:
+    """Say nothing."""
+
+
+def _say_beside_bar(message: str) -> None:
+    from tqdm import tqdm  # noqa: PLC0415
+
+    with tqdm.external_write_mode(file=sys.stderr):
+        say(message)
+
+
+@contextmanager
+def _stoppable(target: str | None) -> Iterator[None]:
+    """A job that Ctrl-C and SIGTERM stop in good order, with a line on how it goes on."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop) if threading.current_thread() is threading.main_thread() else None
+    try:
+        yield
+    except KeyboardInterrupt as reason:
+        kept = target not in (None, "-") and Path(os.path.realpath(f"{target}.journal")).exists()
+        say("stopped; the same command with --resume goes on from what is done" if kept else "stopped")
+        raise SystemExit(TERMINATED if isinstance(reason, _Terminated) else INTERRUPTED) from None
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
 
 
 def _class_settings(classifier: Classifier, how: dict[str, Any]) -> ClassDataSettings:
@@ -148,6 +211,13 @@ def _load(path: str, how: dict[str, Any]) -> Tagger | Classifier:
 
     from nlp_app.predict import load  # noqa: PLC0415
 
-    if how["threads"]:
-        torch.set_num_threads(how["threads"])
+    threads = how["threads"] or (1 if how.get("workers", 1) > 1 else None)
+    if threads:
+        torch.set_num_threads(threads)
     return load(path, precision=how["precision"], trust_remote_code=how["trust_remote_code"])
+
+
+def _threads() -> int:
+    import torch  # noqa: PLC0415
+
+    return torch.get_num_threads()

@@ -35,7 +35,8 @@ from nlp_app.predict.classifier import (
     to_probabilities,
 )
 from nlp_app.progress import Progress
-from nlp_app.rundir import RunDirectory, check_output
+from nlp_app.run_record import check_output
+from nlp_app.rundir import RunDirectory
 from nlp_app.tasks.classification import class_headline
 from nlp_app.types import ClassRecord
 from nlp_app.writing import write_class_predictions

@@ -23,7 +23,7 @@ from nlp_app.experiment.starting import read_start
 from nlp_app.experiment.tagging import train_ner, train_tagger
 from nlp_app.folding import fold_of
 from nlp_app.progress import Progress
-from nlp_app.rundir import check_output
+from nlp_app.run_record import check_output
 from nlp_app.schemes import NONE
 from nlp_app.splits import TaggingData, labels_of, read_splits
 from nlp_app.streams import bar_over

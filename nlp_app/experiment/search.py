@@ -38,7 +38,7 @@ from nlp_app.experiment.starting import read_start
 from nlp_app.experiment.study import FAILED, FINISHED, QUARTERS, STOPPED, Study, Trial, require_optuna
 from nlp_app.experiment.tagging import train_ner
 from nlp_app.progress import Progress
-from nlp_app.rundir import check_output, stored_settings
+from nlp_app.run_record import check_output, stored_settings
 from nlp_app.splits import read_splits
 from nlp_app.streams import bar_over
 from nlp_app.tasks.classification import class_headline

@@ -18,7 +18,7 @@ from typing import Any
 from nlp_app.config import Settings
 from nlp_app.errors import DataError, SettingsError, TrainingError
 from nlp_app.output import checksum
-from nlp_app.rundir import PLAN, differing
+from nlp_app.run_record import PLAN, differing
 from nlp_app.training import join_processes
 from nlp_app.writing import write_text
 

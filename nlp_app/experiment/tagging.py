@@ -28,7 +28,8 @@ from nlp_app.predict import Tagger
 from nlp_app.predict.emissions import Encoded
 from nlp_app.predict.tagger import predict_encoded
 from nlp_app.progress import Progress
-from nlp_app.rundir import RunDirectory, check_output
+from nlp_app.run_record import check_output
+from nlp_app.rundir import RunDirectory
 from nlp_app.schemes import NONE
 from nlp_app.splits import TaggingData, read_splits
 from nlp_app.tasks.tagging import headline

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import unicodedata
 from collections import Counter
@@ -27,7 +28,8 @@ COLUMNS = CLUSTERS[-1] + 1
 
 _KINDS = ("forms", "norms", "shapes", "affixes")  # of vocabularies
 _LONGEST_RUN = 2  # in a shape: "Xx" stands for "Paris" and "Rio" alike, "dd" for two digits or more
-_TABLE_SIZE = 1 << 18  # distinct forms; beyond it a table starts anew, so that endless input needs no endless memory
+# Distinct forms, and their characters; beyond, a table starts anew, so that endless input needs no endless memory.
+_TABLE_SIZE, _TABLE_CHARACTERS = 1 << 17, 1 << 24
 
 
 def shape(form: str) -> str:
@@ -112,6 +114,11 @@ class Forms:
         return cls({kind: Vocabulary.load(directory / f"{kind}.txt") for kind in _KINDS}, normalise)
 
 
+_ADDING = threading.RLock()  # one for all tables, so that a fork can wait for whoever adds
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_ADDING.acquire, after_in_parent=_ADDING.release, after_in_child=_ADDING.release)
+
+
 class FormTable:
     """Rows of numbers for forms, computed when a form is first met. Threads may share a table.
 
@@ -121,7 +128,6 @@ class FormTable:
     def __init__(self, compute: Callable[[Sequence[str]], NDArray[np.int32]], first: NDArray[np.int32]) -> None:
         self._compute, self._first = compute, first
         self._state = _State({}, first[None])
-        self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type[FormTable], tuple[object, ...]]:
         return FormTable, (self._compute, self._first)  # a copy begins empty
@@ -137,8 +143,8 @@ class FormTable:
         return numbers, state.table  # in this order: a table that is read later has all rows that were numbered before
 
     def _with(self, forms: Sequence[str]) -> _State:
-        with self._lock:
-            if len(self._state.number_of) > _TABLE_SIZE:
+        with _ADDING:
+            if len(self._state.number_of) > _TABLE_SIZE or self._state.characters > _TABLE_CHARACTERS:
                 self._state = _State({}, self._first[None])  # whoever still reads the old one reads on
             state = self._state
             new = [form for form in dict.fromkeys(forms) if form not in state.number_of]
@@ -147,7 +153,7 @@ class FormTable:
 
     def add(self, forms: Sequence[str], rows: NDArray[np.int32]) -> None:
         """Rows that are known already, of distinct forms that the table doesn't have."""
-        with self._lock:
+        with _ADDING:
             self._state.append(forms, rows)
 
 
@@ -157,6 +163,7 @@ class _State:
 
     number_of: dict[str, int]
     table: NDArray[np.int32]
+    characters: int = 0
 
     def numbers(self, forms: Sequence[str]) -> NDArray[np.intp]:
         return np.fromiter(map(self.number_of.__getitem__, forms), np.intp, len(forms))
@@ -169,4 +176,5 @@ class _State:
             grown[:known] = self.table[:known]
             self.table = grown
         self.table[known : known + len(rows)] = rows
+        self.characters += sum(map(len, forms))
         self.number_of.update(zip(forms, range(known, known + len(forms)), strict=True))

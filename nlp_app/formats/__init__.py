@@ -5,7 +5,6 @@ Every reader is a generator that keeps one record in memory at a time, except fo
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +15,7 @@ from nlp_app.formats import brat, columns, conllu, hub, jsonl, plain, recognitio
 from nlp_app.formats.columns import append_column
 from nlp_app.formats.data_sets import is_data_set
 from nlp_app.formats.options import TOKEN_PATTERNS, ReadOptions
-from nlp_app.formats.source import CHUNK, encoding_of, lines_of_bytes, lines_of_text
+from nlp_app.formats.source import CHUNK, encoding_of, inner_path, lines_of_bytes, lines_of_text, open_bytes
 from nlp_app.output import whole_file
 from nlp_app.types import Record
 
@@ -75,11 +74,11 @@ def recognise_format(path: str | Path, head: bytes | str | None = None) -> str:
                 "is no regular file, and can't be looked at first; write it to a file, or name its format", path
             )
         try:
-            with source.open("rb") as stream:
+            with open_bytes(source) as stream:
                 head = stream.read(CHUNK)
         except OSError as error:
             raise DataError(f"can't be read: {error.strerror}", path) from error
-    return recognition.recognise(source, head)
+    return recognition.recognise(inner_path(source), head)
 
 
 def read(path: str | Path, format: str | None = None, options: ReadOptions = _DEFAULTS) -> Iterator[Record]:
@@ -102,7 +101,7 @@ def read(path: str | Path, format: str | None = None, options: ReadOptions = _DE
 def file_lines(path: str | Path, options: ReadOptions = _DEFAULTS) -> Iterator[str]:
     """The lines of a text file, decoded as `read` decodes them and without their ends. Raises DataError."""
     try:
-        with io.BufferedReader(io.FileIO(path), CHUNK) as stream:
+        with open_bytes(path) as stream:
             encoding = encoding_of(stream.peek(CHUNK), options.encoding)
             yield from lines_of_bytes(stream, str(path), encoding)
     except OSError as error:
@@ -143,9 +142,9 @@ def _records(source: str | Path, format: str | None, options: ReadOptions) -> It
     if format == "brat" or (format is None and _is_brat(path)):
         yield from brat.read(path, options)
         return
-    with io.BufferedReader(io.FileIO(path), CHUNK) as stream:
+    with open_bytes(path) as stream:
         head = stream.peek(CHUNK)  # not `read`: a pipe has no way back
-        reader = _named(format or recognition.recognise(path, head)).reader
+        reader = _named(format or recognition.recognise(inner_path(path), head)).reader
         if reader is not None:
             lines = lines_of_bytes(stream, str(path), encoding_of(head, options.encoding))
             yield from reader(lines, str(path), options)

@@ -1,26 +1,133 @@
-"""Bytes to lines: encodings, byte order marks, and errors that name the byte.
+"""Bytes to lines: compression, encodings, byte order marks, and errors that name the byte.
 
-Lines end at a line feed, before which a carriage return is dropped, and nowhere else: U+2028, U+0085 and the
-like are characters of the text.
+What is compressed, with gzip or zstd, is told by its first bytes, never by a name. Lines end at a
+line feed, before which a carriage return is dropped, and nowhere else: U+2028, U+0085 and the like are characters of
+the text.
 """
 
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+import io
+import itertools
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from nlp_app.errors import DataError, SettingsError
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 CHUNK = 1 << 16
+COMPRESSED = {".gz": "gzip", ".zst": "zstd"}  # suffixes of names
+_MAGIC = {"gzip": b"\x1f\x8b\x08", "zstd": b"\x28\xb5\x2f\xfd"}
+_PIECE = 1 << 14  # compressed bytes taken at once: few, as they may become a thousand times as many
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _EXPECTED = "expected UTF-8, or UTF-16 with a byte order mark; name the file's encoding (setting data.encoding)"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# Codecs whose lines can't be told from each other before they are decoded, or hang together.
+_BEFORE_LINES = ("utf-16", "utf-32", "utf-7", "iso2022", "hz", "unicode", "raw", "idna", "punycode")
 
 
 class Readable(Protocol):
     """What bytes can be read from."""
 
     def read(self, size: int, /) -> bytes: ...
+
+
+class _Frame(Protocol):
+    """One gzip member or zstd frame being decompressed."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+class Decompressed(io.RawIOBase):
+    """What compressed bytes hold, frame after frame. Raises DataError where they are damaged or end too early."""
+
+    def __init__(self, stream: Readable, kind: str, name: str) -> None:
+        self._stream, self._kind, self._name = stream, kind, name
+        self._frame: _Frame | None = None
+        self._compressed = self._plain = b""
+        self._place = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """As many bytes as fit, fewer only at the end."""
+        view = memoryview(buffer).cast("B")
+        filled = 0
+        while filled < len(view) and (self._place < len(self._plain) or self._go_on()):
+            piece = self._plain[self._place : self._place + len(view) - filled]
+            view[filled : filled + len(piece)] = piece
+            filled += len(piece)
+            self._place += len(piece)
+        return filled
+
+    def close(self) -> None:
+        close = getattr(self._stream, "close", None)
+        if close is not None and not self.closed:
+            close()
+        super().close()
+
+    def _go_on(self) -> bool:
+        """Decompress a piece; False at the end."""
+        start, errors = _decompressor(self._kind)
+        while True:
+            self._compressed = self._compressed or self._stream.read(_PIECE)
+            if not self._compressed:
+                if self._frame is not None:
+                    raise DataError(f"ends in the middle of its {self._kind} data; is it complete?", self._name)
+                return False
+            if self._frame is None:
+                if self._kind == "gzip":  # zeros may follow a member, from tapes
+                    self._compressed = self._compressed.lstrip(b"\0")
+                    if not self._compressed:
+                        continue
+                self._frame = start()
+            try:
+                self._plain, self._place = self._frame.decompress(self._compressed), 0
+            except errors as error:
+                raise DataError(f"can't be decompressed: {error}; is it damaged?", self._name) from error
+            self._compressed = self._frame.unused_data if self._frame.eof else b""
+            if self._frame.eof:
+                self._frame = None
+            if self._plain:
+                return True
+
+
+def _decompressor(kind: str) -> tuple[Callable[[], _Frame], type[Exception]]:
+    """What makes a frame's decompressor, and what that raises."""
+    if kind == "gzip":
+        return (lambda: zlib.decompressobj(16 + zlib.MAX_WBITS)), zlib.error
+    import zstandard  # noqa: PLC0415 - only for files that need it
+
+    return (lambda: zstandard.ZstdDecompressor().decompressobj()), zstandard.ZstdError
+
+
+def compression_of(head: bytes) -> str | None:
+    """`gzip` or `zstd` for a file that begins so; None for what isn't compressed."""
+    return next((kind for kind, magic in _MAGIC.items() if head.startswith(magic)), None)
+
+
+def open_bytes(path: str | Path) -> io.BufferedReader:
+    """A file's bytes, decompressed if need be. Raises OSError, and DataError while reading damaged data."""
+    stream: io.BufferedReader = io.BufferedReader(io.FileIO(path), CHUNK)
+    kind = compression_of(stream.peek(4))
+    return stream if kind is None else io.BufferedReader(Decompressed(stream, kind, str(path)), CHUNK)
+
+
+def inner_path(path: str | Path) -> Path:
+    """The path without a suffix of compression: `notes.jsonl.gz` has the format of `notes.jsonl`."""
+    found = Path(path)
+    return found.with_suffix("") if found.suffix.lower() in COMPRESSED else found
 
 
 def encoding_of(head: bytes, named: str | None) -> str:
@@ -57,6 +164,116 @@ def lines_of_bytes(stream: Readable, name: str, encoding: str) -> Iterator[str]:
         yield from lines_of_text([end], name, number)
 
 
+def lines_or_errors(stream: Readable, name: str, encoding: str) -> Iterator[str | DataError]:
+    """`lines_of_bytes`, but in place of a line that can't be read the error that it would have raised.
+
+    Raises DataError only where lines can't be told apart before they are decoded: in UTF-16 cut short, and in rare
+    encodings.
+    """
+    if not _splits_before(encoding):
+        yield from _checked(_lines_of(_decoded(stream, name, encoding, "surrogatepass")), name)
+        return
+    codec = encoding.removesuffix("-sig")
+    number, offset = 1, 0
+    for block in _blocks(stream, name):
+        start = 0
+        if not offset and encoding == "utf-8-sig" and block.startswith(codecs.BOM_UTF8):
+            start = len(codecs.BOM_UTF8)
+        try:
+            text = block[start:].decode(codec)
+        except UnicodeDecodeError:
+            text = "\0"
+        if "\0" in text or (codec != "utf-8" and _SURROGATE.search(text)):
+            raw = block[start:].split(b"\n")
+            if not raw[-1]:
+                raw.pop()
+            place = offset + start
+            for count, line in enumerate(raw):
+                yield _line_or_error(line, codec, (name, number + count), place)
+                place += len(line) + 1
+            number += len(raw)
+        else:
+            lines = text.split("\n")
+            if not lines[-1]:  # what follows the last line feed, or a mark alone
+                lines.pop()
+            yield from (line.removesuffix("\r") for line in lines)
+            number += len(lines)
+        offset += len(block)
+
+
+def count_lines(stream: Readable, name: str, encoding: str) -> int:
+    """How many lines `lines_or_errors` gives."""
+    if not _splits_before(encoding):
+        return sum(1 for _ in _lines_of(_decoded(stream, name, encoding, "surrogatepass")))
+    count, last, first = 0, b"\n", True
+    while block := _read(stream, name):
+        if first and encoding == "utf-8-sig":
+            block = block.removeprefix(codecs.BOM_UTF8)
+        count += block.count(b"\n")
+        last, first = block[-1:] or last, False
+    return count + (last != b"\n")
+
+
+def _splits_before(encoding: str) -> bool:
+    """Whether a line feed is its byte, and that byte nothing else, so that each line can be decoded by itself."""
+    codec = encoding.removesuffix("-sig")
+    return not codec.startswith(_BEFORE_LINES) and "\n\ra".encode(codec) == b"\n\ra"
+
+
+def _blocks(stream: Readable, name: str) -> Iterator[bytes]:
+    """Runs of whole lines; the last one may lack its end."""
+    parts: list[bytes] = []
+    while piece := _read(stream, name):
+        end = piece.rfind(b"\n") + 1
+        if end:
+            yield b"".join((*parts, piece[:end]))
+            parts = []
+        if end < len(piece):
+            parts.append(piece[end:])
+    if parts:
+        yield b"".join(parts)
+
+
+def _read(stream: Readable, name: str) -> bytes:
+    try:
+        return stream.read(CHUNK)
+    except OSError as error:
+        raise DataError(f"can't be read: {error.strerror}", name) from error
+
+
+def _line_or_error(line: bytes, codec: str, place: tuple[str, int], offset: int) -> str | DataError:
+    try:
+        text = line.decode(codec)
+    except UnicodeDecodeError as error:
+        found = f"byte 0x{line[error.start]:02X} at offset {offset + error.start} is not {codec}"
+        return DataError(f"{found}; {_EXPECTED}", *place)
+    return next(_checked((text,), *place))
+
+
+def _checked(lines: Iterable[str], name: str, first: int = 1) -> Iterator[str | DataError]:
+    """Lines without their ends, those that hold no text replaced by errors."""
+    for number, line in enumerate(lines, first):
+        if "\0" in line:
+            yield DataError(f"found a NUL, as in binary files and UTF-16; {_EXPECTED}", name, number)
+        elif not line.isascii() and _SURROGATE.search(line):
+            yield DataError("found half of a surrogate pair; expected whole characters", name, number)
+        else:
+            yield line.removesuffix("\r")
+
+
+def _lines_of(texts: Iterable[str]) -> Iterator[str]:
+    """The lines of a text that comes in pieces."""
+    parts: list[str] = []
+    for text in texts:
+        first, *others = text.split("\n")
+        parts.append(first)
+        if others:
+            yield from itertools.chain(("".join(parts),), others[:-1])
+            parts = [others[-1]]
+    if end := "".join(parts):
+        yield end
+
+
 def lines_of_text(lines: Iterable[str], name: str, first: int = 1) -> Iterator[str]:
     """The lines without their ends. Raises DataError for a NUL."""
     for number, line in enumerate(lines, first):
@@ -65,14 +282,11 @@ def lines_of_text(lines: Iterable[str], name: str, first: int = 1) -> Iterator[s
         yield line.removesuffix("\n").removesuffix("\r")
 
 
-def _decoded(stream: Readable, name: str, encoding: str) -> Iterator[str]:
-    decoder = codecs.getincrementaldecoder(encoding)()
+def _decoded(stream: Readable, name: str, encoding: str, errors: str = "strict") -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder(encoding)(errors)
     offset, feeds, more = 0, 0, True
     while more:
-        try:
-            chunk = stream.read(CHUNK)
-        except OSError as error:
-            raise DataError(f"can't be read: {error.strerror}", name) from error
+        chunk = _read(stream, name)
         more = bool(chunk)
         try:
             text = decoder.decode(chunk, final=not more)

@@ -21,6 +21,8 @@ from nlp_app.nn.bags import WeightedBag
 from nlp_app.nn.convolution import ConvolutionEncoder, StackedConvolutionEncoder, distinct_ids
 
 _SPREAD = 0.1  # standard deviation of embeddings at the start
+# Words of a text that the convolution reads at a time in prediction: what bounds the memory that a very long one takes.
+_LONGEST_TEXT = 1 << 13
 
 
 @dataclass(frozen=True)
@@ -176,9 +178,27 @@ class ConvolutionHead(nn.Module):
     def forward(self, words: Tensor, vectors: Tensor | None, mask: Tensor) -> Tensor:
         # A word always has the same vector: what is distinct is found by words, or by vectors where both are given.
         key = words if vectors is None or self.vectors is None else words.long() * len(self.vectors.weight) + vectors
-        used, places = distinct_ids(key.masked_fill(~mask, 0))
-        found: Tensor = self.output(self.dropout(self.encoder.of_rows(self._embed(used), places, mask)))
+        key = key.masked_fill(~mask, 0)
+        if mask.shape[1] > _LONGEST_TEXT and not torch.is_grad_enabled():
+            encoded = self._encode_long(key, mask)
+        else:
+            used, places = distinct_ids(key)
+            encoded = self.encoder.of_rows(self._embed(used), places, mask)
+        found: Tensor = self.output(self.dropout(encoded))
         return found
+
+    def _encode_long(self, key: Tensor, mask: Tensor) -> Tensor:
+        """The same from parts of the texts: what is pooled is a maximum, so the largest over parts is exact."""
+        length, reach = mask.shape[1], self.encoder.reach
+        step = -(-_LONGEST_TEXT // self.encoder.stride) * self.encoder.stride
+        largest: list[Tensor] = []
+        for first in range(0, length, step):
+            end = min(first + step, length)
+            read = slice(max(first - reach, 0), min(end + reach, length))
+            used, places = distinct_ids(key[:, read])
+            inner = slice(first - read.start, end - read.start)
+            largest.append(self.encoder.maxima(self._embed(used), places, mask[:, read], inner))
+        return self.encoder.of_maxima(torch.stack(largest).amax(0), mask)
 
     def _embed(self, used: Tensor) -> Tensor:
         parts = []

@@ -52,9 +52,26 @@ class ConvolutionEncoder(nn.Module):
         # Nothing that the ReLU lets pass is below zero, so zero may stand for "no window here".
         return torch.cat([_convolve(each, x, mask).amax(1).relu() for each in self.convolutions], dim=1)
 
+    stride = 1  # tokens between two windows
+
+    @property
+    def reach(self) -> int:
+        """Tokens on either side that a window may have beside the one that it is read around."""
+        return max(each.kernel_size[0] for each in self.convolutions) - 1
+
     def of_rows(self, distinct: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
         """distinct: (U, width_in), row 0 for nothing, whatever it holds; rows: (B, L) integers, mask -> (B, width)."""
         return self.of_tables(self.tables(distinct), rows, mask)
+
+    def maxima(self, distinct: Tensor, rows: Tensor, mask: Tensor, inner: slice) -> Tensor:
+        """`of_rows` of the windows around the tokens `inner` alone: the largest of it over parts is that of a text."""
+        around = torch.zeros_like(mask)
+        around[:, inner] = mask[:, inner]
+        return self.of_tables(self.tables(distinct), rows, mask, around)
+
+    def of_maxima(self, maxima: Tensor, mask: Tensor) -> Tensor:
+        """What `of_rows` gives, from the `maxima` over a whole text."""
+        return maxima
 
     def tables(self, distinct: Tensor) -> list[Tensor]:
         """What each distinct token adds to a window at each of its offsets: for each kernel size k (U * k, filters).
@@ -74,18 +91,19 @@ class ConvolutionEncoder(nn.Module):
             tables.append(functional.linear(distinct, kernel, bias.flatten()).view(-1, filters))
         return tables
 
-    def of_tables(self, tables: Sequence[Tensor], rows: Tensor, mask: Tensor) -> Tensor:
-        """`of_rows` from its `tables`."""
+    def of_tables(self, tables: Sequence[Tensor], rows: Tensor, mask: Tensor, around: Tensor | None = None) -> Tensor:
+        """`of_rows` from its `tables`; around: (B, L), which windows are read if not those of all real tokens."""
         if not mask.shape[1]:
             return tables[0].new_zeros(len(mask), self.width)
         rows = rows.int().masked_fill(~mask, 0)
+        around = mask if around is None else around
         pooled = []
         for convolution, table in zip(self.convolutions, tables, strict=True):
             size = convolution.kernel_size[0]
             offsets = torch.arange(size, dtype=torch.int32, device=rows.device)
             left = _left(size)
             windows = functional.pad(rows, (left, size - 1 - left)).unfold(1, size, 1) * size + offsets
-            pooled.append(_LargestSum.apply(table, windows, mask))  # type: ignore[no-untyped-call]
+            pooled.append(_LargestSum.apply(table, windows, around))  # type: ignore[no-untyped-call]
         return torch.cat(pooled, dim=1)
 
 
@@ -106,21 +124,47 @@ class StackedConvolutionEncoder(nn.Module):
         """x: (B, L, width_in), mask: (B, L) bool, real positions first -> (B, width)."""
         if not mask.shape[1]:
             return x.new_zeros(len(mask), self.width)
-        real = mask.any(1, keepdim=True)
+        return self.of_maxima(self._layered(x, mask).amax(1), mask)
+
+    @property
+    def reach(self) -> int:
+        """Tokens on either side that a position of the last layer may look at, and not less; a multiple of `stride`."""
+        return 2 * self.stride * self.convolutions[0].kernel_size[0]
+
+    @property
+    def stride(self) -> int:
+        """Tokens that a position of the last layer stands for."""
+        return 1 << len(self.convolutions) - 1
+
+    def of_rows(self, distinct: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
+        """As `ConvolutionEncoder.of_rows`; nothing is saved here."""
+        encoded: Tensor = self(_embedded(distinct, rows, mask), mask)
+        return encoded
+
+    def maxima(self, distinct: Tensor, rows: Tensor, mask: Tensor, inner: slice) -> Tensor:
+        """The last layer's maxima over the tokens `inner`, which begins at a multiple of `stride`, and ends at one or
+        with the text."""
+        layered = self._layered(_embedded(distinct, rows, mask), mask)
+        return layered[:, inner.start // self.stride : -(-inner.stop // self.stride)].amax(1)
+
+    def of_maxima(self, maxima: Tensor, mask: Tensor) -> Tensor:
+        """What `of_rows` gives, from the `maxima` over a whole text."""
+        dense: Tensor = self.dense(maxima)
+        return dense.relu().masked_fill(~mask.any(1, keepdim=True), 0)
+
+    def _layered(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, ceil(L / stride), filters)"""
         for number, convolution in enumerate(self.convolutions):
             if number:
                 # Of an odd length the last stays alone; a pair is real where its first is.
                 x = functional.max_pool1d(x.transpose(1, 2), 2, ceil_mode=True).transpose(1, 2)
                 mask = mask[:, ::2]
             x = _convolve(convolution, x, mask).relu()
-        dense: Tensor = self.dense(x.amax(1))
-        return dense.relu().masked_fill(~real, 0)
+        return x
 
-    def of_rows(self, distinct: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
-        """As `ConvolutionEncoder.of_rows`; nothing is saved here."""
-        distinct = functional.pad(distinct[1:], (0, 0, 1, 0))
-        encoded: Tensor = self(functional.embedding(rows.masked_fill(~mask, 0), distinct), mask)
-        return encoded
+
+def _embedded(distinct: Tensor, rows: Tensor, mask: Tensor) -> Tensor:
+    return functional.embedding(rows.masked_fill(~mask, 0), functional.pad(distinct[1:], (0, 0, 1, 0)))
 
 
 def _layers(convolutions: Iterable[nn.Conv1d]) -> Sequence[nn.Conv1d]:

@@ -49,6 +49,7 @@ class Scores(NamedTuple):
     def of(cls, emissions: Tensor, moves: Tensor, mask: Tensor, allowed_tags: Tensor | None = None) -> Scores:
         """Of any floating type; `allowed_tags` (B, L, T) bool forbids every other tag of its position."""
         full = emissions.detach().to(torch.float64, copy=True).masked_fill_(~mask.unsqueeze(-1), 0.0)
+        moves = moves.to(full.device)  # long rows come to the CPU, wherever the network is
         if allowed_tags is not None:
             full.masked_fill_((~allowed_tags).logical_and_(mask.unsqueeze(-1)), -math.inf)
         return cls(full, moves, mask, mask.sum(1), allowed_tags is not None)
@@ -221,9 +222,11 @@ class RowLattice(Lattice):
             gap = (peaks - lows.min(1)).max() + 2 * np.abs(moves[moves > -math.inf]).max()
             # Of the range of float64, three steps are for reaching every tag; the others need no division.
             stride = max(1, int(700 / (gap + math.log(len(moves)))) - 3) if gap <= SCALED_RANGE else 1
-            weights, moves = np.exp(emissions - peaks[:, None]), np.exp(moves)
+            # Long rows: two arrays of their size beside the emissions, and no more.
+            weights, moves = emissions - peaks[:, None], np.exp(moves)
+            np.exp(weights, out=weights)
             start, between, end = moves[-2, :-2], moves[:-2, :-2], moves[:-2, -1]
-            self.prefix, scales = _row_sweep(weights, start, between, stride)
+            self.prefix, scales = _row_sweep(weights.copy(), start, between, stride)
             self.prefix_scales = scales + peaks.cumsum()
             mirror, scales = _row_sweep(weights[::-1], end, between.T, stride)
             self.suffix, self.suffix_scales = mirror[::-1], (scales + peaks[::-1].cumsum())[::-1]
@@ -242,10 +245,11 @@ class RowLattice(Lattice):
 
 
 def _row_sweep(
-    weights: NDArray[np.float64], edge: NDArray[np.float64], between: NDArray[np.float64], stride: int
+    mass: NDArray[np.float64], edge: NDArray[np.float64], between: NDArray[np.float64], stride: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mass (L, T), divided by its sum at every `stride`-th position, and the log (L,) of what it was divided by."""
-    mass, sums = weights.copy(), np.ones(len(weights))
+    """Turn weights (L, T) into mass in place, divided by its sum at every `stride`-th position; it, and the log (L,) of
+    what it was divided by."""
+    sums = np.ones(len(mass))
     between, arriving = np.ascontiguousarray(between), edge.copy()
     for position, here in enumerate(mass):
         here *= arriving

@@ -16,6 +16,10 @@ from torch import Tensor
 
 from nlp_app.nn.lattice import Scores
 
+_BLOCK = (
+    1 << 12
+)  # positions of a row whose numbers are held in full; of the others a byte a tag says where it came from
+
 
 def best_paths(scores: Scores) -> list[list[int]]:
     """One path for each row, padding left out. Raises ValueError for a row without a permitted path."""
@@ -55,21 +59,26 @@ def _best_path(scores: Scores) -> list[int]:
     emissions = scores.emissions[0, : int(scores.lengths[0])].numpy()
     arriving = np.ascontiguousarray(scores.between.numpy().T)  # (to, from)
     candidates = np.empty_like(arriving)
-    sources = np.empty((len(emissions), len(arriving)), np.int64)
+    sources = np.empty((len(emissions), len(arriving)), np.min_scalar_type(len(arriving) - 1))
+    block = np.empty((min(_BLOCK, len(emissions)), len(arriving)), np.int64)
     firsts = np.arange(0, candidates.size, len(arriving))
     best = emissions[0] + scores.start.numpy()
-    for here, source in zip(emissions[1:], sources[1:], strict=True):
-        np.add(best, arriving, out=candidates)
-        candidates.argmax(1, out=source)
-        best = candidates.take(firsts + source)
-        best += here
+    for start in range(1, len(emissions), _BLOCK):
+        steps = emissions[start : start + _BLOCK]
+        for here, source in zip(steps, block, strict=False):
+            np.add(best, arriving, out=candidates)
+            candidates.argmax(1, out=source)
+            best = candidates.take(firsts + source)
+            best += here
+        sources[start : start + _BLOCK] = block[: len(steps)]
     ends = best + scores.end.numpy()
     tag = int(ends.argmax())
     _check_path_found(ends[tag : tag + 1])
     path = [tag]
-    for origins in sources[:0:-1].tolist():
-        tag = origins[tag]
-        path.append(tag)
+    for end in range(len(emissions), 1, -_BLOCK):
+        for origins in sources[max(1, end - _BLOCK) : end][::-1].tolist():
+            tag = origins[tag]
+            path.append(tag)
     return path[::-1]
 
 

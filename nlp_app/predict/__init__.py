@@ -9,9 +9,12 @@ from nlp_app.modeldir import read_model
 from nlp_app.modeldir.hub import download, is_hub_name
 from nlp_app.nn.precision import PRECISIONS, compute_type
 from nlp_app.predict.classifier import Classifier
+from nlp_app.predict.forking import compute_alone_in_forked_children
 from nlp_app.predict.tagger import Tagger
 
 __all__ = ["Classifier", "Tagger", "load"]
+
+compute_alone_in_forked_children()
 
 
 def load(path: str | Path, *, precision: str = "full", trust_remote_code: bool = False) -> Tagger | Classifier:

@@ -33,7 +33,7 @@ _BATCH_WORDS = 1 << 13  # padding included
 
 
 class Classifier(Shared["AnyClassifierParts"]):
-    """Finds the classes of texts. Calls change neither their input nor the classifier."""
+    """Finds the classes of texts. Calls change neither their input nor the classifier, which threads may share."""
 
     def __init__(self, parts: AnyClassifierParts) -> None:
         self.parts = parts

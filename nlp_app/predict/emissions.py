@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 _BATCH_TOKENS = 2048  # padding included: what keeps a CPU's caches full
 _BATCH_PIECES, _BATCH_PIECES_OF_ACCELERATOR = 1024, 1 << 14  # of windows, padding included
+# A longer sentence is read in windows of so many tokens, neighbours sharing `_SHARED_TOKENS`: each token is answered
+# for by the window where it has most context, so with half of those before and after it at least.
+LONGEST_SENTENCE = 1 << 13
+_SHARED_TOKENS = 1 << 10
 
 Encoded = Columns | PieceSentences
 
@@ -29,6 +34,15 @@ class Emissions(NamedTuple):
     rows: NDArray[np.int64]
     emissions: Tensor
     mask: Tensor
+
+
+class Window(NamedTuple):
+    """Positions `start` to `end` of a row, read together, of which those from `answers_from` to `answers_to` count."""
+
+    start: int
+    end: int
+    answers_from: int
+    answers_to: int
 
 
 def padding_of(parts: AnyTaggerParts | AnyClassifierParts) -> int:
@@ -46,7 +60,8 @@ def batch_pieces(device: torch.device) -> int:
 def emission_batches(parts: AnyTaggerParts, encoded: Encoded) -> Iterator[Emissions]:
     """The scores of all sentences that have tokens, in batches of like length; call it in inference mode.
 
-    The network is used as it stands, in evaluation mode, on the device where it is.
+    The network is used as it stands, in evaluation mode, on the device where it is. A sentence of more than
+    LONGEST_SENTENCE tokens is a batch of its own, and what takes memory for its length is on the CPU.
     """
     device = next(parts.network.parameters()).device
     if isinstance(encoded, PieceSentences):
@@ -57,9 +72,43 @@ def emission_batches(parts: AnyTaggerParts, encoded: Encoded) -> Iterator[Emissi
         rows = rows[columns.lengths[rows] > 0]
         if not len(rows):
             continue
+        longest = int(columns.lengths[rows[-1]])
+        if longest > LONGEST_SENTENCE:
+            yield Emissions(
+                rows, _of_long(parts, columns, int(rows[0]), device), torch.ones((1, longest), dtype=torch.bool)
+            )
+            continue
         batch = {name: torch.from_numpy(array).to(device) for name, array in collate(columns, rows).items()}
         scores = batch["emissions"] if isinstance(encoded, PieceSentences) else parts.network.emissions(**batch)
         yield Emissions(rows, scores, batch["mask"])
+
+
+def _of_long(parts: AnyTaggerParts, columns: Columns, row: int, device: torch.device) -> Tensor:
+    """(1, L, tags), on the CPU: the scores of one long sentence, which are known already or come of windows."""
+    first, end = columns.offsets[row : row + 2].tolist()
+    if "emissions" in columns.arrays:
+        return torch.from_numpy(columns.arrays["emissions"][first:end])[None]
+    found = torch.empty((1, end - first, len(parts.tag_set.tags)))
+    for window in windows(end - first, LONGEST_SENTENCE, _SHARED_TOKENS):
+        batch = {
+            name: torch.from_numpy(array[first + window.start : first + window.end])[None].to(device)
+            for name, array in columns.arrays.items()
+        }
+        mask = torch.ones((1, window.end - window.start), dtype=torch.bool, device=device)
+        scores = parts.network.emissions(mask=mask, **batch)
+        answered = slice(window.answers_from - window.start, window.answers_to - window.start)
+        found[0, window.answers_from : window.answers_to] = scores[0, answered].cpu()
+    return found
+
+
+def windows(length: int, size: int, shared: int) -> Iterator[Window]:
+    """Windows of `size` positions over `length`, more than `size` of them; neighbours share `shared`, below `size`, or
+    at the end more. Together they answer for each position once."""
+    step = size - shared
+    starts = [*range(0, length - size, step), length - size]
+    seams = [0, *((start + before + size) // 2 for before, start in pairwise(starts)), length]
+    for start, (answers_from, answers_to) in zip(starts, pairwise(seams), strict=True):
+        yield Window(start, start + size, answers_from, answers_to)
 
 
 def _of_windows(parts: AnyTaggerParts, encoded: PieceSentences, device: torch.device) -> NDArray[np.float32]:

@@ -21,13 +21,18 @@ if TYPE_CHECKING:
 
 Scored = list[tuple[TokenSpan, float]]
 
+_SEGMENT_CELLS = 1 << 20  # of the spans whose probabilities are computed together
+
 
 class Tagger(Shared["AnyTaggerParts"]):
-    """Finds labelled spans in text. Calls change neither their input nor the tagger."""
+    """Finds labelled spans in text. Calls change neither their input nor the tagger, which threads may share."""
 
     def __init__(self, parts: AnyTaggerParts) -> None:
         self.parts = parts
         parts.network.eval()
+        # What the tag set computes when first asked is there before threads share it, or a process is forked meanwhile.
+        tag_set = parts.tag_set
+        _ = tag_set.spans([]), tag_set.written([]), tag_set.boundaries
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -101,7 +106,7 @@ def _best_paths(parts: AnyTaggerParts, encoded: Encoded) -> list[list[int]]:
     """The tag ids of each encoded sentence."""
     found: list[list[int]] = [[] for _ in encoded.offsets[1:]]
     for rows, emissions, mask in emission_batches(parts, encoded):
-        for row, path in zip(rows.tolist(), parts.network.crf.decode(emissions, mask), strict=True):
+        for row, path in zip(rows.tolist(), best_paths(parts.network.crf.scores(emissions, mask)), strict=True):
             found[row] = path
     return found
 
@@ -126,13 +131,32 @@ def _probabilities(
     """The posterior probability of each span that the best paths spell, row after row."""
     flat = [(row, span) for row, row_spans in enumerate(spans) for span in row_spans]
     if not flat:
-        return iter(())
+        return
+    lattice = forward_backward(scores)
+    for some in _runs(flat, len(parts.tag_set.tags)):
+        yield from np.exp(lattice.segment_log_probability(_segments(parts, paths, some))).tolist()
+
+
+def _runs(flat: list[tuple[int, TokenSpan]], tags: int) -> Iterator[list[tuple[int, TokenSpan]]]:
+    """Runs of spans whose arrays, as wide as the longest of them or as there are tags, have `_SEGMENT_CELLS` cells."""
+    first, widest = 0, tags
+    for place, (_, span) in enumerate(flat):
+        widest = max(widest, span.end - span.start)
+        if place > first and widest * (place + 1 - first) > _SEGMENT_CELLS:
+            yield flat[first:place]
+            first, widest = place, max(tags, span.end - span.start)
+    if first < len(flat):
+        yield flat[first:]
+
+
+def _segments(parts: AnyTaggerParts, paths: list[list[int]], flat: list[tuple[int, TokenSpan]]) -> Segments:
+    """What the lattice takes for some spans, each with its row."""
     lengths = np.array([span.end - span.start for _, span in flat])
     tags = np.zeros((len(flat), lengths.max()), dtype=np.int64)
     for place, (row, span) in enumerate(flat):
         tags[place, : lengths[place]] = paths[row][span.start : span.end]
     opens, closes = parts.tag_set.boundaries
-    segments = Segments(
+    return Segments(
         rows=np.array([row for row, _ in flat]),
         starts=np.array([span.start for _, span in flat]),
         tags=tags,
@@ -140,7 +164,6 @@ def _probabilities(
         before=opens.T[tags[:, 0]],
         after=closes[tags[np.arange(len(flat)), lengths - 1]],
     )
-    return iter(np.exp(forward_backward(scores).segment_log_probability(segments)).tolist())
 
 
 def _check_texts(texts: Sequence[str]) -> None:

@@ -30,6 +30,7 @@ _BREAK = re.compile("[ \n]")
 _BLOCK = 256  # code points learned together: scripts come in blocks
 _MAX_WIDTH = 4  # the longest full decomposition in Unicode
 _UNKNOWN = 255
+_LONGEST_KEPT = 64  # characters of a token whose normal form is remembered
 _SCAN_CHARS = 1 << 16  # scanned at a time: the columns then stay in the processor's cache
 _CJK = (
     (0x3400, 0x4DBF),
@@ -82,11 +83,17 @@ def clean(text: str) -> str:
     return "".join(" " if c.isspace() else c for c in text if not is_removed(c))
 
 
-@lru_cache(maxsize=1 << 14)
 def normal_form(form: str, do_lower_case: bool) -> str:
     """The normal form of one token: cleaned, maybe lower-cased without accents; `form` if that is empty."""
+    return (_short_form if len(form) <= _LONGEST_KEPT else _normal_form)(form, do_lower_case)
+
+
+def _normal_form(form: str, do_lower_case: bool) -> str:
     cleaned = clean(form)
     return (lower_and_strip(cleaned) if do_lower_case else cleaned) or form
+
+
+_short_form = lru_cache(maxsize=1 << 14)(_normal_form)
 
 
 def code_points(text: str) -> CodePoints:

@@ -222,3 +222,23 @@ def test_distinct_ids_are_the_ids(numbers: list[int]) -> None:
     assert torch.equal(used[places], ids)
     grid = ids.unsqueeze(0)
     assert distinct_ids(grid)[1].shape == grid.shape
+
+
+@pytest.mark.parametrize("kernels", [(2, 3, 4), (1,), (5, 2)])
+@pytest.mark.parametrize("layers", [0, 1, 2, 3])
+def test_maxima_of_parts_are_those_of_the_whole_text(kernels: tuple[int, ...], layers: int) -> None:
+    torch.manual_seed(layers)
+    encoder: Encoder = StackedConvolutionEncoder(WIDTH, 3, kernels[0], layers) if layers else ConvolutionEncoder(
+        WIDTH, 3, kernels
+    )  # fmt: skip
+    encoder.double()
+    table = torch.randn(ROWS, WIDTH, dtype=torch.float64)
+    rows, mask = batch_of([83, 40, 0, 1], seed=layers)
+    part = 3 * encoder.stride
+    found = []
+    for first in range(0, rows.shape[1], part):
+        start, end = max(first - encoder.reach, 0), min(first + part, rows.shape[1])
+        read = slice(start, end + encoder.reach)
+        found.append(encoder.maxima(table, rows[:, read], mask[:, read], slice(first - start, end - start)))
+    joined = encoder.of_maxima(torch.stack(found).amax(0), mask)
+    torch.testing.assert_close(joined, encoder.of_rows(table, rows, mask), atol=1e-12, rtol=0)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nlp_app.nn import classifier
 from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifier, kernel_sizes
 
 CLASSES = 3
@@ -264,3 +265,16 @@ def test_kernel_sizes(text: str, sizes: list[int]) -> None:
 def test_kernel_sizes_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match=r"kernels|invalid literal|integer"):
         kernel_sizes(text)
+
+
+@pytest.mark.parametrize("parts", ["words", "vectors", "both", "stacked"])
+def test_a_long_text_is_read_in_parts_with_the_same_scores(parts: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(3)
+    found = network(replace(STILL, **PARTS[parts]))
+    words, mask = torch.randint(1, SIZES.words, (2, 150)), torch.arange(150) < torch.tensor([[150], [31]])
+    vectors = words % SIZES.vectors if parts != "words" else None
+    with torch.inference_mode():
+        whole = found.scores(words=words, vectors=vectors, mask=mask)
+        monkeypatch.setattr(classifier, "_LONGEST_TEXT", 20)
+        divided = found.scores(words=words, vectors=vectors, mask=mask)
+    torch.testing.assert_close(divided, whole, atol=1e-5, rtol=1e-5)

@@ -1,0 +1,251 @@
+"""An output file that grows beside its place, with a journal of what is safe in it.
+
+While a job runs, `OUT.partial` holds what is done and `OUT.journal` says how far: a line that identifies the job, then
+one for each time that the partial file was stored, with its length and checksum. An entry is written only after what
+it speaks of is on the disk, so whatever kills the job, the last entry that fits the partial file is a place to go on
+from. A job that is done before its first entry is due has no journal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from nlp_app.errors import DataError, SettingsError
+from nlp_app.output import checksum, unwritable
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+FORMAT = 1
+_PIECE = 1 << 20
+_BUSY = "is being written by another run; wait for it, or name another output"
+
+
+class Entry(NamedTuple):
+    """What is safe: all chunks before number `chunks`, `size` bytes with the checksum `sha256`. `done`: that is all."""
+
+    chunks: int
+    size: int
+    sha256: str
+    done: bool
+
+
+class JournalledFile:
+    """The output of a job that can be killed. `chunks`: how many are in it already; `finished`: nothing is left to do.
+
+    identity: what a job must have in common with the one that it resumes; asked for when it is needed. seconds: how
+    long after the last entry the next one is due. Raises DataError if it can't be written, or is being written by
+    another process; SettingsError if `resume` finds another job's journal.
+    """
+
+    def __init__(self, target: str, identity: Callable[[], Mapping[str, Any]], resume: bool, seconds: float) -> None:
+        self._name, self._identity, self._seconds = target, identity, seconds
+        place = Path(os.path.realpath(target))
+        self._target = place
+        self._partial = place.with_name(place.name + ".partial")
+        self._journal = place.with_name(place.name + ".journal")
+        self._has_journal = self.finished = False
+        self._ends: list[int] = []  # of the journal's entries, in bytes
+        self.chunks = 0
+        self._entry = Entry(0, 0, hashlib.sha256().hexdigest(), False)
+        try:
+            if place.is_dir():
+                raise DataError("can't be written: is a directory; name a file", target)
+            entries = self._read_journal() if resume else []
+            if entries and entries[-1].done and not self._partial.exists() and self._is_target(entries[-1]):
+                self._journal.unlink()  # killed after its last step but one
+                self.finished = True
+                return
+            self._stream = _locked(self._partial, target)
+        except OSError as error:
+            raise unwritable(target, error) from error
+        try:
+            self._begin(entries)
+        except BaseException:
+            self._stream.close()
+            raise
+        self.chunks = self._chunks = self._entry.chunks
+        self._time = time.monotonic()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all is written, and only has to be put in place."""
+        return self._entry.done
+
+    @property
+    def kept(self) -> bool:
+        """Whether there is something to resume from."""
+        return self._has_journal
+
+    def write(self, data: bytes, chunks: int) -> None:
+        """Append what comes after the chunks written so far, up to number `chunks`."""
+        try:
+            self._stream.write(data)
+            self._hash.update(data)
+            self._chunks = chunks
+            if time.monotonic() - self._time >= self._seconds:
+                self._store()
+                self._time = time.monotonic()
+        except OSError as error:
+            raise unwritable(self._name, error) from error
+
+    def finish(self) -> None:
+        """Put the file in place; the journal is gone afterwards."""
+        try:
+            if self._has_journal:
+                self._store(done=True)
+            else:
+                self._sync()
+            os.replace(self._partial, self._target)
+            self._stream.close()
+            _sync_directory(self._target.parent)
+            if self._has_journal:
+                self._journal.unlink()
+        except OSError as error:
+            raise unwritable(self._name, error) from error
+
+    def keep(self) -> None:
+        """Stop here, so that it can be resumed."""
+        try:
+            if self._chunks > self._entry.chunks:
+                self._store()
+        except OSError:
+            pass  # what is in the journal already is still good
+        self.close()
+
+    def close(self) -> None:
+        """Stop, and leave nothing behind unless it can be resumed."""
+        if not self._stream.closed:
+            if not self._has_journal:
+                self._partial.unlink(missing_ok=True)
+            try:
+                self._stream.close()
+            except OSError:
+                return  # what it held back is in no entry
+
+    def _begin(self, entries: list[Entry]) -> None:
+        """Go on after the last entry that the partial file agrees with, or from the beginning."""
+        self._hash = hashlib.sha256()
+        good = self._last_good(entries)
+        try:
+            if good is None:
+                self._journal.unlink(missing_ok=True)
+                self._hash = hashlib.sha256()
+                self._stream.truncate(0)
+                self._stream.seek(0)
+                return
+            self._entry, self._has_journal = good, True
+            os.truncate(self._journal, self._ends[entries.index(good)])
+            self._stream.truncate(good.size)
+            self._stream.seek(good.size)
+        except OSError as error:
+            raise unwritable(self._name, error) from error
+
+    def _last_good(self, entries: list[Entry]) -> Entry | None:
+        """The last entry whose bytes are there unharmed; the checksum so far is that of its bytes."""
+        good, place = None, 0
+        found = self._hash
+        self._stream.seek(0)
+        for entry in entries:
+            while place < entry.size:
+                piece = self._stream.read(min(_PIECE, entry.size - place))
+                if not piece:
+                    return good
+                found.update(piece)
+                place += len(piece)
+            if found.hexdigest() != entry.sha256:
+                return good
+            good, self._hash = entry, found.copy()
+        return good
+
+    def _store(self, done: bool = False) -> None:
+        """Make all that was written safe, then say so in the journal."""
+        self._sync()
+        entry = Entry(self._chunks, self._stream.tell(), self._hash.hexdigest(), done)
+        lines = [entry._asdict()]
+        if not self._has_journal:
+            lines.insert(0, {"format": FORMAT, **self._identity()})
+        with self._journal.open("ab" if self._has_journal else "wb") as journal:
+            journal.write("".join(json.dumps(line) + "\n" for line in lines).encode())
+            journal.flush()
+            os.fsync(journal.fileno())
+        if not self._has_journal:
+            _sync_directory(self._target.parent)
+        self._has_journal, self._entry = True, entry
+
+    def _sync(self) -> None:
+        self._stream.flush()
+        os.fsync(self._stream.fileno())
+
+    def _read_journal(self) -> list[Entry]:
+        """The entries, up to one that was not written to its end; of what follows nothing is kept."""
+        if not self._journal.exists():
+            return []
+        lines = self._journal.read_bytes().split(b"\n")[:-1]  # what follows the last line feed is no whole line
+        if not lines:
+            return []
+        entries: list[Entry] = []
+        end = len(lines[0]) + 1
+        try:
+            header = json.loads(lines[0])
+            for line in lines[1:]:
+                entries.append(Entry(**json.loads(line)))
+                end += len(line) + 1
+                self._ends.append(end)
+        except (ValueError, TypeError):
+            if not entries:
+                return []
+        self._check_identity(header)
+        return entries
+
+    def _check_identity(self, header: Mapping[str, Any]) -> None:
+        wanted = {"format": FORMAT, **json.loads(json.dumps(self._identity()))}
+        others = [name for name in {**wanted, **header} if wanted.get(name) != header.get(name)]
+        if others:
+            raise SettingsError(
+                f"--resume: {self._journal} is of another job ({', '.join(others)} differ); start over without --resume"
+            )
+
+    def _is_target(self, entry: Entry) -> bool:
+        there = self._target.is_file() and self._target.stat().st_size == entry.size
+        return there and checksum(self._target) == entry.sha256
+
+
+def _locked(path: Path, name: str) -> BinaryIO:
+    """The file, opened to be read and written, and no other process's as long as it is open."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+    stream = os.fdopen(descriptor, "r+b")
+    if fcntl is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            stream.close()
+            raise DataError(_BUSY, name) from None
+        except OSError:
+            pass  # a file system without locks
+        # The other one may just have finished, and this be its result by now.
+        if not path.exists() or not os.path.samestat(path.stat(), os.fstat(descriptor)):
+            stream.close()
+            raise DataError(_BUSY, name)
+    return stream
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make the names in a directory safe, where a system can."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        return  # some network file systems
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,177 @@
+"""A file from end to end: which of its records are this run's, who answers them, and where the answers go."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NoReturn
+
+from tqdm import tqdm
+
+from nlp_app.bulk.answers import Question, answers_of
+from nlp_app.bulk.compression import frame
+from nlp_app.bulk.journal import JournalledFile
+from nlp_app.bulk.plan import Input, Plan, identity, is_done
+from nlp_app.bulk.records import BadRecords, Chunk, in_chunks, refuse_unreadable
+from nlp_app.bulk.workers import Workers
+from nlp_app.errors import DataError, NlpAppError
+from nlp_app.formats.source import count_lines
+from nlp_app.output import no_bar, standard_output, unwritable
+from nlp_app.predict import Classifier, Tagger
+from nlp_app.streams import input_of
+
+_SHOW_AFTER = 2.0  # seconds until a bar appears
+_RESUME = "the same command with --resume goes on from what is done"
+
+Answers = Iterator[tuple[Chunk, bytes]]
+
+
+def run_file(model: Tagger | Classifier, question: Question, given: Input, target: str | None, plan: Plan) -> list[str]:
+    """Answer all records of an input, in order; returns what is to be said at the end.
+
+    Raises DataError for an input that can't be read or an output that can't be written, NlpAppError if a worker dies.
+    """
+    place = None if target is None or target == "-" else Path(target)
+    if place is None or (place.exists() and not place.is_file() and not place.is_dir()):
+        return _run_straight(model, question, given, place, plan)
+    if plan.resume and is_done(place, given, plan):
+        return [f"{place}: nothing to do: it is there, newer than its input, and beside it is no unfinished job"]
+    out = JournalledFile(str(place), identity(model, question, given, plan), plan.resume, plan.journal_seconds)
+    if out.finished or out.complete:
+        if out.complete:
+            out.finish()
+        return [f"{place}: nothing to do: it was finished already"]
+    selection = _Selection(given, plan, out.chunks)
+    try:
+        _answer_all(model, question, selection, plan, out.write)
+        out.finish()
+    except DataError:
+        raise
+    except NlpAppError as error:
+        out.keep()
+        raise NlpAppError(f"{error}; {_RESUME}" if out.kept else str(error)) from error
+    except BaseException:
+        out.keep()
+        raise
+    finally:
+        out.close()
+    return selection.remarks()
+
+
+def _run_straight(
+    model: Tagger | Classifier, question: Question, given: Input, place: Path | None, plan: Plan
+) -> list[str]:
+    """Write to standard output, or to what is no regular file, as the answers come."""
+    selection = _Selection(given, plan, 0)
+    if place is None:
+        with standard_output() as out:
+            _answer_all(model, question, selection, plan, lambda data, _: out.write(data.decode()))
+        return selection.remarks()
+    try:
+        with place.open("wb") as stream:
+
+            def write(data: bytes, _: int) -> None:
+                stream.write(data)
+                stream.flush()
+
+            _answer_all(model, question, selection, plan, write)
+    except OSError as error:
+        raise unwritable(place, error) from error
+    return selection.remarks()
+
+
+def _answer_all(
+    model: Tagger | Classifier,
+    question: Question,
+    selection: _Selection,
+    plan: Plan,
+    write: Callable[[bytes, int], object],
+) -> None:
+    """Hand each chunk's part of the output to `write`, with how many chunks are then done."""
+    with ExitStack() as stack:
+        answers = _answers(model, question, iter(selection), plan, stack)
+        bar: tqdm[NoReturn] | None = None
+        records = 0
+        for chunk, data in answers:
+            write(data, chunk.number + 1)
+            if bar is None:
+                bar = stack.enter_context(_bar(selection, plan.quiet))
+            records += len(chunk.items)
+            bar.set_postfix_str(f"{records:,} records", refresh=False)
+            bar.update(len(chunk.items) if bar.total is None else chunk.position - bar.n)
+    if selection.is_whole and not selection.seen:  # nothing at all would be no file of its kind
+        write(frame(b"", question.compression), 0)
+
+
+def _answers(
+    model: Tagger | Classifier, question: Question, chunks: Iterator[Chunk], plan: Plan, stack: ExitStack
+) -> Answers:
+    """Answers by this process, or by workers where there is enough to do for two."""
+    first = list(itertools.islice(chunks, 2 if plan.workers > 1 else 0))
+    if len(first) > 1:
+        workers = stack.enter_context(Workers(plan.model, question, plan.workers))
+        return workers.answers(itertools.chain(first, chunks))
+    answer = answers_of(model, question)
+    return ((chunk, answer(chunk.items)) for chunk in itertools.chain(first, chunks))
+
+
+def _bar(selection: _Selection, quiet: bool) -> tqdm[NoReturn]:
+    """A bar over the bytes of the input, or where it isn't known how many they are over records. What was done before
+    this run says nothing of its speed."""
+    size = selection.given.size
+    return tqdm(
+        None,
+        total=size,
+        initial=selection.position if size is not None else 0,
+        unit=" records" if size is None else "B",
+        unit_scale=True,
+        delay=_SHOW_AFTER,
+        disable=no_bar(quiet),
+        file=sys.stderr,
+        leave=False,
+    )
+
+
+class _Selection:
+    """The chunks of an input that this run answers: those of its shard, beyond those that are done."""
+
+    def __init__(self, given: Input, plan: Plan, done: int) -> None:
+        self.given, self._plan, self._done = given, plan, done
+        self._bad = BadRecords(given.name, plan.strict, plan.tell)
+        self.seen = 0  # chunks of the input
+        self.position = 0  # where the first chunk to be answered begins, in bytes of the input
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether an input without records is all this run's."""
+        return self._plan.shard is None or self._plan.shard[0] == 1
+
+    def remarks(self) -> list[str]:
+        """What is to be said at the end."""
+        return [remark] if (remark := self._bad.remark()) else []
+
+    def __iter__(self) -> Iterator[Chunk]:
+        shard, count = self._plan.shard or (1, 1)
+        total = self._lines() if self._plan.shard is not None else 1
+        items = refuse_unreadable(self.given.items, self.given.name)
+        answering = False
+        for chunk in in_chunks(items, self.given.position):
+            self.seen += 1
+            part = 1 if count == 1 else min((chunk.items[0]["line"] - 1) * count // total + 1, count)
+            if part > shard:
+                return
+            if part == shard:
+                self._bad.look_at(chunk.items)
+            if part == shard and chunk.number >= self._done:
+                answering = True
+                yield chunk
+            elif not answering:
+                self.position = chunk.position
+
+    def _lines(self) -> int:
+        """The lines of the whole input, by which it is divided."""
+        with input_of(self.given.source) as stream:
+            return max(count_lines(stream, self.given.name, self.given.codec), 1)

@@ -1,0 +1,1 @@
+"""Models in other systems, each an extra: nothing is imported here."""

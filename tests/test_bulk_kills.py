@@ -1,0 +1,271 @@
+"""Jobs over files that are killed and resumed: what they leave is what an undisturbed one leaves, byte for byte."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Outcome, Small, files_of, refused
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nlp_app.bulk.journal import JournalledFile
+from nlp_app.errors import DataError, SettingsError
+
+Cli = Callable[..., Outcome]
+APP = [sys.executable, "-c", "from nlp_app.cli import main; main()"]
+needs_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+
+
+def texts(count: int) -> str:
+    return "".join(f"In {n} Anna left Rome for 北京, said Google's {n % 97}.\n" for n in range(count))
+
+
+@contextmanager
+def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """The command line in a process, and a session, of its own; killed at the end."""
+    command = [*APP, *map(str, arguments)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as job:
+        try:
+            yield job
+        finally:
+            job.kill()
+
+
+def wait_for(condition: Callable[[], Any], job: subprocess.Popen[str]) -> bool:
+    """Whether it came true before the job ended."""
+    while not condition():
+        if job.poll() is not None:
+            return False
+        time.sleep(0.002)
+    return True
+
+
+def entries(target: Path) -> int:
+    journal = target.with_name(target.name + ".journal")
+    try:
+        return journal.read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0
+
+
+def children(parent: int) -> list[int]:
+    """Processes that compute for another one."""
+    found = []
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit():
+            try:
+                about = (place / "stat").read_text().rsplit(")", 1)[1].split()
+                command = (place / "cmdline").read_bytes()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(about[1]) == parent and b"spawn_main" in command:
+                found.append(int(place.name))
+    return found
+
+
+# --- the journal by itself ---
+
+
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=12), st.integers(0, 1 << 32))
+@settings(max_examples=60)
+def test_any_state_that_a_crash_leaves_is_gone_on_from(parts: list[bytes], seed: int) -> None:
+    """Files cut or harmed anywhere, as lost power leaves them: the end is the same."""
+    chance = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder) / "out"
+        partial, journal = Path(f"{target}.partial"), Path(f"{target}.journal")
+        for turn in range(8):
+            out = JournalledFile(str(target), dict, resume=True, seconds=0)
+            stop = len(parts) if turn == 7 else chance.randint(out.chunks, len(parts))
+            for number in range(out.chunks, stop):
+                out.write(parts[number], number + 1)
+            if stop == len(parts):
+                break
+            out._stream.close()  # as if killed
+            content = bytearray(partial.read_bytes())
+            if content and chance.random() < 0.3:
+                content[chance.randrange(len(content))] ^= 1
+            partial.write_bytes(content[: chance.choice((len(content), chance.randint(0, len(content))))])
+            if journal.exists():
+                lines = journal.read_bytes()
+                journal.write_bytes(lines[: chance.choice((len(lines), chance.randint(0, len(lines))))])
+        out.finish()
+        assert files_of(Path(folder)) == {"out": b"".join(parts)}
+
+
+def test_a_job_that_ended_between_its_last_steps(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    out = JournalledFile(str(target), dict, resume=False, seconds=0)
+    out.write(b"all of it", 1)
+    out._store(done=True)
+    out._stream.close()
+    kept = files_of(tmp_path)
+    out = JournalledFile(str(target), dict, resume=True, seconds=0)
+    assert out.complete
+    out.finish()
+    assert files_of(tmp_path) == {"out": b"all of it"}
+    (tmp_path / "out.journal").write_bytes(kept["out.journal"])
+    assert JournalledFile(str(target), dict, resume=True, seconds=0).finished
+    assert files_of(tmp_path) == {"out": b"all of it"}
+
+
+def test_two_jobs_for_one_output(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    first = JournalledFile(str(tmp_path / "out"), dict, resume=False, seconds=0)
+    first.write(b"mine", 1)
+    for resume in (False, True):
+        with pytest.raises(DataError, match="is being written by another run"):
+            JournalledFile(str(tmp_path / "out"), dict, resume=resume, seconds=0)
+    first.finish()
+    assert files_of(tmp_path) == {"out": b"mine"}
+
+
+def test_another_jobs_journal(tmp_path: Path) -> None:
+    out = JournalledFile(str(tmp_path / "out"), lambda: {"input": 1, "model": 2}, resume=False, seconds=0)
+    out.write(b"mine", 1)
+    out.keep()
+    before = files_of(tmp_path)
+    with pytest.raises(SettingsError, match=r"another job \(model differ\)"):
+        JournalledFile(str(tmp_path / "out"), lambda: {"input": 1, "model": 3}, resume=True, seconds=0)
+    assert files_of(tmp_path) == before
+    JournalledFile(str(tmp_path / "out"), lambda: {"input": 1, "model": 3}, resume=False, seconds=0).close()
+    assert not files_of(tmp_path)
+
+
+# --- whole jobs ---
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "target", "more"), [
+    ("tag", "out.jsonl.gz", ["--shard", "2/2"]),
+    ("classify", "out.jsonl", ["--format", "text", "--workers", "2"]),
+])  # fmt: skip
+def test_killed_at_random_moments(
+    cli: Cli, small: Small, small_classes: Small, tmp_path: Path, command: str, target: str, more: list[str]
+) -> None:
+    model = small.run if command == "tag" else small_classes.run
+    source, out, moments = tmp_path / "a.txt", tmp_path / target, random.Random()
+    source.write_text(texts(12_000))
+    arguments = [command, model, "--input", source, "--threads", 1, "--quiet", *more]
+    assert cli(*arguments, "--output", tmp_path / f"whole.{target}").status == 0
+    for _ in range(3):
+        reached = entries(out)
+        with started(*arguments, "--output", out, "--resume", "--journal-seconds", 0) as job:
+            if not wait_for(lambda reached=reached: entries(out) > reached, job):
+                break
+            time.sleep(moments.random() * 0.2)
+            os.killpg(job.pid, signal.SIGKILL)
+            job.wait()
+    assert cli(*arguments, "--output", out, "--resume").status == 0
+    assert out.read_bytes() == (tmp_path / f"whole.{target}").read_bytes()
+    assert sorted(files_of(tmp_path)) == sorted(["a.txt", target, f"whole.{target}"])
+    again = cli(*arguments, "--output", out, "--resume")
+    assert (again.status, "nothing to do" in again.err) == (0, True)
+
+
+@pytest.mark.slow
+@needs_linux
+@pytest.mark.parametrize(("number", "status", "workers"), [(signal.SIGINT, 130, 2), (signal.SIGTERM, 143, 1)])
+def test_stopped_in_good_order(
+    cli: Cli, small: Small, tmp_path: Path, number: signal.Signals, status: int, workers: int
+) -> None:
+    """The signal goes to all processes, as terminals and clusters send it; nothing of them stays, and no traceback."""
+    source, out = tmp_path / "a.txt", tmp_path / "out.jsonl"
+    source.write_text(texts(30_000))
+    arguments = ["tag", small.run, "--input", source, "--output", out, "--threads", 1, "--workers", workers]
+    with started(*arguments, "--journal-seconds", 0) as job:
+        assert wait_for(lambda: entries(out), job)
+        found = children(job.pid)
+        os.killpg(job.pid, number)
+        _, said = job.communicate(timeout=60)
+    assert len(found) == (workers if workers > 1 else 0)
+    assert (job.returncode, said) == (status, "stopped; the same command with --resume goes on from what is done\n")
+    assert not any(Path(f"/proc/{each}/cmdline").exists() for each in found)
+    assert not out.exists()
+    done = json.loads((tmp_path / "out.jsonl.journal").read_text().splitlines()[-1])
+    assert (tmp_path / "out.jsonl.partial").stat().st_size == done["size"] > 0
+    source.write_text(texts(30_001))
+    refused(cli(*arguments, "--resume"), "another job (input differ)")
+
+
+@pytest.mark.slow
+@needs_linux
+def test_a_worker_that_is_killed(small: Small, tmp_path: Path) -> None:
+    source, out = tmp_path / "a.txt", tmp_path / "out.jsonl"
+    source.write_text(texts(30_000))
+    with started("tag", small.run, "--input", source, "--output", out, "--workers", 2, "--journal-seconds", 0) as job:
+        assert wait_for(lambda: entries(out), job)
+        first, second = children(job.pid)
+        os.kill(first, signal.SIGKILL)
+        _, said = job.communicate(timeout=60)
+    assert job.returncode == 2
+    assert said.count("\n") == 1
+    assert "was ended by signal 9; if memory ran out, use fewer --workers; the same command with --resume" in said
+    assert not Path(f"/proc/{second}/cmdline").exists()
+    assert entries(out) > 1
+
+
+def test_a_strict_job_stops_where_it_is(cli: Cli, small: Small, tmp_path: Path) -> None:
+    """What was done stays, and can be used by a job that allows bad records."""
+    source, out = tmp_path / "a.txt", tmp_path / "out.jsonl"
+    source.write_bytes(texts(2500).encode() + b"\xff\n")
+    arguments = ["tag", small.run, "--input", source, "--output", out, "--quiet"]
+    refused(cli(*arguments, "--strict", "--journal-seconds", 0), f"{source}:2501: byte 0xFF")
+    assert entries(out) > 1
+    assert cli(*arguments, "--resume").status == 0
+    resumed = out.read_bytes()
+    assert cli(*arguments).status == 0
+    assert out.read_bytes() == resumed
+    assert sorted(files_of(tmp_path)) == ["a.txt", "out.jsonl"]
+
+
+def test_an_output_older_than_its_input_is_made_anew(cli: Cli, small: Small, tmp_path: Path) -> None:
+    source, out = tmp_path / "a.txt", tmp_path / "out.jsonl"
+    source.write_text("Anna\n")
+    out.write_text("old\n")
+    os.utime(out, (1, 1))
+    arguments = ["tag", small.run, "--input", source, "--output", out, "--resume"]
+    assert cli(*arguments) == (0, "", "")
+    assert json.loads(out.read_text())["text"] == "Anna"
+    assert "nothing to do" in cli(*arguments).err
+
+
+def test_an_output_that_cant_be_written(cli: Cli, small: Small, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    before = files_of(tmp_path)
+    for place in (tmp_path, tmp_path / "file" / "below", tmp_path / "missing" / "out", Path("/proc/nlp_app")):
+        refused(cli("tag", small.run, "--input", small.test, "--output", place), place, "can't be written")
+    refused(cli("tag", small.run, "--input", small.test, "--output", "/dev/full"), "No space left on device")
+    assert files_of(tmp_path) == before
+
+
+@pytest.mark.slow
+@needs_linux
+def test_memory_doesnt_grow_with_the_file(small_classes: Small, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from nlp_app.cli import main; main(sys.argv[1:]);"
+        "sys.stderr.write(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
+    )
+    peaks = []
+    for count in (5_000, 50_000):
+        path = tmp_path / f"{count}.jsonl"
+        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts(count).splitlines()))
+        more = ["--workers", "2", "--quiet", "--output", f"{path}.zst"]
+        command = [sys.executable, "-c", code, "classify", str(small_classes.run), "--input", str(path), *more]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+        peaks.append(int(done.stderr) / 1024)
+    assert peaks[1] < peaks[0] * 1.1, peaks  # megabytes
