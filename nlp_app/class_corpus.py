@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nlp_app.errors import DataError
 from nlp_app.formats.classes import ClassFile
+from nlp_app.formats.classes.plan import Repair
 from nlp_app.types import ClassRecord
 
 Hashes = NDArray[np.uint64]
@@ -52,11 +53,14 @@ class Account:
     lengths: Counter[int] = field(default_factory=Counter)
     first_line: dict[str, int] = field(default_factory=dict)  # of each label
     several_at: int = 0  # the line of the first text with several labels
-    _texts: array[int] = field(default_factory=lambda: array("Q"))
-    _pairs: array[int] = field(default_factory=lambda: array("Q"))
+    repairs: list[Repair] = field(default_factory=list)  # what was put right as the file was read
+    _texts: array[int] | Hashes = field(default_factory=lambda: array("Q"))
+    _pairs: array[int] | Hashes = field(default_factory=lambda: array("Q"))
 
     def add(self, record: ClassRecord) -> None:
-        """Take a record into account."""
+        """Take a record into account; not of an account that was kept."""
+        if not isinstance(self._texts, array) or not isinstance(self._pairs, array):
+            raise TypeError("an account that was kept can't grow")
         text, labels, line = record
         self.texts += 1
         self.characters += len(text)
@@ -81,7 +85,12 @@ class Account:
     @property
     def hashes(self) -> Hashes:
         """(texts,) a hash of each text."""
-        return np.frombuffer(self._texts, dtype=np.uint64) if self._texts else np.zeros(0, dtype=np.uint64)
+        return _hashes(self._texts)
+
+    @property
+    def pairs(self) -> Hashes:
+        """(texts,) a hash of each text with its labels, 0 where it has none."""
+        return _hashes(self._pairs)
 
     @property
     def duplicates(self) -> int:
@@ -91,8 +100,7 @@ class Account:
     @property
     def contradictions(self) -> int:
         """Different texts that stand in the file with different labels."""
-        pairs = np.frombuffer(self._pairs, dtype=np.uint64) if self._pairs else np.zeros(0, dtype=np.uint64)
-        distinct, places = np.unique(pairs, return_index=True)
+        distinct, places = np.unique(self.pairs, return_index=True)
         _, counts = np.unique(self.hashes[places[distinct != _NO_PAIR]], return_counts=True)
         return int((counts > 1).sum())
 
@@ -112,12 +120,32 @@ class Account:
         mean = round(self.characters / self.texts, 1)
         return {"min": sizes[0], "median": at[0], "mean": mean, "p95": at[1], "max": sizes[-1]}
 
+    def facts(self) -> dict[str, Any]:
+        """All but the hashes, of JSON's types."""
+        plain = ("texts", "characters", "empty", "unlabelled", "first_line", "several_at")
+        counters = {name: list(getattr(self, name).items()) for name in ("labels", "counts", "lengths")}
+        repairs = [[repair.what, repair.count, repair.line] for repair in self.repairs]
+        return {name: getattr(self, name) for name in plain} | counters | {"repairs": repairs}
+
+    @classmethod
+    def of(cls, path: str, facts: Mapping[str, Any], texts: Hashes, pairs: Hashes) -> Account:
+        """An account that was kept: its `facts`, `hashes` and `pairs`."""
+        plain: dict[str, Any] = dict(facts)
+        counters: dict[str, Any] = {name: Counter(dict(plain.pop(name))) for name in ("labels", "counts", "lengths")}
+        repairs = [Repair(*repair) for repair in plain.pop("repairs")]
+        return cls(path, **plain, **counters, repairs=repairs, _texts=texts, _pairs=pairs)
+
+
+def _hashes(values: array[int] | Hashes) -> Hashes:
+    return np.frombuffer(values, dtype=np.uint64) if len(values) else np.zeros(0, dtype=np.uint64)
+
 
 def account(file: ClassFile, progress: Iterable[ClassRecord] | None = None) -> Account:
     """An account of a file's records; `progress`: the same records, shown as they pass."""
     found = Account(file.path)
     for record in file if progress is None else progress:
         found.add(record)
+    found.repairs = file.repairs
     return found
 
 

@@ -68,7 +68,7 @@ def _model_options(classifier: Classifier, settings: ClassDataSettings, labels: 
     """Options for a file like the training data: its columns, unless others are named."""
     data = classifier.parts.about["data"]
     options = class_options(settings, labels)
-    if options.format is None and data["format"] in ("label_text", "fasttext"):
+    if options.format is None and data.get("format") in ("label_text", "fasttext"):
         return replace(options, format=data["format"]) if labels else options
     return options
 
@@ -87,7 +87,7 @@ def classify_file(
     notes on how it was read, and what has to be said of the job."""
     check_choice(choice.top_k, choice.threshold)
     options = _model_options(classifier, settings, labels=False)
-    learned = {name: classifier.parts.about["settings"][name] for name in ("text_column", "label_column")}
+    learned = {name: classifier.parts.about["settings"].get(name, "") for name in ("text_column", "label_column")}
     given = settings.model_dump(include=set(learned)) != learned
     is_hub = is_data_set(source) or settings.format == "hub"
     check_plan(plan, source, target, is_hub)

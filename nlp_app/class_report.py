@@ -89,7 +89,7 @@ def class_inspection_table(facts: Mapping[str, Any]) -> str:
     files = facts["files"]
     names = _file_names([file["path"] for file in files])
     several = any(file["multi_label"] for file in files)
-    rows = [["", *names.values()], ["format", *(file["format"] for file in files)]]
+    rows = [["", *(names[file["path"]] for file in files)], ["format", *(file["format"] for file in files)]]
     rows += [
         [title, *(f"{file[key]:,}" for file in files)]
         for key, title in (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +14,17 @@ import numpy as np
 from nlp_app.class_corpus import Account, Hashes, HoldOut, Texts, account, hold_out, is_empty
 from nlp_app.config import ClassDataSettings, with_bundle
 from nlp_app.errors import DataError, NlpAppError
+from nlp_app.features.columns import Columns
+from nlp_app.features.encoded import Entry, EntryWriter, encoding_key, kept
 from nlp_app.formats.classes import ClassFile, ClassOptions, open_classes
-from nlp_app.formats.classes.plan import NO_LABEL, NO_TEXT
+from nlp_app.formats.classes.plan import NO_LABEL, NO_TEXT, Repair
+from nlp_app.output import checksum
 from nlp_app.report import aligned
 from nlp_app.tasks.classification import ClassSet
 from nlp_app.types import ClassRecord
 
 MOST_HELD_OUT = 20_000  # more texts than that say nothing new of a model, and dev is kept in memory
+_DEV = "dev.jsonl"  # the texts that are held out
 _CHOICES = {"auto": None, "yes": True, "no": False}
 _SOME = 8
 _LEFT_OUT = (NO_TEXT, NO_LABEL)  # told with the texts that are left out
@@ -55,6 +61,7 @@ class ClassData:
     class_set: ClassSet
     settings: ClassDataSettings
     held_out: HoldOut | None
+    key: str | None = None  # of the training texts in what is kept between runs; None if they can't be told from others
 
     def scored(self) -> list[tuple[str, ClassSplit]]:
         """The splits that the finished model is scored on."""
@@ -101,7 +108,7 @@ class ClassData:
         return lines
 
     def _train_remarks(self) -> Iterator[str]:
-        yield from reading_remarks(self.train.file, but=_LEFT_OUT)
+        yield from reading_remarks(self.train.file, but=_LEFT_OUT, repairs=self.account.repairs)
         found = self.account
         if self.class_set.multi_label:
             yield "texts may have several labels: each is decided by itself"
@@ -140,11 +147,13 @@ def some(labels: list[str]) -> str:
     return ", ".join(labels[:_SOME]) + (f", ... ({len(labels):,} in all)" if len(labels) > _SOME else "")
 
 
-def reading_remarks(file: ClassFile, told: Sequence[str] = (), but: Sequence[str] = ()) -> Iterator[str]:
+def reading_remarks(
+    file: ClassFile, told: Sequence[str] = (), but: Sequence[str] = (), repairs: Sequence[Repair] | None = None
+) -> Iterator[str]:
     """What was recognised and repaired as a file was read, but what was remarked of another file already;
-    `but`: repairs that are told otherwise."""
+    `but`: repairs that are told otherwise; `repairs`: where the file wasn't read just now."""
     yield from (remark for remark in file.remarks if remark not in told)
-    for repair in file.repairs:
+    for repair in file.repairs if repairs is None else repairs:
         if repair.what not in but:
             yield f"{repair.count:,} {repair.what}, the first in line {repair.line}"
 
@@ -194,31 +203,86 @@ def read_class_splits(settings: ClassDataSettings, seed: int) -> ClassData:
     """
     settings = with_bundle(settings)
     file = open_classes(settings.train, class_options(settings))
-    found = account(file)
-    multi_label = _is_multi_label(settings, found)
-    _check_labels(found, multi_label)
+    key = _key(file, settings, seed)
+    read = kept(key, lambda writer: _write(writer, file, settings, seed), lambda entry: _read(entry, file))
     siblings = replace(file.options, encoding=class_options(settings).encoding, format=None)
-    train = Texts(file, multi_label)
-    held: HoldOut | None = None
-    dev: ClassSplit | None = None
+    found, multi_label, held, counts = read.account, read.multi_label, read.held_out, read.counts
+    train = Texts(file, multi_label, held)
+    class_set = ClassSet.of(counts, multi_label)
+    dev = ClassSplit(found, file, read.dev) if held is not None else None
     if settings.dev:
         dev = read_split(settings.dev, siblings, multi_label)
-    elif settings.dev_share:
-        held = hold_out(train, settings.dev_share, MOST_HELD_OUT, seed)
-        dev = ClassSplit(found, file, list(Texts(file, multi_label, held, held=True)))
-        train = Texts(file, multi_label, held)
-    size, counts = _count(train)
-    class_set = ClassSet.of(counts, multi_label)
-    if len(counts) < (1 if multi_label else 2):
-        raise _too_few(list(counts), settings.train)
-    if dev is not None:
         _check_known(dev, class_set, settings.train)
     test = read_split(settings.test, siblings, multi_label) if settings.test else None
     if test is not None and {label for labels in test.gold for label in labels}.isdisjoint(class_set.labels):
         found_labels = sorted({label for labels in test.gold for label in labels})
         expected = f"expected {some(list(class_set.labels))} as in {settings.train}"
         raise DataError(f"found the labels {some(found_labels)}, {expected}", test.file.path)
-    return ClassData(train, found, size, counts, dev, test, class_set, settings, held)
+    return ClassData(train, found, read.size, counts, dev, test, class_set, settings, held, key)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What passes over the training file tell; dev: the texts that are held out."""
+
+    account: Account
+    multi_label: bool
+    held_out: HoldOut | None
+    size: int
+    counts: dict[str, int]
+    dev: list[ClassRecord]
+
+
+def _key(file: ClassFile, settings: ClassDataSettings, seed: int) -> str | None:
+    path = Path(file.path)
+    if file.format == "hub" or not path.is_file():
+        return None
+    chosen = (
+        class_options(settings),
+        settings.multi_label,
+        bool(settings.dev),
+        settings.dev_share,
+        MOST_HELD_OUT,
+        seed,
+    )
+    return encoding_key("classes", path.suffix, repr(chosen), unicodedata.unidata_version, checksum(path))
+
+
+def _write(writer: EntryWriter, file: ClassFile, settings: ClassDataSettings, seed: int) -> None:
+    found = account(file)
+    multi_label = _is_multi_label(settings, found)
+    _check_labels(found, multi_label)
+    train = Texts(file, multi_label)
+    held: HoldOut | None = None
+    if not settings.dev and settings.dev_share:
+        held = hold_out(train, settings.dev_share, MOST_HELD_OUT, seed)
+        with (writer.folder / _DEV).open("w", encoding="utf-8") as stream:
+            stream.writelines(json.dumps(record) + "\n" for record in Texts(file, multi_label, held, held=True))
+        train = Texts(file, multi_label, held)
+    size, counts = _count(train)
+    if len(counts) < (1 if multi_label else 2):
+        raise _too_few(list(counts), settings.train)
+    hashes = {"texts": found.hashes, "pairs": found.pairs}
+    writer.append("hashes", Columns(hashes, np.array([0, found.texts], dtype=np.int64)))
+    writer.facts |= {
+        "account": found.facts(),
+        "multi_label": multi_label,
+        "held": None if held is None else [held.salt, held.below, sorted(held.kept)],
+        "size": size,
+        "counts": counts,
+    }
+
+
+def _read(entry: Entry, file: ClassFile) -> _Read:
+    facts, hashes = entry.facts, entry.columns["hashes"].arrays
+    held, dev = None, []
+    if facts["held"] is not None:
+        salt, below, stay = facts["held"]
+        held = HoldOut(salt, below, frozenset(stay))
+        with (entry.folder / _DEV).open(encoding="utf-8") as stream:
+            dev = [ClassRecord(text, tuple(labels), line) for text, labels, line in map(json.loads, stream)]
+    found = Account.of(file.path, facts["account"], hashes["texts"], hashes["pairs"])
+    return _Read(found, facts["multi_label"], held, facts["size"], facts["counts"], dev)
 
 
 def open_alike(options: ClassOptions, opened: Callable[[ClassOptions], F]) -> F:

@@ -4,7 +4,7 @@ changed."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from nlp_app.alignment import (
 )
 from nlp_app.errors import DataError
 from nlp_app.formats import ReadOptions
+from nlp_app.streams import chunks
 from nlp_app.text import TOKENIZERS, Tokenizer, agreement, make_tokenizer
 from nlp_app.types import Record, Sentence, TextRecord, TokenRecord, TokenSpan
 
@@ -61,22 +62,36 @@ class Corpus:
 
     `scheme` is None where the file holds spans over raw text, or no labels; `evidence` says what spoke for
     it, where it was recognised. `tokenizer` is the name of the tokenizer that divided raw texts, None for
-    pre-tokenised files.
+    pre-tokenised files. `repaired` counts tags; `repairs` and the ledger's entries name each of them, or only the
+    first ones, where the sentences are kept in files.
     """
 
     path: str
     format: str
-    sentences: list[Sentence] = field(default_factory=list)
+    sentences: Sequence[Sentence] = field(default_factory=list)
     scheme: str | None = None
     evidence: str = ""
     tokenizer: str | None = None
     repairs: list[TagRepair] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
+    repaired: int = 0
 
     @property
     def labelled(self) -> bool:
         """Whether the sentences carry gold spans: all of them or none."""
         return self.sentences[0].spans is not None
+
+
+@dataclass(frozen=True)
+class RecordFile:
+    """The records of a file, which is read each time that they are iterated over."""
+
+    path: str | Path
+    format: str
+    reading: ReadOptions
+
+    def __iter__(self) -> Iterator[Record]:
+        return formats.read(self.path, self.format, self.reading)
 
 
 def read_corpus(path: str | Path, options: CorpusOptions | None = None) -> Corpus:
@@ -91,32 +106,103 @@ def read_corpus(path: str | Path, options: CorpusOptions | None = None) -> Corpu
     return make_corpus(list(formats.read(path, name, options.reading)), path, name, options)
 
 
-def make_corpus(records: Sequence[Record], path: str | Path, format: str, options: CorpusOptions) -> Corpus:
+def make_corpus(records: Iterable[Record], path: str | Path, format: str, options: CorpusOptions) -> Corpus:
     """The corpus of a file's records, at least one. Raises as `read_corpus` does."""
-    _check_alike(records, path)
-    corpus = Corpus(str(path), format)
-    texts = [record for record in records if isinstance(record, TextRecord)]
-    if texts:
-        _add_texts(corpus, texts, options)
-    else:
-        _add_tokens(corpus, [record for record in records if isinstance(record, TokenRecord)], options)
+    corpus, sentences = stream_corpus(records, path, format, options)
+    corpus.sentences = list(sentences)
     return corpus
 
 
-def _check_alike(records: Sequence[Record], path: str | Path) -> None:
-    kind, labelled = type(records[0]), _is_labelled(records[0])
-    for record in records:
-        if type(record) is not kind:
+def stream_corpus(
+    records: Iterable[Record], path: str | Path, format: str, options: CorpusOptions
+) -> tuple[Corpus, Iterator[Sentence]]:
+    """A corpus that has no sentences yet, and its sentences one by one; its account grows as they come.
+
+    records: gone through twice, by the second time as the sentences are asked for. Raises as `read_corpus` does.
+    """
+    corpus, seen = Corpus(str(path), format), _Survey()
+    scheme = _scheme(seen, records, corpus.path, options.scheme)
+    if seen.kind is TextRecord:
+        if options.tokenizer is None:
+            known = ", ".join(TOKENIZERS)
+            raise DataError(f"found raw text, which needs a tokenizer: choose one of {known}", corpus.path)
+        corpus.tokenizer = options.tokenizer.name
+        texts = (record for record in records if isinstance(record, TextRecord))
+        return corpus, _divided(corpus, texts, options.tokenizer, options.alignment)
+    if scheme is not None:
+        corpus.scheme, corpus.evidence = scheme
+    tokens = (record for record in records if isinstance(record, TokenRecord))
+    return corpus, _tagged(corpus, tokens, seen.spacing(), options.strict)
+
+
+class _Survey:
+    """What has to be known of all records before the first becomes a sentence."""
+
+    def __init__(self) -> None:
+        self.kind: type[Record] | None = None
+        self.labelled = False
+        self.complete = False
+        self.strange_line: int | None = None  # of the first tag that has the form of no scheme
+        self._known = {"O"}  # tags that have the form of a scheme
+        self._tokens = self._single = self._unspaced = 0  # all, those of one character, and of these, Chinese and such
+
+    def tags(self, records: Iterable[Record], path: str) -> Iterator[list[str]]:
+        """Go through all records, and give the tags of those that have some. Raises DataError if they differ in
+        kind."""
+        for record in records:
+            self._check(record, path)
+            if isinstance(record, TokenRecord):
+                self._count(record)
+                if record.tags is not None:
+                    yield record.tags
+        self.complete = True
+
+    def _check(self, record: Record, path: str) -> None:
+        is_labelled = (record.spans if isinstance(record, TextRecord) else record.tags) is not None
+        if self.kind is None:
+            self.kind, self.labelled = type(record), is_labelled
+        if type(record) is not self.kind:
             reason = "found tokens and raw texts in one file, expected one kind: split the file"
             raise DataError(reason, path, _line(record))
-        if _is_labelled(record) != labelled:
-            found, before = ("none", "labels") if labelled else ("labels", "none")
+        if is_labelled != self.labelled:
+            found, before = ("none", "labels") if self.labelled else ("labels", "none")
             reason = f"found {found} where the records before have {before}: label all of them, or split the file"
             raise DataError(reason, path, _line(record))
 
+    def _count(self, record: TokenRecord) -> None:
+        single = [token for token in record.tokens if len(token) == 1]
+        self._tokens += len(record.tokens)
+        self._single += len(single)
+        self._unspaced += sum(map(is_unspaced, single))
+        new = set(record.tags or ()) - self._known
+        if self.strange_line is None and new:
+            strange = {tag for tag in new if not _SCHEME_TAG.match(tag)}
+            self._known |= new - strange
+            pairs = zip(record.lines, record.tags or (), strict=False)
+            self.strange_line = next((line for line, tag in pairs if tag in strange), None)
 
-def _is_labelled(record: Record) -> bool:
-    return (record.spans if isinstance(record, TextRecord) else record.tags) is not None
+    def spacing(self) -> Callable[[str, str], bool]:
+        """As `spacing`."""
+        are_characters = self._single >= 0.99 * self._tokens and 2 * self._unspaced >= self._tokens
+        return nowhere if are_characters else between_words
+
+
+def _scheme(seen: _Survey, records: Iterable[Record], path: str, given: str | None) -> tuple[str, str] | None:
+    """The scheme's name, and what speaks for it where it was not given; None where there are no tags."""
+    tags, failure = seen.tags(records, path), None
+    try:
+        found: tuple[str, str] | None = schemes.recognise(tags)
+    except DataError as error:
+        if not seen.complete:  # not the tags are wrong
+            raise
+        found, failure = None, error
+    if seen.kind is TextRecord or not seen.labelled:
+        return None
+    if given is not None:
+        return schemes.scheme_named(given).name, ""
+    if failure is not None:
+        raise DataError(str(failure), path, seen.strange_line) from failure
+    return found
 
 
 def _line(record: Record) -> int | None:
@@ -125,46 +211,28 @@ def _line(record: Record) -> int | None:
     return record.lines[0] if record.lines else None
 
 
-def _add_texts(corpus: Corpus, records: Sequence[TextRecord], options: CorpusOptions) -> None:
-    if options.tokenizer is None:
-        known = ", ".join(TOKENIZERS)
-        raise DataError(f"found raw text, which needs a tokenizer: choose one of {known}", corpus.path)
-    corpus.tokenizer = options.tokenizer.name
-    batch = options.tokenizer.batch([record.text for record in records])
-    for record, tokens in zip(records, batch, strict=True):
-        sentence = Sentence(record.text, tokens.starts, tokens.ends, None, [record.line])
-        if record.spans is not None:
-            edges = TokenEdges(len(record.text), tokens.starts, tokens.ends)
-            sentence.spans, sentence.unaligned = align_spans(
-                record.spans, edges, options.alignment, record.line, corpus.ledger
-            )
-        corpus.sentences.append(sentence)
+def _divided(
+    corpus: Corpus, records: Iterable[TextRecord], tokenizer: Tokenizer, alignment: Alignment
+) -> Iterator[Sentence]:
+    for chunk in chunks(records, lambda record: len(record.text)):
+        batch = tokenizer.batch([record.text for record in chunk])
+        for record, tokens in zip(chunk, batch, strict=True):
+            sentence = Sentence(record.text, tokens.starts, tokens.ends, None, [record.line])
+            if record.spans is not None:
+                edges = TokenEdges(len(record.text), tokens.starts, tokens.ends)
+                sentence.spans, sentence.unaligned = align_spans(
+                    record.spans, edges, alignment, record.line, corpus.ledger
+                )
+            yield sentence
 
 
-def _add_tokens(corpus: Corpus, records: Sequence[TokenRecord], options: CorpusOptions) -> None:
-    space = spacing(records)
-    if records[0].tags is not None:
-        corpus.scheme, corpus.evidence = _scheme(corpus.path, records, options.scheme)
+def _tagged(
+    corpus: Corpus, records: Iterable[TokenRecord], space: Callable[[str, str], bool], strict: bool
+) -> Iterator[Sentence]:
     for record in records:
         text, starts, ends = _raw_text(record, space)
-        spans = None if record.tags is None else _decode(record, record.tags, corpus, options.strict)
-        corpus.sentences.append(Sentence(text, starts, ends, spans, record.lines))
-
-
-def _scheme(path: str, records: Sequence[TokenRecord], given: str | None) -> tuple[str, str]:
-    """The scheme's name, and what speaks for it where it was not given."""
-    if given is not None:
-        return schemes.scheme_named(given).name, ""
-    try:
-        return schemes.recognise([record.tags for record in records if record.tags is not None])
-    except DataError as error:
-        raise DataError(str(error), path, _line_of_strange(records)) from error
-
-
-def _line_of_strange(records: Sequence[TokenRecord]) -> int | None:
-    """The line of the first tag that has the form of no scheme."""
-    pairs = (pair for record in records for pair in zip(record.lines, record.tags or (), strict=True))
-    return next((line for line, tag in pairs if tag != "O" and not _SCHEME_TAG.match(tag)), None)
+        spans = None if record.tags is None else _decode(record, record.tags, corpus, strict)
+        yield Sentence(text, starts, ends, spans, record.lines)
 
 
 def _decode(record: TokenRecord, tags: list[str], corpus: Corpus, strict: bool) -> list[TokenSpan]:
@@ -177,6 +245,7 @@ def _decode(record: TokenRecord, tags: list[str], corpus: Corpus, strict: bool) 
         index, _, reason = repairs[0]
         expected = f"expected valid {scheme} tags: correct the file, or read it without strict"
         raise DataError(f"found an invalid tag: {reason}; {expected}", corpus.path, record.lines[index])
+    corpus.repaired += len(repairs)
     corpus.repairs += [TagRepair(record.lines[index], tag, reason) for index, tag, reason in repairs]
     corpus.ledger.gold += len(spans)
     corpus.ledger.kept += len(spans)
@@ -210,10 +279,10 @@ def spacing(records: Sequence[TokenRecord]) -> Callable[[str, str], bool]:
     Nowhere, if the tokens are the characters of Chinese or Japanese text, a few odd ones aside: letters and
     digits of a word are then tokens too, and no space was lost between them.
     """
-    tokens = [token for record in records for token in record.tokens]
-    single = [token for token in tokens if len(token) == 1]
-    are_characters = len(single) >= 0.99 * len(tokens) and 2 * sum(map(is_unspaced, single)) >= len(tokens)
-    return nowhere if are_characters else between_words
+    seen = _Survey()
+    for _ in seen.tags(records, ""):
+        pass
+    return seen.spacing()
 
 
 def choose_tokenizer(sentences: Sequence[Sentence]) -> tuple[str, dict[str, float]]:

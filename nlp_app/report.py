@@ -86,7 +86,7 @@ def inspection_table(facts: Mapping[str, Any]) -> str:
     """The table of an `inspection`: a row each fact, a column each file, then the places worth a look."""
     files = facts["files"]
     names = _short_names([file["path"] for file in files])
-    rows = [["", *names.values()]]
+    rows = [["", *(names[file["path"]] for file in files)]]
     rows += [[title, *(show(file) for file in files)] for title, show in _ROWS]
     rows += _agreement_rows(files)
     rows += _pair_rows(facts, files)

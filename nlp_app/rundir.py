@@ -130,25 +130,32 @@ class RunDirectory:
 
     def keep(self, line: dict[str, Any], learner: training.Learner, parts: Parts) -> None:
         """Keep an epoch: its line of history, its weights if it is the best so far, and a checkpoint if one is due."""
+        began = time.monotonic()
         if line["best"]:
             now = parts.network.state_dict()
             # Without dev each epoch is the best, so the last will be: what is there then needs no copy.
             self._best_weights = now if line["dev"] is None else {name: value.clone() for name, value in now.items()}
+        is_due = self._is_due(learner, began)
+        if is_due:  # what fails on a full disk comes first
+            self._write_best(learner.state, parts)
         write_text(self._history, "".join(self.read_history()) + json.dumps(line, ensure_ascii=False) + "\n")
-        self.save(learner, parts)
+        if is_due:
+            self._checkpoint(learner, began)
 
     def save(self, learner: training.Learner, parts: Parts, now: bool = False) -> None:
         """Make a checkpoint, if one is due or it has to be `now`."""
-        began, state = time.monotonic(), learner.state
+        began = time.monotonic()
+        if now or self._is_due(learner, began):
+            self._write_best(learner.state, parts)
+            self._checkpoint(learner, began)
+
+    def _is_due(self, learner: training.Learner, now: float) -> bool:
+        if not self.pause:
+            return not learner.state.window
         pause = max(self.pause, self._saving / _SHARE_OF_TIME) if self.pause >= 1 else self.pause
-        due = began - self._saved_at >= pause if self.pause else not state.window
-        if not now and not due:
-            return
-        if self._best_weights is not None and not state.window and state.best_epoch == state.epoch:
-            write_model(parts, self._best(state.epoch))
-            self._best_weights = None
-        elif self._best_weights is not None and state.best_score is not None:  # without dev a later epoch will be best
-            self._write_best(state.best_epoch, parts, self._best_weights)
+        return now - self._saved_at >= pause
+
+    def _checkpoint(self, learner: training.Learner, began: float) -> None:
         training.save_checkpoint(self.checkpoints, learner)
         self._saved_at = time.monotonic()
         self._saving = self._saved_at - began
@@ -156,12 +163,20 @@ class RunDirectory:
         for path in sorted(self.checkpoints.glob("best-*"))[:-2]:
             _remove(path)
 
-    def _write_best(self, epoch: int, parts: Parts, weights: dict[str, Tensor]) -> None:
-        """Write the model of the best epoch, whose weights are not those of the network any more."""
-        now = {name: value.clone() for name, value in parts.network.state_dict().items()}
-        parts.network.load_state_dict(weights)
-        write_model(parts, self._best(epoch))
-        parts.network.load_state_dict(now)
+    def _write_best(self, state: training.TrainState, parts: Parts) -> None:
+        """Write the model of the best epoch, where its weights are still held in memory."""
+        weights = self._best_weights
+        if weights is None:
+            return
+        if not state.window and state.best_epoch == state.epoch:
+            write_model(parts, self._best(state.epoch))
+        elif state.best_score is None:  # without dev a later epoch will be best
+            return
+        else:  # they are not those of the network any more
+            now = {name: value.clone() for name, value in parts.network.state_dict().items()}
+            parts.network.load_state_dict(weights)
+            write_model(parts, self._best(state.best_epoch))
+            parts.network.load_state_dict(now)
         self._best_weights = None
 
     def load_best(self, epoch: int, parts: P) -> P:

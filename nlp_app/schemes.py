@@ -22,7 +22,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from types import MappingProxyType
@@ -286,8 +286,7 @@ def allowed_transitions(tags: Sequence[str], scheme: str) -> NDArray[np.bool_]:
     if rules.name != NONE:
         for tag in tags:
             _check(tag, rules)
-        ends = [*tags, OUTSIDE, OUTSIDE]
-        allowed[:] = [[rules.allows(previous, tag) for tag in ends] for previous in ends]
+        allowed[:] = _pairs([*tags, OUTSIDE, OUTSIDE], rules.allows)
     allowed[:, len(tags)] = False
     allowed[len(tags) + 1, :] = False
     return allowed
@@ -305,9 +304,24 @@ def segment_boundaries(tags: Sequence[str], scheme: str) -> tuple[NDArray[np.boo
     if rules.name == NONE:
         return np.ones((count + 1, count), dtype=np.bool_), np.ones((count, count + 1), dtype=np.bool_)
     inside = np.array([_check(tag, rules)[0] != OUTSIDE for tag in tags], dtype=np.bool_)
-    ends = [*tags, OUTSIDE]
-    divided = np.array([[rules.divides(previous, tag) for tag in ends] for previous in ends], dtype=np.bool_)
+    divided = _pairs([*tags, OUTSIDE], rules.divides)
     return divided[:, :count] & inside[None, :], divided[:count, :] & inside[:, None]
+
+
+def _pairs(tags: Sequence[str], relation: Callable[[str, str], bool]) -> NDArray[np.bool_]:
+    """(T, T) bool: the relation of the row's tag to the column's. It depends on their letters, and whether their types
+    are the same, so it is asked for these alone: there may be thousands of tags."""
+    parsed = [_parse(tag) for tag in tags]
+    letters = {letter: number for number, letter in enumerate(dict.fromkeys(letter for letter, _ in parsed))}
+    types = {label: number for number, label in enumerate(dict.fromkeys(label for _, label in parsed))}
+    same, other = (
+        np.array([[relation(f"{one}-x", f"{two}-{label}") for two in letters] for one in letters], dtype=np.bool_)
+        for label in ("x", "y")
+    )
+    columns = np.array([letters[letter] for letter, _ in parsed])
+    rows, numbers = columns[:, None], np.array([types[label] for _, label in parsed])
+    related: NDArray[np.bool_] = np.where(numbers[:, None] == numbers, same[rows, columns], other[rows, columns])
+    return related
 
 
 def recognise(sentences: Iterable[Sequence[str]]) -> Detection:

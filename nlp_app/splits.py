@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nlp_app.config import TaggingDataSettings, with_bundle
-from nlp_app.corpus import Corpus, CorpusOptions, choose_tokenizer, read_corpus
+from nlp_app.corpus import Corpus, CorpusOptions, choose_tokenizer
 from nlp_app.errors import DataError, SettingsError
+from nlp_app.features.sentences import Places, StoredSentences, stored, taking
 from nlp_app.formats import ReadOptions
 from nlp_app.report import aligned
 from nlp_app.schemes import NONE
-from nlp_app.statistics import leaks
+from nlp_app.stored_corpus import read_stored_corpus
 from nlp_app.text import Tokenizer, make_tokenizer
 from nlp_app.types import Sentence
 
+MOST_HELD_OUT = 20_000  # more sentences than that say nothing new of a model, and dev is kept in memory
 _SEPARATORS = {"auto": None, "tab": "\t", "space": " "}
 
 
 @dataclass
 class TaggingData:
-    """The corpora of a run. `agreement`: how much of the training tokens each tokenizer finds by itself, where the
-    data came with tokens of its own."""
+    """The corpora of a run; the training sentences may be `StoredSentences`, the others are in memory. `agreement`: how
+    much of the training tokens each tokenizer finds by itself, where the data came with tokens of its own."""
 
     train: Corpus
     dev: Corpus | None
@@ -53,8 +55,8 @@ class TaggingData:
             name: {
                 "file": corpus.path if corpus.path.startswith("hf:") else Path(corpus.path).name,
                 "sentences": len(corpus.sentences),
-                "tokens": sum(map(len, corpus.sentences)),
-                "spans": sum(len(s.spans or ()) + len(s.unaligned) for s in corpus.sentences),
+                "tokens": _tokens(corpus.sentences),
+                "spans": _spans(corpus.sentences),
             }
             for name, corpus in self.corpora()
         }
@@ -99,7 +101,7 @@ class TaggingData:
             yield f"{self.empty:,} sentences without a token left out"
         if not (self.held_out and name == "dev"):  # those are train's
             yield from reading_remarks(corpus)
-        shared = 0 if name == "train" else leaks(self.train.sentences, corpus.sentences).count
+        shared = 0 if name == "train" else _shared(self.train.sentences, corpus.sentences)
         if shared:
             yield f"{shared:,} of its sentences stand in train too; scores on it flatter"
         if not self.counts()[name]["spans"]:
@@ -116,10 +118,12 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
     settings = with_bundle(settings)
     options = corpus_options(settings)
     read = _labelled(settings.train, options)
-    train = replace(read, sentences=[sentence for sentence in read.sentences if len(sentence)])
-    if not labels_of(train.sentences):
+    filled = np.flatnonzero(stored(read.sentences).lengths)
+    train = replace(read, sentences=taking(read.sentences, filled))
+    labels = labels_of(train.sentences)
+    if not labels:
         raise DataError("found no labelled span; training needs some to learn from", train.path)
-    labels = labels_of(train.sentences).union(known)
+    labels |= {*known}
     dev: Corpus | None = None
     agreement: dict[str, float] = {}
     tokenizer = options.tokenizer
@@ -131,15 +135,16 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
         raise SettingsError("data.tokenizer: raw text needs one")
     options = replace(options, tokenizer=tokenizer, scheme=train.scheme)
     if settings.dev:
-        dev = _labelled(settings.dev, options)
+        dev = _in_memory(_labelled(settings.dev, options))
         _check_labels(train, dev, labels)
         _check_kind(train, dev, labels)
     elif settings.dev_share:
         train, dev = hold_out(train, settings.dev_share, seed)
-    test = _labelled(settings.test, options) if settings.test else None
+        dev = _in_memory(dev)
+    test = _in_memory(_labelled(settings.test, options)) if settings.test else None
     if test is not None:
         _check_kind(train, test, labels)
-    empty = len(read.sentences) - sum(len(sentence) > 0 for sentence in read.sentences)
+    empty = len(read.sentences) - len(filled)
     held_out = dev is not None and not settings.dev
     return TaggingData(train, dev, test, tokenizer, agreement, settings, held_out, empty, known=frozenset(known))
 
@@ -168,42 +173,81 @@ def corpus_options(
 
 
 def _labelled(path: str, options: CorpusOptions) -> Corpus:
-    corpus = read_corpus(path, options)
+    corpus = read_stored_corpus(path, options)
     if not corpus.labelled:
         raise DataError("found no labels; expected tags or spans to learn from or score against", path)
-    if not any(len(sentence) for sentence in corpus.sentences):
+    if not stored(corpus.sentences).lengths.any():
         raise DataError("found no token in any sentence; check the file", path)
     return corpus
 
 
-def hold_out(train: Corpus, share: float, seed: int) -> tuple[Corpus, Corpus]:
-    """Cut a dev part of about `share` of the sentences from a training corpus.
+def _in_memory(corpus: Corpus) -> Corpus:
+    return replace(corpus, sentences=list(corpus.sentences))
+
+
+def hold_out(train: Corpus, share: float, seed: int, most: int = MOST_HELD_OUT) -> tuple[Corpus, Corpus]:
+    """Cut a dev part of about `share` of the sentences, `most` at most, from a training corpus.
 
     Equal sentences stay on one side, and a label that training would lose stays in training.
     """
-    groups: dict[tuple[str, ...], list[Sentence]] = {}
-    for sentence in train.sentences:
-        groups.setdefault(tuple(sentence.tokens), []).append(sentence)
-    texts = list(groups.values())
-    left = Counter(label for sentence in train.sentences for label in labels_of([sentence]))
-    wanted = max(1, round(share * len(train.sentences)))
-    held: set[int] = set()
-    for place in np.random.default_rng(seed).permutation(len(texts)).tolist():
-        group = texts[place]
-        labels = Counter(label for sentence in group for label in labels_of([sentence]))
-        last = len(held) + len(group) >= len(train.sentences)
-        if len(held) >= wanted or last or any(left[label] == count for label, count in labels.items()):
+    held = np.zeros(len(train.sentences), dtype=np.bool_)
+    held[_held_out(stored(train.sentences), share, seed, most)] = True
+    if not held.any():
+        raise DataError("found too few different sentences to hold some out as dev; give --dev FILE", train.path)
+    parts = [taking(train.sentences, np.flatnonzero(held == wanted)) for wanted in (False, True)]
+    return replace(train, sentences=parts[0]), replace(train, sentences=parts[1])
+
+
+def _held_out(sentences: StoredSentences, share: float, seed: int, most: int) -> Places:
+    """The places of the sentences that are held out: groups of equal ones, in the order of the seed."""
+    members, starts = _groups(sentences.hashes)
+    left = sentences.sentences_by_label()
+    wanted = min(max(1, round(share * len(sentences))), most)
+    held: list[Places] = []
+    count = 0
+    for group in np.random.default_rng(seed).permutation(len(starts) - 1):
+        if count >= wanted:
+            break
+        places = members[starts[group] : starts[group + 1]]
+        labels = sentences.sentences_by_label(places)
+        if count + len(places) >= len(sentences) or count + len(places) > most or (left == labels)[labels > 0].any():
             continue
         left -= labels
-        held.update(map(id, group))
-    if not held:
-        raise DataError("found too few different sentences to hold some out as dev; give --dev FILE", train.path)
-    parts = [[s for s in train.sentences if (id(s) in held) == wanted] for wanted in (False, True)]
-    return replace(train, sentences=parts[0]), replace(train, sentences=parts[1])
+        count += len(places)
+        held.append(places)
+    return np.concatenate([np.zeros(0, dtype=np.int64), *held])
+
+
+def _groups(hashes: NDArray[np.uint64]) -> tuple[Places, Places]:
+    """The places of equal hashes side by side, in the order in which each hash first occurs; and where each group
+    starts, (groups + 1,)."""
+    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
+    number = np.empty(len(first), dtype=np.int64)
+    number[np.argsort(first)] = np.arange(len(first))
+    of = number[group]
+    return np.argsort(of, kind="stable"), np.concatenate(([0], np.cumsum(np.bincount(of))))
+
+
+def _tokens(sentences: Sequence[Sentence]) -> int:
+    return int(sentences.lengths.sum()) if isinstance(sentences, StoredSentences) else sum(map(len, sentences))
+
+
+def _spans(sentences: Sequence[Sentence]) -> int:
+    if isinstance(sentences, StoredSentences):
+        return sentences.count("spans", "unaligned")
+    return sum(len(sentence.spans or ()) + len(sentence.unaligned) for sentence in sentences)
+
+
+def _shared(train: Sequence[Sentence], other: Sequence[Sentence]) -> int:
+    """How many of the other sentences, those without tokens aside, stand in train too."""
+    columns = stored(other)
+    return int(np.isin(columns.hashes[columns.lengths > 0], stored(train).hashes).sum())
 
 
 def labels_of(sentences: Iterable[Sentence]) -> set[str]:
     """The labels that gold spans over tokens carry."""
+    if isinstance(sentences, StoredSentences):
+        return sentences.labels_in("spans")
     return {span.label for sentence in sentences for span in sentence.spans or ()}
 
 
@@ -218,7 +262,7 @@ def reading_remarks(corpus: Corpus) -> Iterator[str]:
     if corpus.repairs:
         first = corpus.repairs[0]
         yield (
-            f"{len(corpus.repairs):,} tags could not follow the tag before them and were read as the CoNLL scorer "
+            f"{corpus.repaired:,} tags could not follow the tag before them and were read as the CoNLL scorer "
             f"does; the first: {corpus.path}:{first.line}: {first.tag}: {first.reason}"
         )
     if corpus.ledger.adjusted or corpus.ledger.dropped:
@@ -230,8 +274,11 @@ def reading_remarks(corpus: Corpus) -> Iterator[str]:
 
 def unknown_labels(known: Iterable[str], corpus: Corpus) -> Iterator[str]:
     """That a file has labels which can't be found."""
-    unaligned = {span.label for sentence in corpus.sentences for span in sentence.unaligned}
-    unknown = sorted((labels_of(corpus.sentences) | unaligned).difference(known))
+    if isinstance(corpus.sentences, StoredSentences):
+        found = corpus.sentences.labels_in("spans", "unaligned")
+    else:
+        found = {span.label for sentence in corpus.sentences for span in (*(sentence.spans or ()), *sentence.unaligned)}
+    unknown = sorted(found.difference(known))
     if unknown:
         yield f"{', '.join(unknown)}: labels that training never had; they count as missed"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import encodings.aliases
+import os
 import shutil
 import subprocess
 import sys
@@ -222,15 +223,23 @@ def test_arguments_that_are_not_text(cli: Cli, small: Small) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", [100, 3_000, 100_000])
-def test_a_full_disk(tmp_path: Path, small: Small, limit: int) -> None:
-    """Files may not grow beyond `limit` bytes: the run's notes, its history or its model don't fit."""
+@pytest.mark.parametrize("encoded", [True, False])
+def test_a_full_disk(
+    cli: Cli, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, small: Small, limit: int, encoded: bool
+) -> None:
+    """Files may not grow beyond `limit` bytes: encoded texts, the run's notes, its history or its model don't fit."""
     code = (
         "import resource, signal, sys; from nlp_app.cli import main;"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); main(sys.argv[1:])"
     )
-    arguments = ["train", "ner", "--train", str(small.train), "--output", str(tmp_path / "run"), "--quiet", *SMALL]
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120)
-    refused(Outcome(done.returncode, done.stdout, done.stderr), tmp_path / "run", "make room")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    arguments = ["train", "ner", "--train", str(small.train), "--quiet", *SMALL]
+    environment = os.environ | ({} if encoded else {"NLP_APP_CACHE": str(elsewhere / "cache")})
+    if encoded:  # then the run's own files are what doesn't fit
+        assert cli(*arguments, "--output", str(elsewhere / "run")).status == 0
+    command = [sys.executable, "-c", code, *arguments, "--output", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    refused(Outcome(done.returncode, done.stdout, done.stderr), tmp_path / "run" if encoded else "texts", "make room")
     assert not list(tmp_path.iterdir())
 
 

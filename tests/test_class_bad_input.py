@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
 import resource
 import shutil
@@ -414,16 +415,23 @@ def test_divergence_is_said_and_leaves_nothing(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("limit", [100, 3_000, 20_000, 200_000])
-def test_a_full_disk(tmp_path: Path, small_classes: Small, limit: int) -> None:
+@pytest.mark.parametrize("encoded", [True, False])
+def test_a_full_disk(
+    cli: Cli, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, small_classes: Small, limit: int, encoded: bool
+) -> None:
     """Files may not grow beyond `limit` bytes: the run's notes, its encoded texts or its model don't fit."""
     code = (
         "import resource, signal, sys; from nlp_app.cli import main;"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); main(sys.argv[1:])"
     )
-    more = ["--output", str(tmp_path / "run"), "--quiet", *SMALL_CLASSES]
-    command = [sys.executable, "-c", code, "train", "cls", "--train", str(small_classes.train), *more]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    refused(Outcome(done.returncode, done.stdout, done.stderr), tmp_path / "run", "make room")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    arguments = ["train", "cls", "--train", str(small_classes.train), "--quiet", *SMALL_CLASSES]
+    environment = os.environ | ({} if encoded else {"NLP_APP_CACHE": str(elsewhere / "cache")})
+    if encoded:  # then the run's own files are what doesn't fit
+        assert cli(*arguments, "--output", str(elsewhere / "run")).status == 0
+    command = [sys.executable, "-c", code, *arguments, "--output", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    refused(Outcome(done.returncode, done.stdout, done.stderr), "make room")
     assert not list(tmp_path.iterdir())
 
 

@@ -564,10 +564,12 @@ def test_a_disk_that_is_full_as_texts_are_encoded(
                 raise OSError(28, "No space left on device")
         append(self, columns)
 
+    monkeypatch.setenv("NLP_APP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("nlp_app.experiment.classifier_building._CHUNK_TEXTS", 100)
     monkeypatch.setattr(ColumnsWriter, "append", full)
     refused(train(cli, small_classes, tmp_path / "run"), "No space left on device", "make room")
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+    assert not list((tmp_path / "cache").glob(".*"))  # nothing half-made
 
 
 KILLED_AT = [

@@ -21,8 +21,8 @@ LEVELS = {
     "modeldir": 5, "predict": 5,
     "report": 6, "class_report": 6, "several_report": 6, "plots": 6, "bulk": 6,
     "config": 7, "card": 7, "splits": 7, "class_splits": 7, "class_jobs": 7, "writing": 7, "progress": 7, "rundir": 7,
-    "run_record": 7, "integrations": 7,
-    "tracking": 7, "environment": 7, "comparison": 7, "reproduction": 7, "experiment": 7, "jobs": 7, "sklearn": 7, "cli": 7,
+    "run_record": 7, "stored_corpus": 7, "integrations": 7, "environment": 7, "comparison": 7, "reproduction": 7,
+    "tracking": 7, "experiment": 7, "jobs": 7, "sklearn": 7, "cli": 7,
 }  # fmt: skip
 TORCH_COLUMN = {"nn", "training"}
 MAY_USE_TORCH = {

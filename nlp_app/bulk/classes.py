@@ -15,8 +15,10 @@ from nlp_app.bulk.records import Item, Lines, bad, moved, read_in_runs, strict
 from nlp_app.bulk.sequences import check_objects, filled, is_object, look_for_document
 from nlp_app.errors import DataError
 from nlp_app.formats.classes import ClassFile, ClassOptions, open_classes, read_class_lines
+from nlp_app.formats.classes.dialect import NOT_CLOSED
 from nlp_app.formats.classes.encodings import find_encoding
 from nlp_app.formats.classes.plan import Ledger, Plan
+from nlp_app.formats.classes.recognition import SUFFIXES
 from nlp_app.formats.source import CHUNK, encoding_of, inner_path, lines_or_errors
 from nlp_app.streams import Replayed
 from nlp_app.types import ClassRecord
@@ -26,8 +28,6 @@ Opener = Callable[[Callable[[ClassOptions], ClassFile]], ClassFile]
 
 _RUN = 256  # rows that are read together
 _ROW_LIMIT = 1 << 24  # characters in which a quote has to be closed
-_NOT_CLOSED = "isn't closed"  # what the reader says of a row that goes on
-_FORMATS = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".json": "jsonl", ".ndjson": "jsonl"}
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class ClassSource:
                         continue
                     break
             except DataError as error:
-                if _NOT_CLOSED not in str(error):
+                if NOT_CLOSED not in str(error):
                     raise
         return taken
 
@@ -116,7 +116,7 @@ class ClassSource:
                 return self._read([str(text) for _, text in taken], [place for place, _ in taken], header)
             except DataError as error:
                 wrong = moved(error, self.name, number)
-                is_open = _NOT_CLOSED in str(error)
+                is_open = NOT_CLOSED in str(error)
             more = waiting.take_to_quote(_ROW_LIMIT - size) if is_open else []
             if not more:
                 waiting.put_back(taken[1:])
@@ -203,17 +203,17 @@ def settle(stream: Replayed, name: str, options: ClassOptions, opened: Opener) -
             # One bad line may be all: the good ones of the beginning tell as much.
     lines = list(_head(stream, name, codec))
     suffix = inner_path(path).suffix.lower()
-    if _FORMATS.get(suffix) == "jsonl" or (lines and lines[0].lstrip(" \t").startswith("{")):
+    if SUFFIXES.get(suffix) == "jsonl" or (lines and lines[0].lstrip(" \t").startswith("{")):
         found, is_document = look_for_document(lines)
         lines = [line for line in strict(found) if is_document or is_object(line)]
     head = "\n".join([*lines, ""])
-    known = options.format or (_FORMATS.get(suffix) if name != "-" else None)
+    known = options.format or (SUFFIXES.get(suffix) if name != "-" else None)
     file = opened(lambda chosen: read_class_lines((), name, head, replace(chosen, format=known)))
     return _settled(name, codec, file, remarks)
 
 
 def _settled(name: str, codec: str, file: ClassFile, remarks: list[str]) -> ClassSource:
-    return ClassSource(name, codec, file._plan, [*remarks, *file.remarks], Ledger())
+    return ClassSource(name, codec, file.plan, [*remarks, *file.remarks], Ledger())
 
 
 def _head(stream: Replayed, name: str, codec: str) -> Iterable[str]:

@@ -18,6 +18,8 @@ from nlp_app.resources import bundled
 S = TypeVar("S", bound=Settings)
 D = TypeVar("D", bound=DataSettings)
 
+_WIDEST = 200  # characters of a value that a message shows
+
 
 def read_settings(
     kind: type[S], path: Path | None, changes: Sequence[str] = (), defaults: dict[str, Any] | None = None
@@ -46,7 +48,7 @@ def read_task_settings(
         kind = value.strip().strip("\"'") if name.strip() == "model.kind" else kind
     if kind is None:
         kind = next(iter(kinds))
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         hint = did_you_mean(str(kind), kinds)
         raise SettingsError(f"model.kind: found {kind!r}, expected one of {', '.join(kinds)}{hint}")
     return read_settings(kinds[kind], path, changes, defaults)
@@ -114,7 +116,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits is no TOMLDecodeError
         raise SettingsError(f"{path}: not TOML: {error}") from error
 
 
@@ -135,8 +137,9 @@ def _value(kind: type[Settings], path: list[str], text: str) -> object:
     if path[1] in fields and isinstance(fields[path[1]].default, str):
         return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        table = tomllib.loads(f"value = {text}")
+        return table["value"] if len(table) == 1 else text
+    except (ValueError, RecursionError):
         return text
 
 
@@ -144,7 +147,9 @@ def _problem(kind: type[Settings], path: list[str], message: str, found: object)
     name = ".".join(path)
     if message.startswith("Extra inputs"):
         return f"unknown setting `{name}`{_nearest(kind, path)}"
-    return f"`{name}` is {found!r}: {message[0].lower()}{message[1:]}"
+    shown = repr(found)
+    shown = shown if len(shown) <= _WIDEST else f"{shown[:_WIDEST]}..."
+    return f"`{name}` is {shown}: {message[0].lower()}{message[1:]}"
 
 
 def _nearest(kind: type[Settings], path: list[str]) -> str:

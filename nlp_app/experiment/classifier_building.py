@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from nlp_app.experiment.fitting import load_vectors
 from nlp_app.experiment.prepared import Prepared, Rates, TrainBatch
 from nlp_app.features.bags import BagOptions
 from nlp_app.features.columns import WHOLE, Columns, Share, text_batches
+from nlp_app.features.encoded import Entry, EntryWriter, encoding_key, kept
 from nlp_app.features.ngrams import Orders
 from nlp_app.features.store import ColumnsWriter, StoredColumns
-from nlp_app.features.text_encoder import EncodedTexts, TextEncoder
+from nlp_app.features.text_encoder import EncodedTexts, TextEncoder, load_text_encoder
 from nlp_app.features.vectors import Vectors
 from nlp_app.modeldir import ClassifierParts, Decision
 from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifier
@@ -27,9 +29,10 @@ from nlp_app.predict.classifier import batch_inputs
 from nlp_app.progress import Progress
 from nlp_app.streams import chunks
 from nlp_app.tasks.classification import ClassSet
-from nlp_app.text import make_tokenizer
+from nlp_app.text import Tokenizer, make_tokenizer
 from nlp_app.types import ClassRecord
 
+_ENCODER = "encoder"  # the folder of what was fitted
 _CHUNK_TEXTS, _CHUNK_CHARACTERS = 5000, 1 << 20  # read and encoded together
 _WIDE_WEIGHTS = 1 << 28  # beyond so many (1 GB), the wide part is left out unless it is asked for
 # What rates of 0 stand for, of the wide and the deep table: of a loss over all classes, and where each class or label
@@ -45,14 +48,17 @@ def record_chunks(records: Iterable[ClassRecord]) -> Iterator[list[ClassRecord]]
 def prepare_classifier(
     settings: ClassSettings, data: ClassData, progress: Progress
 ) -> Prepared[ClassifierParts, StoredTexts]:
-    """An untrained classifier and its training texts."""
-    parts = make_classifier(settings, data, load_vectors(settings.model.vectors, progress))
-    if parts.encoder.bags is not None and parts.encoder.bags.pruned:
-        count = parts.encoder.bags.pruned
+    """An untrained classifier and its training texts; these, and what is fitted to them, are found again if they were
+    encoded before."""
+    vectors = load_vectors(settings.model.vectors, progress)
+    encoder, columns = _fitted(settings, data, vectors, progress)
+    parts = _make_parts(settings, data, vectors, encoder)
+    if encoder.bags is not None and encoder.bags.pruned:
+        count = encoder.bags.pruned
         progress.say(f"note: {count:,} n-grams of the fewest texts left out, as model.max_ngrams says")
     rates = table_rates(settings.train, parts.network, data.class_set.multi_label)
     files = [Path(settings.model.vectors)] if settings.model.vectors else []
-    return Prepared(parts, StoredTexts(settings, data, parts), rates, files)
+    return Prepared(parts, StoredTexts(settings, data, parts, columns), rates, files)
 
 
 def make_classifier(
@@ -60,14 +66,64 @@ def make_classifier(
 ) -> ClassifierParts:
     """An untrained classifier: classes, encoder and network as training data and settings want them; or as other
     `records` do."""
-    model = settings.model
-    train = data.train if records is None else records
-    name = "basic" if settings.data.tokenizer == "auto" else settings.data.tokenizer
+    encoder = _fit(settings, data, vectors, data.train if records is None else records)
+    return _make_parts(settings, data, vectors, encoder)
+
+
+def _fitted(
+    settings: ClassSettings, data: ClassData, vectors: Vectors | None, progress: Progress
+) -> tuple[TextEncoder, dict[str, StoredColumns]]:
+    """The encoder and the columns of the training texts."""
+    model, tokenizer = settings.model, _tokenizer(settings)
     bags = _bag_options(model) if model.kind != "textcnn" else None
+
+    def write(writer: EntryWriter) -> None:
+        encoder = _fit(settings, data, vectors, data.train)
+        folder = writer.folder / _ENCODER
+        folder.mkdir()
+        encoder.save(folder)
+        writer.facts |= {"sizes": encoder.sizes}
+        if encoder.bags is not None:
+            writer.facts |= {"texts": encoder.bags.texts, "pruned": encoder.bags.pruned}
+        _encode(writer.append, encoder, data)
+
+    def read(entry: Entry) -> tuple[TextEncoder, dict[str, StoredColumns]]:
+        facts = entry.facts
+        encoder = load_text_encoder(entry.folder / _ENCODER, tokenizer, facts["sizes"], bags, facts.get("texts", 0))
+        if encoder.bags is not None:
+            encoder.bags.pruned = facts["pruned"]
+        return encoder, dict(entry.columns)
+
+    if data.key is None:
+        return kept(None, write, read)
+    key = encoding_key("texts", data.key, *_decisive(settings, bags, vectors))
+    return kept(key, write, read, needs=[data.key], say=progress.say)
+
+
+def _decisive(
+    settings: ClassSettings, bags: BagOptions | None, vectors: Vectors | None
+) -> Iterator[str | NDArray[np.float32]]:
+    """All but the texts that decides what is fitted and encoded."""
+    model, tokenizer = settings.model, _tokenizer(settings)
+    yield repr((tokenizer.name, sorted(tokenizer.settings().items()), unicodedata.unidata_version))
+    yield repr((model.kind, bags, model.word_min_count, model.class_weighting))
+    if vectors is not None:
+        yield "\0".join(vectors.vocabulary.symbols)
+
+
+def _tokenizer(settings: ClassSettings) -> Tokenizer:
+    name = "basic" if settings.data.tokenizer == "auto" else settings.data.tokenizer
+    return make_tokenizer(name, do_lower_case=settings.data.lower_case)
+
+
+def _fit(
+    settings: ClassSettings, data: ClassData, vectors: Vectors | None, train: Iterable[ClassRecord]
+) -> TextEncoder:
+    model = settings.model
     encoder = TextEncoder.fit(
         ([record.text for record in chunk] for chunk in record_chunks(train)),
-        make_tokenizer(name, do_lower_case=settings.data.lower_case),
-        bags=bags,
+        _tokenizer(settings),
+        bags=_bag_options(model) if model.kind != "textcnn" else None,
         word_min_count=model.word_min_count if model.kind != "embedding_bag" else None,
         vectors=vectors.vocabulary if vectors else None,
     )
@@ -76,6 +132,21 @@ def make_classifier(
             ([record.text for record in chunk], label_columns(chunk, data.class_set)) for chunk in record_chunks(train)
         )
         encoder = encoder.weighed(pairs, len(data.class_set.labels))
+    return encoder
+
+
+def _encode(append: Callable[[str, Columns], None], encoder: TextEncoder, data: ClassData) -> None:
+    """The training texts and their labels as columns, some at a time."""
+    for chunk in record_chunks(data.train):
+        for name, columns in encoder.encode([record.text for record in chunk]).columns().items():
+            append(name, columns)
+        append("labels", label_columns(chunk, data.class_set))
+
+
+def _make_parts(
+    settings: ClassSettings, data: ClassData, vectors: Vectors | None, encoder: TextEncoder
+) -> ClassifierParts:
+    model = settings.model
     sizes = ClassifierSizes(**encoder.sizes)
     dimensions = _dimensions(model, len(data.class_set.labels), sizes, vectors)
     try:
@@ -160,7 +231,7 @@ def label_columns(records: Sequence[ClassRecord], classes: ClassSet) -> Columns:
 class StoredTexts:
     """Training texts as columns in files, with their class ids. A row of a batch is a text.
 
-    `store` comes first, but for `batch_count`. labels: a row a label of a text, array `labels`.
+    Without columns `store` comes first, but for `batch_count`. labels: a row a label of a text, array `labels`.
     """
 
     settings: ClassSettings
@@ -169,14 +240,18 @@ class StoredTexts:
     columns: dict[str, StoredColumns] = field(default_factory=dict)
 
     def store(self, directory: Path) -> None:
-        """Encode the texts and their labels into a directory."""
+        """Encode the texts and their labels into a directory, if they aren't in another one."""
+        if self.columns:
+            return
         directory.mkdir(parents=True, exist_ok=True)
-        writers = {"labels": ColumnsWriter(directory, "labels")}
-        for chunk in record_chunks(self.data.train):
-            encoded = self.parts.encoder.encode([record.text for record in chunk])
-            for name, columns in encoded.columns().items():
-                writers.setdefault(name, ColumnsWriter(directory, name)).append(columns)
-            writers["labels"].append(label_columns(chunk, self.data.class_set))
+        writers: dict[str, ColumnsWriter] = {}
+
+        def append(name: str, columns: Columns) -> None:
+            if name not in writers:
+                writers[name] = ColumnsWriter(directory, name)
+            writers[name].append(columns)
+
+        _encode(append, self.parts.encoder, self.data)
         self.columns = {name: writer.close() for name, writer in writers.items()}
 
     @property
@@ -215,9 +290,8 @@ class StoredTexts:
             inputs = batch_inputs(self.texts, rows)
             inputs["targets"] = torch.from_numpy(targets_of(labels, rows, classes))
             yield TrainBatch(inputs, len(rows), rows.tolist())
-            # For each row that is read the system maps its neighbours too, 64 KB of each file if they are in its cache:
-            # a hundred rows a batch soon come to a lot.
-            self.release()
+            for columns in self.columns.values():
+                columns.trim()
 
 
 def targets_of(labels: Columns, rows: NDArray[np.int64], classes: ClassSet) -> NDArray[np.int64] | NDArray[np.float32]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nlp_app import __version__, schemes
 from nlp_app.class_splits import ClassData
 from nlp_app.config import TransformerClassSettings, TransformerTaggingSettings
-from nlp_app.errors import TrainingError
 from nlp_app.experiment.classifier_building import draw, label_columns, record_chunks, targets_of
 from nlp_app.experiment.prepared import TrainBatch
+from nlp_app.experiment.seams import cut_targets
 from nlp_app.features.columns import WHOLE, Columns, Share, collate, gather, padding_share, training_batches
-from nlp_app.features.encoded import cached_columns, encoding_key
+from nlp_app.features.encoded import Entry, EntryWriter, encoding_key, kept
+from nlp_app.features.encoder import token_chunks
 from nlp_app.features.piece_windows import (
     PieceEncoder,
     PieceSentences,
@@ -27,14 +27,14 @@ from nlp_app.features.piece_windows import (
     collate_sentences,
     collate_texts,
 )
+from nlp_app.features.sentences import StoredSentences
+from nlp_app.features.store import StoredColumns
 from nlp_app.modeldir.transformer import TransformerClassifierParts, TransformerTaggerParts
-from nlp_app.output import checksum
 from nlp_app.progress import Progress
-from nlp_app.resources import cache_directory
 from nlp_app.splits import TaggingData
 from nlp_app.tasks.classification import ClassSet
 from nlp_app.tasks.tagging import TagSet
-from nlp_app.types import Sentence, TokenSpan
+from nlp_app.types import Sentence
 
 
 class _Windows(ABC):
@@ -55,6 +55,10 @@ class _Windows(ABC):
 
     def padding(self) -> float:
         return padding_share(self.encoded.pieces.lengths, self._first)
+
+    def _trim(self) -> None:
+        if isinstance(self.encoded.pieces, StoredColumns):
+            self.encoded.pieces.trim()
 
     def sources(self, rows: Iterable[int]) -> list[int]:
         windows = np.fromiter(rows, dtype=np.int64)
@@ -79,20 +83,30 @@ class SentenceWindows(_Windows):
         cls, settings: TransformerTaggingSettings, parts: TransformerTaggerParts, data: TaggingData, progress: Progress
     ) -> SentenceWindows:
         """The encoded sentences, found again if they were encoded before."""
+
+        def write(writer: EntryWriter) -> None:
+            for chunk in token_chunks(data.train.sentences):
+                found = parts.encoder.encode(
+                    [sentence.tokens for sentence in chunk], [sentence.spans or [] for sentence in chunk]
+                )
+                tags = window_targets(parts.tag_set, chunk, found)
+                writer.append("pieces", found.pieces)
+                writer.append("tokens", Columns(found.tokens.arrays | {"tags": tags}, found.tokens.offsets))
+                writer.append("offsets", Columns({}, found.offsets))
+                writer.append("windows", Columns({}, found.windows))
+
+        def read(entry: Entry) -> SentenceWindows:
+            columns = entry.columns
+            offsets, windows = (columns[name].offsets for name in ("offsets", "windows"))
+            encoded = PieceSentences(columns["pieces"], columns["tokens"], offsets, windows)
+            return cls(settings, encoded, parts.encoder.tokenizer.padding)
+
+        decisive = [*_decisive(parts.encoder), repr((parts.tag_set.scheme, parts.tag_set.labels))]
         sentences = data.train.sentences
-
-        def encode() -> dict[str, Columns]:
-            found = parts.encoder.encode(
-                [sentence.tokens for sentence in sentences], [sentence.spans or [] for sentence in sentences]
-            )
-            offsets = {"offsets": Columns({}, found.offsets), "windows": Columns({}, found.windows)}
-            return {"pieces": found.pieces, "tokens": found.tokens} | offsets
-
-        kept = _kept(encode, parts.encoder, data, settings, progress)
-        encoded = PieceSentences(kept["pieces"], kept["tokens"], kept["offsets"].offsets, kept["windows"].offsets)
-        arrays = encoded.tokens.arrays | {"tags": window_targets(parts.tag_set, sentences, encoded)}
-        tokens = Columns(arrays, encoded.tokens.offsets)
-        return cls(settings, replace(encoded, tokens=tokens), parts.encoder.tokenizer.padding)
+        if not isinstance(sentences, StoredSentences) or sentences.source is None:
+            return kept(None, write, read)
+        key = encoding_key("pieces of sentences", sentences.source, sentences.rows, *decisive)
+        return kept(key, write, read, needs=[sentences.source], say=progress.say)
 
     def _rows(self, epoch: int) -> list[NDArray[np.int64]]:
         train = self.settings.train
@@ -103,24 +117,18 @@ class SentenceWindows(_Windows):
             rows = share.of(batch)
             arrays = collate_sentences(self.encoded, rows, self.padding_id)
             arrays["tags"] = collate(self.encoded.tokens, rows)["tags"]
+            self._trim()
             inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
             yield TrainBatch(inputs, int(arrays["mask"].sum()), rows.tolist())
 
 
-def window_targets(tag_set: TagSet, sentences: list[Sentence], encoded: PieceSentences) -> NDArray[np.int64]:
+def window_targets(tag_set: TagSet, sentences: Sequence[Sentence], encoded: PieceSentences) -> NDArray[np.int64]:
     """The gold tag ids of all tokens, window after window; a span that a seam cuts is one on either side of it."""
     targets = tag_set.targets(sentences)
     for number in np.flatnonzero(np.diff(encoded.windows) > 1).tolist():
-        first = int(encoded.offsets[number])
-        for window in range(encoded.windows[number], encoded.windows[number + 1]):
-            start, end = (int(place) - first for place in encoded.tokens.offsets[window : window + 2])
-            spans = [
-                TokenSpan(max(span.start, start) - start, min(span.end, end) - start, span.label)
-                for span in sentences[number].spans or ()
-                if span.start < end and span.end > start
-            ]
-            tags = schemes.encode(spans, end - start, tag_set.scheme)
-            targets[first + start : first + end] = [tag_set.ids[tag] for tag in tags]
+        first, end = (int(place) for place in encoded.offsets[number : number + 2])
+        places = encoded.tokens.offsets[encoded.windows[number] : encoded.windows[number + 1] + 1] - first
+        targets[first:end] = [*cut_targets(tag_set, sentences[number].spans or [], places.tolist())]
     return targets
 
 
@@ -140,21 +148,23 @@ class TextWindows(_Windows):
     ) -> TextWindows:
         """The encoded texts, found again if they were encoded before."""
 
-        def encode() -> dict[str, Columns]:
-            pieces, counts, labels = [], [], []
+        def write(writer: EntryWriter) -> None:
             for chunk in record_chunks(data.train):
                 encoded = parts.encoder.encode_texts([record.text for record in chunk])
-                windows = np.diff(encoded.windows)
-                rows = np.repeat(np.arange(len(chunk)), windows)
-                pieces.append(encoded.pieces)
-                counts.append(windows)
-                labels.append(Columns(*gather(label_columns(chunk, data.class_set), rows)))
-            offsets = np.concatenate(([0], np.cumsum(np.concatenate(counts))))
-            return {"pieces": joined(pieces), "labels": joined(labels), "windows": Columns({}, offsets)}
+                rows = np.repeat(np.arange(len(chunk)), np.diff(encoded.windows))
+                writer.append("pieces", encoded.pieces)
+                writer.append("windows", Columns({}, encoded.windows))
+                writer.append("labels", Columns(*gather(label_columns(chunk, data.class_set), rows)))
 
-        kept = _kept(encode, parts.encoder, data, settings, progress)
-        encoded = PieceTexts(kept["pieces"], kept["windows"].offsets)
-        return cls(settings, encoded, kept["labels"], data.class_set, parts.encoder.tokenizer.padding)
+        def read(entry: Entry) -> TextWindows:
+            columns = entry.columns
+            encoded = PieceTexts(columns["pieces"], columns["windows"].offsets)
+            return cls(settings, encoded, columns["labels"], data.class_set, parts.encoder.tokenizer.padding)
+
+        if data.key is None:
+            return kept(None, write, read)
+        key = encoding_key("pieces of texts", data.key, *_decisive(parts.encoder))
+        return kept(key, write, read, needs=[data.key], say=progress.say)
 
     def _rows(self, epoch: int) -> list[NDArray[np.int64]]:
         train, lengths = self.settings.train, self.encoded.pieces.lengths
@@ -175,40 +185,12 @@ class TextWindows(_Windows):
             rows = share.of(batch)
             arrays = collate_texts(self.encoded, rows, self.padding_id)
             arrays["targets"] = targets_of(self.labels, rows, self.class_set)
+            self._trim()
             yield TrainBatch(
                 {name: torch.from_numpy(array) for name, array in arrays.items()}, len(rows), rows.tolist()
             )
 
 
-def joined(columns: list[Columns]) -> Columns:
-    """Columns one after the other; at least one."""
-    arrays = {name: np.concatenate([each.arrays[name] for each in columns]) for name in columns[0].arrays}
-    return Columns(arrays, np.concatenate(([0], np.cumsum(np.concatenate([each.lengths for each in columns])))))
-
-
-def _kept(
-    encode: Callable[[], Mapping[str, Columns]],
-    encoder: PieceEncoder,
-    data: TaggingData | ClassData,
-    settings: TransformerTaggingSettings | TransformerClassSettings,
-    progress: Progress,
-) -> Mapping[str, Columns]:
-    """What `encode` gives, or gave when it was called for the same data and settings before.
-
-    Data without files, as those of the Hub are, are encoded anew.
-    """
-    files = data.files()
-    if not files:
-        return encode()
-    key = encoding_key(
-        __version__,
-        encoder.tokenizer.json(),
-        f"{encoder.window} {encoder.overlap} {encoder.capitals} {settings.train.seed}",
-        settings.data.model_dump_json(),
-        *(checksum(path) for path in files),
-    )
-    try:
-        return cached_columns(cache_directory(), key, encode)
-    except TrainingError as error:
-        progress.say(f"note: {error}; encoded for this run alone")
-        return encode()
+def _decisive(encoder: PieceEncoder) -> list[str]:
+    """All but the texts that decides which windows come of them."""
+    return [encoder.tokenizer.json(), repr((encoder.window, encoder.overlap, encoder.capitals))]

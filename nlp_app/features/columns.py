@@ -41,6 +41,27 @@ class Columns:
         """Tokens of each sentence."""
         return np.diff(self.offsets)
 
+    def taken(self, rows: NDArray[np.int64]) -> tuple[dict[str, Array], NDArray[np.int64]]:
+        """The sentences `rows` one after the other: arrays of their tokens, and offsets (rows + 1,)."""
+        lengths = self.offsets[rows + 1] - self.offsets[rows]
+        offsets = np.concatenate(([0], np.cumsum(lengths)))
+        source = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return {name: array[source] for name, array in self.arrays.items()}, offsets
+
+    def laid_out(self, rows: NDArray[np.int64]) -> dict[str, Array]:
+        """The sentences `rows` as `collate` has them."""
+        lengths = (self.offsets[rows + 1] - self.offsets[rows])[:, None]
+        place = np.arange(lengths.max(initial=0))[None, :]
+        mask = place < lengths
+        batch: dict[str, Array] = {"mask": mask}
+        # Whole rows are taken, whatever follows a sentence, and what is padding cleared: faster than to pick tokens.
+        source = self.offsets[rows][:, None] + place
+        padding = ~mask
+        for name, array in self.arrays.items():
+            batch[name] = array.take(source, axis=0, mode="clip")
+            batch[name][padding] = 0
+        return batch
+
 
 class Share(NamedTuple):
     """Which of the processes of a run this is, and how many there are. Each takes its share of the rows of every batch,
@@ -59,27 +80,12 @@ WHOLE = Share()
 
 def collate(columns: Columns, rows: Sequence[int] | NDArray[np.int64]) -> dict[str, Array]:
     """The sentences `rows` as padded arrays (sentences, longest, ...), with "mask" (True = real); padding is 0."""
-    chosen = np.asarray(rows, dtype=np.int64)
-    lengths = (columns.offsets[chosen + 1] - columns.offsets[chosen])[:, None]
-    place = np.arange(lengths.max(initial=0))[None, :]
-    mask = place < lengths
-    batch: dict[str, Array] = {"mask": mask}
-    # Whole rows are taken, whatever follows a sentence, and what is padding cleared: faster than to pick tokens.
-    source = columns.offsets[chosen][:, None] + place
-    padding = ~mask
-    for name, array in columns.arrays.items():
-        batch[name] = array.take(source, axis=0, mode="clip")
-        batch[name][padding] = 0
-    return batch
+    return columns.laid_out(np.asarray(rows, dtype=np.int64))
 
 
 def gather(columns: Columns, rows: Sequence[int] | NDArray[np.int64]) -> tuple[dict[str, Array], NDArray[np.int64]]:
     """The sentences `rows` one after the other, without padding: arrays of their tokens, and offsets (rows + 1,)."""
-    chosen = np.asarray(rows, dtype=np.int64)
-    lengths = columns.offsets[chosen + 1] - columns.offsets[chosen]
-    offsets = np.concatenate(([0], np.cumsum(lengths)))
-    source = np.repeat(columns.offsets[chosen] - offsets[:-1], lengths) + np.arange(offsets[-1])
-    return {name: array[source] for name, array in columns.arrays.items()}, offsets
+    return columns.taken(np.asarray(rows, dtype=np.int64))
 
 
 def text_batches(

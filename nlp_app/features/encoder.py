@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,17 @@ from numpy.typing import NDArray
 from nlp_app.errors import ModelError
 from nlp_app.features.columns import Columns
 from nlp_app.features.forms import CLUSTER_LEVELS, CLUSTERS, NORM, SHAPE, Forms, FormTable
-from nlp_app.features.keys import FeatureIndex, Keys, Rows, load_array
+from nlp_app.features.keys import FeatureIndex, KeyCounter, Keys, Rows, load_array
 from nlp_app.features.vectors import VectorWords
 from nlp_app.features.windows import CLUSTER_WINDOWS, FORM_WINDOWS, OUTSIDE_IDS
+from nlp_app.streams import chunks
 from nlp_app.vocab import PADDING, UNKNOWN, Vocabulary
 
 _CLUSTERS = "clusters.npy"  # beside vectors.txt, if they are used
 _EMBEDDED_MIN_COUNT = 2  # an embedding seen once is noise; a window feature's weight is one number a tag
+_CHUNK_TOKENS = 1 << 14  # whose features are counted, or looked up, together
+
+S = TypeVar("S", bound=Sized)
 
 
 class TaggingEncoder:
@@ -43,14 +48,14 @@ class TaggingEncoder:
     @classmethod
     def fit(
         cls,
-        sentences: Iterable[Sequence[str]],
+        sentences: Collection[Sequence[str]],
         normalise: Callable[[str], str],
         *,
         min_count: int = 1,
         joint_min_count: int = 2,
         vectors: VectorWords | None = None,
     ) -> TaggingEncoder:
-        """Vocabularies and features of the training sentences.
+        """Vocabularies and features of the training sentences, which are gone through twice, some at a time.
 
         min_count: occurrences that each entry needs; joint_min_count: those that a feature of several tokens needs.
         """
@@ -59,31 +64,46 @@ class TaggingEncoder:
         return empty.extended(sentences, min_count, joint_min_count)
 
     def extended(
-        self, sentences: Iterable[Sequence[str]], min_count: int = 1, joint_min_count: int = 2
+        self, sentences: Collection[Sequence[str]], min_count: int = 1, joint_min_count: int = 2
     ) -> TaggingEncoder:
-        """This encoder with the vocabularies and features of more sentences.
+        """This encoder with the vocabularies and features of more sentences, which are gone through twice.
 
         What it knew keeps its meaning, if not its row (see `rows_of`). Pretrained vectors are still those it had.
         """
-        forms, lengths = _flatten(sentences)
-        occurrences = Counter(forms)
+        occurrences: Counter[str] = Counter()
+        for sentence in sentences:
+            occurrences.update(sentence)
         known = self.forms.extended(occurrences, min_count)
         distinct = list(occurrences)
         vectors = self._vector_rows(distinct)
         ids = self._with_clusters(known.lookup(distinct), vectors)
-        number_of = {form: number for number, form in enumerate(distinct)}
-        windows = self.windows
-        keys = windows.keys(ids[[number_of[form] for form in forms]], lengths)
-        index = self.index.extended(keys[:, windows.single].ravel(), min_count)
-        index = index.extended(keys[:, windows.joint].ravel(), max(min_count, joint_min_count))
-        rows = index.rows(keys[:, windows.embedded])
-        counts = np.bincount(rows.ravel(), minlength=len(index))
-        counts[0] = 0
-        often = np.flatnonzero(counts >= _EMBEDDED_MIN_COUNT)
-        parts = np.union1d(often, index.rows(self._part_keys)).astype(np.int32)
-        longer = TaggingEncoder(known, index, parts, self.vectors)
+        counters = self._count(sentences, {form: number for number, form in enumerate(distinct)}, ids)
+        counts = {True: min_count, False: max(min_count, joint_min_count)}  # of features of one token, of several
+        frequent = [counter.frequent(counts[is_single]) for (is_single, _), counter in counters.items()]
+        index = self.index.with_keys(np.concatenate(frequent))
+        often = [counter.frequent(_EMBEDDED_MIN_COUNT) for (_, embedded), counter in counters.items() if embedded]
+        parts = index.rows(np.concatenate([*often, self._part_keys]))
+        longer = TaggingEncoder(known, index, np.unique(parts[parts > 0]), self.vectors)
         longer._table.add(distinct, longer._described(ids, vectors))
         return longer
+
+    def _count(
+        self, sentences: Iterable[Sequence[str]], number_of: Mapping[str, int], ids: Rows
+    ) -> dict[tuple[bool, bool], KeyCounter]:
+        """The window features of sentences, counted: those of templates of one part or several, embedded or not."""
+        windows = self.windows
+        groups = {
+            (is_single, embedded): np.array([n for n in numbers.tolist() if (n in windows.embedded) == embedded])
+            for is_single, numbers in ((True, windows.single), (False, windows.joint))
+            for embedded in (True, False)
+        }
+        counters = {group: KeyCounter() for group in groups}
+        for chunk in token_chunks(sentences):
+            forms, lengths = _flatten(chunk)
+            keys = windows.keys(ids[[number_of[form] for form in forms]], lengths)
+            for group, numbers in groups.items():
+                counters[group].add(keys[:, numbers])
+        return counters
 
     @property
     def _part_keys(self) -> Keys:
@@ -144,7 +164,9 @@ class TaggingEncoder:
 
     def coverage(self, sentences: Iterable[Sequence[str]]) -> float:
         """The share of the sentences' tokens that have a pretrained vector, 0 to 1."""
-        counts = Counter(_flatten(sentences)[0])
+        counts: Counter[str] = Counter()
+        for sentence in sentences:
+            counts.update(sentence)
         known = self._vector_rows(list(counts)) > UNKNOWN
         return float(known @ np.fromiter(counts.values(), np.int64)) / max(counts.total(), 1)
 
@@ -178,6 +200,11 @@ def _load_vectors(directory: Path) -> VectorWords:
             f"{path}: found {len(clusters)} clusters that don't fit {len(vocabulary)} vectors; copy it again"
         )
     return VectorWords(vocabulary, None if clusters is None else clusters.reshape(-1, CLUSTER_LEVELS))
+
+
+def token_chunks(sentences: Iterable[S]) -> Iterator[list[S]]:
+    """Runs of sentences that are encoded together."""
+    return chunks(sentences, len, _CHUNK_TOKENS, _CHUNK_TOKENS)
 
 
 def _flatten(sentences: Iterable[Sequence[str]]) -> tuple[list[str], list[int]]:

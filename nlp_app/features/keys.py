@@ -13,6 +13,8 @@ from nlp_app.errors import ModelError
 Keys = NDArray[np.uint64]
 Rows = NDArray[np.int32]
 
+_MERGED = 1 << 18  # keys that are merged at a time
+
 NO_KEY = np.uint64(0)  # no feature: a part of it is unknown, say
 
 
@@ -45,8 +47,13 @@ class FeatureIndex:
 
     def extended(self, keys: Keys, min_count: int = 1) -> FeatureIndex:
         """An index of these keys too, if they occur at least `min_count` times. Rows change."""
-        distinct, counts = np.unique(keys, return_counts=True)
-        return FeatureIndex(np.union1d(self.keys, distinct[(counts >= min_count) & (distinct != NO_KEY)]))
+        counter = KeyCounter()
+        counter.add(keys)
+        return self.with_keys(counter.frequent(min_count))
+
+    def with_keys(self, keys: Keys) -> FeatureIndex:
+        """An index of these keys too. Rows change."""
+        return FeatureIndex(np.union1d(self.keys, keys))
 
     def __len__(self) -> int:
         """Rows, row 0 included."""
@@ -68,6 +75,39 @@ class FeatureIndex:
         places += 1
         places *= known
         return places
+
+
+class KeyCounter:
+    """How often each key occurs, counted a piece at a time: memory grows with the distinct keys alone."""
+
+    def __init__(self) -> None:
+        self._keys = np.zeros(0, dtype=np.uint64)  # sorted, distinct
+        self._counts = np.zeros(0, dtype=np.int64)
+        self._pending: list[tuple[Keys, NDArray[np.int64]]] = []
+
+    def add(self, keys: Keys) -> None:
+        """Count some more keys, NO_KEY aside; of any shape."""
+        distinct, counts = np.unique(keys, return_counts=True)
+        first = int(len(distinct) > 0 and distinct[0] == NO_KEY)
+        self._pending.append((distinct[first:], counts[first:]))
+        if sum(len(keys) for keys, _ in self._pending) > max(_MERGED, len(self._keys) // 2):
+            self._merge()
+
+    def _merge(self) -> None:
+        parts = [(self._keys, self._counts), *self._pending]
+        self._pending.clear()
+        keys = np.concatenate([keys for keys, _ in parts])
+        order = np.argsort(keys, kind="stable")  # quick on runs that are sorted already
+        keys = keys[order]
+        starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1])[: len(keys)])
+        counts = np.concatenate([counts for _, counts in parts])[order]
+        self._keys, self._counts = keys[starts], np.add.reduceat(counts, starts) if len(starts) else counts
+
+    def frequent(self, min_count: int) -> Keys:
+        """The keys that occurred so often at least, sorted."""
+        self._merge()
+        found: Keys = self._keys[self._counts >= min_count]
+        return found
 
 
 def load_array(path: Path) -> NDArray[np.integer[Any]]:

@@ -141,11 +141,18 @@ class PieceTokenizer:
         return ids
 
 
+def is_panic(error: BaseException) -> bool:
+    """Whether a library written in Rust gave up. Such an error is no Exception, and its class can't be imported."""
+    return type(error).__name__ == "PanicException"
+
+
 def _answer(ask: Callable[[], Answer], problem: str) -> Answer:
     """What the library tokenizers answers. It raises plain exceptions, whatever is wrong."""
     try:
         return ask()
-    except Exception as error:
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         reason = " ".join(str(error).split())
         raise ModelError(f"{problem} ({reason}); get the model's files again") from error
 

@@ -5,16 +5,22 @@ The files are mapped into memory, so that the system reads what is asked for and
 
 from __future__ import annotations
 
+import math
 import mmap
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nlp_app.errors import TrainingError
 from nlp_app.features.columns import Array, Columns
+
+_FEW = 32 << 20  # bytes of columns whose pages may stay: to map them again and again would cost more than they do
+_OFFSETS = "offsets"
 
 
 class ColumnsWriter:
@@ -30,7 +36,7 @@ class ColumnsWriter:
         offsets = columns.offsets[1:] + self._rows if self._files else columns.offsets
         self._rows += int(columns.offsets[-1])
         with self._room():
-            for key, array in (*columns.arrays.items(), ("offsets", offsets)):
+            for key, array in (*columns.arrays.items(), (_OFFSETS, offsets)):
                 if key not in self._files:
                     path = self._directory / f"{self._name}-{key}"
                     self._files[key] = (path.open("wb"), array[:0])
@@ -39,15 +45,15 @@ class ColumnsWriter:
 
     def close(self) -> StoredColumns:
         """What was written."""
-        arrays: dict[str, Array] = {}
-        maps: list[mmap.mmap] = []
         with self._room():
-            for key, (file, kind) in self._files.items():
+            for file, _ in self._files.values():
                 file.close()
-                arrays[key], pages = _mapped(Path(file.name), kind)
-                maps += pages
-        offsets = arrays.pop("offsets", np.zeros(1, dtype=np.int64))
-        return StoredColumns(arrays, offsets, maps)
+            return map_columns({key: (Path(file.name), kind) for key, (file, kind) in self._files.items()})
+
+    @property
+    def parts(self) -> dict[str, tuple[Path, Array]]:
+        """The file of each array and of the offsets, and an empty array of its kind."""
+        return {key: (Path(file.name), kind) for key, (file, kind) in self._files.items()}
 
     @contextmanager
     def _room(self) -> Iterator[None]:
@@ -61,12 +67,30 @@ class ColumnsWriter:
             ) from error
 
 
-class StoredColumns(Columns):
-    """Columns in mapped files."""
+class _OpenFile:
+    """A file that is closed when nobody has it any more."""
 
-    def __init__(self, arrays: dict[str, Array], offsets: Array, maps: list[mmap.mmap]) -> None:
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
+class StoredColumns(Columns):
+    """Columns in mapped files; they can't be changed.
+
+    Where there is a lot of them, batches are read from the files, not through the map: for each row that is looked at,
+    the system may map two megabytes around it.
+    """
+
+    def __init__(
+        self, arrays: dict[str, Array], offsets: Array, maps: list[mmap.mmap], files: dict[str, _OpenFile]
+    ) -> None:
         super().__init__(arrays, offsets)
         object.__setattr__(self, "_maps", maps)
+        object.__setattr__(self, "_files", files)
+        object.__setattr__(self, "_are_few", sum(map(len, maps)) <= _FEW or not hasattr(os, "preadv"))
 
     def release(self) -> None:
         """Let go of the pages that were read: they stay in the system's cache while there is room."""
@@ -74,10 +98,56 @@ class StoredColumns(Columns):
             if hasattr(mmap, "MADV_DONTNEED"):
                 pages.madvise(mmap.MADV_DONTNEED)
 
+    def trim(self) -> None:
+        """`release`, unless all pages together are few."""
+        if not self.__dict__["_are_few"]:
+            self.release()
 
-def _mapped(path: Path, kind: Array) -> tuple[Array, list[mmap.mmap]]:
-    if not path.stat().st_size:  # nothing can't be mapped
-        return kind, []
-    with path.open("rb") as file:
-        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    return np.frombuffer(pages, dtype=kind.dtype).reshape(-1, *kind.shape[1:]), [pages]
+    def taken(self, rows: NDArray[np.int64]) -> tuple[dict[str, Array], NDArray[np.int64]]:
+        if self.__dict__["_are_few"]:
+            return super().taken(rows)
+        starts = self.offsets[rows]
+        offsets = np.concatenate(([0], np.cumsum(self.offsets[rows + 1] - starts)))
+        found = {name: self._read(name, starts.tolist(), offsets.tolist()) for name in self.arrays}
+        self.trim()
+        return found, offsets
+
+    def laid_out(self, rows: NDArray[np.int64]) -> dict[str, Array]:
+        if self.__dict__["_are_few"]:
+            return super().laid_out(rows)
+        arrays, offsets = self.taken(rows)
+        lengths = np.diff(offsets)[:, None]
+        batch = {"mask": np.arange(lengths.max(initial=0))[None, :] < lengths}
+        for name, array in arrays.items():
+            batch[name] = np.zeros((*batch["mask"].shape, *array.shape[1:]), dtype=array.dtype)
+            batch[name][batch["mask"]] = array
+        return batch
+
+    def _read(self, name: str, starts: list[int], offsets: list[int]) -> Array:
+        """Runs of an array's elements, the first of which are at `starts`, one after the other."""
+        kind = self.arrays[name]
+        found = np.empty((offsets[-1], *kind.shape[1:]), dtype=kind.dtype)
+        if not found.size:
+            return found
+        file, size = self.__dict__["_files"][name].descriptor, kind.itemsize * math.prod(kind.shape[1:])
+        view = memoryview(found.reshape(-1).view(np.uint8).data)
+        for start, first, end in zip(starts, offsets, offsets[1:], strict=False):
+            if first < end and os.preadv(file, [view[first * size : end * size]], start * size) < (end - first) * size:
+                raise TrainingError("encoded texts: found a file that was cut while it was read; start again")
+        return found
+
+
+def map_columns(parts: Mapping[str, tuple[Path, Array]]) -> StoredColumns:
+    """The columns in these files; the offsets are among them. Raises OSError, or ValueError for half an element."""
+    arrays: dict[str, Array] = {}
+    maps: list[mmap.mmap] = []
+    files: dict[str, _OpenFile] = {}
+    for key, (path, kind) in parts.items():
+        arrays[key] = kind
+        if path.stat().st_size:  # nothing can't be mapped
+            files[key] = _OpenFile(path)
+            maps.append(mmap.mmap(files[key].descriptor, 0, access=mmap.ACCESS_READ))
+            elements = len(maps[-1]) // kind.itemsize
+            width = math.prod(kind.shape[1:])
+            arrays[key] = np.frombuffer(maps[-1], dtype=kind.dtype).reshape(elements // width, *kind.shape[1:])
+    return StoredColumns(arrays, arrays.pop(_OFFSETS, np.zeros(1, dtype=np.int64)), maps, files)

@@ -284,12 +284,16 @@ def lines_of_text(lines: Iterable[str], name: str, first: int = 1) -> Iterator[s
 
 def _decoded(stream: Readable, name: str, encoding: str, errors: str = "strict") -> Iterator[str]:
     decoder = codecs.getincrementaldecoder(encoding)(errors)
-    offset, feeds, more = 0, 0, True
+    offset, feeds, more, head = 0, 0, True, b""
     while more:
         chunk = _read(stream, name)
         more = bool(chunk)
+        if offset < len(codecs.BOM_UTF8):
+            head += chunk
         try:
             text = decoder.decode(chunk, final=not more)
+            if not more and encoding == "utf-8-sig" and 0 < offset < len(codecs.BOM_UTF8):
+                head.decode()  # the codec takes the beginning of a mark for nothing
         except UnicodeDecodeError as error:
             before = error.object[: error.start].decode(error.encoding, "replace")
             place = offset + len(chunk) - len(error.object) + error.start

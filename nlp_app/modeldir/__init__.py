@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nlp_app.errors import ModelError
 from nlp_app.modeldir.classifier import ClassifierParts, Decision, read_classifier
-from nlp_app.modeldir.directory import CONFIG, DESCRIPTION, Parts, check_files, read_description, write_model
+from nlp_app.modeldir.directory import (
+    CONFIG,
+    DESCRIPTION,
+    Parts,
+    check_files,
+    damaged,
+    read_description,
+    write_model,
+)
 from nlp_app.modeldir.hub import CARD
 from nlp_app.modeldir.tagger import TaggerParts, read_tagger
 
@@ -70,7 +78,8 @@ def read_model(directory: Path, *, trust_remote_code: bool = False) -> AnyParts:
     if (directory / CONFIG).is_file() and not (directory / DESCRIPTION).exists():
         from nlp_app.modeldir.foreign import read_foreign  # noqa: PLC0415
 
-        return replace(read_foreign(directory, trust_remote_code), card=read_card(directory))
+        found = damaged(directory, lambda: read_foreign(directory, trust_remote_code))
+        return replace(found, card=read_card(directory))
     description = read_description(directory)
     task, network = description.get("task"), description.get("network")
     if not isinstance(task, str) or task not in _READERS:
@@ -80,7 +89,9 @@ def read_model(directory: Path, *, trust_remote_code: bool = False) -> AnyParts:
         kinds = ", ".join(_READERS[task])
         raise ModelError(f"{directory / DESCRIPTION}: found the network {kind!r}, expected one of {kinds}")
     check_files(directory, description)
-    return replace(_READERS[task][kind](directory, description, trust_remote_code), card=read_card(directory))
+    read = _READERS[task][kind]
+    parts = damaged(directory, lambda: read(directory, description, trust_remote_code))
+    return replace(parts, card=read_card(directory))
 
 
 def read_card(directory: Path) -> str:

@@ -21,21 +21,23 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from nlp_app.errors import ModelError, NlpAppError
+from nlp_app.errors import ModelError
+from nlp_app.features.pieces import is_panic
 from nlp_app.output import checksum
 from nlp_app.text import unidata_version
 
 FORMAT = 2  # raised whenever an older nlp_app could not read what is written
+MOST_TAGS = 10_000
+_LARGEST = 1e15  # of a weight, either way: no training leads there, and two of them can still be multiplied
 DESCRIPTION, WEIGHTS, VOCABULARY = "nlp_app.json", "model.safetensors", "vocab"
 CONFIG, PIECES = "config.json", "tokenizer.json"
 TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json")
@@ -147,14 +149,31 @@ def damaged(place: Path, read: Callable[[], T]) -> T:
         return read()
     except ModelError:
         raise
-    except (
-        ArithmeticError, AttributeError, LookupError, NlpAppError, OSError, RuntimeError, SafetensorError, TypeError,
-        ValueError,
-    ) as error:  # fmt: skip
+    except BaseException as error:
+        # Anything may be wrong with contents, and a library in Rust that panics raises what is no Exception.
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         reason = " ".join(str(error).split())[:300]
         raise ModelError(
             f"{place}: damaged, or not what `train` wrote ({type(error).__name__}: {reason}); copy the model again"
         ) from error
+
+
+def check_finite(weights: Mapping[str, Tensor]) -> None:
+    """Raises ValueError for weights that are not numbers, or infinite: nothing could be found by them."""
+    for name, tensor in weights.items():
+        # The sum is the quick way; only a tensor of huge numbers has to be looked at one by one.
+        if tensor.is_floating_point() and not tensor.sum().isfinite() and not tensor.isfinite().all():
+            raise ValueError(f"{name}: found values that are not finite")
+
+
+def _check_range(weights: Mapping[str, Tensor]) -> None:
+    """Raises ValueError for weights whose products overflow: finite themselves, they give scores that are not."""
+    for name, tensor in weights.items():
+        if tensor.is_floating_point() and tensor.numel():
+            low, high = (float(value) for value in tensor.aminmax())
+            if not -_LARGEST <= low <= high <= _LARGEST:
+                raise ValueError(f"{name}: found values that are not finite, or beyond {_LARGEST:g}")
 
 
 def read_labels(description: Mapping[str, Any]) -> tuple[str, ...]:
@@ -165,6 +184,14 @@ def read_labels(description: Mapping[str, Any]) -> tuple[str, ...]:
     if len(set(labels)) != len(labels):
         raise ValueError("labels: expected each of them once")
     return tuple(labels)
+
+
+def check_tags(tags: Sequence[str]) -> None:
+    """Raises ValueError for tags that name something twice, or are too many: tables have a cell for each pair."""
+    if len(set(tags)) != len(tags):
+        raise ValueError("labels: expected each of them once")
+    if len(tags) > MOST_TAGS:
+        raise ValueError(f"labels: found {len(tags):,} tags, expected at most {MOST_TAGS:,}")
 
 
 def read_about(description: Mapping[str, Any]) -> dict[str, Any]:
@@ -201,6 +228,11 @@ def read_network(
         with torch.device("meta"):
             network = build()
         weights = restore(safetensors.torch.load_file(directory / WEIGHTS))
+        # Given as they are, they have to be of the network's own types.
+        for name, tensor in network.state_dict().items():
+            if name in weights and weights[name].dtype != tensor.dtype:
+                raise ValueError(f"{name}: found numbers of {weights[name].dtype}, expected {tensor.dtype}")
+        _check_range(weights)
         network.load_state_dict(weights, strict=True, assign=True)
         return network.eval()
 

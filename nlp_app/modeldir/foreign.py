@@ -26,7 +26,7 @@ from nlp_app.features.piece_windows import PieceEncoder
 from nlp_app.modeldir import stock
 from nlp_app.modeldir.classifier import Decision
 from nlp_app.modeldir.directory import CONFIG
-from nlp_app.modeldir.transformer import TransformerClassifierParts, TransformerTaggerParts
+from nlp_app.modeldir.transformer import TransformerClassifierParts, TransformerTaggerParts, check_answer
 from nlp_app.nn.transformer import TransformerClassifier, TransformerDimensions, TransformerTagger
 from nlp_app.schemes import NONE, OUTSIDE, SCHEMES
 from nlp_app.tasks.classification import THRESHOLD, ClassSet
@@ -70,6 +70,7 @@ def read_foreign(
         allowed = torch.from_numpy(reading.tag_set.allowed) if reading.legal else None
         tagger = TransformerTagger(body, len(reading.tag_set.tags), allowed, TransformerDimensions()).eval()
         encoder = PieceEncoder(tokenizer, stock.longest_of(body), OVERLAP)
+        check_answer(directory, tagger, encoder)
         ours = BasicTokenizer(do_lower_case=False)
         return TransformerTaggerParts(tagger, encoder, reading.tag_set, ours, files, about, legal=reading.legal)
     multi_label = config.problem_type == "multi_label_classification"
@@ -80,6 +81,8 @@ def read_foreign(
     thresholds = np.full(len(names), THRESHOLD) if multi_label else None
     classifier = TransformerClassifier(body, len(names)).eval()
     encoder = PieceEncoder(tokenizer, stock.longest_of(body), OVERLAP)
+    check_answer(directory, classifier, encoder)
+    about = {"data": {"agreement": {}, "format": "auto"}, "settings": {"text_column": "", "label_column": ""}}
     return TransformerClassifierParts(classifier, encoder, class_set, Decision(1.0, thresholds), files, about)
 
 
@@ -120,7 +123,8 @@ def _scheme(letters: set[str], directory: Path) -> str:
 
 
 def _kind(directory: Path, config: PreTrainedConfig) -> str:
-    architecture = (config.architectures or [""])[0]
+    named = config.architectures
+    architecture = str(named[0]) if isinstance(named, list) and named else ""
     kind = next((kind for ending, kind in _KINDS.items() if architecture.endswith(ending)), None)
     if kind is None:
         raise ModelError(

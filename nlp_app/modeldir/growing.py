@@ -10,7 +10,7 @@ new tag begins as the mean of the old ones, which can't be better than the best 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -54,7 +54,7 @@ def add_labels(parts: P, labels: Iterable[str]) -> P:
 
 def add_words(
     parts: TaggerParts,
-    sentences: Iterable[Sequence[str]],
+    sentences: Collection[Sequence[str]],
     min_count: int,
     joint_min_count: int,
     dimensions: TaggerDimensions | None = None,

@@ -17,8 +17,6 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import safetensors.torch
 import torch
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import (
     CONFIG_MAPPING,
@@ -33,9 +31,9 @@ from transformers import (
 from transformers.initialization import no_init_weights
 from transformers.utils import logging
 
-from nlp_app.errors import ModelError, NlpAppError, did_you_mean
-from nlp_app.features.pieces import PieceTokenizer
-from nlp_app.modeldir.directory import CONFIG, TOKENIZER_FILES, WEIGHTS
+from nlp_app.errors import ModelError, did_you_mean
+from nlp_app.features.pieces import PieceTokenizer, is_panic
+from nlp_app.modeldir.directory import CONFIG, TOKENIZER_FILES, WEIGHTS, check_finite
 from nlp_app.modeldir.hub import INDEX, PIECE_FILES
 from nlp_app.nn.transformer_layers import position_limit
 
@@ -52,6 +50,9 @@ _PROBLEMS: Final[Mapping[bool | None, Any]] = {
     True: "multi_label_classification",
 }
 _MOST_LAYERS = 1000
+# By the last word of a configuration's names: of these, transformers makes lists as it reads them.
+_MOST: Mapping[str, int] = {"labels": 100_000, "layer": _MOST_LAYERS, "layers": _MOST_LAYERS}
+_SPARE = 1 << 24  # numbers that a network may have beyond what its checkpoint accounts for
 # They may name code of the Hub; transformers makes its own choice without them.
 _LEFT_ASIDE = {
     f"{before}{kind}_implementation{after}"
@@ -114,6 +115,8 @@ def read_config(directory: Path, trust_remote_code: bool = False) -> PreTrainedC
     if values.get("quantization_config"):
         raise ModelError(f"{path}: its weights are quantized; expected plain ones: name the original model")
 
+    _check_numbers(path, values)
+
     def read() -> PreTrainedConfig:
         if own_code and trust_remote_code:
             config: PreTrainedConfig = AutoConfig.from_pretrained(directory, trust_remote_code=True)
@@ -127,6 +130,21 @@ def read_config(directory: Path, trust_remote_code: bool = False) -> PreTrainedC
         raise ModelError(f"{path}: found {layers!r} layers, expected 1 to {_MOST_LAYERS}")
     config.dtype = torch.float32
     return config
+
+
+def _check_numbers(path: Path, values: Any) -> None:
+    """That what transformers makes a list of, reading a configuration, is of a sensible length. Raises ModelError."""
+    pending = [values]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list):
+            pending += value
+        elif isinstance(value, dict):
+            pending += value.values()
+            for key, count in value.items():
+                most = _MOST.get(key.rpartition("_")[2])
+                if most is not None and isinstance(count, int | float) and count > most:
+                    raise ModelError(f"{path}: found {count} for {key}, expected at most {most:,}; copy it again")
 
 
 def read_weights(directory: Path) -> dict[str, Tensor]:
@@ -225,7 +243,16 @@ def load_body(
     config: PreTrainedConfig, kind: str, weights: Mapping[str, Tensor], trust_remote_code: bool = False
 ) -> Loaded:
     """A network with these weights, whatever prefix and older names they have; what they lack is initialised."""
-    network_class = type(skeleton(config, kind, trust_remote_code))
+    empty = skeleton(config, kind, trust_remote_code)
+    network_class = type(empty)
+    # What a checkpoint lacks is made: a configuration alone must not ask for more memory than there is.
+    needed = sum(tensor.numel() for tensor in (*empty.parameters(), *empty.buffers()))
+    held = sum(tensor.numel() for tensor in weights.values())
+    if needed > 4 * held + _SPARE:
+        raise ModelError(
+            f"a {config.model_type} for {_HEADS[kind]}: found a configuration of {needed:,} numbers and weights of "
+            f"{held:,}; they don't belong together: copy both from one model"
+        )
 
     def load() -> Loaded:
         body: PreTrainedModel
@@ -294,7 +321,9 @@ def _options(config: PreTrainedConfig, kind: str) -> dict[str, Any]:
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
-    return _attempt(path, lambda: safetensors.torch.load_file(path), "damaged")
+    tensors = _attempt(path, lambda: safetensors.torch.load_file(path), "damaged")
+    _attempt(path, lambda: check_finite(tensors), "damaged")
+    return tensors
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -313,9 +342,9 @@ def _attempt(place: Path | str, act: Callable[[], T], what: str = "can't be read
         return act()
     except ModelError:
         raise
-    except (
-        ArithmeticError, AttributeError, ImportError, LookupError, NlpAppError, OSError, RuntimeError, SafetensorError,
-        StrictDataclassError, SyntaxError, TypeError, ValueError,
-    ) as error:  # fmt: skip
+    except BaseException as error:
+        # transformers raises anything, and a library in Rust that panics raises what is no Exception.
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         reason = " ".join(str(error).split())[:300]
         raise ModelError(f"{place}: {what} ({type(error).__name__}: {reason}); expected a model that works") from error

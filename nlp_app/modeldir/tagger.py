@@ -15,6 +15,7 @@ from nlp_app.features.encoder import TaggingEncoder
 from nlp_app.modeldir.directory import (
     DESCRIPTION,
     VOCABULARY,
+    check_tags,
     damaged,
     numbers,
     read_about,
@@ -91,6 +92,5 @@ def _described(
     dimensions = numbers(TaggerDimensions, network["dimensions"], {"layers": 100})
     tokenizer = make_tokenizer(description["tokenizer"]["name"], **description["tokenizer"]["settings"])
     tag_set = TagSet(read_labels(description), description["scheme"])
-    if len(set(tag_set.tags)) != len(tag_set.tags):
-        raise ValueError("labels: expected each of them once")
+    check_tags(tag_set.tags)
     return tag_set, tokenizer, sizes, dimensions, read_about(description)

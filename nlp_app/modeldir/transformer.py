@@ -20,7 +20,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from nlp_app.errors import ModelError
 from nlp_app.features.capitals import KINDS
 from nlp_app.features.piece_windows import PieceEncoder
-from nlp_app.features.pieces import PieceTokenizer
+from nlp_app.features.pieces import PieceTokenizer, is_panic
 from nlp_app.modeldir import stock
 from nlp_app.modeldir.classifier import Decision, read_classes
 from nlp_app.modeldir.directory import (
@@ -29,6 +29,7 @@ from nlp_app.modeldir.directory import (
     PIECES,
     TOKENIZER_FILES,
     WEIGHTS,
+    check_tags,
     damaged,
     numbers,
     read_about,
@@ -146,6 +147,7 @@ def read_transformer_tagger(
 
     network = _network(directory, build)
     _check_window(directory, network.body, encoder)
+    check_answer(directory, network, encoder)
     files = _kept(directory, config)
     return TransformerTaggerParts(network, encoder, tag_set, tokenizer, files, about, legal=legal)
 
@@ -163,6 +165,7 @@ def read_transformer_classifier(
         lambda: TransformerClassifier(stock.build_body(config, "sequence", trust_remote_code), len(class_set.labels)),
     )
     _check_window(directory, network.body, encoder)
+    check_answer(directory, network, encoder)
     return TransformerClassifierParts(network, encoder, class_set, decision, _kept(directory, config), about)
 
 
@@ -200,8 +203,7 @@ def _tagging(description: Mapping[str, Any]) -> tuple[TagSet, TransformerDimensi
     if not isinstance(network["legal"], bool):
         raise ValueError(f"legal: found {network['legal']!r}, expected true or false")
     tag_set = TagSet(read_labels(description), description["scheme"])
-    if len(set(tag_set.tags)) != len(tag_set.tags):
-        raise ValueError("labels: expected each of them once")
+    check_tags(tag_set.tags)
     return tag_set, dimensions, network["legal"]
 
 
@@ -234,7 +236,9 @@ def backend_of(text: str) -> Backend:
     """The tokenizer of a `tokenizer.json`. Raises ValueError if it is none."""
     try:
         return Backend.from_str(text)
-    except Exception as error:  # the library raises no narrower kind
+    except BaseException as error:  # the library raises no narrower kind
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         raise ValueError(str(error)) from error
 
 
@@ -276,6 +280,28 @@ def _check_window(directory: Path, body: PreTrainedModel, encoder: PieceEncoder)
             f"{directory / DESCRIPTION}: found windows of {encoder.window} pieces, the model takes {longest}; "
             "copy the model again"
         )
+
+
+@torch.inference_mode()
+def check_answer(directory: Path, network: TransformerTagger | TransformerClassifier, encoder: PieceEncoder) -> None:
+    """That the network has finite scores for a text of one piece: a configuration may fit the weights and yet be none
+    that a network can compute by. Raises ModelError."""
+    tokenizer = encoder.tokenizer
+    ids = torch.tensor([[*tokenizer.prefix, tokenizer.padding, *tokenizer.suffix]])
+    attention = torch.ones_like(ids)
+
+    def answer() -> None:
+        if isinstance(network, TransformerTagger):
+            start = torch.tensor([[len(tokenizer.prefix)]])
+            capitals = None if network.capitals is None else torch.zeros_like(ids)
+            mask = torch.ones_like(start, dtype=torch.bool)
+            scores = network.emissions(mask, ids, attention, start, start + 1, capitals)
+        else:
+            scores = network.scores(ids, attention)
+        if not scores.isfinite().all():
+            raise ValueError("its scores for a text are not finite")
+
+    damaged(directory / CONFIG, answer)
 
 
 def _kept(directory: Path, config: PreTrainedConfig) -> dict[str, bytes]:

@@ -15,8 +15,12 @@ from nlp_app.training.randomness import seed_update
 
 T = TypeVar("T")
 
-# What torch's allocators say, of a CPU and of accelerators that raise no error of their own kind.
-_SIGNS = ("can't allocate memory", "not enough memory", "out of memory")
+# What torch's allocators say, of a CPU and of accelerators that raise no error of their own kind; and what oneDNN,
+# which computes layers on a CPU, says where it finds no room.
+_SIGNS = (
+    "can't allocate memory", "not enough memory", "out of memory", "could not execute a primitive",
+    "could not create a primitive", "could not create a memory",
+)  # fmt: skip
 
 
 def within_memory(learner: Learner, micro: Sequence[Batch], attempt: Callable[[list[Batch]], T]) -> T:
@@ -61,8 +65,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _too_long(pieces: Sequence[Batch]) -> str:
-    rows = ", ".join(str(row) for piece in pieces for row in piece.rows)
+    rows = [row for piece in pieces for row in piece.rows]
+    shown = ", ".join(map(str, rows[:8])) + (", ..." if len(rows) > 8 else "")
     return (
-        f"found no memory for a batch of a single row (of rows {rows}); use a smaller model, precision bf16 or, with "
+        f"found no memory for a batch of a single row (of rows {shown}); use a smaller model, precision bf16 or, with "
         "a transformer, a smaller model.window or gradient_checkpointing"
     )

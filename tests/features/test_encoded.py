@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,27 @@ from hypothesis import strategies as st
 
 from nlp_app.errors import TrainingError
 from nlp_app.features.columns import Columns
-from nlp_app.features.encoded import cached_columns, encoding_key
+from nlp_app.features.encoded import LIMIT, Entry, EntryWriter, cached, encoding_key
 
 KEY = encoding_key("some")
+
+
+def cached_columns(
+    directory: Path, key: str, make: Callable[[], Mapping[str, Columns]], limit: int = LIMIT
+) -> Mapping[str, Columns]:
+    def write(writer: EntryWriter) -> None:
+        for name, columns in make().items():
+            writer.append(name, columns)
+        (writer.folder / "more").mkdir()
+        (writer.folder / "more" / "words.txt").write_text("some words")
+        writer.facts["answer"] = 42
+
+    def read(entry: Entry) -> Mapping[str, Columns]:
+        assert entry.facts == {"answer": 42}
+        assert (entry.folder / "more" / "words.txt").read_text() == "some words"
+        return entry.columns
+
+    return cached(directory, key, write, read, limit=limit)
 
 
 def some(rows: int = 3, seed: int = 0) -> dict[str, Columns]:
@@ -92,7 +111,7 @@ def damage(path: Path, how: str) -> None:
 @pytest.mark.parametrize("how", ["gone", "short", "empty", "changed", "nonsense"])
 def test_what_is_damaged_is_made_anew(how: str, tmp_path: Path) -> None:
     cached_columns(tmp_path, KEY, some)
-    for path in sorted((tmp_path / KEY).iterdir()):
+    for path in sorted(path for path in (tmp_path / KEY).rglob("*") if path.is_file() and path.stat().st_size):
         damage(path, how)
         with pytest.raises(ValueError, match="made anew"):
             cached_columns(tmp_path, KEY, unwanted)
@@ -107,7 +126,7 @@ def test_the_longest_unused_go_when_there_are_too_many(tmp_path: Path) -> None:
         cached_columns(tmp_path, key, some)
         os.utime(tmp_path / key, (time.time() - 100 + age,) * 2)
     cached_columns(tmp_path, keys[0], unwanted)  # the first is now the last that was used
-    size = sum(path.stat().st_size for path in (tmp_path / keys[0]).iterdir())
+    size = sum(path.stat().st_size for path in (tmp_path / keys[0]).rglob("*"))
     kept = cached_columns(tmp_path, keys[2], unwanted)
     os.utime(tmp_path / keys[2], (time.time() - 200,) * 2)
     (tmp_path / "somebody's").mkdir()
@@ -131,7 +150,7 @@ def use(directory: str, seed: int) -> bool:
     for number in range(20):
         key = encoding_key(str(number % 3))
         assert_same(
-            cached_columns(Path(directory), key, lambda n=number: some(200, n % 3), limit=8000 if seed else 1 << 20),
+            cached_columns(Path(directory), key, lambda n=number: some(200, n % 3), limit=12000 if seed else 1 << 20),
             some(200, number % 3),
         )
     return True
@@ -151,6 +170,47 @@ def test_another_run_may_be_first(tmp_path: Path) -> None:
     assert_same(cached_columns(tmp_path, KEY, late), some())
     assert_same(cached_columns(tmp_path, KEY, unwanted), some())
     assert entries(tmp_path) == {KEY}
+
+
+def write_slowly(directory: str) -> None:
+    def write(writer: EntryWriter) -> None:
+        for _ in range(200):
+            writer.append("rows", some(50)["pieces"])
+            time.sleep(0.001)
+
+    cached(Path(directory), KEY, write, lambda entry: None)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_writer_that_is_killed_leaves_nothing_half_made(tmp_path: Path, seed: int) -> None:
+    process = multiprocessing.get_context("fork").Process(target=write_slowly, args=(str(tmp_path),))
+    process.start()
+    while not entries(tmp_path):
+        time.sleep(0.001)
+    time.sleep(random.Random(seed).random() * 0.3)
+    process.kill()
+    process.join()
+    expected = Columns(some(50)["pieces"].arrays, some(50)["pieces"].offsets)
+
+    def check(entry: Entry) -> int:
+        assert np.array_equal(entry.columns["rows"].arrays["ids"], np.tile(expected.arrays["ids"], 200))
+        return len(entry.columns["rows"])
+
+    def write(writer: EntryWriter) -> None:
+        for _ in range(200):
+            writer.append("rows", expected)
+
+    for _ in range(2):
+        assert cached(tmp_path, KEY, write, check) == 200 * 50
+
+
+def test_what_is_needed_stays(tmp_path: Path) -> None:
+    needed, other = encoding_key("needed"), encoding_key("other")
+    for age, key in enumerate((needed, other)):
+        cached_columns(tmp_path, key, some)
+        os.utime(tmp_path / key, (time.time() - 100 + age,) * 2)
+    cached(tmp_path, KEY, lambda writer: None, lambda entry: None, needs=[needed], limit=1)
+    assert entries(tmp_path) == {needed, KEY}
 
 
 def test_no_room(tmp_path: Path) -> None:

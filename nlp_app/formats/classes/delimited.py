@@ -11,7 +11,7 @@ from nlp_app.errors import DataError
 from nlp_app.formats.classes.columns import SWITCH, Columns, choose_columns
 from nlp_app.formats.classes.dialect import Dialect, find_delimiter, rows_of, sample_rows, usual_width
 from nlp_app.formats.classes.naming import TEXT_NAMES, plain
-from nlp_app.formats.classes.options import ClassOptions
+from nlp_app.formats.classes.options import ClassOptions, is_number
 from nlp_app.formats.classes.plan import NO_LABEL, NO_TEXT, Ledger, Plan, Sample
 from nlp_app.formats.classes.quotes import find_quoting
 from nlp_app.types import ClassRecord
@@ -116,7 +116,7 @@ def _labeller(table: Table, options: ClassOptions, ledger: Ledger, name: str) ->
                 raise DataError(f"found {found}, expected 0 or 1, as several label columns have", name, number)
             elif cell in ("1", "1.0", "true"):
                 labels.append(names[column])
-        return tuple(labels)
+        return tuple(dict.fromkeys(labels))  # two columns may have one name
 
     return single if len(columns) == 1 else switched
 
@@ -143,8 +143,9 @@ def _fitted(row: list[str], width: int, delimiter: str) -> list[str]:
 def _width(rows: Sequence[Sequence[str]], options: ClassOptions) -> int:
     """The number of cells: of the header, or of the usual row, or if rows are of all widths, of the narrowest."""
     width, share = usual_width(rows)
-    is_header = options.header or (options.header is None and {plain(cell) for cell in rows[0]} & set(TEXT_NAMES))
-    if is_header:
+    named = any(not is_number(column) for column in options.columns)  # the first row is names then
+    named = named or not {plain(cell) for cell in rows[0]}.isdisjoint(TEXT_NAMES)
+    if options.header or (options.header is None and named):
         return len(rows[0])
     return width if share >= 0.9 else min((len(row) for row in rows if len(row) > 1), default=1)
 

@@ -18,6 +18,7 @@ from nlp_app.formats.classes.options import ClassOptions
 
 DELIMITERS = (",", ";", "\t", "|")
 CELL_LIMIT = 1 << 27  # characters of a quoted cell: a quote that is never closed must not fill the memory
+NOT_CLOSED = "isn't closed"  # what is said of a quoted cell that goes on to the end
 _RFC = 'expected RFC 4180 ("a ""quoted"" cell"); put it right, or say whether quotes enclose cells (data.quoting)'
 
 
@@ -64,7 +65,7 @@ def rows_of(lines: Iterable[str], dialect: Dialect, place: str) -> Iterator[tupl
 def _reason(error: csv.Error, first: int) -> str:
     said = str(error)
     if "end of data" in said or "limit" in said:
-        return f"a quote opened in the row of line {first} isn't closed"
+        return f"a quote opened in the row of line {first} {NOT_CLOSED}"
     if "new-line" in said:
         return "found a carriage return within a row"
     return "found text after a closing quote" if "expected after" in said else f"bad row: {said}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nlp_app.errors import DataError
-from nlp_app.formats.source import CHUNK, encoding_of, lines_of_bytes
+from nlp_app.formats.source import CHUNK, encoding_of, lines_of_bytes, open_bytes
 
 _PIECE = 1 << 20
 _ASCII = bytes(range(0x80))
@@ -37,7 +37,7 @@ def find_encoding(path: Path, named: str | None) -> Encoding:
 
     Raises DataError for bytes that no encoding explains, SettingsError for an unknown name.
     """
-    with path.open("rb") as stream:
+    with open_bytes(path) as stream:
         head = stream.read(CHUNK)
     codec = encoding_of(head, named)
     if named is not None:
@@ -54,7 +54,7 @@ def find_encoding(path: Path, named: str | None) -> Encoding:
     if evidence.is_chinese:
         return Encoding("gb18030", [f"encoding: GB18030, as {found} and the text reads as Chinese; {_HINT}"])
     if evidence.is_damaged_utf8:
-        with path.open("rb") as stream:
+        with open_bytes(path) as stream:
             for _ in lines_of_bytes(stream, str(path), codec):
                 continue  # raises with the byte's line
     if evidence.is_western:
@@ -78,7 +78,7 @@ class _Evidence(NamedTuple):
 
 def _pieces(path: Path) -> Iterator[bytes]:
     """The file in pieces, then an empty one."""
-    with path.open("rb") as stream:
+    with open_bytes(path) as stream:
         while piece := stream.read(_PIECE):
             yield piece
     yield b""

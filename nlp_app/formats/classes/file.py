@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from nlp_app.formats.classes.options import ClassOptions
 from nlp_app.formats.classes.plan import Ledger, Plan, Repair, Sample
 from nlp_app.formats.classes.recognition import recognise
 from nlp_app.formats.data_sets import is_data_set
-from nlp_app.formats.source import CHUNK, lines_of_bytes, lines_of_text
+from nlp_app.formats.source import CHUNK, inner_path, lines_of_bytes, lines_of_text, open_bytes
 from nlp_app.types import ClassRecord
 
 _DEFAULTS = ClassOptions()
@@ -23,8 +22,8 @@ _Lines = Callable[[], Iterable[str]]
 class ClassFile:
     """Texts and classes of a file, streamed each time that it is iterated over.
 
-    `options` are resolved: a sibling file read with them is read alike, its encoding found anew. `remarks` say what
-    was recognised and decided, a line each.
+    `options` are resolved: a sibling file read with them is read alike, its encoding found anew. `plan` reads lines.
+    `remarks` say what was recognised and decided, a line each.
     """
 
     def __init__(self, path: str, plan: Plan, lines: _Lines, remarks: Iterable[str] = ()) -> None:
@@ -32,7 +31,7 @@ class ClassFile:
         self.options = plan.options
         self.format = plan.options.format or ""
         self.remarks = [*remarks, *plan.remarks]
-        self._plan, self._lines = plan, lines
+        self.plan, self._lines = plan, lines
         self._ledger = Ledger()
 
     def __iter__(self) -> Iterator[ClassRecord]:
@@ -40,7 +39,7 @@ class ClassFile:
         ledger = self._ledger = Ledger()
         found = False
         try:
-            for record in self._plan.read(self._lines(), ledger):
+            for record in self.plan.read(self._lines(), ledger):
                 found = True
                 yield record
         except OSError as error:
@@ -72,10 +71,10 @@ def open_classes(path: str | Path, options: ClassOptions = _DEFAULTS) -> ClassFi
         encoding = find_encoding(source, options.encoding)
 
         def lines() -> Iterator[str]:
-            with io.FileIO(source) as stream:
+            with open_bytes(source) as stream:
                 yield from lines_of_bytes(stream, name, encoding.codec)
 
-        return ClassFile(name, _plan(_sample(name, lines), source.suffix, options), lines, encoding.remarks)
+        return ClassFile(name, _plan(_sample(name, lines), inner_path(source).suffix, options), lines, encoding.remarks)
     except OSError as error:
         raise DataError(f"can't be read: {error.strerror}", path) from error
 

@@ -14,7 +14,7 @@ from nlp_app.formats.classes.plan import Sample
 from nlp_app.formats.columns import is_blank, is_document_start, layout_of
 
 SEQUENCES = "this is sequence labelling data (tokens or spans with labels): use `train ner`, or give texts with classes"
-_SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".json": "jsonl", ".ndjson": "jsonl"}
+SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".json": "jsonl", ".ndjson": "jsonl"}
 _SEQUENCE_SUFFIXES = (".conll", ".conllu", ".bio", ".bmes", ".iob", ".iob2", ".ner", ".pos", ".ann")
 _TAG = re.compile(r"O|[BIEMSWLU]-\S+")
 _CONLLU = re.compile(r"1\t([^\t]*\t){8}[^\t]*")
@@ -35,11 +35,11 @@ def recognise(sample: Sample, suffix: str, options: ClassOptions) -> str:
         raise DataError("is empty: found no text", sample.name)
     first = lines[0].lstrip(" \t")
     suffix = suffix.lower()
-    if _SUFFIXES.get(suffix) == "jsonl" or first.startswith("{") or re.match(r"\[\s*(\{|$)", first):
+    if SUFFIXES.get(suffix) == "jsonl" or first.startswith("{") or re.match(r"\[\s*(\{|$)", first):
         return "jsonl"
     _refuse_sequences(sample.lines, lines, suffix, sample.name)
-    if suffix in _SUFFIXES:
-        return _SUFFIXES[suffix]
+    if suffix in SUFFIXES:
+        return SUFFIXES[suffix]
     if any(line.startswith(MARK) for line in lines):
         return "fasttext"
     if 10 * sum("\t" in line for line in lines) > 9 * len(lines):

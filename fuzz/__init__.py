@@ -1,0 +1,1 @@
+"""Coverage-guided fuzzing of whatever nlp_app reads: see docs/fuzzing.md."""
