@@ -13,11 +13,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run has stopped because it was told to, with all that it needs to go on saved. `status`: what its process ends
-    with, 128 and the signal's number."""
+    """Something has stopped because it was told to, by the signal of that `number`. `status`: what its process ends
+    with."""
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
+        self.number = number
         self.status = 128 + number
 
 
@@ -29,6 +30,23 @@ class Interruption:
 
     def __bool__(self) -> bool:
         return self.number > 0
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Within the block SIGTERM raises Interrupted, as Ctrl-C raises KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Interrupted("stopped", number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

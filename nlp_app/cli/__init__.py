@@ -16,7 +16,7 @@ from nlp_app import __version__
 from nlp_app.cli.data import convert, inspect
 from nlp_app.cli.options import CLASS_FORMATS, FORMATS, PRECISIONS
 from nlp_app.cli.reproducing import reproduce
-from nlp_app.cli.terminal import USER_ERROR, fail, say
+from nlp_app.cli.terminal import USER_ERROR, fail, is_first, say
 from nlp_app.cli.training import distill, train
 from nlp_app.cli.using import classify, evaluate, tag
 from nlp_app.errors import NlpAppError
@@ -38,15 +38,16 @@ class _Program(click.Group):
         except BrokenPipeError:  # the reader has seen enough
             raise SystemExit(0) from None
         except KeyboardInterrupt as error:
-            training = ctx.invoked_subcommand in ("train", "distill")
-            say(f"{str(error) or 'stopped'}{f'; to go on: {_resuming(sys.argv)}' if training else ''}")
+            advice = f"; to go on: {_resuming(ctx.obj)}" if ctx.invoked_subcommand in ("train", "distill") else ""
+            if is_first():
+                say(f"{str(error) or 'stopped'}{advice}")
             raise SystemExit(getattr(error, "status", INTERRUPTED)) from None
 
 
-def _resuming(command: Sequence[str]) -> str:
-    """The command line that goes on with what this one began."""
-    program = ["python", *command] if command[0].endswith(".py") else ["nlp-app", *command[1:]]
-    return shlex.join([*program, *(() if "--resume" in command else ("--resume",))])
+def _resuming(arguments: Sequence[str]) -> str:
+    """The command line that goes on with what these arguments began."""
+    start = ["python", sys.argv[0]] if sys.argv[0].endswith(".py") else ["nlp-app"]
+    return shlex.join([*start, *arguments, *(() if "--resume" in arguments else ("--resume",))])
 
 
 @click.group(cls=_Program)
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
     try:
-        program(arguments, standalone_mode=False)
+        program(arguments, standalone_mode=False, obj=list(sys.argv[1:] if arguments is None else arguments))
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         raise SystemExit(USER_ERROR) from None

@@ -10,6 +10,7 @@ import click
 from nlp_app.output import standard_output
 
 USER_ERROR = 2
+_RANK = "RANK"  # as torchrun and accelerate number their processes
 
 
 def show(text: str) -> None:
@@ -24,9 +25,13 @@ def say(*lines: str) -> None:
         click.echo(line, err=True)
 
 
+def is_first() -> bool:
+    """Whether this is the only process that was started, or the first of several."""
+    return os.environ.get(_RANK, "0") == "0"
+
+
 def fail(message: str) -> NoReturn:
     """End with a user's mistake: one line, and status 2."""
-    rank = os.environ.get("RANK", "0")  # as torchrun and accelerate number their processes
-    place = "" if rank == "0" else f"process {rank}: "
+    place = "" if is_first() else f"process {os.environ[_RANK]}: "
     say(f"error: {place}{' '.join(message.split())}")
     raise SystemExit(USER_ERROR)

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,19 +33,12 @@ from nlp_app.cli.options import (
 )
 from nlp_app.cli.terminal import say, show
 from nlp_app.errors import ModelError
+from nlp_app.interruption import Interrupted, terminable
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from nlp_app.bulk import Plan
     from nlp_app.config import ClassDataSettings
     from nlp_app.predict import Classifier, Tagger
-
-INTERRUPTED, TERMINATED = 130, 143
-
-
-class _Terminated(KeyboardInterrupt):
-    """Ended by SIGTERM, as a cluster does it."""
 
 
 @click.command()
@@ -183,20 +175,14 @@ def _say_beside_bar(message: str) -> None:
 @contextmanager
 def _stoppable(target: str | None) -> Iterator[None]:
     """A job that Ctrl-C and SIGTERM stop in good order, with a line on how it goes on."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise _Terminated
-
-    before = signal.signal(signal.SIGTERM, stop) if threading.current_thread() is threading.main_thread() else None
     try:
-        yield
+        with terminable():
+            yield
     except KeyboardInterrupt as reason:
-        kept = target not in (None, "-") and Path(os.path.realpath(f"{target}.journal")).exists()
-        say("stopped; the same command with --resume goes on from what is done" if kept else "stopped")
-        raise SystemExit(TERMINATED if isinstance(reason, _Terminated) else INTERRUPTED) from None
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+        if target not in (None, "-") and Path(os.path.realpath(f"{target}.journal")).exists():
+            number = reason.number if isinstance(reason, Interrupted) else signal.SIGINT
+            raise Interrupted("stopped; the same command with --resume goes on from what is done", number) from reason
+        raise
 
 
 def _class_settings(classifier: Classifier, how: dict[str, Any]) -> ClassDataSettings:

@@ -77,6 +77,7 @@ class EpochReport:
     stop: bool  # this was the last epoch
     seconds: float  # of this process, training and evaluation
     skipped: int
+    parts: int = 1  # as in StepReport
 
 
 Report = StepReport | EpochReport
@@ -252,6 +253,7 @@ def score_epoch(
         stop=finished(state, options),
         seconds=time.perf_counter() - started,
         skipped=state.skipped,
+        parts=state.parts,
     )
 
 
