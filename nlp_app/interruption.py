@@ -51,9 +51,10 @@ def terminable() -> Iterator[None]:
 
 @contextmanager
 def listening() -> Iterator[Interruption]:
-    """Within the block a first signal is noted, to be asked for; a second one ends the block at once, as usual.
+    """Within the block a first signal is noted, to be asked for; a second Ctrl-C ends the block at once, as usual.
 
-    Only the main thread hears signals; elsewhere nothing changes.
+    A second SIGTERM changes nothing: whoever sends it to all processes of a group reaches some twice. Only the main
+    thread hears signals; elsewhere nothing changes.
     """
     heard = Interruption()
     if threading.current_thread() is not threading.main_thread():
@@ -64,6 +65,8 @@ def listening() -> Iterator[Interruption]:
     def hear(number: int, frame: FrameType | None) -> None:
         if not heard:
             heard.number = number
+            return
+        if number == signal.SIGTERM:
             return
         for each, handler in before.items():
             signal.signal(each, handler)

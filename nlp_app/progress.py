@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 from nlp_app.output import no_bar
-from nlp_app.training import EpochReport, Report, StepReport
+from nlp_app.training import EpochReport, Report, TrainState
 
 
 class Progress:
@@ -25,30 +25,30 @@ class Progress:
                 tqdm.write(line, file=sys.stderr)
 
     @contextmanager
-    def training(self, epochs: int, done: int, updates: int, score: str) -> Iterator[Callable[[Report], None]]:
-        """A bar over a run's updates, `done` of which are behind; gives what to call with each report.
+    def training(self, state: TrainState, epochs: int, updates: int, score: str) -> Iterator[Callable[[Report], None]]:
+        """A bar over a run's updates, from where the run stands; gives what to call with each report.
 
         `score`: what the dev score is called.
         """
         with tqdm(
             total=updates,
-            initial=done,
+            initial=state.step + state.skipped,
             unit="step",
             file=sys.stderr,
             disable=no_bar(self.quiet),
             dynamic_ncols=True,
             leave=False,
         ) as bar:
-            parts = 1
+            parts = state.parts
 
             def show(report: Report) -> None:
                 nonlocal parts
-                if isinstance(report, EpochReport):
-                    self.say(_epoch_line(report, epochs, score))
-                elif report.parts > parts:
+                if report.parts > parts:
                     parts = report.parts
                     self.say(f"note: out of memory; from step {report.step} on each batch is computed in {parts} parts")
-                if isinstance(report, StepReport):
+                if isinstance(report, EpochReport):
+                    self.say(_epoch_line(report, epochs, score))
+                else:
                     bar.set_description(f"epoch {report.epoch}", refresh=False)
                     bar.set_postfix_str(
                         f"loss {report.loss:.4f}, rate {max(report.rates.values()):.1e}, "

@@ -76,7 +76,13 @@ class RunDirectory:
                 latest = training.latest_checkpoint(self.checkpoints)
                 if latest.path is not None:
                     training.load_checkpoint(latest.path, learner)
-        learner.processes.wait()  # before anything in the directory changes
+        # After this, what is in the directory may change.
+        step = learner.state.step
+        if learner.processes.most([step, -step]) != [step, -step]:
+            raise TrainingError(
+                f"{self.checkpoints}: found another checkpoint than other processes see, expected one directory that "
+                "all machines share"
+            )
 
     def _start(self, learner: training.Learner, resume: bool, progress: Progress) -> None:
         self._sweep()

@@ -76,7 +76,10 @@ CHANGES: dict[str, tuple[str, dict[str, str]]] = {
     "train.imbalance": ("sampler", {}),
 }
 # Seen in other tests: patience stops a run early; threads change its time, checkpoint_seconds what it leaves meanwhile.
-ELSEWHERE = {"train.patience", "train.threads", "train.checkpoint_seconds", "train.engine", "train.score_every"}
+ELSEWHERE = {
+    "train.patience", "train.threads", "train.checkpoint_seconds", "train.engine", "train.score_every",
+    "train.deterministic",
+}  # fmt: skip
 
 
 def weights(small: Small, output: Path, changes: dict[str, str]) -> dict[str, Any]:

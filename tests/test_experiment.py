@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import LEARNT, SMALL, Outcome, Small, files_of
 
 import nlp_app
@@ -373,3 +374,24 @@ def test_clusters_of_words_are_window_features(cli: Cli, small: Small, tmp_path:
     (tmp_path / "yes/vocab/clusters.npy").unlink()
     with pytest.raises(ModelError, match=r"clusters\.npy"):
         nlp_app.load(tmp_path / "yes")
+
+
+def test_deterministic_ways_are_taken_while_a_run_lasts(cli: Cli, small: Small, tmp_path: Path) -> None:
+    from nlp_app.config import read_task_settings
+    from nlp_app.experiment import train_ner
+
+    changes = [change.removeprefix("--set=") for change in SMALL] + [
+        f"data.train={small.train}",
+        f"data.dev={small.dev}",
+    ]
+    seen = []
+    for value in ("true", "false"):
+        settings = read_task_settings("ner", None, [*changes, f"train.deterministic={value}"], None)
+        run = tmp_path / value
+        train_ner(settings, run, quiet=True, watch=lambda _: seen.append(torch.are_deterministic_algorithms_enabled()))
+        assert not torch.are_deterministic_algorithms_enabled()
+    assert seen == [True] * 3 + [False] * 3
+    assert (tmp_path / "true/model.safetensors").read_bytes() == (tmp_path / "false/model.safetensors").read_bytes()
+    asked = ["--train", str(small.train), "--dev", str(small.dev), "--output", str(tmp_path / "flag"), *SMALL]
+    assert cli("train", "ner", *asked, "--deterministic", "--quiet").status == 0
+    assert "deterministic = true" in (tmp_path / "flag" / "config.toml").read_text(encoding="utf-8")

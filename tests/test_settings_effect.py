@@ -63,6 +63,7 @@ CHANGES: dict[str, tuple[str, dict[str, str]]] = {
 # decides which settings there are; dev scores choose an epoch; the model is made small and shifted after training.
 ELSEWHERE = {
     "train.patience", "train.threads", "train.checkpoint_seconds", "train.engine", "train.score_every",
+    "train.deterministic",
     "train.shift_outside", "model.kind", "model.start", "model.compact",
 }  # fmt: skip
 

@@ -24,7 +24,7 @@ from nlp_app.training import EpochReport, StepReport
 
 
 def step_report(step: int, loss: float, norm: float | None = 0.5) -> StepReport:
-    return StepReport(1, step, step, loss, norm, {"default": 0.1, "wide": 0.2}, 1000.0, 0)
+    return StepReport(1, step, step, loss, norm, {"default": 0.1, "wide": 0.2}, 1000.0, 0, parts=1, stop=False)
 
 
 def epoch_report(epoch: int, step: int, metrics: dict[str, Any] | None) -> EpochReport:

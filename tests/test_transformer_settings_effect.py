@@ -72,6 +72,7 @@ CLASSIFIER: dict[str, tuple[str, dict[str, str]]] = SHARED | {
 # Seen in other tests. Gradient checkpointing computes the same with less memory.
 ELSEWHERE = {
     "train.patience", "train.threads", "train.checkpoint_seconds", "train.engine", "train.score_every",
+    "train.deterministic",
     "train.gradient_checkpointing",
     "model.kind", "model.new_head", "model.trust_remote_code", "model.partial", "model.start",
 }  # fmt: skip

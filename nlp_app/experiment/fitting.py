@@ -105,14 +105,15 @@ def fit(course: Course, learner: training.Learner, settings: Settings, run: RunD
     """
     train, processes = settings.train, learner.processes
     share = Share(processes.rank, processes.count)
-    done = learner.state.step + learner.state.skipped
     updates = updates_of(train, course.batch_count()) * train.epochs
     try:
         with ExitStack() as stack:
             told = stack.enter_context(listening())
             if train.deterministic:
                 stack.enter_context(training.deterministic())
-            show = stack.enter_context(launch.progress.training(train.epochs, done, updates, course.score_name))
+            show = stack.enter_context(
+                launch.progress.training(learner.state, train.epochs, updates, course.score_name)
+            )
             tracker = _tracker(stack, course, learner, settings, run, launch.progress) if processes.is_main else None
             options = training.LoopOptions(
                 epochs=train.epochs,
@@ -128,11 +129,18 @@ def fit(course: Course, learner: training.Learner, settings: Settings, run: RunD
     except NlpAppError as error:
         if processes.is_main:
             run.discard_if_empty()
-        if not isinstance(error, training.NonFiniteError) or not error.rows:
+        if not isinstance(error, training.RowsError) or not error.rows:
             raise
         lines = sorted(set(course.lines(error.rows)))
         first = ", ".join(map(str, lines[:8])) + (", ..." if len(lines) > 8 else "")
         raise TrainingError(f"{error}; the rows' lines in {course.source}: {first}") from error
+    except (RuntimeError, MemoryError) as error:
+        if not training.is_out_of_memory(error):
+            raise
+        raise TrainingError(
+            f"out of memory, in an update or as dev was scored ({' '.join(str(error).split())[:200]}); use a smaller "
+            "model or dev set"
+        ) from error
 
 
 @dataclass

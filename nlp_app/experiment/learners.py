@@ -90,7 +90,7 @@ def _check_equal(network: nn.Module, processes: training.Processes) -> None:
     digest = blake2b(digest_size=7)
     for name, value in network.state_dict().items():
         digest.update(f"{name} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     own = int.from_bytes(digest.digest(), "little")
     if processes.most([own, -own]) != [own, -own]:
         raise TrainingError(

@@ -1,4 +1,4 @@
-"""What both engines take for a micro-batch."""
+"""What both engines take for a micro-batch, and what they raise because of one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from torch import Tensor
+
+from nlp_app.errors import TrainingError
+
+
+class RowsError(TrainingError):
+    """What can't go on because of certain rows of the corpus: `rows`, those of the batches at fault."""
+
+    def __init__(self, message: str, rows: Sequence[int]) -> None:
+        super().__init__(message)
+        self.rows = [int(row) for row in rows]
 
 
 class Batch(Protocol):

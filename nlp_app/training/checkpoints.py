@@ -31,7 +31,7 @@ from nlp_app.training.diagnosis import check_weights
 from nlp_app.training.learner import Learner, TrainState
 from nlp_app.training.randomness import random_state, set_random_state
 
-FORMAT = 1
+FORMAT = 2
 TENSORS, STATE, SUMS = "tensors.safetensors", "state.json", "SHA256SUMS"
 NAME = re.compile(r"checkpoint-(\d{6,})")
 UNFINISHED = ".unfinished-"  # prefix of a directory being written or removed
@@ -103,6 +103,8 @@ def load_checkpoint(path: str | Path, learner: Learner) -> None:
     _check_fit(path, model, learner.model.state_dict())
     learner.model.load_state_dict(model)
     learner.optimizers.load_state_dict(_part(tensors, "optimizer"), plain["optimizer"])
+    for group, rate in zip(learner.optimizers.groups(), plain["rates"], strict=True):
+        group["lr"] = rate  # that of the last update, which may be told before there is another
     learner.schedule.load_state_dict(plain["schedule"])
     if learner.average is not None:
         learner.average.load(_part(tensors, "average"), **plain["average"])
@@ -135,6 +137,7 @@ def _pack(learner: Learner) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "state": asdict(learner.state),
         "schedule": learner.schedule.state_dict(),
         "optimizer": counters,
+        "rates": [group["lr"] for group in learner.optimizers.groups()],
         "average": None if average is None else {"exchanged": average.exchanged},
         "scaler": None if scaler is None else scaler.state_dict(),
         "random": generator_values,

@@ -7,16 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nlp_app.errors import TrainingError
+from nlp_app.training.batches import RowsError
 from nlp_app.training.learner import Learner
 
 
-class NonFiniteError(TrainingError):
-    """A loss or gradient is infinite or not a number. `rows`: the corpus rows of the batches at fault."""
-
-    def __init__(self, message: str, rows: Sequence[int]) -> None:
-        super().__init__(message)
-        self.rows = [int(row) for row in rows]
+class NonFiniteError(RowsError):
+    """A loss, a gradient or a weight is infinite or not a number."""
 
 
 def non_finite_error(learner: Learner, place: str, found: str, rows: Sequence[int]) -> NonFiniteError:
@@ -61,6 +57,7 @@ def _finite(tensor: Tensor) -> bool:
 
 def _advice(learner: Learner) -> str:
     mixed = learner.accelerator.mixed_precision != "no"
-    return "try a lower learning rate, a longer warm-up, a smaller max_grad_norm" + (
-        ", or precision 'no'" if mixed else ", or look at these rows"
+    return (
+        "in a new run, try a lower learning rate, a longer warm-up, a smaller max_grad_norm (train.rate, warmup, clip)"
+        + (", or precision 'no'" if mixed else ", or look at these rows")
     )

@@ -8,8 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from nlp_app.errors import TrainingError
-from nlp_app.training.batches import Batch
+from nlp_app.training.batches import Batch, RowsError
 from nlp_app.training.learner import Learner
 from nlp_app.training.randomness import seed_update
 
@@ -27,7 +26,7 @@ def within_memory(learner: Learner, micro: Sequence[Batch], attempt: Callable[[l
     """What `attempt` makes of a window's micro-batches, forward and backward, cut into `learner.state.parts` each.
 
     If they don't fit into memory, they are cut into twice as many from now on, and the window is done again: its losses
-    and gradients are sums over rows, so they come to the same. Raises TrainingError for a row that doesn't fit alone.
+    and gradients are sums over rows, so they come to the same. Raises RowsError where a row doesn't fit alone.
     """
     while True:
         pieces = [piece for batch in micro for piece in cut(batch, learner.state.parts)]
@@ -38,7 +37,7 @@ def within_memory(learner: Learner, micro: Sequence[Batch], attempt: Callable[[l
             if not is_out_of_memory(error):
                 raise
             if all(len(piece.rows) <= 1 for piece in pieces):
-                raise TrainingError(_too_long(pieces)) from error
+                raise RowsError(_too_long(pieces), [row for piece in pieces for row in piece.rows]) from error
         # After the handler, which holds on to what the failed attempt had in memory.
         learner.optimizers.zero_grad()
         gc.collect()

@@ -158,8 +158,10 @@ def _peers() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
+        reason = str(error).strip().partition(". ")[0].partition("\n")[0]
         raise TrainingError(
-            f"another process of the run has failed or was stopped ({error}); see what it says, and go on with --resume"
+            f"another process of the run has failed or was stopped ({reason}); see what it says, "
+            "and go on with --resume"
         ) from error
 
 

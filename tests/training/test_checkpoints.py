@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import resource
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import class_rows, essence, sentences, write_csv
 from toys import Dense, Wide, assert_same, toy_batches, toy_learner, weights
 
 from nlp_app.errors import TrainingError
@@ -19,6 +21,7 @@ from nlp_app.training import (
     EpochReport,
     Evaluation,
     LoopOptions,
+    NonFiniteError,
     OptimizerOptions,
     ScheduleOptions,
     latest_checkpoint,
@@ -215,10 +218,10 @@ def test_other_settings_are_refused(tmp_path, other, words):
 def test_newer_format_is_refused(tmp_path):
     path = save_checkpoint(tmp_path, toy_learner())
     state = path / "state.json"
-    state.write_text(state.read_text().replace('"format":1', '"format":2'))
+    state.write_text(state.read_text().replace('"format":2', '"format":3'))
     sums = [f"{hashlib.sha256((path / name).read_bytes()).hexdigest()}  {name}\n" for name in FILES[1:]]
     (path / "SHA256SUMS").write_text("".join(sums))
-    with pytest.raises(TrainingError, match=r"state\.json: found format 2, expected 1"):
+    with pytest.raises(TrainingError, match=r"state\.json: found format 3, expected 2"):
         load_checkpoint(path, toy_learner())
 
 
@@ -308,3 +311,89 @@ def test_epoch_report_comes_with_a_complete_state(tmp_path):
     for report in train(learner, lambda epoch: toy_batches([3]), None, LoopOptions(2)):
         assert isinstance(report, EpochReport)
         assert (learner.state.epoch, learner.state.window, learner.state.targets) == (report.epoch, 0, 0)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_the_last_good_checkpoint_stays_where_weights_are_not_finite(tmp_path, bad):
+    learner = toy_learner(Wide)
+    good = save_checkpoint(tmp_path, learner)
+    for name, place in (("wide.weight", (3, 0)), ("norm.bias", (1,))):
+        broken = toy_learner(Wide)
+        with torch.no_grad():
+            broken.model.get_parameter(name)[place] = bad
+        with pytest.raises(NonFiniteError) as caught:
+            save_checkpoint(tmp_path, broken, keep=1)
+        assert str(caught.value).startswith(f"epoch 1, step 0: found weights of {name} that are not finite numbers")
+        assert "learning rates: all 0.01" in str(caught.value)
+    assert latest_checkpoint(tmp_path) == (good, [])
+    load_checkpoint(good, broken)
+    assert_same(weights(broken), weights(learner))
+
+
+KILLED_WITHIN_EPOCHS = """
+    import json, os, random, signal, sys, time
+    import torch
+    torch.set_num_threads(1)
+    import nlp_app.experiment, nlp_app.training.trainer  # once, not in each child
+    from nlp_app.cli import main
+    from nlp_app.training import latest_checkpoint
+    from pathlib import Path
+
+    directory, kills = Path(sys.argv[1]), int(sys.argv[2])
+    command = [*sys.argv[3:], "--quiet", "--set=train.checkpoint_seconds=0.01", "--output"]
+    stands, waits = [], random.Random(4)
+    while len(stands) < kills:
+        child = os.fork()
+        if child == 0:
+            main([*command, str(directory / "killed"), "--resume"])
+            os._exit(9)  # had it not been killed
+        before = latest_checkpoint(directory / "killed" / "checkpoints").path
+        while True:  # until it has saved at least once more, so that each life has a use
+            time.sleep(0.005 + waits.random() * 0.02)
+            ended, status = os.waitpid(child, os.WNOHANG)
+            assert not ended, status
+            names = sorted((directory / "killed" / "checkpoints").glob("checkpoint-*"))
+            if names and names[-1] != before:
+                break
+        time.sleep(waits.random() * 0.1)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        latest = latest_checkpoint(directory / "killed" / "checkpoints")
+        assert not latest.damaged, latest.damaged
+        state = json.loads((latest.path / "state.json").read_text())["state"]
+        stands.append([state["epoch"], state["window"]])
+    main([*command, str(directory / "killed"), "--resume"])
+    main([*command, str(directory / "whole")])
+    print()
+    print(json.dumps(stands))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ner", "cls"])
+def test_a_run_killed_within_epochs_ends_as_if_it_had_not_been(tmp_path, kind):
+    changes = ["train.epochs=3", "train.ema=0.9", "track.plots=false"]
+    if kind == "ner":
+        paths = [tmp_path / f"{split}.conll" for split in ("train", "dev")]
+        for path, count in zip(paths, (100, 10), strict=True):
+            path.write_text(sentences(path.stem, count), encoding="utf-8")
+        changes += ["model.hidden=8", "train.batch_tokens=48", "train.accumulation=2", "train.engine=trainer"]
+    else:
+        paths = [write_csv(tmp_path / f"{s}.csv", class_rows(s, count)) for s, count in (("train", 240), ("dev", 20))]
+        changes += ["model.kind=textcnn", "model.word=8", "model.filters=4", "train.batch_size=4"]
+        changes += ["train.imbalance=sampler", "train.schedule=plateau", "train.patience=9"]
+    script = tmp_path / "killed.py"
+    script.write_text(textwrap.dedent(KILLED_WITHIN_EPOCHS))
+    given = ["train", kind, "--train", str(paths[0]), "--dev", str(paths[1])]
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), "3", *given, *(f"--set={change}" for change in changes)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    stands = json.loads(done.stdout.splitlines()[-1])
+    assert stands == sorted(stands)
+    assert any(window for _, window in stands), stands
+    assert essence(tmp_path / "killed") == essence(tmp_path / "whole")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 
 import numpy as np
 import pytest
@@ -415,3 +416,48 @@ def test_non_finite_weights_are_named():
         learner.model.norm.bias[3] = math.nan
     with pytest.raises(NonFiniteError, match=r"first non-finite parameter: norm\.bias"):
         run(learner, toy_batches([4]), LoopOptions(1))
+
+
+class BadTable(Wide):
+    """A loss of which the sparse table's gradient alone is not finite, where its rows are zeros."""
+
+    def forward(self, x, y, ids):
+        return Dense.forward(self, x, y) + self.wide(ids).pow(2).sum().sqrt()
+
+
+def test_non_finite_sparse_gradient():
+    learner = toy_learner(BadTable)
+    with torch.no_grad():
+        learner.model.wide.weight[:10].zero_()
+    before = weights(learner)
+    batches = toy_batches([4], ids=True)
+    batches[0].inputs["ids"].clamp_(max=9)
+    for max_grad_norm in (None, 0.5):
+        with pytest.raises(NonFiniteError) as caught:
+            run(learner, batches, LoopOptions(1, max_grad_norm=max_grad_norm))
+        message = str(caught.value)
+        assert message.startswith("epoch 1, step 1: found a gradient norm of nan")
+        assert "parameters are finite; first non-finite gradient: wide.weight" in message
+        assert caught.value.rows == [0, 1, 2, 3]
+        assert_same(weights(learner), before)
+        learner.optimizers.zero_grad()
+
+
+@pytest.mark.parametrize(
+    ("make_model", "options", "part"),
+    [
+        (Dense, OptimizerOptions(lr=1e39), "body.weight"),
+        (Wide, OptimizerOptions(lr=1e-3, sparse_lr=1e39), "wide.weight"),
+        (Dense, OptimizerOptions("sgd", lr=1e39), "body.weight"),
+    ],
+)
+def test_an_update_that_bursts_a_weight_is_told_at_the_next(make_model, options, part):
+    learner = toy_learner(make_model, options)
+    with pytest.raises(NonFiniteError) as caught:
+        run(learner, toy_batches([4] * 4, ids=make_model is Wide), LoopOptions(1, max_grad_norm=None))
+    message = str(caught.value)
+    assert re.match(r"epoch 1, step [234]: found a (loss|gradient norm) of (nan|inf), expected finite", message)
+    assert re.search(r"learning rates: all 0\.001, all \(sparse\) 1e\+39|learning rates: all 1e\+39", message)
+    assert f"first non-finite parameter: {part}" in message
+    assert "try a lower learning rate, a longer warm-up, a smaller max_grad_norm" in message
+    assert "\n" not in message

@@ -321,6 +321,39 @@ def test_a_run_stopped_at_any_report_goes_on_as_if_it_had_not_been(tmp_path, fir
         assert_equal(resumed, whole)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine", "step", "plateau"])
+def test_a_run_told_to_stop_within_an_epoch_goes_on_to_the_bit(tmp_path, schedule, engine):
+    """After any update, not only those that are reported; with an average and windows of several micro-batches."""
+
+    def make():
+        options = ScheduleOptions(16, schedule, warmup=0.2, patience=0, every=3, factor=0.5)
+        return toy_learner(
+            lambda: Wide(dropout=0.3), OptimizerOptions(lr=0.02, weight_decay=0.1, sparse_lr=0.05), options, decay=0.8
+        )
+
+    def batches(epoch):
+        return toy_batches([4, 5, 2, 6, 3, 1, 2], seed=epoch, ids=True)
+
+    whole = make()
+    last = run(engine, whole, batches, LoopOptions(3, accumulation=2), score_of(whole))[-1]
+    for number, update in enumerate([1, 3, 6, 8]):
+        learner, asked = make(), []
+
+        def stop(asked=asked, update=update):
+            asked.append(None)
+            return len(asked) == update
+
+        heard = run(engine, learner, batches, LoopOptions(3, accumulation=2, stop=stop), score_of(learner))
+        assert (heard[-1].step, heard[-1].stop) == (update, True)
+        assert learner.state.window == (update - 1) % 4 + 1  # at the last of an epoch too, before it is scored
+        resumed = make()
+        load_checkpoint(save_checkpoint(tmp_path / str(number), learner), resumed)
+        rest = run(engine, resumed, batches, LoopOptions(3, accumulation=2), score_of(resumed))
+        assert timeless(rest[-1:]) == timeless([last])
+        assert_equal(resumed, whole)
+
+
 def test_a_finished_run_trains_no_more():
     learner = toy_learner()
     run("trainer", learner, lambda epoch: toy_batches([3]), LoopOptions(1))
