@@ -113,8 +113,9 @@ class KeyCounter:
 def load_array(path: Path) -> NDArray[np.integer[Any]]:
     """An array of whole numbers, of one dimension, as `np.save` wrote it. Raises ModelError."""
     try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        # Mapped first: a header may speak of far more than the file has.
+        array: NDArray[Any] = np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError, OverflowError) as error:
         raise ModelError(f"{path}: found no readable array ({error}); copy the model again") from error
     if array.dtype.kind not in "iu" or array.ndim != 1:
         found = f"{array.dtype} of {array.ndim} dimensions"
