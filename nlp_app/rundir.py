@@ -28,8 +28,10 @@ P = TypeVar("P", bound=Parts)
 
 # What a run may leave or not: of an earlier one in the same place, nothing must stay.
 _NOT_ALWAYS = ("history.png", "confusion.png", COLUMNS, RECORDS)
-# Of the time of a run, checkpoints take this share at most: however large they are, and however slow the disk.
+# Of the time of a run, checkpoints take this share at most: however large they are, and however slow the disk. How long
+# the first one will take is guessed, from bytes a second.
 _SHARE_OF_TIME = 0.015
+_BYTES_A_SECOND = 3e8
 
 
 @dataclass
@@ -69,6 +71,8 @@ class RunDirectory:
     def start(self, learner: training.Learner, resume: bool, progress: Progress) -> None:
         """Make the directory ready: anew, or where the newest intact checkpoint left it. Of several processes the main
         one does; the others only read."""
+        weights = sum(value.numel() * value.element_size() for value in learner.model.state_dict().values())
+        self._saving = 3 * weights / _BYTES_A_SECOND  # with the two moments of Adam
         with learner.processes.main_first():
             if learner.processes.is_main:
                 self._start(learner, resume, progress)

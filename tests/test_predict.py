@@ -12,6 +12,8 @@ from conftest import Small
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import nlp_app
+from nlp_app.errors import ModelError
 from nlp_app.features.columns import collate
 from nlp_app.predict import Tagger
 
@@ -140,3 +142,15 @@ def test_scores_are_sums_over_all_readings(tagger: Tagger, small: Small) -> None
             assert score == pytest.approx(total, abs=1e-5)
             checked += 1
     assert checked
+
+
+def test_scores_that_are_no_numbers(small: Small) -> None:
+    broken = nlp_app.load(small.run)
+    assert isinstance(broken, Tagger)
+    with torch.no_grad():
+        broken.parts.network.tags.bias.fill_(torch.inf)
+        broken.parts.network.tags.bias[0] = -torch.inf
+        broken.parts.network.wide.weight.fill_(torch.nan)
+    for call in (lambda: broken.tag("Anna lives in Rome"), lambda: broken.tag_tokens([["Anna", "lives"]])):
+        with pytest.raises(ModelError, match="the model can't tag this text: row 0: found no permitted path"):
+            call()

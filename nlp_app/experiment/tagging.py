@@ -13,7 +13,7 @@ import torch
 from nlp_app import training
 from nlp_app.card import tagger_card
 from nlp_app.config import DistilledTaggingSettings, TaggingSettings, TransformerTaggingSettings
-from nlp_app.errors import TrainingError
+from nlp_app.errors import ModelError, TrainingError
 from nlp_app.experiment.fitting import Launch, Watch, fit, leave, open_run
 from nlp_app.experiment.learners import make_learner, scored_in, with_epochs
 from nlp_app.experiment.operating_point import shift_outside
@@ -156,7 +156,7 @@ class _Tagging:
         """The score of all of dev; encoded: this process's share of it."""
         try:
             found = [[span for span, _ in spans] for spans in predict_encoded(self.parts, encoded, scores=False)]
-        except ValueError as error:
+        except (ValueError, ModelError) as error:
             if all(torch.isfinite(weight).all() for weight in self.parts.network.parameters()):
                 raise
             raise TrainingError("training has diverged: weights are no longer finite; lower train.rate") from error

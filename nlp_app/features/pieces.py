@@ -25,6 +25,7 @@ Pieces = NDArray[np.int32]
 _MOST_CACHED = 1 << 18  # forms, of which each is short
 _LONGEST_CACHED = 64  # characters
 _CHUNK = 1024  # texts or forms given to the backend at a time: its answers take much more memory than the pieces
+_HIGHEST_ID = 1 << 24
 _SPACES = "▁Ġ"  # how SentencePiece and byte-level BPE write a space
 _PROBES = 1000
 _CAPITALS = "A B C D E F G H I J K L M N O P Q R S T U V W X Y Z The In Of And For Paris"
@@ -63,6 +64,7 @@ class PieceTokenizer:
 
         Raises ModelError if the text is no tokenizer, or a token isn't in it.
         """
+        _check_ids(text)
         backend = _answer(
             lambda: Tokenizer.from_str(text), "tokenizer.json: found no tokenizer of the library tokenizers"
         )
@@ -139,6 +141,24 @@ class PieceTokenizer:
             ids = np.array([self.unknown], dtype=np.int32)
         ids.flags.writeable = False
         return ids
+
+
+def _check_ids(text: str) -> None:
+    """Refuse ids of pieces so high that the library, which has lists as long, would take all memory. Raises
+    ModelError."""
+    try:
+        described = json.loads(text)
+        vocabulary = described["model"]["vocab"]
+        ids = list(vocabulary.values()) if isinstance(vocabulary, dict) else []
+        ids += [token["id"] for token in described.get("added_tokens") or ()]
+        highest = max((number for number in ids if isinstance(number, int)), default=0)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return  # something else is wrong with it, which the library will say
+    if highest > _HIGHEST_ID:
+        raise ModelError(
+            f"tokenizer.json: found a piece with the id {highest}, expected {_HIGHEST_ID} at most; get the model's "
+            "files again"
+        )
 
 
 def is_panic(error: BaseException) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 import torch
 
+from nlp_app.errors import ModelError
 from nlp_app.modeldir.growing import add_labels
 from nlp_app.nn.lattice import Scores, forward_backward
 from nlp_app.nn.segments import Segments
@@ -106,9 +107,18 @@ def _best_paths(parts: AnyTaggerParts, encoded: Encoded) -> list[list[int]]:
     """The tag ids of each encoded sentence."""
     found: list[list[int]] = [[] for _ in encoded.offsets[1:]]
     for rows, emissions, mask in emission_batches(parts, encoded):
-        for row, path in zip(rows.tolist(), best_paths(parts.network.crf.scores(emissions, mask)), strict=True):
+        paths = _paths(parts.network.crf.scores(emissions, mask))
+        for row, path in zip(rows.tolist(), paths, strict=True):
             found[row] = path
     return found
+
+
+def _paths(scores: Scores) -> list[list[int]]:
+    """The best paths. Raises ModelError where no path has a score that is a finite number."""
+    try:
+        return best_paths(scores)
+    except ValueError as error:
+        raise ModelError(f"the model can't tag this text: {error}; train or get the model again") from error
 
 
 @torch.inference_mode()
@@ -117,7 +127,7 @@ def predict_encoded(parts: AnyTaggerParts, encoded: Encoded, scores: bool) -> li
     results: list[Scored] = [[] for _ in encoded.offsets[1:]]
     for rows, emissions, mask in emission_batches(parts, encoded):
         scored = parts.network.crf.scores(emissions, mask)
-        paths = best_paths(scored)
+        paths = _paths(scored)
         spans = [parts.tag_set.spans(path) for path in paths]
         chances = _probabilities(parts, scored, paths, spans) if scores else None
         for row, found in zip(rows.tolist(), spans, strict=True):

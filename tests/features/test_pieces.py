@@ -350,6 +350,18 @@ def test_what_is_no_tokenizer_is_an_error() -> None:
         PieceTokenizer.of_json(wordpiece().to_str(), "unk", None)
 
 
+def test_ids_that_no_memory_has_room_for_are_refused() -> None:
+    described = json.loads(wordpiece().to_str())
+    for number, place in ((10**9, "vocab"), (1 << 40, "added")):
+        changed = json.loads(json.dumps(described))
+        if place == "vocab":
+            changed["model"]["vocab"][min(changed["model"]["vocab"])] = number
+        else:
+            changed["added_tokens"] = [{"id": number, "content": "[NEW]", "special": True}]
+        with pytest.raises(ModelError, match=f"tokenizer.json: found a piece with the id {number}, expected"):
+            PieceTokenizer.of_json(json.dumps(changed), "[UNK]", None)
+
+
 def test_added_tokens_keep_their_ids() -> None:
     backend = metaspace("always")
     backend.add_tokens([AddedToken("XMASKX", normalized=False), "QQ"])
