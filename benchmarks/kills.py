@@ -226,6 +226,8 @@ def main() -> int:
 
     directory = Path(tempfile.mkdtemp(prefix="kills-"))
     os.environ["NLP_APP_CACHE"] = str(directory / "cache")
+    # A shell that runs something in the background has it ignore Ctrl-C, and all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     killer = Killer(random.Random(options.seed), signal.Signals[f"SIG{options.signal}"], directory / "said")
     write_data(directory)
     body = multiprocessing.get_context("fork").Process(target=make_body, args=(directory / "body",))

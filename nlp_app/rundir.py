@@ -31,7 +31,7 @@ _NOT_ALWAYS = ("history.png", "confusion.png", COLUMNS, RECORDS)
 # Of the time of a run, checkpoints take this share at most: however large they are, and however slow the disk. How long
 # the first one will take is guessed, from bytes a second.
 _SHARE_OF_TIME = 0.015
-_BYTES_A_SECOND = 3e8
+_BYTES_A_SECOND = 1e8
 
 
 @dataclass
