@@ -64,7 +64,7 @@ class PieceTokenizer:
 
         Raises ModelError if the text is no tokenizer, or a token isn't in it.
         """
-        _check_ids(text)
+        check_ids(text)
         backend = _answer(
             lambda: Tokenizer.from_str(text), "tokenizer.json: found no tokenizer of the library tokenizers"
         )
@@ -143,7 +143,7 @@ class PieceTokenizer:
         return ids
 
 
-def _check_ids(text: str) -> None:
+def check_ids(text: str) -> None:
     """Refuse ids of pieces so high that the library, which has lists as long, would take all memory. Raises
     ModelError."""
     try:

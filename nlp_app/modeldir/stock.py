@@ -32,8 +32,8 @@ from transformers.initialization import no_init_weights
 from transformers.utils import logging
 
 from nlp_app.errors import ModelError, did_you_mean
-from nlp_app.features.pieces import PieceTokenizer, is_panic
-from nlp_app.modeldir.directory import CONFIG, TOKENIZER_FILES, WEIGHTS, check_finite
+from nlp_app.features.pieces import PieceTokenizer, check_ids, is_panic
+from nlp_app.modeldir.directory import CONFIG, PIECES, TOKENIZER_FILES, WEIGHTS, check_finite
 from nlp_app.modeldir.hub import INDEX, PIECE_FILES
 from nlp_app.nn.transformer_layers import position_limit
 
@@ -179,6 +179,9 @@ def read_tokenizer(directory: Path, trust_remote_code: bool = False) -> StockTok
     present = any((directory / name).is_file() for name in PIECE_FILES)
     if not present and not (directory / "tokenizer_config.json").is_file():
         raise ModelError(f"{directory}: found no tokenizer files; expected tokenizer.json or the model's vocabulary")
+
+    if (directory / PIECES).is_file():
+        check_ids((directory / PIECES).read_text(encoding="utf-8", errors="replace"))
 
     def read() -> Any:
         return AutoTokenizer.from_pretrained(directory, use_fast=True, trust_remote_code=trust_remote_code)

@@ -20,7 +20,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from nlp_app.errors import ModelError
 from nlp_app.features.capitals import KINDS
 from nlp_app.features.piece_windows import PieceEncoder
-from nlp_app.features.pieces import PieceTokenizer, is_panic
+from nlp_app.features.pieces import PieceTokenizer, check_ids, is_panic
 from nlp_app.modeldir import stock
 from nlp_app.modeldir.classifier import Decision, read_classes
 from nlp_app.modeldir.directory import (
@@ -233,7 +233,8 @@ def _encoder(
 
 
 def backend_of(text: str) -> Backend:
-    """The tokenizer of a `tokenizer.json`. Raises ValueError if it is none."""
+    """The tokenizer of a `tokenizer.json`. Raises ValueError if it is none, ModelError for ids beyond memory."""
+    check_ids(text)
     try:
         return Backend.from_str(text)
     except BaseException as error:  # the library raises no narrower kind
