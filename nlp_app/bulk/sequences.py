@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from nlp_app import formats
 from nlp_app.bulk.records import Item, Lines, bad, moved, read_in_runs, strict
 from nlp_app.errors import DataError
-from nlp_app.formats.columns import SAMPLE, Layout, is_blank, is_document_start, layout_of
+from nlp_app.formats.columns import SAMPLE, Layout, is_blank, is_document_start, layout_of, token_of
 from nlp_app.formats.options import ReadOptions
 from nlp_app.types import Record, TokenRecord
 
@@ -149,15 +149,7 @@ def _row(line: str | DataError, layout: Layout, options: ReadOptions, name: str,
     if isinstance(line, DataError):
         raise line
     fields = layout.fields(line, name, number)
-    token = fields[options.token_column]
-    regex = options.token_regex
-    if regex is not None:
-        match = regex.fullmatch(token)
-        if match is None:
-            raise DataError(f"the token {token!r} doesn't match {regex.pattern!r}", name, number)
-        token = match[1]
-    if not token:
-        raise DataError(f"found an empty token in column {options.token_column}", name, number)
+    token = token_of(fields, options.token_column, options.token_regex, (name, number))
     if any(not field or " " in field for field in fields):
         raise DataError(_SPACES, name, number)
     return fields, token

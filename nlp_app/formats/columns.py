@@ -8,6 +8,7 @@ other. `-DOCSTART-` lines, which open documents, are no tokens; they end a sente
 from __future__ import annotations
 
 import itertools
+import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -70,6 +71,19 @@ def layout_of(lines: Sequence[str], separator: str | None = None) -> Layout:
     return Layout(separator, counts.most_common(1)[0][0] if counts else 0)
 
 
+def token_of(fields: Sequence[str], column: int, regex: re.Pattern[str] | None, place: tuple[str, int]) -> str:
+    """The token in a line's column, or what `regex` finds in it. Raises DataError, at `place`, where there is none."""
+    token = fields[column]
+    if regex is not None:
+        match = regex.fullmatch(token)
+        if match is None:
+            raise DataError(f"the token {token!r} doesn't match {regex.pattern!r}", *place)
+        token = match[1]
+    if not token:
+        raise DataError(f"found an empty token in column {column}", *place)
+    return token
+
+
 def read(lines: Iterable[str], name: str, options: ReadOptions) -> Iterator[Record]:
     """A TokenRecord a sentence. A file of one column has tokens without tags.
 
@@ -92,14 +106,7 @@ def read(lines: Iterable[str], name: str, options: ReadOptions) -> Iterator[Reco
                 tokens, tags = [], []
             continue
         fields = layout.fields(line, name, number)
-        token = fields[token_column]
-        if regex is not None:
-            match = regex.fullmatch(token)
-            if match is None:
-                raise DataError(f"the token {token!r} doesn't match {regex.pattern!r}", name, number)
-            token = match[1]
-        if not token:
-            raise DataError(f"found an empty token in column {token_column}", name, number)
+        token = token_of(fields, token_column, regex, (name, number))
         tokens.append(token)
         if tag_column is not None:
             if not fields[tag_column]:
