@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -49,6 +51,25 @@ def as_json(tagger: Tagger, texts: list[str]) -> list[Any]:
 
 def test_the_formats_are_those_that_can_be_read() -> None:
     assert set(FORMATS) == set(formats.FORMATS)
+
+
+@pytest.mark.parametrize("function", ["make_context", "invoke"])
+@pytest.mark.parametrize("words", [("train", "ner"), ("tag", "DIR")], ids=" ".join)
+def test_ctrl_c_is_answered_also_while_the_arguments_are_read(cli: Cli, function: str, words: tuple[str, ...]) -> None:
+    def press(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call" and frame.f_code.co_name == function:
+            sys.setprofile(None)
+            signal.raise_signal(signal.SIGINT)
+
+    sys.setprofile(press)
+    try:
+        outcome = cli(*words)
+    finally:
+        sys.setprofile(None)
+    assert (outcome.status, outcome.out) == (130, "")
+    last = outcome.err.strip()
+    assert last.endswith("train ner --resume") if words[0] == "train" else last == "stopped"
+    assert last.startswith("stopped")
 
 
 def test_help_and_version(cli: Cli) -> None:

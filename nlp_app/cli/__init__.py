@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -38,10 +38,15 @@ class _Program(click.Group):
         except BrokenPipeError:  # the reader has seen enough
             raise SystemExit(0) from None
         except KeyboardInterrupt as error:
-            advice = f"; to go on: {_resuming(ctx.obj)}" if ctx.invoked_subcommand in ("train", "distill") else ""
-            if is_first():
-                say(f"{str(error) or 'stopped'}{advice}")
-            raise SystemExit(getattr(error, "status", INTERRUPTED)) from None
+            _stopped(error, ctx.obj)
+
+
+def _stopped(by: BaseException | None, arguments: Sequence[str]) -> NoReturn:
+    """End as a command does that was told to stop: with the command line that goes on, if it trains."""
+    if is_first():
+        advice = f"; to go on: {_resuming(arguments)}" if arguments[:1] in (["train"], ["distill"]) else ""
+        say(f"{str(by or '') or 'stopped'}{advice}")
+    raise SystemExit(getattr(by, "status", INTERRUPTED)) from None
 
 
 def _resuming(arguments: Sequence[str]) -> str:
@@ -66,8 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
+    words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        program(arguments, standalone_mode=False, obj=list(sys.argv[1:] if arguments is None else arguments))
+        program(arguments, standalone_mode=False, obj=words)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         raise SystemExit(USER_ERROR) from None
@@ -76,5 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:  # the machine's trouble, not a bug: --help on a full disk, say
         drop_standard_output()
         fail(f"{error.filename or 'standard output'}: {error.strerror}")
-    except click.Abort:
-        raise SystemExit(INTERRUPTED) from None
+    except click.Abort as error:  # what click makes of Ctrl-C while it reads the arguments
+        _stopped(error.__cause__, words)
+    except KeyboardInterrupt as error:
+        _stopped(error, words)
