@@ -94,6 +94,25 @@ def checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def flush_file(path: Path) -> None:
+    """See that what was written to a file is on the disk."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def flush_directory(path: Path) -> None:
+    """See that the names in a directory are on the disk, where a system can."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        return  # some network file systems
+    finally:
+        os.close(descriptor)
+
+
 def no_bar(quiet: bool) -> bool:
     """Whether to do without a progress bar: in a file or a log it would leave a line at each of its steps."""
     return quiet or sys.stderr is None or not sys.stderr.isatty()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from nlp_app.errors import DataError, SettingsError
-from nlp_app.output import checksum, unwritable
+from nlp_app.output import checksum, flush_directory, unwritable
 
 try:
     import fcntl
@@ -106,7 +106,7 @@ class JournalledFile:
                 self._sync()
             os.replace(self._partial, self._target)
             self._stream.close()
-            _sync_directory(self._target.parent)
+            flush_directory(self._target.parent)
             if self._has_journal:
                 self._journal.unlink()
         except OSError as error:
@@ -178,7 +178,7 @@ class JournalledFile:
             journal.flush()
             os.fsync(journal.fileno())
         if not self._has_journal:
-            _sync_directory(self._target.parent)
+            flush_directory(self._target.parent)
         self._has_journal, self._entry = True, entry
 
     def _sync(self) -> None:
@@ -236,16 +236,3 @@ def _locked(path: Path, name: str) -> BinaryIO:
             stream.close()
             raise DataError(_BUSY, name)
     return stream
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make the names in a directory safe, where a system can."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        return  # some network file systems
-    finally:
-        os.close(descriptor)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 
 from nlp_app.features.vectors import Vectors
@@ -25,6 +24,8 @@ def clusters_of(vectors: Vectors, seed: int) -> NDArray[np.int32]:
 
     Ids begin after those of the special rows, which are in no cluster: 0.
     """
+    from sklearn.cluster import KMeans  # noqa: PLC0415 - takes two seconds, and few runs have vectors
+
     found = np.zeros((len(vectors.matrix), len(SIZES)), dtype=np.int32)
     rows = vectors.matrix[len(SPECIALS) :]
     fitted = _directions(rows[:_MOST_FITTED])

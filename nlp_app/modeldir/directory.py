@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from nlp_app.errors import ModelError
 from nlp_app.features.pieces import is_panic
-from nlp_app.output import checksum
+from nlp_app.output import checksum, flush_directory, flush_file
 from nlp_app.text import unidata_version
 
 FORMAT = 2  # raised whenever an older nlp_app could not read what is written
@@ -118,8 +118,10 @@ def _move(files: list[Path], aside: Path, directory: Path) -> None:
         # All of it is the model's, also what a writer that was killed has left.
         old |= {f"{VOCABULARY}/{path.name}" for path in vocabulary.iterdir() if path.is_file()}
     for path in files:
-        _sync(path)
+        flush_file(path)
+    for path in files:  # at one go: what is killed in between leaves a directory that is of neither model
         os.replace(path, directory / path.relative_to(aside))
+    flush_directory(directory)
     for name in old - new:
         (directory / name).unlink(missing_ok=True)
     if vocabulary.is_dir() and not any(vocabulary.iterdir()):
@@ -279,8 +281,3 @@ def own_checksum(description: dict[str, Any]) -> str:
     """Of the description without its checksum, however it is laid out."""
     rest = {key: value for key, value in description.items() if key != "checksum"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

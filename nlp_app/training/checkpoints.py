@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -27,6 +26,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from nlp_app.errors import TrainingError
+from nlp_app.output import checksum, flush_directory, flush_file
 from nlp_app.training.diagnosis import check_weights
 from nlp_app.training.learner import Learner, TrainState
 from nlp_app.training.randomness import random_state, set_random_state
@@ -176,37 +176,16 @@ def _write(path: Path, tensors: dict[str, Tensor], plain: Mapping[str, Any]) -> 
         aside.mkdir()
         safetensors.torch.save_file(tensors, aside / TENSORS)
         (aside / STATE).write_text(json.dumps(plain, allow_nan=False, separators=(",", ":")), encoding="utf-8")
-        sums = "".join(f"{_sha256(aside / name)}  {name}\n" for name in (TENSORS, STATE))
+        sums = "".join(f"{checksum(aside / name)}  {name}\n" for name in (TENSORS, STATE))
         (aside / SUMS).write_text(sums, encoding="ascii")
         for name in (TENSORS, STATE, SUMS):
-            _flush(aside / name)
-        _flush_directory(aside)
+            flush_file(aside / name)
+        flush_directory(aside)
         aside.rename(path)
     except (OSError, SafetensorError):
         shutil.rmtree(aside, ignore_errors=True)
         raise
-    _flush_directory(path.parent)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-def _flush_directory(path: Path) -> None:
-    """Make the directory's entries durable; Windows, where directories can't be opened, does so by itself."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush_directory(path.parent)
 
 
 def _verified(path: Path) -> dict[str, bytes]:
