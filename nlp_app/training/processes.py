@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -93,11 +94,19 @@ class Processes:
         if self.count == 1:
             return
         trained = [parameter for parameter in parameters if parameter.requires_grad]
-        kinds = self.most([_kind(parameter) for parameter in trained])
+        for parameter in trained:
+            if _kind(parameter) == _SPARSE:
+                parameter.grad = parameter.grad.coalesce()  # type: ignore[union-attr]
+        # In one exchange: what kind of gradient each has, and how many rows of it are each process's.
+        told = np.zeros((1 + self.count, len(trained)), dtype=np.int64)
+        told[0] = [_kind(parameter) for parameter in trained]
+        told[1 + self.rank] = [_used_rows(parameter) for parameter in trained]
+        kinds, *used = np.reshape(self.most(told.ravel().tolist()), told.shape)
         self._sum_dense([parameter for parameter, kind in zip(trained, kinds, strict=True) if kind == _DENSE])
-        for parameter, kind in zip(trained, kinds, strict=True):
-            if kind == _SPARSE:
-                parameter.grad = self._sparse_sum(parameter)
+        tables = np.flatnonzero(kinds == _SPARSE).tolist()
+        for _, alike in groupby(tables, key=lambda place: trained[place].dtype):
+            places = list(alike)
+            self._sum_sparse([trained[place] for place in places], [sizes[places].tolist() for sizes in used])
 
     def _sum_dense(self, parameters: Sequence[Tensor]) -> None:
         for bucket in _buckets(parameters):
@@ -107,26 +116,30 @@ class Processes:
             for parameter, part in zip(bucket, parts, strict=True):
                 parameter.grad = part.view_as(parameter).clone() if len(bucket) > 1 else part.view_as(parameter)
 
-    def _sparse_sum(self, parameter: Tensor) -> Tensor:
-        """The sum of sparse gradients, rows of a table, each used row once."""
-        width = parameter.shape[1:]
-        if parameter.grad is None:
-            rows = torch.zeros(0, dtype=torch.int64, device=parameter.device)
-            values = parameter.detach().new_zeros((0, *width))
-        else:
-            own = parameter.grad.coalesce()
-            rows, values = own.indices()[0], own.values()
-        sizes = self.totals([len(rows) if rank == self.rank else 0 for rank in range(self.count)])
-        all_rows, all_values = self._joined(rows, sizes), self._joined(values, sizes)
-        return torch.sparse_coo_tensor(all_rows[None], all_values, parameter.shape, check_invariants=False).coalesce()
+    def _sum_sparse(self, tables: Sequence[Tensor], used: Sequence[Sequence[int]]) -> None:
+        """Sum gradients that are rows of tables, each used row once; `used`: of each process, its rows of each."""
+        gradients = [table.grad for table in tables]
+        some = [gradient for gradient in gradients if gradient is not None]
+        none = tables[0].detach()
+        rows = torch.cat([none.new_zeros(0, dtype=torch.int64), *(each.indices()[0] for each in some)])
+        values = torch.cat([none.new_zeros(0), *(each.values().flatten() for each in some)])
+        widths = [table[0].numel() for table in tables]
+        numbers = [[count * width for count, width in zip(counts, widths, strict=True)] for counts in used]
+        of_rows, of_values = self._parts(rows, used), self._parts(values, numbers)
+        for place, table in enumerate(tables):
+            indices = torch.cat([parts[place] for parts in of_rows])
+            summed = torch.cat([parts[place] for parts in of_values]).view(-1, *table.shape[1:])
+            table.grad = torch.sparse_coo_tensor(indices[None], summed, table.shape, check_invariants=False).coalesce()
 
-    def _joined(self, own: Tensor, sizes: Sequence[int]) -> Tensor:
-        padded = own.new_zeros((max(sizes), *own.shape[1:]))
+    def _parts(self, own: Tensor, sizes: Sequence[Sequence[int]]) -> list[tuple[Tensor, ...]]:
+        """What each process has side by side, in the parts that it is made of, each of its `sizes`."""
+        totals = [sum(each) for each in sizes]
+        padded = own.new_zeros(max(totals))
         padded[: len(own)] = own
-        parts = [torch.empty_like(padded) for _ in sizes]
+        found = [torch.empty_like(padded) for _ in sizes]
         with _peers():
-            distributed.all_gather(parts, padded)
-        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+            distributed.all_gather(found, padded)
+        return [torch.split(whole[:total], list(each)) for whole, total, each in zip(found, totals, sizes, strict=True)]
 
 
 ALONE = Processes()
@@ -137,6 +150,12 @@ def _kind(parameter: Tensor) -> int:
     if parameter.grad is None:
         return _NONE
     return _SPARSE if parameter.grad.is_sparse else _DENSE
+
+
+def _used_rows(parameter: Tensor) -> int:
+    """Of how many rows a coalesced sparse gradient is; 0 where there is none, or another."""
+    gradient = parameter.grad
+    return gradient._nnz() if gradient is not None and gradient.is_sparse else 0
 
 
 def _buckets(parameters: Sequence[Tensor]) -> Iterator[list[Tensor]]:
