@@ -68,6 +68,11 @@ class EntryWriter:
             self._writers[name] = ColumnsWriter(self.folder, name)
         self._writers[name].append(columns)
 
+    def discard(self) -> None:
+        """Let go of the files, however much was written."""
+        for writer in self._writers.values():
+            writer.discard()
+
     def close(self) -> None:
         """Store all files, and the manifest last."""
         columns: dict[str, dict[str, Any]] = {}
@@ -189,8 +194,11 @@ def _room(directory: Path) -> Iterator[None]:
 
 def _written(folder: Path, write: Callable[[EntryWriter], None], read: Callable[[Entry], T]) -> T:
     writer = EntryWriter(folder)
-    write(writer)
-    writer.close()
+    try:
+        write(writer)
+        writer.close()
+    finally:
+        writer.discard()
     return _read(folder, read)
 
 

@@ -9,7 +9,7 @@ import math
 import mmap
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,7 +41,8 @@ class ColumnsWriter:
                     path = self._directory / f"{self._name}-{key}"
                     self._files[key] = (path.open("wb"), array[:0])
                 file, kind = self._files[key]
-                array.astype(kind.dtype, copy=False).tofile(file)
+                # Not `tofile`: it has a buffer of its own, and says nothing if that can't be written.
+                file.write(_bytes_of(np.ascontiguousarray(array, dtype=kind.dtype)))
 
     def close(self) -> StoredColumns:
         """What was written."""
@@ -49,6 +50,12 @@ class ColumnsWriter:
             for file, _ in self._files.values():
                 file.close()
             return map_columns({key: (Path(file.name), kind) for key, (file, kind) in self._files.items()})
+
+    def discard(self) -> None:
+        """Let go of the files, however much was written; of those that are closed, nothing is left to do."""
+        for file, _ in self._files.values():
+            with suppress(OSError):  # what a full disk didn't take is written once more
+                file.close()
 
     @property
     def parts(self) -> dict[str, tuple[Path, Array]]:
@@ -60,8 +67,7 @@ class ColumnsWriter:
         try:
             yield
         except OSError as error:
-            for file, _ in self._files.values():
-                file.close()
+            self.discard()
             raise TrainingError(
                 f"{self._directory}: can't write the encoded texts: {error.strerror or error}; make room"
             ) from error
@@ -130,15 +136,25 @@ class StoredColumns(Columns):
         if not found.size:
             return found
         file, size = self.__dict__["_files"][name].descriptor, kind.itemsize * math.prod(kind.shape[1:])
-        view = memoryview(found.reshape(-1).view(np.uint8).data)
+        view = _bytes_of(found)
         for start, first, end in zip(starts, offsets, offsets[1:], strict=False):
-            if first < end and os.preadv(file, [view[first * size : end * size]], start * size) < (end - first) * size:
-                raise TrainingError("encoded texts: found a file that was cut while it was read; start again")
+            place, wanted = start * size, view[first * size : end * size]
+            while wanted:
+                count = os.preadv(file, [wanted], place)  # maybe fewer than wanted
+                if not count:
+                    raise TrainingError("encoded texts: found a file that was cut while it was read; start again")
+                place, wanted = place + count, wanted[count:]
         return found
 
 
+def _bytes_of(array: Array) -> memoryview:
+    """The memory of an array whose elements lie one after the other."""
+    return array.reshape(-1).view(np.uint8).data
+
+
 def map_columns(parts: Mapping[str, tuple[Path, Array]]) -> StoredColumns:
-    """The columns in these files; the offsets are among them. Raises OSError, or ValueError for half an element."""
+    """The columns in these files; the offsets are among them. Raises OSError, or ValueError for half an element, or
+    for arrays that aren't as long as the offsets say."""
     arrays: dict[str, Array] = {}
     maps: list[mmap.mmap] = []
     files: dict[str, _OpenFile] = {}
@@ -150,4 +166,8 @@ def map_columns(parts: Mapping[str, tuple[Path, Array]]) -> StoredColumns:
             elements = len(maps[-1]) // kind.itemsize
             width = math.prod(kind.shape[1:])
             arrays[key] = np.frombuffer(maps[-1], dtype=kind.dtype).reshape(elements // width, *kind.shape[1:])
-    return StoredColumns(arrays, arrays.pop(_OFFSETS, np.zeros(1, dtype=np.int64)), maps, files)
+    offsets = arrays.pop(_OFFSETS, np.zeros(1, dtype=np.int64))
+    for key, array in arrays.items():
+        if len(array) != offsets[-1]:
+            raise ValueError(f"{parts[key][0]}: found {len(array)} elements, expected {offsets[-1]}")
+    return StoredColumns(arrays, offsets, maps, files)

@@ -41,8 +41,8 @@ def written(folder: Path, pieces: list[list[Sentence]]) -> StoredSentences:
     for piece in pieces:
         for name, columns in sentence_columns(piece, names).items():
             writer.append(name, columns)
-    columns = {name: map_columns(each.parts) for name, each in writer._writers.items()}
     writer.close()
+    columns = {name: map_columns(each.parts) for name, each in writer._writers.items()}
     return StoredSentences(columns, tuple(names), pieces[0][0].spans is not None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from nlp_app.errors import TrainingError
 from nlp_app.features.columns import Columns, collate, gather
-from nlp_app.features.store import ColumnsWriter, StoredColumns
+from nlp_app.features.store import ColumnsWriter, StoredColumns, map_columns
 
 lengths_of_pieces = st.lists(st.lists(st.integers(0, 5), max_size=5), min_size=1, max_size=5)
 
@@ -102,3 +103,40 @@ def test_a_full_disk(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="can't write the encoded texts") as caught:
         stored([piece([1000] * 1000)], tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_disk_that_fills_up_with_small_pieces(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    small = Columns({"rows": np.arange(100, dtype=np.int32)}, np.array([0, 100]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, hard))
+    try:
+        with pytest.raises(TrainingError, match="can't write the encoded texts"):
+            stored([small] * 3000, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_arrays_are_as_long_as_the_offsets_say(tmp_path: Path) -> None:
+    writer = ColumnsWriter(tmp_path, "some")
+    writer.append(piece([2, 3]))
+    writer.close()
+    os.truncate(tmp_path / "some-rows", 4 * 4)
+    with pytest.raises(ValueError, match="some-rows: found 4 elements, expected 5"):
+        map_columns(writer.parts)
+
+
+def test_a_system_may_read_less_than_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not hasattr(os, "preadv"):
+        pytest.skip("batches are read through the map")
+    read = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda file, buffers, place: read(file, [buffers[0][:5]], place))
+    monkeypatch.setattr("nlp_app.features.store._FEW", 0)
+    pieces = [piece([3, 0, 5]), piece([2, 4], 7)]
+    found, expected = stored(pieces, tmp_path), together(pieces)
+    rows = np.array([4, 0, 2])
+    assert all(np.array_equal(found.taken(rows)[0][name], array) for name, array in expected.taken(rows)[0].items())
+    for name in expected.arrays:
+        os.truncate(tmp_path / f"some-{name}", 4)
+    with pytest.raises(TrainingError, match="found a file that was cut"):
+        found.taken(rows)
