@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from nlp_app.errors import TrainingError
+
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -15,5 +17,10 @@ def bundled(name: str) -> Path:
 
 
 def cache_directory() -> Path:
-    """Where encoded texts are kept between runs: `NLP_APP_CACHE`, or `~/.cache/nlp_app`."""
-    return Path(os.environ.get("NLP_APP_CACHE") or Path.home() / ".cache" / "nlp_app")
+    """Where encoded texts are kept between runs: `NLP_APP_CACHE`, or `~/.cache/nlp_app`. Raises TrainingError where
+    there is no home directory."""
+    named = os.environ.get("NLP_APP_CACHE")
+    try:
+        return Path(named) if named else Path.home() / ".cache" / "nlp_app"
+    except RuntimeError as error:
+        raise TrainingError("found no home directory for encoded texts; name a directory in NLP_APP_CACHE") from error

@@ -1,46 +1,42 @@
 """What was made of a corpus, kept between runs and found by what it was made from and how.
 
-An entry is a folder: columns in files, facts, maybe vocabularies, and a manifest with the checksums of all. It is
-written aside, a piece at a time, and moved into place, so that it is complete or absent; one that is damaged is made
-anew. Several runs may use one directory at a time: whoever is first leaves the entry, and one that is removed while it
-is read stays readable, as mapped files do.
+An entry is a folder: columns in files, facts, maybe vocabularies, and a manifest with the checksums of all, its own
+included. It is written aside, a piece at a time, and moved into place, so that it is complete or absent; one that is
+damaged is made anew. Several runs may use one directory at a time: whoever is first leaves the entry, and one that is
+removed while it is read stays readable, as mapped files do.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
-import time
-import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import blake2b
+from importlib.metadata import version
 from pathlib import Path
-from tempfile import mkdtemp
-from typing import Any, TypeVar
+from tempfile import gettempdir
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
 from nlp_app import __version__
 from nlp_app.errors import ModelError, TrainingError
 from nlp_app.features.columns import Array, Columns
+from nlp_app.features.entries import TEMPORARY, aside, is_entry_name, remove, remove_oldest
 from nlp_app.features.store import ColumnsWriter, StoredColumns, map_columns
 from nlp_app.resources import cache_directory
 
 LIMIT = 2 << 30  # bytes of all entries; beyond, those that were not used for longest are removed
-_LAYOUT = 2
-_MANIFEST = "manifest.json"
-_ENTRY = re.compile(r"[0-9a-f]{32}")
-_ASIDE = re.compile(r"\.[0-9a-f]{32}-[0-9a-f]{32}")  # being written, or removed
-_STALE = 24 * 3600.0  # seconds after which what stands aside was left by a run that died
-_EDGE = 8 << 20  # bytes at either end of a file that its checksum is of: a start can't wait for all of a large one
-_BLOCK = 1 << 20
+_LAYOUT = 3
+_MANIFEST = "manifest.json"  # after a line with its checksum
+_BLOCK = 1 << 16
+_SAMPLED = 128  # blocks of a file that is as it was left, by its time: a start can't wait for all of a large one
 _NO_SAY = {"cli", "config", "integrations", "metrics", "modeldir", "nn", "predict", "training"}  # in what is encoded
+_PACKAGES = ("numpy", "scikit-learn", "tokenizers")  # of others, that may have a say
 
 T = TypeVar("T")
 
@@ -82,13 +78,13 @@ class EntryWriter:
                 key: [path.name, kind.dtype.str, kind.shape[1:]] for key, (path, kind) in writer.parts.items()
             }
         files = {
-            path.relative_to(self.folder).as_posix(): [path.stat().st_size, _checksum(path, store=True)]
+            path.relative_to(self.folder).as_posix(): _sealed(path)
             for path in sorted(self.folder.rglob("*"))
             if path.is_file()
         }
-        manifest = {"columns": columns, "facts": self.facts, "files": files}
-        with (self.folder / _MANIFEST).open("w", encoding="utf-8") as file:
-            json.dump(manifest, file)
+        body = json.dumps({"columns": columns, "facts": self.facts, "files": files}).encode()
+        with (self.folder / _MANIFEST).open("wb") as file:
+            file.write(_digest(body) + b"\n" + body)
             file.flush()
             os.fsync(file.fileno())
 
@@ -111,8 +107,8 @@ def encoding_key(*parts: str | bytes | Array) -> str:
 
 @cache
 def _program() -> str:
-    """The version, and a hash of the sources that may have a say, as they may change without it."""
-    found = blake2b(__version__.encode(), digest_size=16)
+    """The versions, and a hash of the sources that may have a say, as they may change without them."""
+    found = blake2b(repr((__version__, *map(version, _PACKAGES))).encode(), digest_size=16)
     package = Path(__file__).parents[1]
     for path in sorted(package.rglob("*.py")):
         if path.relative_to(package).parts[0] not in _NO_SAY:
@@ -138,13 +134,8 @@ def kept(
         except TrainingError as error:
             if say is not None:
                 say(f"note: {error}; encoded for this run alone")
-    with _room(Path("temporary files")):
-        folder = Path(mkdtemp(prefix="nlp_app-"))
-        try:
-            found = _written(folder, write, read)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)  # what is mapped stays
-    return found
+    with _room(Path("temporary files")), aside(Path(gettempdir()), TEMPORARY) as folder:
+        return _written(folder, write, read)
 
 
 def cached(
@@ -161,26 +152,20 @@ def cached(
     When an entry is added, those that were not used for longest are removed until all have `limit` bytes at most; the
     new one and those that it `needs` stay. Raises TrainingError if the directory can't be written.
     """
-    if not _ENTRY.fullmatch(key):
+    if not is_entry_name(key):
         raise ValueError(f"key: found {key!r}, expected one of encoding_key")
     entry = directory / key
     found = _found(entry, read)
     if found is not None:
         return found[0]
-    aside = directory / f".{key}-{uuid.uuid4().hex}"
-    try:
-        with _room(directory):  # before the work: a directory that can't be written is found out
-            aside.mkdir(parents=True)
-        with _room(directory):
-            made = _written(aside, write, read)
+    with _room(directory), aside(directory, key) as folder:
+        made = _written(folder, write, read)
         if _found(entry, read) is None:  # else another run was first
-            _remove(entry)
+            remove(entry)
             with suppress(OSError):  # it may be first now
-                aside.rename(entry)
-        _remove_oldest(directory, {key, *needs}, limit)
+                folder.rename(entry)
+        remove_oldest(directory, {key, *needs}, limit)
         return made
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)  # what is mapped stays
 
 
 @contextmanager
@@ -214,11 +199,12 @@ def _found(folder: Path, read: Callable[[Entry], T]) -> tuple[T] | None:
 
 
 def _read(folder: Path, read: Callable[[Entry], T]) -> T:
-    manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-    for name, (size, checksum) in manifest["files"].items():
-        path = folder / name
-        if path.stat().st_size != size or _checksum(path) != checksum:
-            raise ValueError(f"{path}: the file has changed")
+    head, _, body = (folder / _MANIFEST).read_bytes().partition(b"\n")
+    if head != _digest(body):
+        raise ValueError(f"{folder / _MANIFEST}: the file has changed")
+    manifest = json.loads(body)
+    for name, seal in manifest["files"].items():
+        _check(folder / name, seal)
     columns = {name: _columns(folder, parts) for name, parts in manifest["columns"].items()}
     return read(Entry(folder, columns, manifest["facts"]))
 
@@ -229,40 +215,35 @@ def _columns(folder: Path, parts: Mapping[str, tuple[str, str, list[int]]]) -> S
     )
 
 
-def _checksum(path: Path, store: bool = False) -> int:
-    """Of a file, or of both ends of a large one; `store`: see that it is on the disk."""
-    found = 0
+def _digest(body: bytes) -> bytes:
+    return blake2b(body, digest_size=16).hexdigest().encode()
+
+
+def _sealed(path: Path) -> list[int]:
+    """Store a file, and tell its size, its time, and the checksums of a sample and of all of it."""
     with path.open("rb") as file:
-        if store:
-            os.fsync(file.fileno())
-        size = os.fstat(file.fileno()).st_size
-        while block := file.read(_BLOCK):
-            found = zlib.crc32(block, found)
-            if file.tell() == _EDGE < size - _EDGE:
-                file.seek(size - _EDGE)
+        os.fsync(file.fileno())
+        facts = os.fstat(file.fileno())
+        checksums = [_checksum(file, facts.st_size, sampled) for sampled in (True, False)]
+    return [facts.st_size, facts.st_mtime_ns, *checksums]
+
+
+def _check(path: Path, seal: list[int]) -> None:
+    """Raises ValueError for a file that isn't as it was sealed. All of it is read only if its time is another."""
+    size, time, of_sample, of_all = seal
+    with path.open("rb") as file:
+        facts = os.fstat(file.fileno())
+        is_untouched = facts.st_mtime_ns == time
+        expected = of_sample if is_untouched else of_all
+        if facts.st_size != size or _checksum(file, size, is_untouched) != expected:
+            raise ValueError(f"{path}: the file has changed")
+
+
+def _checksum(file: BinaryIO, size: int, sampled: bool) -> int:
+    """Of a file's blocks, or of some that are spread over all of it."""
+    found = 0
+    step = _BLOCK * max(1, size // (_BLOCK * _SAMPLED) if sampled else 1)
+    for place in (*range(0, size, step), max(0, size - _BLOCK)):
+        file.seek(place)
+        found = zlib.crc32(file.read(_BLOCK), found)
     return found
-
-
-def _remove_oldest(directory: Path, staying: set[str], limit: int) -> None:
-    """Remove what was not used for longest, until the entries have `limit` bytes; and what dead runs left."""
-    ages: list[tuple[float, int, Path]] = []
-    with suppress(OSError):  # what another run removes meanwhile is gone as well
-        for path in directory.iterdir():
-            used = path.stat().st_mtime
-            if _ENTRY.fullmatch(path.name):
-                ages.append((used, sum(file.stat().st_size for file in path.rglob("*")), path))
-            elif _ASIDE.fullmatch(path.name) and used < time.time() - _STALE:
-                shutil.rmtree(path, ignore_errors=True)
-    total = sum(size for _, size, _ in ages)
-    for _, size, path in sorted(ages):
-        if total > limit and path.name not in staying:
-            _remove(path)
-            total -= size
-
-
-def _remove(entry: Path) -> None:
-    """Moved aside first, so that nobody finds half of it."""
-    aside = entry.with_name(f".{entry.name}-{uuid.uuid4().hex}")
-    with suppress(OSError):
-        entry.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)

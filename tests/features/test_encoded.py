@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from nlp_app.errors import TrainingError
 from nlp_app.features.columns import Columns
-from nlp_app.features.encoded import LIMIT, Entry, EntryWriter, cached, encoding_key
+from nlp_app.features.encoded import LIMIT, Entry, EntryWriter, cached, encoding_key, kept
 
 KEY = encoding_key("some")
 
@@ -137,13 +137,109 @@ def test_the_longest_unused_go_when_there_are_too_many(tmp_path: Path) -> None:
     assert entries(tmp_path) == {encoding_key("big"), "somebody's"}
 
 
+def test_every_bit_of_the_manifest_counts(tmp_path: Path) -> None:
+    cached_columns(tmp_path, KEY, some)
+    path = tmp_path / KEY / "manifest.json"
+    content = path.read_bytes()
+    for place in range(0, len(content), 7):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :])
+        with pytest.raises(ValueError, match="made anew"):
+            cached_columns(tmp_path, KEY, unwanted)
+    path.write_bytes(content)
+    cached_columns(tmp_path, KEY, unwanted)
+
+
+@pytest.mark.parametrize("same_time", [False, True])
+def test_a_large_file_that_is_damaged_in_its_middle(tmp_path: Path, same_time: bool) -> None:
+    def make() -> Mapping[str, Columns]:
+        return {"rows": Columns({"a": np.arange(2_500_000)}, np.array([0, 2_500_000]))}
+
+    cached_columns(tmp_path, KEY, make)
+    path = tmp_path / KEY / "rows-a"
+    left = path.stat().st_mtime_ns
+    with path.open("r+b") as file:
+        file.seek(10_000_000)
+        file.write(bytes(1 << 20) if same_time else b"x")  # a byte, or so much as a disk loses at a time
+    os.utime(path, ns=(left, left + (not same_time)))
+    with pytest.raises(ValueError, match="made anew"):
+        cached_columns(tmp_path, KEY, unwanted)
+    cached_columns(tmp_path, KEY, make)
+    os.utime(path)  # copied, say
+    cached_columns(tmp_path, KEY, unwanted)
+
+
 def test_what_dead_runs_left_goes_and_what_others_write_stays(tmp_path: Path) -> None:
     old, new = (tmp_path / f".{KEY}-{encoding_key(name)}" for name in ("old", "new"))
     for path in (old, new):
         path.mkdir()
-    os.utime(old, (time.time() - 3 * 24 * 3600,) * 2)
+    os.utime(old, (time.time() - 60,) * 2)
     cached_columns(tmp_path, KEY, some)
     assert entries(tmp_path) == {KEY, new.name}
+
+
+@pytest.mark.parametrize("is_alive", [True, False])
+def test_a_writer_keeps_its_folder_while_it_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_alive: bool
+) -> None:
+    pytest.importorskip("fcntl")
+    process = multiprocessing.get_context("fork").Process(target=write_slowly, args=(str(tmp_path), 0.1))
+    process.start()
+    while not [*tmp_path.glob(".*/rows-*")]:
+        time.sleep(0.001)
+    found = entries(tmp_path)
+    monkeypatch.setattr("nlp_app.features.entries._YOUNG", 0)
+    if not is_alive:
+        process.kill()
+        process.join()
+    time.sleep(0.02)
+    cached_columns(tmp_path, encoding_key("other"), some)
+    assert entries(tmp_path) == {encoding_key("other"), *(found if is_alive else ())}
+    process.kill()
+    process.join()
+
+
+def test_where_there_are_no_locks_age_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nlp_app.features.entries.fcntl", None)
+    old, new = (tmp_path / f".{KEY}-{encoding_key(name)}" for name in ("old", "new"))
+    for path in (old, new):
+        path.mkdir()
+        (path / "rows").write_text("some")
+        os.utime(path, (time.time() - 3 * 24 * 3600,) * 2)
+    os.utime(old / "rows", (time.time() - 2 * 24 * 3600,) * 2)
+    cached_columns(tmp_path, KEY, some)
+    assert entries(tmp_path) == {KEY, new.name}, "a file was written to"
+
+
+def test_what_is_kept_is_for_its_user_alone(tmp_path: Path) -> None:
+    cached_columns(tmp_path / "cache", KEY, some)
+    for path in (tmp_path / "cache", tmp_path / "cache" / KEY):
+        assert path.stat().st_mode & 0o777 == 0o700
+
+
+def test_nowhere_to_keep_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    dead, other = tmp_path / f"nlp_app-{KEY}", tmp_path / "nlp_app-models"
+    for path in (dead, other):
+        path.mkdir()
+        os.utime(path, (time.time() - 60,) * 2)
+    if os.name == "posix":  # neither HOME nor, below, an entry of the user
+        pwd = pytest.importorskip("pwd")
+        monkeypatch.delenv("NLP_APP_CACHE", raising=False)
+        monkeypatch.delenv("HOME", raising=False)
+        monkeypatch.setattr(pwd, "getpwuid", lambda number: {}[number])
+    else:
+        monkeypatch.setenv("NLP_APP_CACHE", str(tmp_path / "file"))
+        (tmp_path / "file").write_text("")
+    notes: list[str] = []
+    assert_same(kept(KEY, write_some, lambda entry: entry.columns, say=notes.append), some())
+    assert len(notes) == 1
+    assert "NLP_APP_CACHE; encoded for this run alone" in notes[0]
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {other.name}
+
+
+def write_some(writer: EntryWriter) -> None:
+    for name, columns in some().items():
+        writer.append(name, columns)
 
 
 def use(directory: str, seed: int) -> bool:
@@ -172,11 +268,11 @@ def test_another_run_may_be_first(tmp_path: Path) -> None:
     assert entries(tmp_path) == {KEY}
 
 
-def write_slowly(directory: str) -> None:
+def write_slowly(directory: str, seconds: float = 0.001) -> None:
     def write(writer: EntryWriter) -> None:
         for _ in range(200):
             writer.append("rows", some(50)["pieces"])
-            time.sleep(0.001)
+            time.sleep(seconds)
 
     cached(Path(directory), KEY, write, lambda entry: None)
 
