@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nlp_app.errors import DataError
 from nlp_app.formats.classes import ClassFile
 from nlp_app.formats.classes.plan import Repair
 from nlp_app.types import ClassRecord
@@ -150,28 +149,12 @@ def account(file: ClassFile, progress: Iterable[ClassRecord] | None = None) -> A
 
 
 @dataclass(frozen=True)
-class HoldOut:
-    """Which texts of a training file are held out as dev, by their hashes: equal texts stay on one side.
-
-    `below`: those whose hash, with the salt, is below; `kept`: hashes of those that stay, or a label would be lost.
-    """
-
-    salt: int
-    below: int
-    kept: frozenset[int] = frozenset()
-
-    def __contains__(self, record: ClassRecord) -> bool:
-        found = text_hash(record.text, self.salt)
-        return found < self.below and found not in self.kept
-
-
-@dataclass(frozen=True)
 class Texts:
     """The texts of a file that can be learned from, in its order; without those of `left_out`, or with them alone."""
 
     file: ClassFile
     multi_label: bool
-    left_out: HoldOut | None = None
+    left_out: Container[ClassRecord] | None = None
     held: bool = False
 
     def __iter__(self) -> Iterator[ClassRecord]:
@@ -182,29 +165,3 @@ class Texts:
     def _fits(self, record: ClassRecord) -> bool:
         labels = record.labels
         return labels is not None and (self.multi_label or len(labels) == 1) and not is_empty(record.text)
-
-
-def hold_out(texts: Texts, share: float, most: int, seed: int) -> HoldOut:
-    """About `share` of the texts, `most` at most, whichever classes they have, a class's last texts aside."""
-    salt = seed % (1 << 63) + 1  # not the hash that looks for duplicates
-    hashes = np.fromiter((text_hash(record.text, salt) for record in texts), dtype=np.uint64)
-    if not len(hashes):
-        raise DataError("found no text with a label that isn't empty; training needs some", texts.file.path)
-    distinct = np.unique(hashes)
-    wanted = min(max(1, round(share * len(distinct))), len(distinct) - 1, most)
-    if wanted < 1:
-        raise DataError("found too few different texts to hold some out as dev; give --dev FILE", texts.file.path)
-    below = int(distinct[wanted])
-    left: set[str] = set()
-    held: dict[str, set[int]] = {}  # the hashes of each label's texts
-    for record in texts:
-        found = text_hash(record.text, salt)
-        for label in record.labels or ():
-            if found >= below:
-                left.add(label)
-            else:
-                held.setdefault(label, set()).add(found)
-    kept = {found for label, hashes_of in held.items() if label not in left for found in hashes_of}
-    if len(kept) == wanted:
-        raise DataError("found no texts to hold out as dev without losing a class; give --dev FILE", texts.file.path)
-    return HoldOut(salt, below, frozenset(kept))

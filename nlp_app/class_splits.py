@@ -11,19 +11,19 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from nlp_app.class_corpus import Account, Hashes, HoldOut, Texts, account, hold_out, is_empty
+from nlp_app.class_corpus import Account, Hashes, Texts, account, is_empty
 from nlp_app.config import ClassDataSettings, with_bundle
 from nlp_app.errors import DataError, NlpAppError
 from nlp_app.features.columns import Columns
 from nlp_app.features.encoded import Entry, EntryWriter, encoding_key, kept
 from nlp_app.formats.classes import ClassFile, ClassOptions, open_classes
 from nlp_app.formats.classes.plan import NO_LABEL, NO_TEXT, Repair
+from nlp_app.holding_out import MOST_HELD_OUT, HoldOut, hold_out_texts
 from nlp_app.output import checksum
 from nlp_app.report import aligned
 from nlp_app.tasks.classification import ClassSet
 from nlp_app.types import ClassRecord
 
-MOST_HELD_OUT = 20_000  # more texts than that say nothing new of a model, and dev is kept in memory
 _DEV = "dev.jsonl"  # the texts that are held out
 _CHOICES = {"auto": None, "yes": True, "no": False}
 _SOME = 8
@@ -62,6 +62,7 @@ class ClassData:
     settings: ClassDataSettings
     held_out: HoldOut | None
     key: str | None = None  # of the training texts in what is kept between runs; None if they can't be told from others
+    notes: tuple[str, ...] = ()  # what was said as the files were read
 
     def scored(self) -> list[tuple[str, ClassSplit]]:
         """The splits that the finished model is scored on."""
@@ -105,7 +106,7 @@ class ClassData:
             if self.held_out is None or name != "dev":
                 remarks = split_remarks(split, self.class_set, hashes, self.train.file.remarks)
                 lines += [f"note: {name}: {remark}" for remark in remarks]
-        return lines
+        return [*lines, *self.notes]
 
     def _train_remarks(self) -> Iterator[str]:
         yield from reading_remarks(self.train.file, but=_LEFT_OUT, repairs=self.account.repairs)
@@ -204,7 +205,13 @@ def read_class_splits(settings: ClassDataSettings, seed: int) -> ClassData:
     settings = with_bundle(settings)
     file = open_classes(settings.train, class_options(settings))
     key = _key(file, settings, seed)
-    read = kept(key, lambda writer: _write(writer, file, settings, seed), lambda entry: _read(entry, file))
+    notes: list[str] = []
+    read = kept(
+        key,
+        lambda writer: _write(writer, file, settings, seed),
+        lambda entry: _read(entry, file),
+        say=notes.append,
+    )
     siblings = replace(file.options, encoding=class_options(settings).encoding, format=None)
     found, multi_label, held, counts = read.account, read.multi_label, read.held_out, read.counts
     train = Texts(file, multi_label, held)
@@ -218,7 +225,7 @@ def read_class_splits(settings: ClassDataSettings, seed: int) -> ClassData:
         found_labels = sorted({label for labels in test.gold for label in labels})
         expected = f"expected {some(list(class_set.labels))} as in {settings.train}"
         raise DataError(f"found the labels {some(found_labels)}, {expected}", test.file.path)
-    return ClassData(train, found, read.size, counts, dev, test, class_set, settings, held, key)
+    return ClassData(train, found, read.size, counts, dev, test, class_set, settings, held, key, tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -237,15 +244,9 @@ def _key(file: ClassFile, settings: ClassDataSettings, seed: int) -> str | None:
     path = Path(file.path)
     if file.format == "hub" or not path.is_file():
         return None
-    chosen = (
-        class_options(settings),
-        settings.multi_label,
-        bool(settings.dev),
-        settings.dev_share,
-        MOST_HELD_OUT,
-        seed,
-    )
-    return encoding_key("classes", path.suffix, repr(chosen), unicodedata.unidata_version, checksum(path))
+    reading = (class_options(settings).encoding, file.options)  # the options as they were resolved
+    chosen = (settings.multi_label, bool(settings.dev), settings.dev_share, MOST_HELD_OUT, seed)
+    return encoding_key("classes", repr(reading), repr(chosen), unicodedata.unidata_version, checksum(path))
 
 
 def _write(writer: EntryWriter, file: ClassFile, settings: ClassDataSettings, seed: int) -> None:
@@ -255,7 +256,7 @@ def _write(writer: EntryWriter, file: ClassFile, settings: ClassDataSettings, se
     train = Texts(file, multi_label)
     held: HoldOut | None = None
     if not settings.dev and settings.dev_share:
-        held = hold_out(train, settings.dev_share, MOST_HELD_OUT, seed)
+        held = hold_out_texts(train, settings.dev_share, seed)
         with (writer.folder / _DEV).open("w", encoding="utf-8") as stream:
             stream.writelines(json.dumps(record) + "\n" for record in Texts(file, multi_label, held, held=True))
         train = Texts(file, multi_label, held)

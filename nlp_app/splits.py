@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nlp_app.config import TaggingDataSettings, with_bundle
 from nlp_app.corpus import Corpus, CorpusOptions, choose_tokenizer
 from nlp_app.errors import DataError, SettingsError
-from nlp_app.features.sentences import Places, StoredSentences, stored, taking
+from nlp_app.features.sentences import StoredSentences, stored, taking
 from nlp_app.formats import ReadOptions
+from nlp_app.holding_out import hold_out_sentences
 from nlp_app.report import aligned
 from nlp_app.schemes import NONE
 from nlp_app.stored_corpus import read_stored_corpus
 from nlp_app.text import Tokenizer, make_tokenizer
 from nlp_app.types import Sentence
 
-MOST_HELD_OUT = 20_000  # more sentences than that say nothing new of a model, and dev is kept in memory
 _SEPARATORS = {"auto": None, "tab": "\t", "space": " "}
 
 
@@ -39,6 +38,7 @@ class TaggingData:
     held_out: bool  # dev was cut from train
     empty: int  # training sentences without a token, left out
     known: frozenset[str] = frozenset()  # labels that a model knows which training goes on from
+    notes: tuple[str, ...] = ()  # what was said as the files were read
 
     def corpora(self) -> list[tuple[str, Corpus]]:
         """The splits with their names."""
@@ -83,20 +83,22 @@ class TaggingData:
     def report(self) -> list[str]:
         """What was read, as a table, and what is odd about it: a line each."""
         rows = [["data", "sentences", "tokens", "labels", ""]]
-        for (name, corpus), counts in zip(self.corpora(), self.counts().values(), strict=True):
+        counted = self.counts()
+        for name, corpus in self.corpora():
+            counts = counted[name]
             source = "cut from train" if self.held_out and name == "dev" else corpus.path
             sizes = (f"{counts[key]:,}" for key in ("sentences", "tokens", "spans"))
             rows.append([name, *sizes, f"{source} ({corpus.format}, {corpus.scheme or 'spans'})"])
         table = aligned([row[:-1] for row in rows])
         lines = [f"{line}  {row[-1]}".rstrip() for line, row in zip(table, rows, strict=True)]
         for name, corpus in self.corpora():
-            lines += [f"note: {name}: {remark}" for remark in self._remarks(name, corpus)]
+            lines += [f"note: {name}: {remark}" for remark in self._remarks(name, corpus, counted[name]["spans"])]
         if self.agreement:
             share = self.agreement[self.tokenizer.name]
             lines.append(f"tokenizer for raw text: {self.tokenizer.name} (it finds {share:.1%} of the training tokens)")
-        return lines
+        return [*lines, *self.notes]
 
-    def _remarks(self, name: str, corpus: Corpus) -> Iterator[str]:
+    def _remarks(self, name: str, corpus: Corpus, spans: int) -> Iterator[str]:
         if name == "train" and self.empty:
             yield f"{self.empty:,} sentences without a token left out"
         if not (self.held_out and name == "dev"):  # those are train's
@@ -104,7 +106,7 @@ class TaggingData:
         shared = 0 if name == "train" else _shared(self.train.sentences, corpus.sentences)
         if shared:
             yield f"{shared:,} of its sentences stand in train too; scores on it flatter"
-        if not self.counts()[name]["spans"]:
+        if not spans:
             yield "has no labelled span, and so its scores say nothing"
         yield from unknown_labels(labels_of(self.train.sentences) | self.known, corpus)
 
@@ -117,7 +119,8 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
     """
     settings = with_bundle(settings)
     options = corpus_options(settings)
-    read = _labelled(settings.train, options)
+    notes: list[str] = []
+    read = _labelled(settings.train, options, notes)
     filled = np.flatnonzero(stored(read.sentences).lengths)
     train = replace(read, sentences=taking(read.sentences, filled))
     labels = labels_of(train.sentences)
@@ -135,18 +138,20 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
         raise SettingsError("data.tokenizer: raw text needs one")
     options = replace(options, tokenizer=tokenizer, scheme=train.scheme)
     if settings.dev:
-        dev = _in_memory(_labelled(settings.dev, options))
+        dev = _in_memory(_labelled(settings.dev, options, notes))
         _check_labels(train, dev, labels)
         _check_kind(train, dev, labels)
     elif settings.dev_share:
-        train, dev = hold_out(train, settings.dev_share, seed)
+        train, dev = hold_out_sentences(train, settings.dev_share, seed)
         dev = _in_memory(dev)
-    test = _in_memory(_labelled(settings.test, options)) if settings.test else None
+    test = _in_memory(_labelled(settings.test, options, notes)) if settings.test else None
     if test is not None:
         _check_kind(train, test, labels)
     empty = len(read.sentences) - len(filled)
     held_out = dev is not None and not settings.dev
-    return TaggingData(train, dev, test, tokenizer, agreement, settings, held_out, empty, known=frozenset(known))
+    return TaggingData(
+        train, dev, test, tokenizer, agreement, settings, held_out, empty, frozenset(known), tuple(dict.fromkeys(notes))
+    )
 
 
 def corpus_options(
@@ -172,8 +177,8 @@ def corpus_options(
     )
 
 
-def _labelled(path: str, options: CorpusOptions) -> Corpus:
-    corpus = read_stored_corpus(path, options)
+def _labelled(path: str, options: CorpusOptions, notes: list[str]) -> Corpus:
+    corpus = read_stored_corpus(path, options, notes.append)
     if not corpus.labelled:
         raise DataError("found no labels; expected tags or spans to learn from or score against", path)
     if not stored(corpus.sentences).lengths.any():
@@ -183,49 +188,6 @@ def _labelled(path: str, options: CorpusOptions) -> Corpus:
 
 def _in_memory(corpus: Corpus) -> Corpus:
     return replace(corpus, sentences=list(corpus.sentences))
-
-
-def hold_out(train: Corpus, share: float, seed: int, most: int = MOST_HELD_OUT) -> tuple[Corpus, Corpus]:
-    """Cut a dev part of about `share` of the sentences, `most` at most, from a training corpus.
-
-    Equal sentences stay on one side, and a label that training would lose stays in training.
-    """
-    held = np.zeros(len(train.sentences), dtype=np.bool_)
-    held[_held_out(stored(train.sentences), share, seed, most)] = True
-    if not held.any():
-        raise DataError("found too few different sentences to hold some out as dev; give --dev FILE", train.path)
-    parts = [taking(train.sentences, np.flatnonzero(held == wanted)) for wanted in (False, True)]
-    return replace(train, sentences=parts[0]), replace(train, sentences=parts[1])
-
-
-def _held_out(sentences: StoredSentences, share: float, seed: int, most: int) -> Places:
-    """The places of the sentences that are held out: groups of equal ones, in the order of the seed."""
-    members, starts = _groups(sentences.hashes)
-    left = sentences.sentences_by_label()
-    wanted = min(max(1, round(share * len(sentences))), most)
-    held: list[Places] = []
-    count = 0
-    for group in np.random.default_rng(seed).permutation(len(starts) - 1):
-        if count >= wanted:
-            break
-        places = members[starts[group] : starts[group + 1]]
-        labels = sentences.sentences_by_label(places)
-        if count + len(places) >= len(sentences) or count + len(places) > most or (left == labels)[labels > 0].any():
-            continue
-        left -= labels
-        count += len(places)
-        held.append(places)
-    return np.concatenate([np.zeros(0, dtype=np.int64), *held])
-
-
-def _groups(hashes: NDArray[np.uint64]) -> tuple[Places, Places]:
-    """The places of equal hashes side by side, in the order in which each hash first occurs; and where each group
-    starts, (groups + 1,)."""
-    _, first, group = np.unique(hashes, return_index=True, return_inverse=True)
-    number = np.empty(len(first), dtype=np.int64)
-    number[np.argsort(first)] = np.arange(len(first))
-    of = number[group]
-    return np.argsort(of, kind="stable"), np.concatenate(([0], np.cumsum(np.bincount(of))))
 
 
 def _tokens(sentences: Sequence[Sentence]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ from nlp_app.types import Record
 _NAMED = 100  # repairs and moved spans that are named; all are counted
 
 
-def read_stored_corpus(path: str | Path, options: CorpusOptions) -> Corpus:
+def read_stored_corpus(path: str | Path, options: CorpusOptions, say: Callable[[str], None] | None = None) -> Corpus:
     """`read_corpus`, but that the sentences are `StoredSentences`, and that repairs and the ledger's entries name the
-    first ones alone."""
+    first ones alone; `say` is told why they can't be kept for other runs."""
     name = options.format or formats.recognise_format(path)
     records: Iterable[Record] = RecordFile(path, name, options.reading)
     if not is_data_set(path) and not Path(path).is_file() and not Path(path).is_dir():
@@ -58,13 +58,14 @@ def read_stored_corpus(path: str | Path, options: CorpusOptions) -> Corpus:
         ledger = Ledger(**facts.pop("ledger"))
         return Corpus(str(path), name, sentences, repairs=repairs, ledger=ledger, **facts)
 
-    return kept(key, write, read)
+    return kept(key, write, read, say=say)
 
 
 def _key(path: str | Path, format: str, options: CorpusOptions) -> str | None:
     """What tells a file's content and how it is read from all else; None for what has no content that could be known
     beforehand."""
-    files = _files(Path(path), format) if not is_data_set(path) else []
+    whole = Path(path)
+    files = _files(whole, format) if not is_data_set(path) else []
     if not files:
         return None
     tokenizer = options.tokenizer
@@ -75,7 +76,9 @@ def _key(path: str | Path, format: str, options: CorpusOptions) -> str | None:
         repr((options.scheme, options.alignment, options.strict)),
         repr(None if tokenizer is None else (tokenizer.name, sorted(tokenizer.settings().items()))),
         unicodedata.unidata_version,
-        *(part for file in files for part in (file.suffix, checksum(file))),
+        # In a folder their names tell which belong together.
+        *(file.relative_to(whole).as_posix() if whole.is_dir() else file.suffix for file in files),
+        *map(checksum, files),
     )
 
 

@@ -9,12 +9,10 @@ from pathlib import Path
 from statistics import median_low
 
 import numpy as np
-import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from nlp_app.class_corpus import Account, HoldOut, Texts, account, hold_out, is_empty, text_hash
-from nlp_app.errors import DataError
+from nlp_app.class_corpus import Account, Texts, account, is_empty, text_hash
 from nlp_app.formats.classes import open_classes
 from nlp_app.types import ClassRecord
 
@@ -89,105 +87,6 @@ def test_empty_texts_and_hashes() -> None:
 def write(path: Path, rows: Iterable[tuple[str, Sequence[str] | str | None]]) -> Path:
     path.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows))
     return path
-
-
-def held_and_left(texts: Texts, chosen: HoldOut) -> tuple[list[ClassRecord], list[ClassRecord]]:
-    held, left = (list(Texts(texts.file, texts.multi_label, chosen, held=side)) for side in (True, False))
-    assert sorted(held + left, key=lambda row: row.line) == list(texts)  # all of them, once
-    return held, left
-
-
-@settings(max_examples=80)
-@given(
-    st.lists(
-        st.tuples(st.integers(0, 15), st.lists(st.sampled_from("wxyz"), max_size=2, unique=True)),
-        min_size=2,
-        max_size=30,
-    ),
-    st.sampled_from([0.05, 0.2, 0.5, 0.9]),
-    st.integers(0, 5),
-    st.sampled_from([1, 3, 1000]),
-    st.booleans(),
-)
-def test_hold_out(
-    tmp_path_factory: pytest.TempPathFactory,
-    rows: list[tuple[int, list[str]]],
-    share: float,
-    seed: int,
-    most: int,
-    multi_label: bool,
-) -> None:
-    path = tmp_path_factory.mktemp("held") / "a.jsonl"
-    marked = [(f"text {number}", labels if multi_label else (labels or ["w"])[0]) for number, labels in rows]
-    texts = Texts(open_classes(write(path, [("first", ["x"] if multi_label else "x"), *marked])), multi_label)
-    try:
-        chosen = hold_out(texts, share, most, seed)
-    except DataError as error:
-        said = str(error)
-    else:
-        said = ""
-        held, left = held_and_left(texts, chosen)
-        different = {row.text for row in texts}
-        assert held
-        assert left
-        assert {row.text for row in held}.isdisjoint(row.text for row in left)  # equal texts on one side
-        assert {label for row in left for label in row.labels or ()} == {
-            label for row in texts for label in row.labels or ()
-        }
-        assert len({row.text for row in held}) <= min(most, max(1, round(share * len(different))), len(different) - 1)
-        assert held_and_left(texts, hold_out(texts, share, most, seed)) == (held, left)
-    assert "\n" not in said
-    assert not said or "hold" in said
-
-
-def test_hold_out_takes_its_share_and_another_with_another_seed(tmp_path: Path) -> None:
-    rows = [(f"text {number}", "xyz"[number % 3]) for number in range(1000)]
-    texts = Texts(open_classes(write(tmp_path / "a.jsonl", rows)), False)
-    sides = []
-    for seed in (1, 2, (1 << 63) - 1):
-        for share, wanted in ((0.1, 100), (0.25, 250)):
-            held, _ = held_and_left(texts, hold_out(texts, share, 10_000, seed))
-            assert len(held) == wanted
-        assert len(held_and_left(texts, hold_out(texts, 0.5, 20, seed))[0]) == 20
-        sides.append({row.text for row in held})
-    assert len(set(map(frozenset, sides))) == 3
-    assert len(sides[0] & sides[1]) < 100  # 62.5 by chance
-
-
-def test_a_class_seen_once_stays_in_training(tmp_path: Path) -> None:
-    rows = [(f"text {number}", "xy"[number % 2]) for number in range(50)]
-    rows += [(f"only {number}", f"once {number}") for number in range(20)]
-    texts = Texts(open_classes(write(tmp_path / "a.jsonl", rows)), False)
-    for seed in range(10):
-        held, left = held_and_left(texts, hold_out(texts, 0.4, 1000, seed))
-        assert {label for row in left for label in row.labels or ()} == {label for _, label in rows}
-        assert not any(row.text.startswith("only") for row in held)
-
-
-def test_equal_texts_with_several_answers_stay_on_one_side(tmp_path: Path) -> None:
-    """Although one of the answers is the only text of its class, and stays in training."""
-    rows = [(f"text {number}", "x") for number in range(20) for _ in range(2)]
-    rows += [(f"text {number}", f"once {number}") for number in range(0, 20, 3)]
-    texts = Texts(open_classes(write(tmp_path / "a.jsonl", rows)), False)
-    for seed in range(10):
-        held, left = held_and_left(texts, hold_out(texts, 0.5, 1000, seed))
-        assert {row.text for row in held}.isdisjoint(row.text for row in left)
-
-
-@pytest.mark.parametrize(
-    ("rows", "said"),
-    [
-        ([("same", "x"), ("same", "y")], "found too few different texts"),
-        ([("one", "x"), ("two", "y")], "without losing a class"),
-        ([("", "x"), (" ", "y")], "found no text with a label"),
-    ],
-)
-def test_nothing_to_hold_out(tmp_path: Path, rows: list[tuple[str, str]], said: str) -> None:
-    texts = Texts(open_classes(write(tmp_path / "a.jsonl", rows)), False)
-    with pytest.raises(DataError, match=said) as caught:
-        hold_out(texts, 0.5, 1000, 0)
-    assert str(caught.value).startswith(str(tmp_path / "a.jsonl"))
-    assert "\n" not in str(caught.value)
 
 
 def test_texts_are_those_that_can_be_learned_from(tmp_path: Path) -> None:

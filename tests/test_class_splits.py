@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -228,3 +229,22 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"missing\.jsonl") as caught:
             read_class_splits(ClassDataSettings(**files), seed=1)
         assert "\n" not in str(caught.value)
+
+
+def test_one_content_read_as_two_formats(tmp_path: Path) -> None:
+    rows = "".join(f"__label__{'ab'[number % 2]} word{number} other,{'xyz'[number % 3]}\n" for number in range(40))
+    content = gzip.compress(rows.encode(), mtime=0)
+    texts = []
+    for name in ("a.txt.gz", "a.csv.gz"):
+        (tmp_path / name).write_bytes(content)
+        data = read_class_splits(ClassDataSettings(train=str(tmp_path / name), dev_share=0.3), seed=1)
+        texts.append({record.text for record in (*data.train, *data.dev.records)})
+        assert set(data.label_counts) == {label for record in data.train for label in record.labels}
+    assert texts[0].isdisjoint(texts[1])
+
+
+def test_texts_that_can_not_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NLP_APP_CACHE", str(tmp_path / "file"))
+    data = read(tmp_path)
+    assert [line for line in data.report() if "encoded for this run alone" in line] == [data.report()[-1]]

@@ -16,7 +16,7 @@ LEVELS = {
     "text": 1, "schemes": 1, "vocab": 1, "metrics": 1, "calibration": 1,
     "formats": 2, "alignment": 2, "corpus": 2, "class_corpus": 2, "statistics": 2, "unread": 2,
     "convert": 2, "streams": 2, "folding": 2,
-    "features": 3,
+    "features": 3, "holding_out": 3,
     "tasks": 4,
     "modeldir": 5, "predict": 5,
     "report": 6, "class_report": 6, "several_report": 6, "plots": 6, "bulk": 6,

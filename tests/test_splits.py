@@ -2,55 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from nlp_app.config import TaggingDataSettings
-from nlp_app.corpus import Corpus
-from nlp_app.errors import DataError, SettingsError
-from nlp_app.splits import hold_out, labels_of, read_splits
-from nlp_app.types import Sentence, TokenSpan
-
-
-def sentence(word: str, label: str | None) -> Sentence:
-    spans = [] if label is None else [TokenSpan(0, 1, label)]
-    return Sentence(word, [0], [len(word)], spans, [1])
-
-
-def corpus(pairs: list[tuple[str, str | None]]) -> Corpus:
-    return Corpus("train.conll", "conll", [sentence(*pair) for pair in pairs])
-
-
-@settings(deadline=None)
-@given(
-    st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from(["X", "Y", "Z", None])), min_size=1, max_size=30),
-    st.floats(0.05, 0.6),
-    st.integers(0, 3),
-)
-def test_what_is_held_out(pairs: list[tuple[str, str | None]], share: float, seed: int) -> None:
-    whole = corpus(pairs)
-    try:
-        train, dev = hold_out(whole, share, seed)
-    except DataError:  # too few of them
-        return
-    key = [(one.text, tuple(one.spans or ())) for one in (*train.sentences, *dev.sentences)]
-    assert Counter(key) == Counter((one.text, tuple(one.spans or ())) for one in whole.sentences)
-    assert train.sentences
-    assert dev.sentences
-    assert not {one.text for one in train.sentences} & {one.text for one in dev.sentences}
-    assert labels_of(train.sentences) == labels_of(whole.sentences)
-    again = hold_out(whole, share, seed)[1]
-    assert [id(one) for one in again.sentences] == [id(one) for one in dev.sentences]
-
-
-def test_about_the_share_asked_for_is_held_out() -> None:
-    whole = corpus([(f"word{number}", "X" if number % 3 else None) for number in range(200)])
-    assert len(hold_out(whole, 0.1, 1)[1].sentences) == 20
-    assert hold_out(whole, 0.1, 1)[1].sentences != hold_out(whole, 0.1, 2)[1].sentences
+from nlp_app.errors import SettingsError
+from nlp_app.splits import read_splits
 
 
 def write(path: Path, text: str) -> str:

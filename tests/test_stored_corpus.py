@@ -16,12 +16,11 @@ from hypothesis import strategies as st
 
 from nlp_app import schemes
 from nlp_app.config import TaggingDataSettings
-from nlp_app.corpus import Corpus, CorpusOptions, read_corpus
+from nlp_app.corpus import CorpusOptions, read_corpus
 from nlp_app.errors import DataError
 from nlp_app.experiment.seams import cut_targets, seams
 from nlp_app.features.encoder import TaggingEncoder
-from nlp_app.features.sentences import StoredSentences
-from nlp_app.splits import hold_out, read_splits
+from nlp_app.splits import read_splits
 from nlp_app.stored_corpus import read_stored_corpus
 from nlp_app.tasks.tagging import TagSet
 from nlp_app.text import BasicTokenizer
@@ -68,59 +67,38 @@ def test_a_stored_corpus_is_that_in_memory(tmp_path: Path, name: str, content: s
     assert entries(tmp_path) == 3
 
 
+def test_names_in_a_folder_count(tmp_path: Path) -> None:
+    """They tell which annotations belong to which text."""
+    contents = ("T1\tPER 0 4\tAnna\n", "Anna met Bob", "", "Anna went away")
+    found = []
+    for folder, names in (
+        ("one", ("a.ann", "a.txt", "b.ann", "b.txt")),
+        ("two", ("a.ann", "a.b.txt", "a.b.ann", "a.txt")),
+    ):
+        (tmp_path / folder).mkdir()
+        for name, content in zip(names, contents, strict=True):
+            (tmp_path / folder / name).write_text(content)
+        read = read_stored_corpus(tmp_path / folder, CorpusOptions(tokenizer=BasicTokenizer()))
+        found.append({each.text: each.spans for each in read.sentences})
+    assert found[0] == {"Anna met Bob": [TokenSpan(0, 1, "PER")], "Anna went away": []}
+    assert found[1] == {"Anna met Bob": [], "Anna went away": [TokenSpan(0, 1, "PER")]}
+
+
+def test_sentences_that_can_not_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("NLP_APP_CACHE", str(tmp_path / "file"))
+    (tmp_path / "a.conll").write_text(COLUMNS, encoding="utf-8")
+    path = str(tmp_path / "a.conll")
+    said = read_splits(TaggingDataSettings(train=path, dev=path, scheme="IOB1"), seed=1).report()
+    assert [line for line in said if "encoded for this run alone" in line] == [said[-1]]
+
+
 def test_a_file_that_is_wrong_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_text(COLUMNS + "x y z\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"a.conll:11"):
         read_stored_corpus(path, CorpusOptions())
     assert not entries(tmp_path)
-
-
-def sentence(word: str, label: str | None, line: int) -> Sentence:
-    return Sentence(word, [0], [len(word)], [] if label is None else [TokenSpan(0, 1, label)], [line])
-
-
-def plainly_held_out(sentences: list[Sentence], share: float, seed: int) -> set[int]:
-    """The rule as it reads, over groups of sentences in memory; the lines that are held out."""
-    groups: dict[str, list[Sentence]] = {}
-    for each in sentences:
-        groups.setdefault(each.text, []).append(each)
-    left = Counter(span.label for each in sentences for span in each.spans or ())
-    held: set[int] = set()
-    for place in np.random.default_rng(seed).permutation(len(groups)).tolist():
-        group = list(groups.values())[place]
-        labels = Counter(span.label for each in group for span in each.spans or ())
-        full = len(held) >= max(1, round(share * len(sentences))) or len(held) + len(group) >= len(sentences)
-        if not full and all(left[label] > count for label, count in labels.items()):
-            left -= labels
-            held |= {each.lines[0] for each in group}
-    return held
-
-
-@settings(deadline=None)
-@given(
-    st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from(["X", "Y", None])), min_size=1, max_size=30),
-    st.floats(0.05, 0.6),
-    st.integers(0, 3),
-)
-def test_what_is_held_out_follows_the_rule(pairs: list[tuple[str, str | None]], share: float, seed: int) -> None:
-    sentences = [sentence(word, label, line) for line, (word, label) in enumerate(pairs)]
-    expected = plainly_held_out(sentences, share, seed)
-    for some in (sentences, StoredSentences.of(sentences)):
-        corpus = Corpus("a.conll", "conll", some)
-        if not expected:
-            with pytest.raises(DataError, match="too few different sentences"):
-                hold_out(corpus, share, seed)
-            continue
-        train, dev = hold_out(corpus, share, seed)
-        assert {each.lines[0] for each in dev.sentences} == expected
-        assert {each.lines[0] for each in train.sentences} == {*range(len(pairs))} - expected
-
-
-def test_no_more_than_so_many_are_held_out() -> None:
-    words = [sentence(f"word{number % 90}", "X", number) for number in range(200)]
-    dev = hold_out(Corpus("a.conll", "conll", words), 0.5, 1, most=7)[1].sentences
-    assert 6 <= len(dev) <= 7
 
 
 @settings(deadline=None, max_examples=40)
