@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -105,6 +107,57 @@ def test_any_state_that_a_crash_leaves_is_gone_on_from(parts: list[bytes], seed:
                 journal.write_bytes(lines[: chance.choice((len(lines), chance.randint(0, len(lines))))])
         out.finish()
         assert files_of(Path(folder)) == {"out": b"".join(parts)}
+
+
+@contextmanager
+def interrupted(function: Callable[..., Any], place: int) -> Iterator[None]:
+    """Ctrl-C at line number `place` of those that are run within the block, from a call of `function` on."""
+    count = -1
+    file = function.__code__.co_filename
+
+    def look(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal count
+        if frame.f_code is function.__code__ and count < 0:
+            count = 0
+        if count < 0 or frame.f_code.co_filename != file:
+            return None
+        if event == "line":
+            count += 1
+            if count == place:
+                raise KeyboardInterrupt
+        return look
+
+    before = sys.gettrace()
+    sys.settrace(look)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a file that was just opened
+@pytest.mark.parametrize("seconds", [0, 1e9])
+def test_ctrl_c_within_a_write_costs_nothing_but_that_write(tmp_path: Path, seconds: float) -> None:
+    parts = [bytes([65 + number]) * 5000 for number in range(4)]
+    for place in itertools.count(1):
+        target = tmp_path / str(place)
+        out = JournalledFile(str(target), dict, resume=False, seconds=seconds)
+        out.write(parts[0], 1)
+        try:
+            with interrupted(JournalledFile.write, place):
+                out.write(parts[1], 2)
+        except KeyboardInterrupt:
+            out.keep()
+        else:
+            out.close()
+            break
+        out = JournalledFile(str(target), dict, resume=True, seconds=seconds)
+        assert out.chunks in (1, 2)
+        for number in range(out.chunks, 4):
+            out.write(parts[number], number + 1)
+        out.finish()
+        assert target.read_bytes() == b"".join(parts), place
+    assert place > 5
 
 
 def test_a_job_that_ended_between_its_last_steps(tmp_path: Path) -> None:

@@ -38,6 +38,14 @@ class Entry(NamedTuple):
     done: bool
 
 
+class _Written(NamedTuple):
+    """What has been written: all chunks before number `chunks`, `size` bytes; `hash` is of them."""
+
+    chunks: int
+    size: int
+    hash: hashlib._Hash
+
+
 class JournalledFile:
     """The output of a job that can be killed. `chunks`: how many are in it already; `finished`: nothing is left to do.
 
@@ -56,6 +64,7 @@ class JournalledFile:
         self._ends: list[int] = []  # of the journal's entries, in bytes
         self.chunks = 0
         self._entry = Entry(0, 0, hashlib.sha256().hexdigest(), False)
+        self._written = _Written(0, 0, hashlib.sha256())
         try:
             if place.is_dir():
                 raise DataError("can't be written: is a directory; name a file", target)
@@ -72,7 +81,7 @@ class JournalledFile:
         except BaseException:
             self._stream.close()
             raise
-        self.chunks = self._chunks = self._entry.chunks
+        self.chunks = self._written.chunks
         self._time = time.monotonic()
 
     @property
@@ -88,9 +97,11 @@ class JournalledFile:
     def write(self, data: bytes, chunks: int) -> None:
         """Append what comes after the chunks written so far, up to number `chunks`."""
         try:
+            # Ctrl-C may come anywhere: what an entry tells is changed at one go, when all is written.
+            after = self._written.hash.copy()
+            after.update(data)
             self._stream.write(data)
-            self._hash.update(data)
-            self._chunks = chunks
+            self._written = _Written(chunks, self._written.size + len(data), after)
             if time.monotonic() - self._time >= self._seconds:
                 self._store()
                 self._time = time.monotonic()
@@ -115,7 +126,7 @@ class JournalledFile:
     def keep(self) -> None:
         """Stop here, so that it can be resumed."""
         try:
-            if self._chunks > self._entry.chunks:
+            if self._written.chunks > self._entry.chunks:
                 self._store()
         except OSError:
             pass  # what is in the journal already is still good
@@ -133,43 +144,40 @@ class JournalledFile:
 
     def _begin(self, entries: list[Entry]) -> None:
         """Go on after the last entry that the partial file agrees with, or from the beginning."""
-        self._hash = hashlib.sha256()
-        good = self._last_good(entries)
+        good, self._written = self._last_good(entries)
         try:
             if good is None:
                 self._journal.unlink(missing_ok=True)
-                self._hash = hashlib.sha256()
-                self._stream.truncate(0)
-                self._stream.seek(0)
-                return
-            self._entry, self._has_journal = good, True
-            os.truncate(self._journal, self._ends[entries.index(good)])
-            self._stream.truncate(good.size)
-            self._stream.seek(good.size)
+            else:
+                self._entry, self._has_journal = good, True
+                os.truncate(self._journal, self._ends[entries.index(good)])
+            self._stream.truncate(self._written.size)
+            self._stream.seek(self._written.size)
         except OSError as error:
             raise unwritable(self._name, error) from error
 
-    def _last_good(self, entries: list[Entry]) -> Entry | None:
-        """The last entry whose bytes are there unharmed; the checksum so far is that of its bytes."""
-        good, place = None, 0
-        found = self._hash
+    def _last_good(self, entries: list[Entry]) -> tuple[Entry | None, _Written]:
+        """The last entry whose bytes are there unharmed, and those bytes."""
+        good, found, place = None, hashlib.sha256(), 0
+        written = _Written(0, 0, found.copy())
         self._stream.seek(0)
         for entry in entries:
             while place < entry.size:
                 piece = self._stream.read(min(_PIECE, entry.size - place))
                 if not piece:
-                    return good
+                    return good, written
                 found.update(piece)
                 place += len(piece)
             if found.hexdigest() != entry.sha256:
-                return good
-            good, self._hash = entry, found.copy()
-        return good
+                break
+            good, written = entry, _Written(entry.chunks, entry.size, found.copy())
+        return good, written
 
     def _store(self, done: bool = False) -> None:
         """Make all that was written safe, then say so in the journal."""
         self._sync()
-        entry = Entry(self._chunks, self._stream.tell(), self._hash.hexdigest(), done)
+        chunks, size, found = self._written
+        entry = Entry(chunks, size, found.hexdigest(), done)
         lines = [entry._asdict()]
         if not self._has_journal:
             lines.insert(0, {"format": FORMAT, **self._identity()})
