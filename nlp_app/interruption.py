@@ -34,13 +34,19 @@ class Interruption:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Within the block SIGTERM raises Interrupted, as Ctrl-C raises KeyboardInterrupt."""
+    """Within the block a first SIGTERM raises Interrupted, as Ctrl-C raises KeyboardInterrupt; a second one changes
+    nothing, as in `listening`."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    is_stopped = False
+
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Interrupted("stopped", number)
+        nonlocal is_stopped
+        if not is_stopped:
+            is_stopped = True
+            raise Interrupted("stopped", number)
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
@@ -78,6 +84,24 @@ def listening() -> Iterator[Interruption]:
         signal.signal(number, hear)
     try:
         yield heard
+    finally:
+        for number in chosen:
+            signal.signal(number, before[number])
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Within the block the signals that stop a program change nothing: for what is short, and harmful if left half
+    done."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    chosen = [number for number in _SIGNALS if before[number] is not None]
+    for number in chosen:
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
     finally:
         for number in chosen:
             signal.signal(number, before[number])

@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from nlp_app.bulk.journal import JournalledFile
 from nlp_app.errors import DataError, SettingsError
+from nlp_app.interruption import Interrupted, terminable
 
 Cli = Callable[..., Outcome]
 APP = [sys.executable, "-c", "from nlp_app.cli import main; main()"]
@@ -124,7 +125,7 @@ def interrupted(function: Callable[..., Any], place: int) -> Iterator[None]:
         if event == "line":
             count += 1
             if count == place:
-                raise KeyboardInterrupt
+                signal.raise_signal(signal.SIGINT)
         return look
 
     before = sys.gettrace()
@@ -158,6 +159,28 @@ def test_ctrl_c_within_a_write_costs_nothing_but_that_write(tmp_path: Path, seco
         out.finish()
         assert target.read_bytes() == b"".join(parts), place
     assert place > 5
+
+
+def test_a_second_ctrl_c_changes_nothing(tmp_path: Path) -> None:
+    for place in range(2, 25):
+        target = tmp_path / str(place)
+        out = JournalledFile(str(target), dict, resume=False, seconds=1e9)
+        out.write(b"first", 1)
+        with interrupted(JournalledFile.keep, place):
+            out.keep()
+        out.close()
+        out = JournalledFile(str(target), dict, resume=True, seconds=1e9)
+        assert out.chunks == 1
+        out.finish()
+        assert target.read_bytes() == b"first"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_sigterm_changes_nothing() -> None:
+    with terminable():
+        with pytest.raises(Interrupted, match="stopped"):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
 
 
 def test_a_job_that_ended_between_its_last_steps(tmp_path: Path) -> None:

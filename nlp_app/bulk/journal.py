@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from nlp_app.errors import DataError, SettingsError
+from nlp_app.interruption import undisturbed
 from nlp_app.output import checksum, flush_directory, unwritable
 
 try:
@@ -115,22 +116,24 @@ class JournalledFile:
                 self._store(done=True)
             else:
                 self._sync()
-            os.replace(self._partial, self._target)
-            self._stream.close()
-            flush_directory(self._target.parent)
-            if self._has_journal:
-                self._journal.unlink()
+            with undisturbed():
+                os.replace(self._partial, self._target)
+                self._stream.close()
+                flush_directory(self._target.parent)
+                if self._has_journal:
+                    self._journal.unlink()
         except OSError as error:
             raise unwritable(self._name, error) from error
 
     def keep(self) -> None:
-        """Stop here, so that it can be resumed."""
-        try:
-            if self._written.chunks > self._entry.chunks:
-                self._store()
-        except OSError:
-            pass  # what is in the journal already is still good
-        self.close()
+        """Stop here, so that it can be resumed; who is impatient waits for it."""
+        with undisturbed():
+            try:
+                if self._written.chunks > self._entry.chunks and not self._stream.closed:
+                    self._store()
+            except OSError:
+                pass  # what is in the journal already is still good
+            self.close()
 
     def close(self) -> None:
         """Stop, and leave nothing behind unless it can be resumed."""
