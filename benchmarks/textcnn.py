@@ -28,12 +28,9 @@ from nlp_app import training
 from nlp_app.class_splits import read_class_splits
 from nlp_app.config import ClassSettings, read_settings
 from nlp_app.experiment.class_loss import training_loss
-from nlp_app.experiment.classifier_building import (
-    StoredTexts,
-    make_classifier,
-    table_rates,
-)
+from nlp_app.experiment.classifier_building import make_classifier, table_rates
 from nlp_app.experiment.learners import epochs_of, make_learner
+from nlp_app.experiment.texts import StoredTexts
 from nlp_app.predict.classifier import Classifier
 
 CLASSIFYING_ROUNDS = 5

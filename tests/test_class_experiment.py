@@ -565,7 +565,7 @@ def test_a_disk_that_is_full_as_texts_are_encoded(
         append(self, columns)
 
     monkeypatch.setenv("NLP_APP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("nlp_app.experiment.classifier_building._CHUNK_TEXTS", 100)
+    monkeypatch.setattr("nlp_app.experiment.texts._CHUNK_TEXTS", 100)
     monkeypatch.setattr(ColumnsWriter, "append", full)
     refused(train(cli, small_classes, tmp_path / "run"), "No space left on device", "make room")
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]

@@ -18,10 +18,11 @@ from nlp_app.class_splits import ClassData, ClassSplit, read_class_splits
 from nlp_app.config import ClassSettings, DistilledClassSettings, TransformerClassSettings
 from nlp_app.errors import NlpAppError, TrainingError
 from nlp_app.experiment.class_loss import training_loss
-from nlp_app.experiment.classifier_building import prepare_classifier, record_chunks
+from nlp_app.experiment.classifier_building import prepare_classifier
 from nlp_app.experiment.fitting import Launch, Watch, fit, leave, open_run
 from nlp_app.experiment.learners import make_learner, scored_in, with_epochs
 from nlp_app.experiment.prepared import Prepared, StoredExamples
+from nlp_app.experiment.texts import record_chunks
 from nlp_app.features.columns import Share
 from nlp_app.modeldir import Decision, write_model
 from nlp_app.nn.summary import summary_table

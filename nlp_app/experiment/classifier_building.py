@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,34 +14,26 @@ from nlp_app.class_splits import ClassData
 from nlp_app.config import ClassifierSettings, ClassLoopSettings, ClassSettings
 from nlp_app.errors import SettingsError
 from nlp_app.experiment.fitting import load_vectors
-from nlp_app.experiment.prepared import Prepared, Rates, TrainBatch
+from nlp_app.experiment.prepared import Prepared, Rates
+from nlp_app.experiment.texts import StoredTexts, label_columns, record_chunks, text_columns
 from nlp_app.features.bags import BagOptions
-from nlp_app.features.columns import WHOLE, Columns, Share, text_batches
 from nlp_app.features.encoded import Entry, EntryWriter, encoding_key, kept
 from nlp_app.features.ngrams import Orders
-from nlp_app.features.store import ColumnsWriter, StoredColumns
-from nlp_app.features.text_encoder import EncodedTexts, TextEncoder, load_text_encoder
+from nlp_app.features.store import StoredColumns
+from nlp_app.features.text_encoder import TextEncoder, load_text_encoder
 from nlp_app.features.vectors import Vectors
 from nlp_app.modeldir import ClassifierParts, Decision
 from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifier
-from nlp_app.predict.classifier import batch_inputs
 from nlp_app.progress import Progress
-from nlp_app.streams import chunks
 from nlp_app.tasks.classification import ClassSet
 from nlp_app.text import Tokenizer, make_tokenizer
 from nlp_app.types import ClassRecord
 
 _ENCODER = "encoder"  # the folder of what was fitted
-_CHUNK_TEXTS, _CHUNK_CHARACTERS = 5000, 1 << 20  # read and encoded together
 _WIDE_WEIGHTS = 1 << 28  # beyond so many (1 GB), the wide part is left out unless it is asked for
 # What rates of 0 stand for, of the wide and the deep table: of a loss over all classes, and where each class or label
 # adds a loss of its own.
 _RATES = {False: (3.0, 1.0), True: (0.3, 0.3)}
-
-
-def record_chunks(records: Iterable[ClassRecord]) -> Iterator[list[ClassRecord]]:
-    """Runs of records to be encoded together."""
-    return chunks(records, lambda record: len(record.text), _CHUNK_TEXTS, _CHUNK_CHARACTERS)
 
 
 def prepare_classifier(
@@ -85,7 +76,9 @@ def _fitted(
         writer.facts |= {"sizes": encoder.sizes}
         if encoder.bags is not None:
             writer.facts |= {"texts": encoder.bags.texts, "pruned": encoder.bags.pruned}
-        _encode(writer.append, encoder, data)
+        for parts in text_columns(encoder, data.train, data.class_set):
+            for name, columns in parts.items():
+                writer.append(name, columns)
 
     def read(entry: Entry) -> tuple[TextEncoder, dict[str, StoredColumns]]:
         facts = entry.facts
@@ -133,14 +126,6 @@ def _fit(
         )
         encoder = encoder.weighed(pairs, len(data.class_set.labels))
     return encoder
-
-
-def _encode(append: Callable[[str, Columns], None], encoder: TextEncoder, data: ClassData) -> None:
-    """The training texts and their labels as columns, some at a time."""
-    for chunk in record_chunks(data.train):
-        for name, columns in encoder.encode([record.text for record in chunk]).columns().items():
-            append(name, columns)
-        append("labels", label_columns(chunk, data.class_set))
 
 
 def _make_parts(
@@ -218,106 +203,6 @@ def _dimensions(
         word_dropout=model.word_dropout,
         filter_dropout=model.filter_dropout,
     )
-
-
-def label_columns(records: Sequence[ClassRecord], classes: ClassSet) -> Columns:
-    """The class ids of records, a row a label, array `labels`."""
-    labels = [record.labels or () for record in records]
-    numbers = np.fromiter((classes.ids[label] for each in labels for label in each), dtype=np.int32)
-    return Columns({"labels": numbers}, np.cumsum([0, *map(len, labels)]))
-
-
-@dataclass
-class StoredTexts:
-    """Training texts as columns in files, with their class ids. A row of a batch is a text.
-
-    Without columns `store` comes first, but for `batch_count`. labels: a row a label of a text, array `labels`.
-    """
-
-    settings: ClassSettings
-    data: ClassData
-    parts: ClassifierParts
-    columns: dict[str, StoredColumns] = field(default_factory=dict)
-
-    def store(self, directory: Path) -> None:
-        """Encode the texts and their labels into a directory, if they aren't in another one."""
-        if self.columns:
-            return
-        directory.mkdir(parents=True, exist_ok=True)
-        writers: dict[str, ColumnsWriter] = {}
-
-        def append(name: str, columns: Columns) -> None:
-            if name not in writers:
-                writers[name] = ColumnsWriter(directory, name)
-            writers[name].append(columns)
-
-        _encode(append, self.parts.encoder, self.data)
-        self.columns = {name: writer.close() for name, writer in writers.items()}
-
-    @property
-    def texts(self) -> EncodedTexts:
-        """What the encoder made of the texts."""
-        return EncodedTexts(self.columns.get("bags"), self.columns.get("words"))
-
-    def release(self) -> None:
-        """Let go of the memory that reading took."""
-        for columns in self.columns.values():
-            columns.release()
-
-    def batch_count(self) -> int:
-        return -(-self.data.train_size // self.settings.train.batch_size)
-
-    def padding(self) -> float:
-        return 0.0
-
-    def sources(self, rows: Iterable[int]) -> list[int]:
-        return list(rows)
-
-    def batches(self, epoch: int, share: Share = WHOLE) -> Iterator[TrainBatch]:
-        train, labels, words = self.settings.train, self.columns["labels"], self.columns.get("words")
-        classes = self.data.class_set
-        lengths = words.lengths if words is not None else None
-        drawn = draw(train.seed, labels, classes, epoch) if train.imbalance == "sampler" else None
-        batches = text_batches(
-            len(labels),
-            train.batch_size,
-            seed=train.seed,
-            epoch=epoch,
-            lengths=lengths if drawn is None or lengths is None else lengths[drawn],
-        )
-        for places in batches:
-            rows = share.of(places if drawn is None else drawn[places])
-            inputs = batch_inputs(self.texts, rows)
-            inputs["targets"] = torch.from_numpy(targets_of(labels, rows, classes))
-            yield TrainBatch(inputs, len(rows), rows.tolist())
-            for columns in self.columns.values():
-                columns.trim()
-
-
-def targets_of(labels: Columns, rows: NDArray[np.int64], classes: ClassSet) -> NDArray[np.int64] | NDArray[np.float32]:
-    """(rows,) class ids, or with several labels a text (rows, classes) of 0 and 1."""
-    if not classes.multi_label:
-        return labels.arrays["labels"][labels.offsets[rows]].astype(np.int64)
-    targets = np.zeros((len(rows), len(classes.labels)), dtype=np.float32)
-    for place, row in enumerate(rows.tolist()):
-        targets[place, labels.arrays["labels"][labels.offsets[row] : labels.offsets[row + 1]]] = 1
-    return targets
-
-
-def draw(seed: int, stored: Columns, classes: ClassSet, epoch: int) -> NDArray[np.int64]:
-    """As many rows as there are, drawn so that each class comes equally often; of several labels, the rarest counts.
-
-    stored: the labels of each row.
-    """
-    labels = stored.arrays["labels"]
-    counts = np.bincount(labels, minlength=len(classes.labels))
-    lengths = stored.lengths
-    chances = np.full(len(lengths), 1 / len(lengths))
-    filled = np.flatnonzero(lengths)
-    starts = stored.offsets[:-1][filled]
-    chances[filled] = np.maximum.reduceat(1 / counts[labels], starts)
-    random = np.random.default_rng((seed, epoch, 2))
-    return random.choice(len(lengths), len(lengths), p=chances / chances.sum())
 
 
 def table_rates(train: ClassLoopSettings, network: TextClassifier, multi_label: bool) -> Rates:

@@ -3,26 +3,20 @@ texts without labels, and for copies of the training texts with other words in t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from nlp_app.class_splits import ClassData, class_options
 from nlp_app.config import DistilledClassSettings, DistilledTaggingSettings, DistillSettings
 from nlp_app.corpus import read_corpus
 from nlp_app.errors import SettingsError
-from nlp_app.experiment.classifier_building import (
-    make_classifier,
-    record_chunks,
-    table_rates,
-)
+from nlp_app.experiment.classifier_building import make_classifier, table_rates
 from nlp_app.experiment.fitting import load_vectors
-from nlp_app.experiment.prepared import Prepared, Rates, TrainBatch
+from nlp_app.experiment.prepared import Prepared, Rates
 from nlp_app.experiment.tagger_building import EncodedSentences, make_parts
 from nlp_app.experiment.teaching import (
     copies_of,
@@ -33,13 +27,11 @@ from nlp_app.experiment.teaching import (
     teacher_crf,
     with_scores,
 )
-from nlp_app.features.columns import WHOLE, Columns, Share, text_batches
-from nlp_app.features.store import ColumnsWriter, StoredColumns
-from nlp_app.features.text_encoder import EncodedTexts
+from nlp_app.experiment.texts import TaughtTexts
+from nlp_app.features.columns import Columns
 from nlp_app.formats.classes import open_classes
 from nlp_app.modeldir import ClassifierParts, TaggerParts
 from nlp_app.nn.tagger import Teacher
-from nlp_app.predict.classifier import batch_inputs
 from nlp_app.progress import Progress
 from nlp_app.splits import TaggingData, corpus_options, some
 from nlp_app.tasks.tagging import TagSet
@@ -131,52 +123,6 @@ def prepare_distilled_classifier(
     parts = make_classifier(student, data, load_vectors(model.vectors, progress), records)
     rates = table_rates(settings.train, parts.network, classes.multi_label)
     return Prepared(parts, TaughtTexts(settings, parts, records, targets, len(labelled)), rates, _files(settings))
-
-
-@dataclass
-class TaughtTexts:
-    """Texts as columns in files, with the probabilities (texts, classes) that are to be learned. A row is a text."""
-
-    settings: DistilledClassSettings
-    parts: ClassifierParts
-    records: list[ClassRecord]
-    targets: NDArray[np.float32]
-    labelled: int
-    columns: dict[str, StoredColumns] = field(default_factory=dict)
-
-    def store(self, directory: Path) -> None:
-        """Encode the texts into a directory."""
-        directory.mkdir(parents=True, exist_ok=True)
-        writers: dict[str, ColumnsWriter] = {}
-        for chunk in record_chunks(self.records):
-            for name, columns in self.parts.encoder.encode([record.text for record in chunk]).columns().items():
-                writers.setdefault(name, ColumnsWriter(directory, name)).append(columns)
-        self.columns = {name: writer.close() for name, writer in writers.items()}
-
-    def release(self) -> None:
-        """Let go of the memory that reading took."""
-        for columns in self.columns.values():
-            columns.release()
-
-    def batch_count(self) -> int:
-        return -(-len(self.records) // self.settings.train.batch_size)
-
-    def padding(self) -> float:
-        return 0.0
-
-    def sources(self, rows: Any) -> list[int]:
-        return [row for row in rows if row < self.labelled]
-
-    def batches(self, epoch: int, share: Share = WHOLE) -> Iterator[TrainBatch]:
-        train, words = self.settings.train, self.columns.get("words")
-        texts = EncodedTexts(self.columns.get("bags"), words)
-        lengths = words.lengths if words is not None else None
-        for rows in text_batches(len(self.records), train.batch_size, seed=train.seed, epoch=epoch, lengths=lengths):
-            rows = share.of(rows)
-            inputs = batch_inputs(texts, rows)
-            inputs["targets"] = torch.from_numpy(self.targets[rows])
-            yield TrainBatch(inputs, len(rows), rows.tolist())
-            self.release()
 
 
 def _unlabelled_texts(settings: DistilledClassSettings) -> list[str]:

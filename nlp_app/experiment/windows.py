@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from nlp_app.class_splits import ClassData
 from nlp_app.config import TransformerClassSettings, TransformerTaggingSettings
-from nlp_app.experiment.classifier_building import draw, label_columns, record_chunks, targets_of
 from nlp_app.experiment.prepared import TrainBatch
 from nlp_app.experiment.seams import cut_targets
+from nlp_app.experiment.texts import draw, label_columns, record_chunks, targets_of
 from nlp_app.features.columns import WHOLE, Columns, Share, collate, gather, padding_share, training_batches
 from nlp_app.features.encoded import Entry, EntryWriter, encoding_key, kept
 from nlp_app.features.encoder import token_chunks
