@@ -10,6 +10,13 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
+# What torch's allocators say, of a CPU and of accelerators that raise no error of their own kind; what oneDNN, which
+# computes layers on a CPU, says where it finds no room; C++; and the libraries of CUDA.
+_OUT_OF_MEMORY = (
+    "can't allocate memory", "not enough memory", "out of memory", "could not execute a primitive",
+    "could not create a primitive", "could not create a memory", "bad_alloc", "alloc_failed",
+)  # fmt: skip
+
 
 class NlpAppError(Exception):
     """A mistake in data, settings, a model directory or a call that the user can put right."""
@@ -47,3 +54,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` with the nearest of the known names, or nothing: the end of a message."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of whichever device, has run out."""
+    if isinstance(error, RuntimeError):  # torch's, of all devices
+        return any(sign in str(error).lower() for sign in _OUT_OF_MEMORY)
+    return isinstance(error, MemoryError)

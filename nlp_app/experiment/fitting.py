@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from nlp_app import training
 from nlp_app.config import Settings, write_settings
 from nlp_app.environment import environment
-from nlp_app.errors import NlpAppError, TrainingError
+from nlp_app.errors import NlpAppError, TrainingError, is_out_of_memory
 from nlp_app.experiment.learners import updates_of
 from nlp_app.features.columns import WHOLE, Share
 from nlp_app.features.vectors import Vectors, read_vectors
@@ -109,8 +109,6 @@ def fit(course: Course, learner: training.Learner, settings: Settings, run: RunD
     try:
         with ExitStack() as stack:
             told = stack.enter_context(listening())
-            if train.deterministic:
-                stack.enter_context(training.deterministic())
             show = stack.enter_context(
                 launch.progress.training(learner.state, train.epochs, updates, course.score_name)
             )
@@ -135,7 +133,7 @@ def fit(course: Course, learner: training.Learner, settings: Settings, run: RunD
         first = ", ".join(map(str, lines[:8])) + (", ..." if len(lines) > 8 else "")
         raise TrainingError(f"{error}; the rows' lines in {course.source}: {first}") from error
     except (RuntimeError, MemoryError) as error:
-        if not training.is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise TrainingError(
             f"out of memory, in an update or as dev was scored ({' '.join(str(error).split())[:200]}); use a smaller "

@@ -191,7 +191,8 @@ class _LogLikelihood:
         if self.path is not None:
             observed = self.lattice.scores.mask * grad.unsqueeze(1)
             tags.scatter_add_(2, self.path, observed.unsqueeze(2))
-            moves.put_(self.steps, grad.unsqueeze(1).expand_as(self.steps), accumulate=True)
+            # `put_` would do, but has no deterministic way on CUDA.
+            moves.view(-1).index_add_(0, self.steps.flatten(), grad.unsqueeze(1).expand_as(self.steps).flatten())
         return tags, moves
 
 

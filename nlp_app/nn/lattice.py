@@ -169,12 +169,13 @@ class ScaledLattice(Lattice):
         return tags.transpose(0, 1), self._all_moves(tags, self.last, between.mul_(self.weights.between))
 
     def log_prefix(self, rows: Places, positions: Places) -> NDArray[np.float64]:
-        return _log_mass(self.prefix, self.gains.cumsum(0), rows, positions)
+        # Sums on the CPU: those of CUDA have no deterministic way.
+        return _log_mass(self.prefix, self.gains.cpu().cumsum(0), rows, positions)
 
     def log_suffix(self, rows: Places, positions: Places) -> NDArray[np.float64]:
         peaks = self.peaks.flatten()[self.turned].view_as(self.peaks)
-        scales = self._log_gains(self.mirror, peaks).cumsum(0)
-        return _log_mass(self.suffix, scales.flatten()[self.turned].view_as(peaks), rows, positions)
+        scales = self._log_gains(self.mirror, peaks).cpu().cumsum(0)
+        return _log_mass(self.suffix, scales.flatten()[self.turned.cpu()].view_as(scales), rows, positions)
 
     def _log_gains(self, mass: Tensor, peaks: Tensor) -> Tensor:
         """(L, B): what each position adds to the log of the mass that sums to one; 0 on padding."""

@@ -7,7 +7,6 @@ from nlp_app.training.diagnosis import NonFiniteError
 from nlp_app.training.epochs import EpochReport, Evaluation, LoopOptions, Report, StepReport
 from nlp_app.training.learner import PRECISIONS, Learner, TrainState, make_accelerator
 from nlp_app.training.loop import train
-from nlp_app.training.memory import is_out_of_memory
 from nlp_app.training.optimizers import OPTIMIZERS, OptimizerOptions, Optimizers, make_optimizers
 from nlp_app.training.processes import ALONE, Processes, join_processes
 from nlp_app.training.randomness import deterministic, seed_everything
@@ -36,7 +35,6 @@ __all__ = [
     "TrainState",
     "WeightAverage",
     "deterministic",
-    "is_out_of_memory",
     "join_processes",
     "latest_checkpoint",
     "load_checkpoint",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,27 +16,37 @@ class NonFiniteError(RowsError):
     """A loss, a gradient or a weight is infinite or not a number."""
 
 
-def non_finite_error(learner: Learner, place: str, found: str, rows: Sequence[int]) -> NonFiniteError:
-    """The error for what was `found` at `place`: with rates, rows, the first part at fault, what to try."""
-    rates = ", ".join(f"{part} {rate:.3g}" for part, rate in learner.optimizers.rates().items())
-    shown = ", ".join(str(row) for row in rows[:8]) + (", ..." if len(rows) > 8 else "")
+class Found(NamedTuple):
+    """What isn't finite: where, what it is, the rates there, and the rows of the batches at fault. later: updates that
+    were made since, as an accelerator's numbers aren't looked at each time."""
+
+    place: str
+    what: str
+    rates: Mapping[str, float]
+    rows: Sequence[int]
+    later: int = 0
+
+
+def non_finite_error(learner: Learner, found: Found) -> NonFiniteError:
+    """The error for what was `found`: with rates, rows, the first part at fault, what to try."""
+    rates = ", ".join(f"{part} {rate:.3g}" for part, rate in found.rates.items())
+    shown = ", ".join(str(row) for row in found.rows[:8]) + (", ..." if len(found.rows) > 8 else "")
+    rows = f"; {len(found.rows)} rows: {shown}" if found.rows else ""
+    since = f"{found.later} updates later, " if found.later else ""
     return NonFiniteError(
-        f"{place}: found {found}, expected finite numbers; learning rates: {rates}; "
-        f"{len(rows)} rows: {shown}; {_first_part(learner)}; {_advice(learner)}",
-        rows,
+        f"{found.place}: found {found.what}, expected finite numbers; learning rates: {rates}{rows}; "
+        f"{since}{_first_part(learner)}; {_advice(learner)}",
+        found.rows,
     )
 
 
-def check_weights(learner: Learner) -> None:
-    """Raises `NonFiniteError` if an update has made a weight infinite or not a number."""
+def check_weights(learner: Learner, rows: Sequence[int] = ()) -> None:
+    """Raises `NonFiniteError` if an update has made a weight infinite or not a number; `rows`: of the last one."""
     for name, parameter in learner.model.named_parameters():
         if parameter.requires_grad and not _finite(parameter):
-            rates = ", ".join(f"{part} {rate:.3g}" for part, rate in learner.optimizers.rates().items())
-            raise NonFiniteError(
-                f"epoch {learner.state.epoch + 1}, step {learner.state.step}: found weights of {name} that are not "
-                f"finite numbers, after the update before; learning rates: {rates}; {_advice(learner)}",
-                [],
-            )
+            where = f"epoch {learner.state.epoch + 1}, step {learner.state.step}"
+            what = f"weights of {name} that are infinite or not numbers"
+            raise non_finite_error(learner, Found(where, what, learner.optimizers.rates(), rows))
 
 
 def _first_part(learner: Learner) -> str:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from nlp_app.errors import SettingsError, TrainingError
 from nlp_app.training.batches import Batch
-from nlp_app.training.diagnosis import non_finite_error
+from nlp_app.training.diagnosis import Found, NonFiniteError, check_weights, non_finite_error
 from nlp_app.training.learner import Learner, TrainState
 
 
@@ -87,6 +87,7 @@ class Window(NamedTuple):
     """One window after its backward passes; its numbers may still be on their way from the device."""
 
     place: str
+    rates: Mapping[str, float]
     rows: list[Sequence[int]]
     losses: list[Tensor]  # sums over each micro-batch of this process
     norm: Tensor
@@ -105,6 +106,7 @@ class EpochCount:
         # would make every update wait for the device, so the losses are read when there is something to report.
         self._read_each = learner.accelerator.device.type == "cpu"
         self._pending: list[Window] = []
+        self._last: Sequence[Sequence[int]] = ()
         self._norm = 0.0
         self._mark()
 
@@ -163,7 +165,8 @@ class EpochCount:
         self._mark()
 
     def close(self) -> None:
-        """Read what is still on its way. Raises `TrainingError` for an epoch without a batch."""
+        """Read what is still on its way, and look at the weights. Raises `TrainingError` for an epoch without a batch,
+        `NonFiniteError` for weights that are not finite."""
         if self._pending:
             self._read()
         if self._learner.state.window == 0:
@@ -171,6 +174,7 @@ class EpochCount:
                 f"epoch {self._learner.state.epoch + 1}: found no batch, expected one at least; "
                 "is the training set empty?"
             )
+        check_weights(self._learner, self._everywhere(self._last))
 
     def _read(self) -> None:
         """Bring the numbers of the pending windows from the device into the state.
@@ -180,17 +184,23 @@ class EpochCount:
         learner = self._learner
         losses = learner.processes.sum(torch.stack([_summed(window.losses, learner) for window in self._pending]))
         norms = torch.stack([window.norm for window in self._pending])
+        later = len(self._pending)  # updates since a window, the one under way aside
         for window, loss, norm in zip(self._pending, losses.tolist(), norms.tolist(), strict=True):
+            later -= 1
             if not math.isfinite(loss):
                 bad = [rows for rows, part in zip(window.rows, window.losses, strict=True) if not math.isfinite(part)]
-                raise non_finite_error(learner, window.place, f"a loss of {loss}", self._everywhere(bad))
+                raise self._not_finite(window, f"a loss of {loss}", bad, later)
             if not math.isfinite(norm) and not window.overflow:
-                rows = self._everywhere(window.rows)
-                raise non_finite_error(learner, window.place, f"a gradient norm of {norm}", rows)
+                raise self._not_finite(window, f"a gradient norm of {norm}", window.rows, later)
             learner.state.loss_sum += loss
             learner.state.targets += window.targets
-            self._norm = norm
+            self._norm, self._last = norm, window.rows
         self._pending.clear()
+
+    def _not_finite(self, window: Window, what: str, rows: Sequence[Sequence[int]], later: int) -> NonFiniteError:
+        """later: updates that were made since."""
+        found = Found(window.place, what, window.rates, self._everywhere(rows), later)
+        return non_finite_error(self._learner, found)
 
     def _everywhere(self, rows: Sequence[Sequence[int]]) -> list[int]:
         """Rows of micro-batches, those of all processes."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import torch
 from torch import Tensor
 
 from nlp_app.training.batches import Batch
@@ -86,7 +87,7 @@ def _backward(learner: Learner, micro: list[Batch], targets: int, max_grad_norm:
     learner.processes.sum_gradients(learner.model.parameters())
     overflow = _unscale(learner)
     norm = learner.optimizers.clip(max_grad_norm)
-    return Window(place(learner.state), rows, losses, norm, targets, overflow)
+    return Window(place(learner.state), learner.optimizers.rates(), rows, losses, norm, targets, overflow)
 
 
 def _gradients(learner: Learner, pieces: list[Batch], targets: int) -> tuple[list[Sequence[int]], list[Tensor]]:
@@ -112,6 +113,8 @@ def _unscale(learner: Learner) -> bool:
     scaler = learner.accelerator.scaler
     if scaler is None:
         return False
+    # A process whose share was empty so far has scaled nothing; asked for, the scale is there.
+    scaler.scale(torch.zeros((), device=learner.accelerator.device))
     for optimizer in learner.optimizers.parts:
         scaler.unscale_(optimizer)
     before = scaler.get_scale()

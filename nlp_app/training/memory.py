@@ -8,18 +8,12 @@ from typing import TypeVar
 
 import torch
 
+from nlp_app.errors import is_out_of_memory
 from nlp_app.training.batches import Batch, RowsError
 from nlp_app.training.learner import Learner
 from nlp_app.training.randomness import seed_update
 
 T = TypeVar("T")
-
-# What torch's allocators say, of a CPU and of accelerators that raise no error of their own kind; and what oneDNN,
-# which computes layers on a CPU, says where it finds no room.
-_SIGNS = (
-    "can't allocate memory", "not enough memory", "out of memory", "could not execute a primitive",
-    "could not create a primitive", "could not create a memory",
-)  # fmt: skip
 
 
 def within_memory(learner: Learner, micro: Sequence[Batch], attempt: Callable[[list[Batch]], T]) -> T:
@@ -54,13 +48,6 @@ def cut(batch: Batch, parts: int) -> list[Batch]:
         if all(len(piece.rows) <= 1 for piece in pieces):
             break
     return pieces
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory, of whichever device, has run out."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS)
 
 
 def _too_long(pieces: Sequence[Batch]) -> str:

@@ -176,6 +176,8 @@ def _peers() -> Iterator[None]:
     """Name what a broken exchange means. Raises TrainingError."""
     try:
         yield
+    except torch.OutOfMemoryError:  # this process's own trouble
+        raise
     except RuntimeError as error:
         reason = str(error).strip().partition(". ")[0].partition("\n")[0]
         raise TrainingError(

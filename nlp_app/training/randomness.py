@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nlp_app.errors import TrainingError
+
 
 def seed_everything(seed: int) -> None:
     """Seed Python's, NumPy's (legacy, global) and torch's generators on all devices."""
@@ -22,9 +24,12 @@ def seed_everything(seed: int) -> None:
 
 
 @contextmanager
-def deterministic() -> Iterator[None]:
-    """Within the block torch computes on accelerators in ways that give the same bits each time, at some cost in speed;
-    on a CPU it always does. Raises RuntimeError there for an operation that has no such way."""
+def deterministic(wanted: bool = True) -> Iterator[None]:
+    """Within the block, where that is `wanted`, torch computes on accelerators in ways that give the same bits each
+    time, at some cost in speed; on a CPU it always does. Raises TrainingError for an operation that has no such way."""
+    if not wanted:
+        yield
+        return
     # cuBLAS reads it when it is first used.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
@@ -32,6 +37,13 @@ def deterministic() -> Iterator[None]:
     torch.backends.cudnn.benchmark = False
     try:
         yield
+    except RuntimeError as error:
+        if "does not have a deterministic implementation" not in str(error):
+            raise
+        raise TrainingError(
+            f"train.deterministic: found an operation of the network that has no deterministic way on this device "
+            f"({str(error).partition(' does not')[0]}); leave it out, or choose other settings of the network"
+        ) from error
     finally:
         torch.use_deterministic_algorithms(before[0])
         torch.backends.cudnn.benchmark = before[1]

@@ -239,8 +239,8 @@ class _Reporter(TrainerCallback):
 
     def _add(self, overflow: bool) -> None:
         trainer = self._trainer
-        where = place(self._learner.state)
-        self._window = Window(where, trainer.rows, trainer.losses, trainer.norm, trainer.targets, overflow)
+        where, rates = place(self._learner.state), self._learner.optimizers.rates()
+        self._window = Window(where, rates, trainer.rows, trainer.losses, trainer.norm, trainer.targets, overflow)
         self._count.add(self._window)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

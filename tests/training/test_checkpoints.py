@@ -323,7 +323,7 @@ def test_the_last_good_checkpoint_stays_where_weights_are_not_finite(tmp_path, b
             broken.model.get_parameter(name)[place] = bad
         with pytest.raises(NonFiniteError) as caught:
             save_checkpoint(tmp_path, broken, keep=1)
-        assert str(caught.value).startswith(f"epoch 1, step 0: found weights of {name} that are not finite numbers")
+        assert str(caught.value).startswith(f"epoch 1, step 0: found weights of {name} that are infinite")
         assert "learning rates: all 0.01" in str(caught.value)
     assert latest_checkpoint(tmp_path) == (good, [])
     load_checkpoint(good, broken)

@@ -24,6 +24,7 @@ from nlp_app.training import (
     make_accelerator,
     train,
 )
+from nlp_app.training.epochs import EpochCount
 
 
 def run(learner, batches, options, evaluate=None):
@@ -416,6 +417,27 @@ def test_non_finite_weights_are_named():
         learner.model.norm.bias[3] = math.nan
     with pytest.raises(NonFiniteError, match=r"first non-finite parameter: norm\.bias"):
         run(learner, toy_batches([4]), LoopOptions(1))
+
+
+def test_numbers_that_are_looked_at_later_are_told_as_they_were(monkeypatch):
+    """As on an accelerator, which isn't waited for at each update."""
+
+    class Waiting(EpochCount):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            self._read_each = False
+
+    monkeypatch.setattr("nlp_app.training.loop.EpochCount", Waiting)
+    batches = toy_batches([4] * 7)
+    batches[2].inputs["x"][1, 2] = math.inf
+    learner = toy_learner(Dense, OptimizerOptions(lr=0.01), ScheduleOptions(10, "linear"))
+    with pytest.raises(NonFiniteError) as caught:
+        run(learner, batches, LoopOptions(1, log_every=5))
+    message = str(caught.value)
+    assert message.startswith(
+        "epoch 1, step 3: found a loss of nan, expected finite numbers; learning rates: all 0.008; "
+    )
+    assert "4 rows: 8, 9, 10, 11; 2 updates later, first non-finite parameter: body.weight; " in message
 
 
 class BadTable(Wide):

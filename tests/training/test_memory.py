@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_transformers import tiny_bert
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from toys import ToyBatch, Wide, assert_same, toy_batches, toy_learner, weights
 
 from nlp_app.class_splits import read_class_splits
@@ -32,7 +33,7 @@ from nlp_app.config import (
     TransformerTaggingSettings,
     read_settings,
 )
-from nlp_app.errors import TrainingError
+from nlp_app.errors import TrainingError, is_out_of_memory
 from nlp_app.experiment.prepared import TrainBatch
 from nlp_app.features.columns import Share
 from nlp_app.nn.losses import make_loss
@@ -49,7 +50,7 @@ from nlp_app.training import (
     save_checkpoint,
     train,
 )
-from nlp_app.training.memory import cut, is_out_of_memory, within_memory
+from nlp_app.training.memory import cut, within_memory
 from nlp_app.training.trainer import train_with_trainer
 
 ENGINES = ("loop", "trainer")
@@ -189,6 +190,8 @@ def test_other_errors_are_left_alone(engine: str, error: Exception) -> None:
         RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
         RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"),
         RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("std::bad_alloc"),
     ],
 )
 def test_what_says_that_memory_has_run_out(error: BaseException) -> None:
@@ -418,6 +421,37 @@ def test_the_shares_of_a_batch_come_to_the_whole(made: Made) -> None:
                 assert learnt(network, counting)[0] == pytest.approx(learnt(network, [batch])[0], rel=1e-4)
 
 
+class Operations(TorchDispatchMode):
+    """The operations that torch is asked for, with what they are given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[tuple[str, tuple[Any, ...]]] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+        self.asked.append((function.overloadpacket.__name__.rstrip("_"), given))
+        return function(*given, **(named or {}))
+
+
+def has_no_deterministic_way(name: str, given: tuple[Any, ...]) -> bool:
+    """Of the operations that, as `torch.use_deterministic_algorithms` says, raise on CUDA, those a text can meet."""
+    if name == "cumsum":
+        return bool(given[0].is_floating_point())
+    return name in {
+        "put", "histc", "kthvalue", "median", "bincount", "nll_loss2d_forward", "adaptive_max_pool2d",
+        "_embedding_bag_per_sample_weights_backward", "scatter_reduce", "upsample_linear1d",
+    }  # fmt: skip
+
+
+def test_training_asks_for_nothing_that_cuda_has_no_deterministic_way_for(made: Made) -> None:
+    network, examples = made
+    with Operations() as seen:
+        learnt(network, [next(iter(examples.batches(1)))])
+    names = {name for name, _ in seen.asked}
+    assert len(names) > 20, "too few operations were seen"
+    assert {name for name, given in seen.asked if has_no_deterministic_way(name, given)} == set()
+
+
 # A machine that has no more
 
 
@@ -425,7 +459,7 @@ SHORT_OF_MEMORY = """
 import resource, sys
 import torch
 torch.set_num_threads(1)
-import nlp_app.experiment, torch._dynamo  # what is imported later would find no room
+import nlp_app.experiment, seqeval.metrics, torch._dynamo  # what is imported later would find no room
 from nlp_app.cli import main
 
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()

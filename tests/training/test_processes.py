@@ -228,12 +228,13 @@ TOYS: dict[str, tuple[Callable[[], nn.Module], Callable[[Iterable[int], int], li
 
 @dataclass(frozen=True)
 class Case:
-    """A run of a toy. sizes: rows of each batch of an epoch."""
+    """A run of a toy. sizes: rows of each batch of an epoch; scale: that fp16's scaler begins with, if there is one."""
 
     toy: str
     sizes: tuple[int, ...] = (5, 2, 8, 3)
     loop: dict[str, Any] = field(default_factory=lambda: {"epochs": 3, "log_every": 2})
     decay: float | None = None
+    scale: float | None = None
     optimizer: OptimizerOptions = field(
         default_factory=lambda: OptimizerOptions(lr=0.02, weight_decay=0.1, sparse_lr=0.05, plain_lr=0.5)
     )
@@ -255,6 +256,8 @@ def trained(processes: Processes, case: Case) -> dict[str, Any]:
         lambda: make().double(), case.optimizer, ScheduleOptions(40, "linear", warmup=0.2), decay=case.decay
     )
     learner.processes = processes
+    if case.scale is not None:
+        learner.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=case.scale, growth_interval=3)
     reports = train(
         learner,
         lambda epoch: [shared(batch, processes) for batch in batches(case.sizes, epoch)],
@@ -279,6 +282,8 @@ CASES = [
     Case("dense", loop={"epochs": 3, "max_grad_norm": 0.01, "log_every": 1}),
     Case("sparse", loop={"epochs": 3, "max_grad_norm": None, "log_every": 1}),
     Case("sparse", loop={"epochs": 3, "log_every": 3}, decay=0.7),
+    # With a scaler; the second process has scaled nothing yet when the first update is made.
+    *(Case(toy, sizes=(1, 5, 2), scale=2.0**10) for toy in ("sparse", "tagger")),
     Case("sparse", optimizer=OptimizerOptions("sgd", lr=0.02, sparse_lr=0.05)),
 ]
 

@@ -392,6 +392,17 @@ def test_non_finite_gradients_are_named_and_stay_out_of_the_weights(make):
     assert messages[0] == messages[1]
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_weights_that_the_last_update_bursts_are_told(engine):
+    learner = toy_learner(Dense, OptimizerOptions("sgd", lr=1e39))
+    with pytest.raises(NonFiniteError) as caught:
+        run(engine, learner, lambda epoch: toy_batches([4]), LoopOptions(1, max_grad_norm=None))
+    message = str(caught.value)
+    assert message.startswith("epoch 1, step 1: found weights of body.weight that are infinite or not numbers")
+    assert "learning rates: all 1e+39; 4 rows: 0, 1, 2, 3; first non-finite parameter: body.weight" in message
+    assert caught.value.rows == [0, 1, 2, 3]
+
+
 def test_a_non_finite_loss_names_its_rows():
     batches = toy_batches([4, 5, 6, 3])
     batches[2].inputs["x"][1, 2] = math.inf
