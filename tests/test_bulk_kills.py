@@ -107,7 +107,10 @@ def test_any_state_that_a_crash_leaves_is_gone_on_from(parts: list[bytes], seed:
                 lines = journal.read_bytes()
                 journal.write_bytes(lines[: chance.choice((len(lines), chance.randint(0, len(lines))))])
         out.finish()
-        assert files_of(Path(folder)) == {"out": b"".join(parts)}
+        left = files_of(Path(folder))
+        assert left.pop("out") == b"".join(parts)
+        assert list(left) == ["out.journal"]
+        assert JournalledFile(str(target), dict, resume=True, seconds=0).done
 
 
 @contextmanager
@@ -189,14 +192,14 @@ def test_a_job_that_ended_between_its_last_steps(tmp_path: Path) -> None:
     out.write(b"all of it", 1)
     out._store(done=True)
     out._stream.close()
-    kept = files_of(tmp_path)
+    for _ in range(2):
+        assert JournalledFile(str(target), dict, resume=True, seconds=0).done
+        assert sorted(files_of(tmp_path)) == ["out", "out.journal"]
+        assert target.read_bytes() == b"all of it"
+    target.write_bytes(b"all of xx")
     out = JournalledFile(str(target), dict, resume=True, seconds=0)
-    assert out.complete
-    out.finish()
-    assert files_of(tmp_path) == {"out": b"all of it"}
-    (tmp_path / "out.journal").write_bytes(kept["out.journal"])
-    assert JournalledFile(str(target), dict, resume=True, seconds=0).finished
-    assert files_of(tmp_path) == {"out": b"all of it"}
+    assert not out.done
+    out.close()
 
 
 def test_two_jobs_for_one_output(tmp_path: Path) -> None:
@@ -248,7 +251,7 @@ def test_killed_at_random_moments(
             job.wait()
     assert cli(*arguments, "--output", out, "--resume").status == 0
     assert out.read_bytes() == (tmp_path / f"whole.{target}").read_bytes()
-    assert sorted(files_of(tmp_path)) == sorted(["a.txt", target, f"whole.{target}"])
+    assert sorted(files_of(tmp_path)) == sorted(["a.txt", target, f"{target}.journal", f"whole.{target}"])
     again = cli(*arguments, "--output", out, "--resume")
     assert (again.status, "nothing to do" in again.err) == (0, True)
 
@@ -309,15 +312,35 @@ def test_a_strict_job_stops_where_it_is(cli: Cli, small: Small, tmp_path: Path) 
     assert sorted(files_of(tmp_path)) == ["a.txt", "out.jsonl"]
 
 
-def test_an_output_older_than_its_input_is_made_anew(cli: Cli, small: Small, tmp_path: Path) -> None:
-    source, out = tmp_path / "a.txt", tmp_path / "out.jsonl"
-    source.write_text("Anna\n")
-    out.write_text("old\n")
-    os.utime(out, (1, 1))
+def test_a_finished_job_is_known_by_its_journal(cli: Cli, small: Small, tmp_path: Path) -> None:
+    """An output that is merely there, of whatever age, says nothing; nor does one of other options."""
+    source, folder = tmp_path / "a.txt", tmp_path / "folder"
+    source.write_text(texts(1500))
+    folder.mkdir()
+    (folder / "out.jsonl").write_text("made by another program\n")
+    out = tmp_path / "link.jsonl"
+    out.symlink_to(folder / "out.jsonl")
     arguments = ["tag", small.run, "--input", source, "--output", out, "--resume"]
+    assert cli(*arguments, "--journal-seconds", 0) == (0, "", "")
+    whole = out.read_bytes()
+    assert whole.count(b"\n") == 1500
+    assert sorted(files_of(folder)) == ["out.jsonl", "out.jsonl.journal"]
+    assert cli(*arguments) == (0, "", f"{out}: nothing to do: it was finished already\n")
+    refused(cli(*arguments, "--shard", "1/2"), "another job")
+    out.write_bytes(whole[:-1] + b" ")
     assert cli(*arguments) == (0, "", "")
-    assert json.loads(out.read_text())["text"] == "Anna"
-    assert "nothing to do" in cli(*arguments).err
+    assert (out.is_symlink(), out.read_bytes()) == (True, whole)
+    assert cli(*arguments[:-1]) == (0, "", "")
+    assert sorted(files_of(folder)) == ["out.jsonl"]
+
+
+def test_an_input_is_no_output(cli: Cli, small: Small, tmp_path: Path) -> None:
+    source, link = tmp_path / "a.txt", tmp_path / "b.txt"
+    source.write_text("Anna\n")
+    link.symlink_to(source)
+    for more in ([], ["--resume"]):
+        refused(cli("tag", small.run, "--input", source, "--output", link, *more), f"{link} is the --input itself")
+    assert source.read_text() == "Anna\n"
 
 
 def test_an_output_that_cant_be_written(cli: Cli, small: Small, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 While a job runs, `OUT.partial` holds what is done and `OUT.journal` says how far: a line that identifies the job, then
 one for each time that the partial file was stored, with its length and checksum. An entry is written only after what
 it speaks of is on the disk, so whatever kills the job, the last entry that fits the partial file is a place to go on
-from. A job that is done before its first entry is due has no journal.
+from. A job that is done before its first entry is due has no journal. One that may be resumed leaves its journal beside
+the output: only that tells what the output is of.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class _Written(NamedTuple):
 
 
 class JournalledFile:
-    """The output of a job that can be killed. `chunks`: how many are in it already; `finished`: nothing is left to do.
+    """The output of a job that can be killed. `chunks`: how many are in it already; `done`: all, and it is in
+    place.
 
     identity: what a job must have in common with the one that it resumes; asked for when it is needed. seconds: how
     long after the last entry the next one is due. Raises DataError if it can't be written, or is being written by
@@ -56,12 +58,12 @@ class JournalledFile:
     """
 
     def __init__(self, target: str, identity: Callable[[], Mapping[str, Any]], resume: bool, seconds: float) -> None:
-        self._name, self._identity, self._seconds = target, identity, seconds
+        self._name, self._identity, self._resume, self._seconds = target, identity, resume, seconds
         place = Path(os.path.realpath(target))
         self._target = place
         self._partial = place.with_name(place.name + ".partial")
         self._journal = place.with_name(place.name + ".journal")
-        self._has_journal = self.finished = False
+        self._has_journal = self.done = False
         self._ends: list[int] = []  # of the journal's entries, in bytes
         self.chunks = 0
         self._entry = Entry(0, 0, hashlib.sha256().hexdigest(), False)
@@ -71,24 +73,20 @@ class JournalledFile:
                 raise DataError("can't be written: is a directory; name a file", target)
             entries = self._read_journal() if resume else []
             if entries and entries[-1].done and not self._partial.exists() and self._is_target(entries[-1]):
-                self._journal.unlink()  # killed after its last step but one
-                self.finished = True
+                self.done = True
                 return
             self._stream = _locked(self._partial, target)
         except OSError as error:
             raise unwritable(target, error) from error
         try:
             self._begin(entries)
+            if self._entry.done:
+                self.finish()
         except BaseException:
             self._stream.close()
             raise
         self.chunks = self._written.chunks
         self._time = time.monotonic()
-
-    @property
-    def complete(self) -> bool:
-        """Whether all is written, and only has to be put in place."""
-        return self._entry.done
 
     @property
     def kept(self) -> bool:
@@ -110,7 +108,7 @@ class JournalledFile:
             raise unwritable(self._name, error) from error
 
     def finish(self) -> None:
-        """Put the file in place; the journal is gone afterwards."""
+        """Put the file in place."""
         try:
             if self._has_journal:
                 self._store(done=True)
@@ -120,8 +118,9 @@ class JournalledFile:
                 os.replace(self._partial, self._target)
                 self._stream.close()
                 flush_directory(self._target.parent)
-                if self._has_journal:
-                    self._journal.unlink()
+                if self._has_journal and not self._resume:
+                    self._journal.unlink(missing_ok=True)
+                self.done = True
         except OSError as error:
             raise unwritable(self._name, error) from error
 

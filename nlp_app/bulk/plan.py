@@ -60,6 +60,9 @@ class Input(NamedTuple):
 
 def check_plan(plan: Plan, source: str, target: str | None, is_data_set: bool) -> None:
     """Raises SettingsError for what can't be done with this input and output."""
+    place = Path(target or "-")
+    if place.is_file() and Path(source).exists() and place.samefile(source):
+        raise SettingsError(f"--output: {target} is the --input itself; name another file")
     is_file = Path(source).is_file() and not is_data_set
     if plan.shard is not None and not is_file:
         advice = "name a part of it, hf:NAME#train[:50%]" if is_data_set else "give a regular file as --input"
@@ -68,7 +71,6 @@ def check_plan(plan: Plan, source: str, target: str | None, is_data_set: bool) -
         return
     if target in (None, "-"):
         raise SettingsError("--resume: standard output can't be taken up again; name an --output file")
-    place = Path(str(target))
     if place.exists() and not (place.is_file() or place.is_dir()):
         raise SettingsError(f"--resume: {place} is no regular file; name another --output")
     if not is_file and not is_data_set:
@@ -92,17 +94,6 @@ def identity(model: Tagger | Classifier, question: Question, given: Input, plan:
         }
 
     return asked
-
-
-def is_done(target: Path, given: Input, plan: Plan) -> bool:
-    """Whether a job that is to be resumed seems to be finished: no unfinished one is beside its output, which is newer
-    than the input and the model. An output is only ever complete."""
-    beside = (target.with_name(target.name + suffix) for suffix in (".partial", ".journal"))
-    if not target.is_file() or any(path.exists() for path in beside):
-        return False
-    sources = [Path(given.source), *(Path(plan.model.path).iterdir() if Path(plan.model.path).is_dir() else ())]
-    newest = max((path.stat().st_mtime_ns for path in sources if path.is_file()), default=0)
-    return target.stat().st_mtime_ns >= newest
 
 
 def _input_identity(given: Input) -> dict[str, Any]:

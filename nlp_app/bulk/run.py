@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,11 +15,12 @@ from tqdm import tqdm
 from nlp_app.bulk.answers import Question, answers_of
 from nlp_app.bulk.compression import frame
 from nlp_app.bulk.journal import JournalledFile
-from nlp_app.bulk.plan import Input, Plan, identity, is_done
+from nlp_app.bulk.plan import Input, Plan, identity
 from nlp_app.bulk.records import BadRecords, Chunk, in_chunks, refuse_unreadable
 from nlp_app.bulk.workers import Workers
 from nlp_app.errors import DataError, NlpAppError
 from nlp_app.formats.source import count_lines
+from nlp_app.interruption import Interrupted
 from nlp_app.output import no_bar, standard_output, unwritable
 from nlp_app.predict import Classifier, Tagger
 from nlp_app.streams import input_of
@@ -32,17 +34,14 @@ Answers = Iterator[tuple[Chunk, bytes]]
 def run_file(model: Tagger | Classifier, question: Question, given: Input, target: str | None, plan: Plan) -> list[str]:
     """Answer all records of an input, in order; returns what is to be said at the end.
 
-    Raises DataError for an input that can't be read or an output that can't be written, NlpAppError if a worker dies.
+    Raises DataError for an input that can't be read or an output that can't be written, NlpAppError if a worker dies,
+    and Interrupted for Ctrl-C and SIGTERM where there is something to go on from.
     """
     place = None if target is None or target == "-" else Path(target)
     if place is None or (place.exists() and not place.is_file() and not place.is_dir()):
         return _run_straight(model, question, given, place, plan)
-    if plan.resume and is_done(place, given, plan):
-        return [f"{place}: nothing to do: it is there, newer than its input, and beside it is no unfinished job"]
     out = JournalledFile(str(place), identity(model, question, given, plan), plan.resume, plan.journal_seconds)
-    if out.finished or out.complete:
-        if out.complete:
-            out.finish()
+    if out.done:
         return [f"{place}: nothing to do: it was finished already"]
     selection = _Selection(given, plan, out.chunks)
     try:
@@ -53,6 +52,12 @@ def run_file(model: Tagger | Classifier, question: Question, given: Input, targe
     except NlpAppError as error:
         out.keep()
         raise NlpAppError(f"{error}; {_RESUME}" if out.kept else str(error)) from error
+    except KeyboardInterrupt as reason:
+        out.keep()
+        if not out.kept:
+            raise
+        number = reason.number if isinstance(reason, Interrupted) else signal.SIGINT
+        raise Interrupted(f"stopped; {_RESUME}", number) from reason
     except BaseException:
         out.keep()
         raise

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +30,7 @@ from nlp_app.cli.options import (
 )
 from nlp_app.cli.terminal import say, show
 from nlp_app.errors import ModelError
-from nlp_app.interruption import Interrupted, terminable
+from nlp_app.interruption import terminable
 
 if TYPE_CHECKING:
     from nlp_app.bulk import Plan
@@ -101,7 +98,7 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
     if texts:
         tag_texts(tagger, texts, target)
         return
-    with _stoppable(target):
+    with terminable():
         say(*tag_file(tagger, source or "-", target, how["format"], how["changes"], _plan(model, how)))
 
 
@@ -136,7 +133,7 @@ def classify(model: str, texts: tuple[str, ...], source: str | None, target: str
         classify_texts(classifier, texts, target, choice)
         return
     settings = _class_settings(classifier, how)
-    with _stoppable(target):
+    with terminable():
         notes, said = classify_file(classifier, source or "-", target, settings, choice, _plan(model, how))
     if not how["quiet"]:
         say(*(f"note: {remark}" for remark in notes))
@@ -170,19 +167,6 @@ def _say_beside_bar(message: str) -> None:
 
     with tqdm.external_write_mode(file=sys.stderr):
         say(message)
-
-
-@contextmanager
-def _stoppable(target: str | None) -> Iterator[None]:
-    """A job that Ctrl-C and SIGTERM stop in good order, with a line on how it goes on."""
-    try:
-        with terminable():
-            yield
-    except KeyboardInterrupt as reason:
-        if target not in (None, "-") and Path(os.path.realpath(f"{target}.journal")).exists():
-            number = reason.number if isinstance(reason, Interrupted) else signal.SIGINT
-            raise Interrupted("stopped; the same command with --resume goes on from what is done", number) from reason
-        raise
 
 
 def _class_settings(classifier: Classifier, how: dict[str, Any]) -> ClassDataSettings:
