@@ -49,6 +49,10 @@ class TaggingData:
         """The splits that the finished model is scored on."""
         return self.corpora()[1:]
 
+    def scheme_of(self, wanted: str) -> str:
+        """The scheme to learn in: the wanted one, but none for labels of each token."""
+        return NONE if self.train.scheme == NONE else wanted
+
     def counts(self) -> dict[str, dict[str, Any]]:
         """Sentences, tokens and labelled spans of each split."""
         return {

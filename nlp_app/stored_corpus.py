@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from nlp_app import formats
 from nlp_app.alignment import Ledger
 from nlp_app.corpus import Corpus, CorpusOptions, RecordFile, TagRepair, stream_corpus
-from nlp_app.features.encoded import Entry, EntryWriter, encoding_key, kept
+from nlp_app.features.encoded import Entry, EntryWriter, encoding_key, kept, tokenizer_key
 from nlp_app.features.sentences import StoredSentences, sentence_columns
 from nlp_app.formats import is_data_set
 from nlp_app.output import checksum
@@ -68,14 +67,12 @@ def _key(path: str | Path, format: str, options: CorpusOptions) -> str | None:
     files = _files(whole, format) if not is_data_set(path) else []
     if not files:
         return None
-    tokenizer = options.tokenizer
     return encoding_key(
         "corpus",
         format,
         repr(sorted(asdict(options.reading).items())),
         repr((options.scheme, options.alignment, options.strict)),
-        repr(None if tokenizer is None else (tokenizer.name, sorted(tokenizer.settings().items()))),
-        unicodedata.unidata_version,
+        tokenizer_key(options.tokenizer),
         # In a folder their names tell which belong together.
         *(file.relative_to(whole).as_posix() if whole.is_dir() else file.suffix for file in files),
         *map(checksum, files),

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
+from tiny_transformers import tiny_bert
 
-from nlp_app.config import ClassSettings, TaggingSettings, read_settings
+from nlp_app.class_splits import read_class_splits
+from nlp_app.config import ClassSettings, TaggingSettings, TransformerTaggingSettings, read_settings
 from nlp_app.experiment import train_cls, train_ner
+from nlp_app.experiment.classifier_building import prepare_classifier
+from nlp_app.experiment.transformer_building import prepare_transformer_tagger
+from nlp_app.progress import Progress
+from nlp_app.splits import read_splits
 
 
 def _tagging(tmp_path: Path) -> list[str]:
@@ -60,3 +68,40 @@ def _short(sentence: object) -> list[int]:
 
 def _unwanted(*_: object, **__: object) -> None:
     raise ValueError("fitted again")
+
+
+def test_a_token_longer_than_a_window_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NLP_APP_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "train.conll").write_text(f"Anna B-PER\n{'a.' * 20} O\n{'b.' * 9} O\n\nBob B-PER\n", encoding="utf-8")
+    body = tiny_bert(tmp_path / "bert", ["Anna"], layers=1)
+    pairs = [f"data.train={tmp_path / 'train.conll'}", "data.dev_share=0", "model.window=20", "model.overlap=2"]
+
+    def prepare(body: Path) -> list[list[int]]:
+        settings = read_settings(TransformerTaggingSettings, None, [*pairs, f"model.pretrained={body}"])
+        prepared = prepare_transformer_tagger(settings, read_splits(settings.data, 1), Progress(quiet=False))
+        assert "of 1 tokens only the first pieces are read, as many as a window holds" in capsys.readouterr().err
+        return [batch.inputs["input_ids"].tolist() for batch in prepared.examples.batches(1)]
+
+    made = prepare(body)
+    assert prepare(body) == made
+    assert len([*(tmp_path / "cache").iterdir()]) == 2
+    other = shutil.copytree(body, tmp_path / "other")
+    described = json.loads((other / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (other / "tokenizer_config.json").write_text(json.dumps(described | {"unk_token": "[MASK]"}), encoding="utf-8")
+    prepare(other)
+    assert len([*(tmp_path / "cache").iterdir()]) == 3, "another unknown piece, another encoding"
+
+
+def test_words_that_were_too_many_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NLP_APP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("nlp_app.features.text_encoder._MOST_WORDS", 20)
+    settings = read_settings(ClassSettings, None, _classes(tmp_path))
+    for _ in range(2):
+        prepared = prepare_classifier(settings, read_class_splits(settings.data, 1), Progress(quiet=False))
+        forgotten = prepared.parts.encoder.forgotten
+        assert forgotten > 0
+        assert f"the counts of {forgotten} rare words were dropped" in capsys.readouterr().err

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from nlp_app.experiment.fitting import load_vectors
 from nlp_app.experiment.prepared import Prepared, Rates
 from nlp_app.experiment.texts import StoredTexts, label_columns, record_chunks, text_columns
 from nlp_app.features.bags import BagOptions
-from nlp_app.features.encoded import Entry, EntryWriter, encoding_key, kept
+from nlp_app.features.encoded import Entry, EntryWriter, kept_from, tokenizer_key
 from nlp_app.features.ngrams import Orders
 from nlp_app.features.store import StoredColumns
 from nlp_app.features.text_encoder import TextEncoder, load_text_encoder
@@ -47,6 +47,8 @@ def prepare_classifier(
     if encoder.bags is not None and encoder.bags.pruned:
         count = encoder.bags.pruned
         progress.say(f"note: {count:,} n-grams of the fewest texts left out, as model.max_ngrams says")
+    if encoder.forgotten:
+        progress.say(f"note: the counts of {encoder.forgotten:,} rare words were dropped, as there were too many words")
     rates = table_rates(settings.train, parts.network, data.class_set.multi_label)
     files = [Path(settings.model.vectors)] if settings.model.vectors else []
     return Prepared(parts, StoredTexts(settings, data, parts, columns), rates, files)
@@ -73,7 +75,7 @@ def _fitted(
         folder = writer.folder / _ENCODER
         folder.mkdir()
         encoder.save(folder)
-        writer.facts |= {"sizes": encoder.sizes}
+        writer.facts |= {"sizes": encoder.sizes, "forgotten": encoder.forgotten}
         if encoder.bags is not None:
             writer.facts |= {"texts": encoder.bags.texts, "pruned": encoder.bags.pruned}
         for parts in text_columns(encoder, data.train, data.class_set):
@@ -85,12 +87,9 @@ def _fitted(
         encoder = load_text_encoder(entry.folder / _ENCODER, tokenizer, facts["sizes"], bags, facts.get("texts", 0))
         if encoder.bags is not None:
             encoder.bags.pruned = facts["pruned"]
-        return encoder, dict(entry.columns)
+        return replace(encoder, forgotten=facts["forgotten"]), dict(entry.columns)
 
-    if data.key is None:
-        return kept(None, write, read)
-    key = encoding_key("texts", data.key, *_decisive(settings, bags, vectors))
-    return kept(key, write, read, needs=[data.key], say=progress.say)
+    return kept_from(data.key, ["texts", *_decisive(settings, bags, vectors)], write, read, progress.say)
 
 
 def _decisive(
@@ -98,7 +97,7 @@ def _decisive(
 ) -> Iterator[str | NDArray[np.float32]]:
     """All but the texts that decides what is fitted and encoded."""
     model, tokenizer = settings.model, _tokenizer(settings)
-    yield repr((tokenizer.name, sorted(tokenizer.settings().items()), unicodedata.unidata_version))
+    yield tokenizer_key(tokenizer)
     yield repr((model.kind, bags, model.word_min_count, model.class_weighting))
     if vectors is not None:
         yield "\0".join(vectors.vocabulary.symbols)

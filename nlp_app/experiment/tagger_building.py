@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,15 +20,14 @@ from nlp_app.experiment.seams import LONGEST, cut_targets, seams
 from nlp_app.experiment.starting import files_of_start, taken, with_labels, with_words
 from nlp_app.features.clusters import are_words, clusters_of
 from nlp_app.features.columns import WHOLE, Columns, Share, collate, padding_share, training_batches
-from nlp_app.features.encoded import Entry, EntryWriter, encoding_key, kept
+from nlp_app.features.encoded import Entry, EntryWriter, kept, kept_from, tokenizer_key
 from nlp_app.features.encoder import TaggingEncoder, hide_singletons, token_chunks
-from nlp_app.features.sentences import StoredSentences, TokensOf
+from nlp_app.features.sentences import TokensOf, origin
 from nlp_app.features.store import StoredColumns
 from nlp_app.features.vectors import Vectors, VectorWords
 from nlp_app.modeldir import AnyTaggerParts, TaggerParts
 from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
 from nlp_app.progress import Progress
-from nlp_app.schemes import NONE
 from nlp_app.splits import TaggingData, labels_of
 from nlp_app.tasks.tagging import TagSet
 from nlp_app.types import Sentence
@@ -75,8 +73,7 @@ def make_parts(
 
 
 def _tag_set(settings: TaggingSettings, data: TaggingData) -> TagSet:
-    scheme = NONE if data.train.scheme == NONE else settings.model.scheme
-    return TagSet(tuple(sorted(labels_of(data.train.sentences))), scheme)
+    return TagSet(tuple(sorted(labels_of(data.train.sentences))), data.scheme_of(settings.model.scheme))
 
 
 def _fit(
@@ -115,10 +112,9 @@ def _fitted(
         encoder = TaggingEncoder.load(entry.folder / _ENCODER, data.tokenizer.normalise, vectors=vectors is not None)
         return _Fitted(encoder, EncodedSentences.read(settings, entry), entry.facts["coverage"])
 
-    if not isinstance(sentences, StoredSentences) or sentences.source is None:
-        return kept(None, write, read)
-    key = encoding_key("tagger", sentences.source, sentences.rows, *_decisive(settings, data, vectors, tag_set))
-    return kept(key, write, read, needs=[sentences.source], say=progress.say)
+    source, rows = origin(sentences)
+    decisive = ["tagger", rows, *_decisive(settings, data, vectors, tag_set)]
+    return kept_from(source, decisive, write, read, progress.say)
 
 
 def _decisive(
@@ -127,7 +123,7 @@ def _decisive(
     """All but the sentences that decides what is fitted and encoded."""
     model = settings.model
     yield repr((tag_set.scheme, tag_set.labels, model.min_count, model.joint_min_count, LONGEST))
-    yield repr((data.tokenizer.name, sorted(data.tokenizer.settings().items()), unicodedata.unidata_version))
+    yield tokenizer_key(data.tokenizer)
     if vectors is not None:
         yield "\0".join(vectors.vocabulary.symbols)
         yield vectors.matrix
@@ -213,8 +209,10 @@ class EncodedSentences:
         return cls(settings, entry.columns["sentences"], windows=entry.columns["windows"].offsets)
 
     @cached_property
-    def _first(self) -> list[NDArray[np.int64]]:
-        return self._rows(epoch=1)
+    def _first(self) -> tuple[int, float]:
+        """Of the first epoch: batches, and the share of them that is padding."""
+        rows = self._rows(epoch=1)
+        return len(rows), padding_share(self.columns.lengths, rows)
 
     def _rows(self, epoch: int) -> list[NDArray[np.int64]]:
         train = self.settings.train
@@ -237,10 +235,10 @@ class EncodedSentences:
             self.columns.trim()
 
     def batch_count(self) -> int:
-        return len(self._first)
+        return self._first[0]
 
     def padding(self) -> float:
-        return padding_share(self.columns.lengths, self._first)
+        return self._first[1]
 
     def sources(self, rows: Iterable[int]) -> list[int]:
         places = np.fromiter(rows, dtype=np.int64)

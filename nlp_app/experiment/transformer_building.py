@@ -33,7 +33,6 @@ from nlp_app.nn.partial import PartialLoad
 from nlp_app.nn.transformer import TransformerClassifier, TransformerDimensions, TransformerTagger
 from nlp_app.nn.transformer_layers import freeze, rate_factors, takes_embeddings
 from nlp_app.progress import Progress
-from nlp_app.schemes import NONE
 from nlp_app.splits import TaggingData
 from nlp_app.tasks.tagging import TagSet
 
@@ -70,8 +69,7 @@ def _fresh(
     model: TransformerTaggerSettings, data: TaggingData, progress: Progress
 ) -> tuple[TransformerTaggerParts, list[Path]]:
     pretrained = _read(model)
-    scheme = NONE if data.train.scheme == NONE else model.scheme
-    tag_set = TagSet.of(data.train.sentences, scheme)
+    tag_set = TagSet.of(data.train.sentences, data.scheme_of(model.scheme))
     body, loaded = make_body(
         pretrained,
         "base" if model.lstm else "token",

@@ -18,7 +18,7 @@ from nlp_app.experiment.prepared import TrainBatch
 from nlp_app.experiment.seams import cut_targets
 from nlp_app.experiment.texts import draw, label_columns, record_chunks, targets_of
 from nlp_app.features.columns import WHOLE, Columns, Share, collate, gather, padding_share, training_batches
-from nlp_app.features.encoded import Entry, EntryWriter, encoding_key, kept
+from nlp_app.features.encoded import Entry, EntryWriter, kept_from
 from nlp_app.features.encoder import token_chunks
 from nlp_app.features.piece_windows import (
     PieceEncoder,
@@ -27,7 +27,7 @@ from nlp_app.features.piece_windows import (
     collate_sentences,
     collate_texts,
 )
-from nlp_app.features.sentences import StoredSentences
+from nlp_app.features.sentences import origin
 from nlp_app.features.store import StoredColumns
 from nlp_app.modeldir.transformer import TransformerClassifierParts, TransformerTaggerParts
 from nlp_app.progress import Progress
@@ -47,14 +47,16 @@ class _Windows(ABC):
         """The windows of each batch of an epoch."""
 
     @cached_property
-    def _first(self) -> list[NDArray[np.int64]]:
-        return self._rows(epoch=1)
+    def _first(self) -> tuple[int, float]:
+        """Of the first epoch: batches, and the share of them that is padding."""
+        rows = self._rows(epoch=1)
+        return len(rows), padding_share(self.encoded.pieces.lengths, rows)
 
     def batch_count(self) -> int:
-        return len(self._first)
+        return self._first[0]
 
     def padding(self) -> float:
-        return padding_share(self.encoded.pieces.lengths, self._first)
+        return self._first[1]
 
     def _trim(self) -> None:
         if isinstance(self.encoded.pieces, StoredColumns):
@@ -85,6 +87,7 @@ class SentenceWindows(_Windows):
         """The encoded sentences, found again if they were encoded before."""
 
         def write(writer: EntryWriter) -> None:
+            writer.facts["cut"] = 0
             for chunk in token_chunks(data.train.sentences):
                 found = parts.encoder.encode(
                     [sentence.tokens for sentence in chunk], [sentence.spans or [] for sentence in chunk]
@@ -94,19 +97,23 @@ class SentenceWindows(_Windows):
                 writer.append("tokens", Columns(found.tokens.arrays | {"tags": tags}, found.tokens.offsets))
                 writer.append("offsets", Columns({}, found.offsets))
                 writer.append("windows", Columns({}, found.windows))
+                writer.facts["cut"] += found.cut
 
         def read(entry: Entry) -> SentenceWindows:
             columns = entry.columns
             offsets, windows = (columns[name].offsets for name in ("offsets", "windows"))
-            encoded = PieceSentences(columns["pieces"], columns["tokens"], offsets, windows)
+            encoded = PieceSentences(columns["pieces"], columns["tokens"], offsets, windows, entry.facts["cut"])
             return cls(settings, encoded, parts.encoder.tokenizer.padding)
 
-        decisive = [*_decisive(parts.encoder), repr((parts.tag_set.scheme, parts.tag_set.labels))]
-        sentences = data.train.sentences
-        if not isinstance(sentences, StoredSentences) or sentences.source is None:
-            return kept(None, write, read)
-        key = encoding_key("pieces of sentences", sentences.source, sentences.rows, *decisive)
-        return kept(key, write, read, needs=[sentences.source], say=progress.say)
+        tags = repr((parts.tag_set.scheme, parts.tag_set.labels))
+        source, rows = origin(data.train.sentences)
+        decisive: list[str | NDArray[np.int64]] = ["pieces of sentences", rows, *_decisive(parts.encoder), tags]
+        found = kept_from(source, decisive, write, read, progress.say)
+        if found.encoded.cut:
+            progress.say(
+                f"note: of {found.encoded.cut:,} tokens only the first pieces are read, as many as a window holds"
+            )
+        return found
 
     def _rows(self, epoch: int) -> list[NDArray[np.int64]]:
         train = self.settings.train
@@ -161,10 +168,7 @@ class TextWindows(_Windows):
             encoded = PieceTexts(columns["pieces"], columns["windows"].offsets)
             return cls(settings, encoded, columns["labels"], data.class_set, parts.encoder.tokenizer.padding)
 
-        if data.key is None:
-            return kept(None, write, read)
-        key = encoding_key("pieces of texts", data.key, *_decisive(parts.encoder))
-        return kept(key, write, read, needs=[data.key], say=progress.say)
+        return kept_from(data.key, ["pieces of texts", *_decisive(parts.encoder)], write, read, progress.say)
 
     def _rows(self, epoch: int) -> list[NDArray[np.int64]]:
         train, lengths = self.settings.train, self.encoded.pieces.lengths
@@ -193,4 +197,6 @@ class TextWindows(_Windows):
 
 def _decisive(encoder: PieceEncoder) -> list[str]:
     """All but the texts that decides which windows come of them."""
-    return [encoder.tokenizer.json(), repr((encoder.window, encoder.overlap, encoder.capitals))]
+    tokenizer = encoder.tokenizer
+    pieces = (tokenizer.unknown, tokenizer.padding, tokenizer.prefix, tokenizer.suffix)
+    return [tokenizer.json(), repr((pieces, encoder.window, encoder.overlap, encoder.capitals))]

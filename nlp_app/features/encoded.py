@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -29,6 +30,7 @@ from nlp_app.features.columns import Array, Columns
 from nlp_app.features.entries import TEMPORARY, aside, is_entry_name, remove, remove_oldest
 from nlp_app.features.store import ColumnsWriter, StoredColumns, map_columns
 from nlp_app.resources import cache_directory
+from nlp_app.text import Tokenizer
 
 LIMIT = 2 << 30  # bytes of all entries; beyond, those that were not used for longest are removed
 _LAYOUT = 3
@@ -105,6 +107,12 @@ def encoding_key(*parts: str | bytes | Array) -> str:
     return found.hexdigest()
 
 
+def tokenizer_key(tokenizer: Tokenizer | None) -> str:
+    """What tells how a tokenizer divides texts, as a part of a key."""
+    settings = None if tokenizer is None else (tokenizer.name, sorted(tokenizer.settings().items()))
+    return repr((settings, unicodedata.unidata_version))
+
+
 @cache
 def _program() -> str:
     """The versions, and a hash of the sources that may have a say, as they may change without them."""
@@ -136,6 +144,22 @@ def kept(
                 say(f"note: {error}; encoded for this run alone")
     with _room(Path("temporary files")), aside(Path(gettempdir()), TEMPORARY) as folder:
         return _written(folder, write, read)
+
+
+def kept_from(
+    source: str | None,
+    decisive: Iterable[str | bytes | Array],
+    write: Callable[[EntryWriter], None],
+    read: Callable[[Entry], T],
+    say: Callable[[str], None],
+) -> T:
+    """`kept`, of what is made from another entry, which stays.
+
+    source: the key of that, None if it isn't kept; decisive: all else that decides what is made.
+    """
+    if source is None:
+        return kept(None, write, read)
+    return kept(encoding_key(source, *decisive), write, read, needs=[source], say=say)
 
 
 def cached(

@@ -8,7 +8,7 @@ with context on both sides. Each token is answered for by one window, the one wh
     window 1       2 3 4 5|6 7          answers for 4 and 5
     window 2           4 5|6 7 8 9      answers for 6 to 9
 
-The only limit: of a token with more pieces than a window holds, the first ones are read.
+The only limit: of a token with more pieces than a window holds, the first ones are read, and it is counted.
 """
 
 from __future__ import annotations
@@ -40,12 +40,14 @@ class PieceSentences:
     tokens: a row a window, of the tokens that it answers for; arrays "starts" and "ends" (int32): where in the window
         the pieces of each token stand, end exclusive. All rows together are the tokens of all sentences, in order.
     offsets: (sentences + 1,) tokens; windows: (sentences + 1,) windows
+    cut: tokens of more pieces than a window holds, of which the first ones are read
     """
 
     pieces: Columns
     tokens: Columns
     offsets: Offsets
     windows: Offsets
+    cut: int = 0
 
 
 @dataclass(frozen=True)
@@ -97,10 +99,9 @@ class PieceEncoder:
         two. Raises ModelError for a token that has no piece.
         """
         forms, offsets = _flatten(sentences)
-        pieces = [
-            ids if len(ids) <= self._room else ids[: self._room]
-            for ids in self.tokenizer.token_pieces(forms, self._spaced(forms, offsets))
-        ]
+        whole = self.tokenizer.token_pieces(forms, self._spaced(forms, offsets))
+        pieces = [ids if len(ids) <= self._room else ids[: self._room] for ids in whole]
+        cut = sum(len(ids) > self._room for ids in whole)
         places = _offsets(map(len, pieces), len(pieces))
         windows, counts = self._windows(places, offsets, spans)
         starts, ends, answers = windows.T
@@ -111,7 +112,7 @@ class PieceEncoder:
         answered = np.append(answers, len(forms))
         shift = np.repeat(places[starts] - len(self.tokenizer.prefix), np.diff(answered))
         bounds = {"starts": (places[:-1] - shift).astype(np.int32), "ends": (places[1:] - shift).astype(np.int32)}
-        return PieceSentences(columns, Columns(bounds, answered), offsets, _offsets(counts, len(counts)))
+        return PieceSentences(columns, Columns(bounds, answered), offsets, _offsets(counts, len(counts)), cut)
 
     def encode_texts(self, texts: Iterable[str]) -> PieceTexts:
         """The windows of whole texts, whose pieces are those of the pretrained model's own tokenizer. A text without

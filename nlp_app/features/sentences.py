@@ -206,6 +206,13 @@ def taking(sentences: Sequence[Sentence], places: Places) -> Sequence[Sentence]:
     return [sentences[place] for place in places.tolist()]
 
 
+def origin(sentences: Sequence[Sentence]) -> tuple[str | None, Places]:
+    """The key of where sentences are kept, None if nowhere, and which of those there they are."""
+    if isinstance(sentences, StoredSentences):
+        return sentences.source, sentences.rows
+    return None, np.arange(len(sentences))
+
+
 class TokensOf(Sequence[Sequence[str]]):
     """The tokens of sentences, a list each, made when they are asked for."""
 

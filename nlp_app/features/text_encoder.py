@@ -36,12 +36,16 @@ class EncodedTexts:
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """What a classifier knows of texts: n-grams, words, words that have a pretrained vector."""
+    """What a classifier knows of texts: n-grams, words, words that have a pretrained vector.
+
+    forgotten: words whose counts were dropped as it was fitted, to stay within bounds
+    """
 
     tokenizer: Tokenizer
     bags: BagEncoder | None
     words: Vocabulary | None
     vectors: Vocabulary | None = None
+    forgotten: int = 0
 
     @classmethod
     def fit(
@@ -57,6 +61,7 @@ class TextEncoder:
         a word needs to be, None for no words."""
         counter = BagCounter(bags) if bags is not None else None
         words: Counter[str] = Counter()
+        forgotten = 0
         for texts in chunks:
             norms = tokenizer.norms(texts)
             if counter is not None:
@@ -64,12 +69,14 @@ class TextEncoder:
             if word_min_count is not None:
                 words.update(norms[0])
                 if len(words) > _MOST_WORDS:
+                    forgotten += len(words) - _MOST_WORDS // 2
                     words = Counter(dict(words.most_common(_MOST_WORDS // 2)))
         return cls(
             tokenizer,
             counter.encoder() if counter is not None else None,
             Vocabulary.build(words, word_min_count) if word_min_count is not None else None,
             vectors,
+            forgotten,
         )
 
     def weighed(self, chunks: Iterable[tuple[Sequence[str], Columns]], classes: int) -> TextEncoder:
