@@ -100,7 +100,8 @@ def classify_file(
     if is_hub:
         file = opened(lambda chosen: open_classes(source, chosen))
         items: Iterator[Item] = ({"line": record.line, "text": record.text} for record in file)
-        said = run_file(classifier, question, Input(source, source, items, reading), target, plan)
+        rows = Input(source, source, items, reading, is_data_set=True)
+        said = run_file(classifier, question, rows, target, plan)
         return list(reading_remarks(file)), said
     with input_of(source) as stream:
         name = STDIN if source == "-" else source

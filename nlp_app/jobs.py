@@ -136,7 +136,7 @@ def tag_file(
     reading = {"task": "tag", "format": format, "changes": list(changes)}
     if is_data_set:
         rows = map(item_of, formats.read(source, "hub", options))
-        return run_file(tagger, question, Input(source, source, rows, reading), target, plan)
+        return run_file(tagger, question, Input(source, source, rows, reading, is_data_set=True), target, plan)
     with input_of(source) as stream:
         name = STDIN if source == "-" else source
         found = format or formats.recognise_format(inner_path(name), stream.head)

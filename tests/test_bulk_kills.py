@@ -334,6 +334,27 @@ def test_a_finished_job_is_known_by_its_journal(cli: Cli, small: Small, tmp_path
     assert sorted(files_of(folder)) == ["out.jsonl"]
 
 
+@pytest.mark.parametrize("command", ["tag", "classify"])
+def test_a_data_set_that_was_changed_is_another_one(
+    cli: Cli, small: Small, small_classes: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+
+    def write(person: str) -> None:
+        datasets.Dataset.from_dict({"text": [f"{person} {n}" for n in range(5)]}).to_parquet(folder / "a.parquet")
+
+    write("Anna")
+    model = small.run if command == "tag" else small_classes.run
+    arguments = [command, model, "--input", folder, "--output", tmp_path / "out", "--quiet", "--resume"]
+    assert cli(*arguments, "--journal-seconds", 0).status == 0
+    assert "nothing to do" in cli(*arguments).err
+    write("Bob!")
+    refused(cli(*arguments), "another job")
+
+
 def test_an_input_is_no_output(cli: Cli, small: Small, tmp_path: Path) -> None:
     source, link = tmp_path / "a.txt", tmp_path / "b.txt"
     source.write_text("Anna\n")

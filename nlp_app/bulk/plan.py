@@ -14,6 +14,7 @@ from nlp_app.bulk.answers import Question
 from nlp_app.bulk.records import Item
 from nlp_app.bulk.workers import ModelAt
 from nlp_app.errors import SettingsError
+from nlp_app.formats.data_sets import open_data_set
 from nlp_app.formats.source import CHUNK
 from nlp_app.predict import Classifier, Tagger
 
@@ -56,6 +57,7 @@ class Input(NamedTuple):
     size: int | None = None
     position: Callable[[], int] = lambda: 0
     codec: str = ""
+    is_data_set: bool = False
 
 
 def check_plan(plan: Plan, source: str, target: str | None, is_data_set: bool) -> None:
@@ -97,6 +99,9 @@ def identity(model: Tagger | Classifier, question: Question, given: Input, plan:
 
 
 def _input_identity(given: Input) -> dict[str, Any]:
+    if given.is_data_set:
+        # Another one if a file of the data set has been touched, or its commit on the Hub is another.
+        return {"name": given.source, "fingerprint": open_data_set(given.source)._fingerprint}
     path = Path(given.source)
     if given.size is None or not path.is_file():
         return {"name": given.source}
