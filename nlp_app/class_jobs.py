@@ -14,12 +14,14 @@ from nlp_app.bulk.classes import settle
 from nlp_app.bulk.compression import kind_of
 from nlp_app.bulk.records import Item
 from nlp_app.class_corpus import Account, account
-from nlp_app.class_splits import class_options, open_alike, read_split, reading_remarks, some, split_remarks
+from nlp_app.class_reading import class_options, open_alike
+from nlp_app.class_splits import read_split, reading_remarks, split_remarks
 from nlp_app.config import ClassDataSettings, ClassSettings, change_settings
 from nlp_app.errors import DataError
 from nlp_app.formats.classes import ClassFile, ClassOptions, Repair, open_classes
 from nlp_app.formats.data_sets import is_data_set
 from nlp_app.formats.source import lines_or_errors
+from nlp_app.listing import some
 from nlp_app.predict.classifier import Classifier, check_choice, decide_all
 from nlp_app.streams import STDIN, bar_over, check_characters, chunks, input_of, write_answers
 from nlp_app.types import ClassRecord

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from nlp_app.class_corpus import Account, Hashes, Texts, account, is_empty
+from nlp_app.class_corpus import Account, Hashes, Texts, is_empty
+from nlp_app.class_reading import class_options, open_alike
 from nlp_app.config import ClassDataSettings, with_bundle
-from nlp_app.errors import DataError, NlpAppError
-from nlp_app.features.columns import Columns
-from nlp_app.features.encoded import Entry, EntryWriter, encoding_key, kept
+from nlp_app.errors import DataError
 from nlp_app.formats.classes import ClassFile, ClassOptions, open_classes
 from nlp_app.formats.classes.plan import NO_LABEL, NO_TEXT, Repair
-from nlp_app.holding_out import MOST_HELD_OUT, HoldOut, hold_out_texts
-from nlp_app.output import checksum
+from nlp_app.holding_out import HoldOut
+from nlp_app.listing import some
 from nlp_app.report import aligned
+from nlp_app.stored_classes import read_stored_classes
 from nlp_app.tasks.classification import ClassSet
 from nlp_app.types import ClassRecord
 
-_DEV = "dev.jsonl"  # the texts that are held out
-_CHOICES = {"auto": None, "yes": True, "no": False}
-_SOME = 8
 _LEFT_OUT = (NO_TEXT, NO_LABEL)  # told with the texts that are left out
-_LINES = ("text", "label_text", "fasttext")  # formats without columns
-
-F = TypeVar("F", bound=ClassFile)
 
 
 @dataclass(frozen=True)
@@ -143,11 +135,6 @@ def _plain(options: ClassOptions) -> dict[str, Any]:
     }
 
 
-def some(labels: list[str]) -> str:
-    """The first few labels, for a message."""
-    return ", ".join(labels[:_SOME]) + (f", ... ({len(labels):,} in all)" if len(labels) > _SOME else "")
-
-
 def reading_remarks(
     file: ClassFile, told: Sequence[str] = (), but: Sequence[str] = (), repairs: Sequence[Repair] | None = None
 ) -> Iterator[str]:
@@ -177,26 +164,6 @@ def split_remarks(
         yield f"{some(unknown)}: labels that training never had; they count as missed"
 
 
-def class_options(settings: ClassDataSettings, labels: bool = True) -> ClassOptions:
-    """How files are read by these settings."""
-    return ClassOptions(
-        format=None if settings.format == "auto" else settings.format,
-        encoding=None if settings.encoding == "auto" else settings.encoding,
-        text_columns=columns_of(settings.text_column),
-        label_columns=columns_of(settings.label_column),
-        header=_CHOICES[settings.header],
-        quoting=_CHOICES[settings.quoting],
-        label_separator=settings.label_separator,
-        labels=labels,
-    )
-
-
-def columns_of(names: str) -> tuple[str | int, ...]:
-    """Columns as the settings have them: names, or numbers from 0 (negative: from the end), divided by commas."""
-    columns = [name.strip() for name in names.split(",")] if names else []
-    return tuple(int(name) if name.removeprefix("-").isdecimal() else name for name in columns)
-
-
 def read_class_splits(settings: ClassDataSettings, seed: int) -> ClassData:
     """Look through the files that the settings name; the bundled corpus where they name none.
 
@@ -204,14 +171,8 @@ def read_class_splits(settings: ClassDataSettings, seed: int) -> ClassData:
     """
     settings = with_bundle(settings)
     file = open_classes(settings.train, class_options(settings))
-    key = _key(file, settings, seed)
     notes: list[str] = []
-    read = kept(
-        key,
-        lambda writer: _write(writer, file, settings, seed),
-        lambda entry: _read(entry, file),
-        say=notes.append,
-    )
+    read = read_stored_classes(file, settings, seed, notes.append)
     siblings = replace(file.options, encoding=class_options(settings).encoding, format=None)
     found, multi_label, held, counts = read.account, read.multi_label, read.held_out, read.counts
     train = Texts(file, multi_label, held)
@@ -223,81 +184,9 @@ def read_class_splits(settings: ClassDataSettings, seed: int) -> ClassData:
     test = read_split(settings.test, siblings, multi_label) if settings.test else None
     if test is not None and {label for labels in test.gold for label in labels}.isdisjoint(class_set.labels):
         found_labels = sorted({label for labels in test.gold for label in labels})
-        expected = f"expected {some(list(class_set.labels))} as in {settings.train}"
+        expected = f"expected {some(class_set.labels)} as in {settings.train}"
         raise DataError(f"found the labels {some(found_labels)}, {expected}", test.file.path)
-    return ClassData(train, found, read.size, counts, dev, test, class_set, settings, held, key, tuple(notes))
-
-
-@dataclass(frozen=True)
-class _Read:
-    """What passes over the training file tell; dev: the texts that are held out."""
-
-    account: Account
-    multi_label: bool
-    held_out: HoldOut | None
-    size: int
-    counts: dict[str, int]
-    dev: list[ClassRecord]
-
-
-def _key(file: ClassFile, settings: ClassDataSettings, seed: int) -> str | None:
-    path = Path(file.path)
-    if file.format == "hub" or not path.is_file():
-        return None
-    reading = (class_options(settings).encoding, file.options)  # the options as they were resolved
-    chosen = (settings.multi_label, bool(settings.dev), settings.dev_share, MOST_HELD_OUT, seed)
-    return encoding_key("classes", repr(reading), repr(chosen), unicodedata.unidata_version, checksum(path))
-
-
-def _write(writer: EntryWriter, file: ClassFile, settings: ClassDataSettings, seed: int) -> None:
-    found = account(file)
-    multi_label = _is_multi_label(settings, found)
-    _check_labels(found, multi_label)
-    train = Texts(file, multi_label)
-    held: HoldOut | None = None
-    if not settings.dev and settings.dev_share:
-        held = hold_out_texts(train, settings.dev_share, seed)
-        with (writer.folder / _DEV).open("w", encoding="utf-8") as stream:
-            stream.writelines(json.dumps(record) + "\n" for record in Texts(file, multi_label, held, held=True))
-        train = Texts(file, multi_label, held)
-    size, counts = _count(train)
-    if len(counts) < (1 if multi_label else 2):
-        raise _too_few(list(counts), settings.train)
-    hashes = {"texts": found.hashes, "pairs": found.pairs}
-    writer.append("hashes", Columns(hashes, np.array([0, found.texts], dtype=np.int64)))
-    writer.facts |= {
-        "account": found.facts(),
-        "multi_label": multi_label,
-        "held": None if held is None else [held.salt, held.below, sorted(held.kept)],
-        "size": size,
-        "counts": counts,
-    }
-
-
-def _read(entry: Entry, file: ClassFile) -> _Read:
-    facts, hashes = entry.facts, entry.columns["hashes"].arrays
-    held, dev = None, []
-    if facts["held"] is not None:
-        salt, below, stay = facts["held"]
-        held = HoldOut(salt, below, frozenset(stay))
-        with (entry.folder / _DEV).open(encoding="utf-8") as stream:
-            dev = [ClassRecord(text, tuple(labels), line) for text, labels, line in map(json.loads, stream)]
-    found = Account.of(file.path, facts["account"], hashes["texts"], hashes["pairs"])
-    return _Read(found, facts["multi_label"], held, facts["size"], facts["counts"], dev)
-
-
-def open_alike(options: ClassOptions, opened: Callable[[ClassOptions], F]) -> F:
-    """A file, as `opened` opens it, with the columns of another one; without them, if it is lines, which have none."""
-    try:
-        return opened(options)
-    except NlpAppError as error:
-        try:
-            file = opened(replace(options, text_columns=(), label_columns=()))
-        except NlpAppError:
-            raise error from None
-        if file.format not in _LINES:
-            raise
-        return file
+    return ClassData(train, found, read.size, counts, dev, test, class_set, settings, held, read.key, tuple(notes))
 
 
 def read_split(path: str | Path, options: ClassOptions, multi_label: bool) -> ClassSplit:
@@ -322,61 +211,12 @@ def read_split(path: str | Path, options: ClassOptions, multi_label: bool) -> Cl
     return ClassSplit(found, file, records, skipped)
 
 
-def _is_multi_label(settings: ClassDataSettings, found: Account) -> bool:
-    choice = _CHOICES[settings.multi_label]
-    if choice is None:
-        return found.several_at > 0
-    if not choice and found.several_at:
-        raise DataError(
-            "found several labels, expected one for each text as data.multi_label is no; set it to yes, or mend the "
-            "file",
-            found.path,
-            found.several_at,
-        )
-    return choice
-
-
-def _check_labels(found: Account, multi_label: bool) -> None:
-    if not found.labels:
-        raise DataError(
-            "found no labels; training needs texts with classes: name the column with --label-column", found.path
-        )
-    if len(found.labels) == 1 and not (multi_label and found.counts[0]):
-        raise _too_few(list(found.labels), found.path)
-    if len(found.labels) == sum(found.labels.values()) and found.texts > 2 and not multi_label:
-        first = ", ".join(map(repr, list(found.labels)[:3]))
-        raise DataError(
-            f"found a class of its own for each of {found.texts:,} texts ({first}, ...), expected classes that repeat; "
-            "name the column with --label-column",
-            found.path,
-        )
-
-
-def _too_few(labels: Sequence[str], path: str) -> DataError:
-    found = f"one class only ({labels[0]!r})" if labels else "no label of a text that isn't empty"
-    return DataError(
-        f"found {found}, expected two at least; name another --label-column, or add texts of other classes", path
-    )
-
-
-def _count(train: Texts) -> tuple[int, dict[str, int]]:
-    size = 0
-    counts: dict[str, int] = {}
-    for record in train:
-        size += 1
-        for label in record.labels or ():
-            counts[label] = counts.get(label, 0) + 1
-    if not size:
-        raise DataError("found no text with a label that isn't empty; training needs some", train.file.path)
-    return size, dict(sorted(counts.items()))
-
-
 def _check_known(dev: ClassSplit, class_set: ClassSet, train: str) -> None:
     for record in dev.records:
         for label in record.labels or ():
             if label not in class_set.ids:
                 raise DataError(
-                    f"found the label {label!r}, which {train} never has (it has {some(list(class_set.labels))}); "
+                    f"found the label {label!r}, which {train} never has (it has {some(class_set.labels)}); "
                     "correct the label, or move texts with it to the training file",
                     dev.file.path,
                     record.line,

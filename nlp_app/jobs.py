@@ -18,11 +18,12 @@ from nlp_app.convert import convert
 from nlp_app.corpus import Corpus, CorpusOptions, read_corpus
 from nlp_app.errors import DataError
 from nlp_app.formats.source import encoding_of, inner_path, lines_or_errors
+from nlp_app.listing import some
 from nlp_app.metrics import TagCounts
 from nlp_app.predict import Tagger
 from nlp_app.report import conversion_text, inspection
 from nlp_app.schemes import NONE
-from nlp_app.splits import corpus_options, labels_of, reading_remarks, some, unknown_labels
+from nlp_app.splits import corpus_options, labels_of, reading_remarks, unknown_labels
 from nlp_app.streams import STDIN, bar_over, check_characters, chunks, input_of, write_answers
 
 _COLUMNS = ("token_column", "tag_column", "column")  # settings

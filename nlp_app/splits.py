@@ -15,6 +15,7 @@ from nlp_app.errors import DataError, SettingsError
 from nlp_app.features.sentences import StoredSentences, stored, taking
 from nlp_app.formats import ReadOptions
 from nlp_app.holding_out import hold_out_sentences
+from nlp_app.listing import some
 from nlp_app.report import aligned
 from nlp_app.schemes import NONE
 from nlp_app.stored_corpus import read_stored_corpus
@@ -215,12 +216,6 @@ def labels_of(sentences: Iterable[Sentence]) -> set[str]:
     if isinstance(sentences, StoredSentences):
         return sentences.labels_in("spans")
     return {span.label for sentence in sentences for span in sentence.spans or ()}
-
-
-def some(labels: Iterable[str]) -> str:
-    """The first few labels, for a message."""
-    first = sorted(labels)
-    return ", ".join(first[:8]) + (", ..." if len(first) > 8 else "")
 
 
 def reading_remarks(corpus: Corpus) -> Iterator[str]:

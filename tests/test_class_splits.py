@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nlp_app.class_splits import ClassData, columns_of, read_class_splits, some
+from nlp_app.class_reading import columns_of
+from nlp_app.class_splits import ClassData, read_class_splits
 from nlp_app.config import ClassDataSettings
 from nlp_app.errors import DataError, NlpAppError, SettingsError
+from nlp_app.listing import some
 
 Row = tuple[str, Sequence[str] | str | None]
 
@@ -211,7 +213,7 @@ def test_notes_by_brute_force(
 
 def test_some_labels() -> None:
     assert some(["a", "b"]) == "a, b"
-    assert some([str(n) for n in range(1000)]) == "0, 1, 2, 3, 4, 5, 6, 7, ... (1,000 in all)"
+    assert some(f"{n:03}" for n in range(1000)) == "000, 001, 002, 003, 004, 005, 006, 007, ... (1,000 in all)"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from nlp_app.class_splits import ClassData, class_options
+from nlp_app.class_reading import class_options
+from nlp_app.class_splits import ClassData
 from nlp_app.config import DistilledClassSettings, DistilledTaggingSettings, DistillSettings
 from nlp_app.corpus import read_corpus
 from nlp_app.errors import SettingsError
@@ -30,10 +31,11 @@ from nlp_app.experiment.teaching import (
 from nlp_app.experiment.texts import TaughtTexts
 from nlp_app.features.columns import Columns
 from nlp_app.formats.classes import open_classes
+from nlp_app.listing import some
 from nlp_app.modeldir import ClassifierParts, TaggerParts
 from nlp_app.nn.tagger import Teacher
 from nlp_app.progress import Progress
-from nlp_app.splits import TaggingData, corpus_options, some
+from nlp_app.splits import TaggingData, corpus_options
 from nlp_app.tasks.tagging import TagSet
 from nlp_app.text import make_tokenizer
 from nlp_app.types import ClassRecord

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nlp_app.config import TaggingSettings, TransformerTaggingSettings, validate
 from nlp_app.errors import ModelError, SettingsError
+from nlp_app.listing import some
 from nlp_app.modeldir import DESCRIPTION, TaggerParts, read_model
 from nlp_app.modeldir.growing import add_labels, add_words
 from nlp_app.nn.tagger import TaggerDimensions
 from nlp_app.schemes import NONE
-from nlp_app.splits import TaggingData, labels_of, some
+from nlp_app.splits import TaggingData, labels_of
 
 if TYPE_CHECKING:
     from nlp_app.modeldir import AnyTaggerParts

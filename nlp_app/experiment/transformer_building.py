@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from nlp_app.experiment.windows import SentenceWindows, TextWindows
 from nlp_app.features.capitals import KINDS
 from nlp_app.features.piece_windows import PieceEncoder
 from nlp_app.features.pieces import PieceTokenizer
+from nlp_app.listing import some
 from nlp_app.modeldir import AnyTaggerParts
 from nlp_app.modeldir.pretrained import Pretrained, longest_window, make_body, read_pretrained
 from nlp_app.modeldir.stock import longest_of
@@ -37,7 +37,6 @@ from nlp_app.splits import TaggingData
 from nlp_app.tasks.tagging import TagSet
 
 _HEAD_DROPOUT = ("classifier_dropout", "classifier_dropout_prob", "seq_classif_dropout", "dropout_classifier")
-_SHOWN = 4  # names of tensors in a message
 _SUFFIXES = {".json", ".safetensors", ".txt", ".py"}
 
 
@@ -139,16 +138,12 @@ def _taken(pretrained: Pretrained, loaded: PartialLoad) -> str:
     """What came of a checkpoint's weights."""
     parts = [f"{len(loaded.taken)} tensors taken"]
     if loaded.missing:
-        parts.append(f"newly made: {_some(loaded.missing)}")
+        parts.append(f"newly made: {some(loaded.missing, most=4)}")
     if loaded.reshaped:
-        parts.append(f"of another shape there: {_some(loaded.reshaped)}")
+        parts.append(f"of another shape there: {some(loaded.reshaped, most=4)}")
     if loaded.left:
-        parts.append(f"left over: {_some(loaded.left)}")
+        parts.append(f"left over: {some(loaded.left, most=4)}")
     return f"{pretrained.name}: {'; '.join(parts)}"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def _files(pretrained: Pretrained) -> list[Path]:
