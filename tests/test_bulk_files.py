@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from nlp_app.bulk.compression import frame
 from nlp_app.errors import DataError
-from nlp_app.formats.source import count_lines, lines_of_bytes, lines_or_errors, open_bytes
+from nlp_app.formats.compressed import open_bytes
+from nlp_app.formats.source import count_lines, lines_of_bytes, lines_or_errors
 
 Cli = Callable[..., Outcome]
 NULL_SPANS = {"text": None, "spans": None}
@@ -208,6 +209,28 @@ def test_bad_objects_leave_the_others_alone(
     for n, (kind, line) in enumerate(zip(kinds, found, strict=True)):
         assert line["text"] == (None if kind is not None else f"text {n}")
         assert kind is None or line["error"].startswith(f"{n + 1}: ")
+
+
+def test_an_object_without_a_text_has_no_class(cli: Cli, small: Small, small_classes: Small, tmp_path: Path) -> None:
+    """An empty text is one."""
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a"}\n{"text": null}\n{"other": 1}\n{"text": ""}\n{"text": "b"}\n')
+    for command, model in (("tag", small.run), ("classify", small_classes.run)):
+        outcome = cli(command, model, "--input", path, "--quiet")
+        found = [json.loads(line) for line in outcome.out.splitlines()]
+        assert [each["text"] for each in found] == ["a", None, None, "", "b"]
+        assert [each["error"][:10] for each in found if "error" in each] == ["2: found n", "3: found n"]
+        refused(cli(command, model, "--input", path, "--strict"), f"{path}:2: found no")
+
+
+def test_a_row_of_a_data_set_without_a_text(
+    cli: Cli, small_classes: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "a.jsonl").write_text('{"text": ""}\n{"text": null}\n')
+    source = f"hf:{tmp_path / 'a.jsonl'}"
+    refused(cli("classify", small_classes.run, "--input", source), f"{source}:2: `text`: found nothing")
 
 
 def test_bad_sentences_of_columns(cli: Cli, small: Small, tmp_path: Path, tagger: Any) -> None:

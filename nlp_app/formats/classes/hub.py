@@ -93,6 +93,8 @@ def _read(
         )
         for parts, cells in zip(texts, values, strict=True):
             number += 1
+            if not options.labels and all(part is None for part in parts):  # nothing that a class could be found for
+                raise DataError(f"`{text_keys[0]}`: found nothing, expected a text", path, number)
             text = " ".join(filter(None, parts)) if len(parts) > 1 else parts[0] or ""
             if not text:
                 ledger.add(NO_TEXT, number)

@@ -69,7 +69,9 @@ def _read(lines: Iterable[str], ledger: Ledger, *, options: ClassOptions, name: 
             if labels is None and label_keys:
                 ledger.add(NO_LABEL, number)
         parts = [_text(value, key, name, number) for key in keys]
-        text = parts[0] if len(parts) == 1 else " ".join(filter(None, parts))
+        if not options.labels and all(part is None for part in parts):  # nothing that a class could be found for
+            raise DataError(f"found no {keys[0]!r}, expected a string ({HOW})", name, number)
+        text = (parts[0] or "") if len(parts) == 1 else " ".join(filter(None, parts))
         if not text:
             ledger.add(NO_TEXT, number)
         yield ClassRecord(text, labels, number)
@@ -105,11 +107,9 @@ def _at(value: Mapping[str, Any], path: str) -> Any:
     return item
 
 
-def _text(value: Mapping[str, Any], key: str, name: str, number: int) -> str:
+def _text(value: Mapping[str, Any], key: str, name: str, number: int) -> str | None:
     text = _at(value, key)
-    if text is None:
-        return ""
-    if not isinstance(text, str):
+    if text is not None and not isinstance(text, str):
         raise DataError(f"`{key}`: found {kind(text)}, expected a string ({HOW})", name, number)
     return text
 
