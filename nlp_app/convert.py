@@ -9,8 +9,9 @@ from typing import Literal
 
 from nlp_app import formats, schemes
 from nlp_app.alignment import Ledger, join_tokens
-from nlp_app.corpus import Corpus, CorpusOptions, TagRepair, make_corpus, spacing
+from nlp_app.corpus import Corpus, CorpusOptions, TagRepair, make_corpus
 from nlp_app.errors import DataError, SettingsError
+from nlp_app.survey import spacing
 from nlp_app.text import make_tokenizer
 from nlp_app.types import CharSpan, Record, Sentence, TextRecord, TokenRecord
 from nlp_app.unread import not_read
@@ -55,8 +56,10 @@ def convert(
     Raw text that has to be divided is divided by `options.tokenizer`, or else by the basic one without
     lower-casing.
 
-    Raises DataError for what can't be read or written, SettingsError for a target that can't hold the source.
+    Raises DataError for what can't be read or written, SettingsError for a target that can't hold the source, or is it.
     """
+    if Path(target).is_file() and Path(source).exists() and Path(target).samefile(source):
+        raise SettingsError(f"{target}: found the source itself as the target; name another file")
     options = options or CorpusOptions()
     if Path(source).exists() and not (Path(source).is_file() or Path(source).is_dir()):
         raise DataError("is no regular file, and it has to be read twice; write it to a file", source)

@@ -17,7 +17,8 @@ from nlp_app.config import TaggingDataSettings, TaggingSettings, change_settings
 from nlp_app.convert import convert
 from nlp_app.corpus import Corpus, CorpusOptions, read_corpus
 from nlp_app.errors import DataError
-from nlp_app.formats.source import encoding_of, inner_path, lines_or_errors
+from nlp_app.formats.compressed import inner_path
+from nlp_app.formats.source import encoding_of, lines_or_errors
 from nlp_app.listing import some
 from nlp_app.metrics import TagCounts
 from nlp_app.predict import Tagger

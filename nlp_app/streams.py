@@ -14,7 +14,8 @@ from typing import BinaryIO, TypeVar
 from tqdm import tqdm
 
 from nlp_app.errors import DataError
-from nlp_app.formats.source import CHUNK, Decompressed, Readable, compression_of
+from nlp_app.formats.compressed import Decompressed, Readable, compression_of
+from nlp_app.formats.source import CHUNK
 from nlp_app.output import no_bar, standard_output, whole_bytes
 
 T = TypeVar("T")

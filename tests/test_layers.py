@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "nlp_app"
 LEVELS = {
     "errors": 0, "types": 0, "resources": 0, "listing": 0, "output": 0, "interruption": 0,
     "text": 1, "schemes": 1, "vocab": 1, "metrics": 1, "calibration": 1,
-    "formats": 2, "alignment": 2, "corpus": 2, "class_corpus": 2, "statistics": 2, "unread": 2,
+    "formats": 2, "alignment": 2, "survey": 2, "corpus": 2, "class_corpus": 2, "statistics": 2, "unread": 2,
     "convert": 2, "streams": 2, "folding": 2,
     "features": 3, "holding_out": 3,
     "tasks": 4,

@@ -19,7 +19,8 @@ from nlp_app.formats.classes.dialect import NOT_CLOSED
 from nlp_app.formats.classes.encodings import find_encoding
 from nlp_app.formats.classes.plan import Ledger, Plan
 from nlp_app.formats.classes.recognition import SUFFIXES
-from nlp_app.formats.source import CHUNK, encoding_of, inner_path, lines_or_errors
+from nlp_app.formats.compressed import inner_path
+from nlp_app.formats.source import CHUNK, encoding_of, lines_or_errors
 from nlp_app.streams import Replayed
 from nlp_app.types import ClassRecord
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
-from nlp_app.formats.source import COMPRESSED
+from nlp_app.formats.compressed import COMPRESSED
 
 _LEVEL_OF_GZIP, _LEVEL_OF_ZSTD = 6, 3
 

@@ -13,9 +13,10 @@ from typing import NamedTuple
 from nlp_app.errors import DataError, SettingsError, did_you_mean
 from nlp_app.formats import brat, columns, conllu, hub, jsonl, plain, recognition
 from nlp_app.formats.columns import append_column
+from nlp_app.formats.compressed import inner_path, open_bytes
 from nlp_app.formats.data_sets import is_data_set
 from nlp_app.formats.options import TOKEN_PATTERNS, ReadOptions
-from nlp_app.formats.source import CHUNK, encoding_of, inner_path, lines_of_bytes, lines_of_text, open_bytes
+from nlp_app.formats.source import CHUNK, encoding_of, lines_of_bytes, lines_of_text
 from nlp_app.output import whole_file
 from nlp_app.types import Record
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nlp_app.errors import DataError
-from nlp_app.formats.source import CHUNK, encoding_of, lines_of_bytes, open_bytes
+from nlp_app.formats.compressed import open_bytes
+from nlp_app.formats.source import CHUNK, encoding_of, lines_of_bytes
 
 _PIECE = 1 << 20
 _ASCII = bytes(range(0x80))

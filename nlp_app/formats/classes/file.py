@@ -11,8 +11,9 @@ from nlp_app.formats.classes.encodings import find_encoding
 from nlp_app.formats.classes.options import ClassOptions
 from nlp_app.formats.classes.plan import Ledger, Plan, Repair, Sample
 from nlp_app.formats.classes.recognition import recognise
+from nlp_app.formats.compressed import inner_path, open_bytes
 from nlp_app.formats.data_sets import is_data_set
-from nlp_app.formats.source import CHUNK, inner_path, lines_of_bytes, lines_of_text, open_bytes
+from nlp_app.formats.source import CHUNK, lines_of_bytes, lines_of_text
 from nlp_app.types import ClassRecord
 
 _DEFAULTS = ClassOptions()
