@@ -20,7 +20,7 @@ from nlp_app.config import ClassDataSettings, ClassSettings, change_settings
 from nlp_app.errors import DataError
 from nlp_app.formats.classes import ClassFile, ClassOptions, Repair, open_classes
 from nlp_app.formats.data_sets import is_data_set
-from nlp_app.formats.source import lines_or_errors
+from nlp_app.formats.source import encoding_of, lines_or_errors
 from nlp_app.listing import some
 from nlp_app.predict.classifier import Classifier, check_choice, decide_all
 from nlp_app.streams import STDIN, bar_over, check_characters, chunks, input_of, write_answers
@@ -108,7 +108,8 @@ def classify_file(
     with input_of(source) as stream:
         name = STDIN if source == "-" else source
         if not stream.head:  # nothing in, nothing out
-            return [], run_file(classifier, question, Input(source, name, (), reading, stream.size), target, plan)
+            empty = Input(source, name, (), reading, stream.size, codec=encoding_of(b"", options.encoding))
+            return [], run_file(classifier, question, empty, target, plan)
         settled = settle(stream, name, options, opened)
         lines = lines_or_errors(stream, name, settled.codec)
         records = _filled(settled.items(lines), name)

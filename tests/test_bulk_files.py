@@ -100,6 +100,15 @@ def test_parts_make_the_whole_and_compression_changes_nothing(
     assert b"".join(run(f"{name}.zst", f"{n}.out.gz", "--shard", f"{n}/2") for n in (1, 2)) == packed
 
 
+@pytest.mark.parametrize("command", ["tag", "classify"])
+def test_parts_of_nothing(cli: Cli, small: Small, small_classes: Small, tmp_path: Path, command: str) -> None:
+    (tmp_path / "a.txt").write_text("")
+    for part in ("1/2", "2/2"):
+        arguments = ["--input", tmp_path / "a.txt", "--output", tmp_path / "out", "--shard", part]
+        assert cli(command, model_of(command, small, small_classes), *arguments) == (0, "", "")
+        assert (tmp_path / "out").read_bytes() == b""
+
+
 def test_the_tools_of_gzip_read_what_is_written(cli: Cli, small: Small, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(texts(1200))
     cli("tag", small.run, "--input", tmp_path / "a.txt", "--output", tmp_path / "a.out.gz")
@@ -351,6 +360,8 @@ def test_frames_are_one_file(parts: list[bytes], kind: str) -> None:
         (["--shard", "4/3"], "--shard: found '4/3'"),
         (["--shard", "x"], "--shard: found 'x'"),
         (["--workers", "0"], "--workers"),
+        (["--input", ""], "--input: found an empty name"),
+        (["--output", ""], "--output: found an empty name"),
         (["--resume"], "--resume: standard output can't be taken up again"),
         (["--resume", "--output", "/dev/null"], "--resume: /dev/null is no regular file"),
         (["--resume", "--output", "o", "--input", "-"], "--resume: - can't be read again"),

@@ -91,7 +91,7 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
     from nlp_app.jobs import tag_file, tag_texts  # noqa: PLC0415
     from nlp_app.predict import Tagger  # noqa: PLC0415
 
-    _one_source(texts, source, how)
+    _check_files(texts, source, target, how)
     tagger = _load(model, how)
     if not isinstance(tagger, Tagger):
         raise ModelError(f"{model}: found a classifier, expected a tagger; use `classify`")
@@ -123,7 +123,7 @@ def classify(model: str, texts: tuple[str, ...], source: str | None, target: str
     from nlp_app.predict import Classifier  # noqa: PLC0415
     from nlp_app.predict.classifier import check_choice  # noqa: PLC0415
 
-    _one_source(texts, source, how)
+    _check_files(texts, source, target, how)
     choice = Choice(how["top_k"], how["threshold"])
     check_choice(choice.top_k, choice.threshold)
     classifier = _load(model, how)
@@ -140,7 +140,10 @@ def classify(model: str, texts: tuple[str, ...], source: str | None, target: str
     say(*said)
 
 
-def _one_source(texts: Sequence[str], source: str | None, how: dict[str, Any]) -> None:
+def _check_files(texts: Sequence[str], source: str | None, target: str | None, how: dict[str, Any]) -> None:
+    for name, file in (("input", source), ("output", target)):
+        if file == "":  # an unset variable of a script, most likely
+            raise click.UsageError(f"--{name}: found an empty name, expected a file, or - for the standard {name}")
     if texts and source is not None:
         raise click.UsageError("found both TEXT and --input, expected one of them")
     for name in ("shard", "resume"):
