@@ -22,8 +22,11 @@ from conftest import Outcome, Small, files_of, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nlp_app.bulk import ModelAt, Question
 from nlp_app.bulk.journal import JournalledFile
-from nlp_app.errors import DataError, SettingsError
+from nlp_app.bulk.records import Chunk
+from nlp_app.bulk.workers import Workers
+from nlp_app.errors import DataError, NlpAppError, SettingsError
 from nlp_app.interruption import Interrupted, terminable
 
 Cli = Callable[..., Outcome]
@@ -296,6 +299,36 @@ def test_a_worker_that_is_killed(small: Small, tmp_path: Path) -> None:
     assert "was ended by signal 9; if memory ran out, use fewer --workers; the same command with --resume" in said
     assert not Path(f"/proc/{second}/cmdline").exists()
     assert entries(out) > 1
+
+
+@pytest.mark.slow
+@needs_linux
+def test_memory_that_runs_out(small: Small, tmp_path: Path) -> None:
+    """What was done until then is kept, and a line says how to go on."""
+    source, out = tmp_path / "a.txt", tmp_path / "out.jsonl"
+    source.write_text(texts(1500) + "Anna in Rome " * 3_000_000)
+    code = """
+import resource, sys
+from pathlib import Path
+from nlp_app.cli import main
+main(["tag", sys.argv[2], "In Rome", "--output", "/dev/null"])
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (400 << 20),) * 2)
+main(sys.argv[1:])
+"""
+    command = ["tag", small.run, "--input", source, "--output", out, "--threads", "1"]
+    done = subprocess.run([sys.executable, "-c", code, *map(str, command)], capture_output=True, text=True, timeout=300)
+    said = "error: memory ran out near line 1001; use fewer --workers, or a machine with more of it; the same command"
+    assert (done.returncode, done.stderr.count("\n"), done.stderr[: len(said)]) == (2, 1, said)
+    assert entries(out) == 2
+
+
+def test_a_worker_that_fails_says_why(small_classes: Small) -> None:
+    """The choice is checked long before; any error of the model takes this way."""
+    with Workers(ModelAt(str(small_classes.run)), Question(top_k=0), 1) as workers:
+        chunks = [Chunk(0, [{"line": 1, "text": "a"}], 0)]
+        with pytest.raises(NlpAppError, match="top_k: found 0, expected 1 or more"):
+            list(workers.answers(chunks))
 
 
 def test_a_strict_job_stops_where_it_is(cli: Cli, small: Small, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from nlp_app.bulk.compression import frame
 from nlp_app.bulk.records import Item
+from nlp_app.errors import NlpAppError
 from nlp_app.predict import Classifier, Tagger
 from nlp_app.schemes import NONE
 from nlp_app.types import Label, Span
@@ -35,6 +36,12 @@ def answers_of(model: Tagger | Classifier, question: Question) -> Callable[[Sequ
         return frame("".join(f"{line}\n" for line in lines).encode(), question.compression)
 
     return answer
+
+
+def no_memory(line: int | None = None) -> NlpAppError:
+    """What is said where memory has run out, at the records after a line."""
+    place = "" if line is None else f" near line {line}"
+    return NlpAppError(f"memory ran out{place}; use fewer --workers, or a machine with more of it")
 
 
 def tagged_lines(tagger: Tagger, items: Sequence[Item]) -> Iterator[str]:

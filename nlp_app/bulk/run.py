@@ -6,19 +6,19 @@ import itertools
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 from tqdm import tqdm
 
-from nlp_app.bulk.answers import Question, answers_of
+from nlp_app.bulk.answers import Question, answers_of, no_memory
 from nlp_app.bulk.compression import frame
 from nlp_app.bulk.journal import JournalledFile
 from nlp_app.bulk.plan import Input, Plan, identity
 from nlp_app.bulk.records import BadRecords, Chunk, in_chunks, refuse_unreadable
 from nlp_app.bulk.workers import Workers
-from nlp_app.errors import DataError, NlpAppError
+from nlp_app.errors import DataError, NlpAppError, is_out_of_memory
 from nlp_app.formats.source import count_lines
 from nlp_app.interruption import Interrupted
 from nlp_app.output import no_bar, standard_output, unwritable
@@ -34,8 +34,8 @@ Answers = Iterator[tuple[Chunk, bytes]]
 def run_file(model: Tagger | Classifier, question: Question, given: Input, target: str | None, plan: Plan) -> list[str]:
     """Answer all records of an input, in order; returns what is to be said at the end.
 
-    Raises DataError for an input that can't be read or an output that can't be written, NlpAppError if a worker dies,
-    and Interrupted for Ctrl-C and SIGTERM where there is something to go on from.
+    Raises DataError for an input that can't be read or an output that can't be written, NlpAppError if a worker dies
+    or memory runs out, and Interrupted for Ctrl-C and SIGTERM where there is something to go on from.
     """
     place = None if target is None or target == "-" else Path(target)
     if place is None or (place.exists() and not place.is_file() and not place.is_dir()):
@@ -96,7 +96,7 @@ def _answer_all(
     write: Callable[[bytes, int], object],
 ) -> None:
     """Hand each chunk's part of the output to `write`, with how many chunks are then done."""
-    with ExitStack() as stack:
+    with _memory_watched(selection), ExitStack() as stack:
         answers = _answers(model, question, iter(selection), plan, stack)
         bar: tqdm[NoReturn] | None = None
         records = 0
@@ -109,6 +109,17 @@ def _answer_all(
             bar.update(len(chunk.items) if bar.total is None else chunk.position - bar.n)
     if selection.is_whole and not selection.seen:  # nothing at all would be no file of its kind
         write(frame(b"", question.compression), 0)
+
+
+@contextmanager
+def _memory_watched(selection: _Selection) -> Iterator[None]:
+    """Memory that runs out within the block is an NlpAppError, which names the place."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise no_memory(selection.line) from error
 
 
 def _answers(
@@ -147,6 +158,7 @@ class _Selection:
         self.given, self._plan, self._done = given, plan, done
         self._bad = BadRecords(given.name, plan.strict, plan.tell)
         self.seen = 0  # chunks of the input
+        self.line: int | None = None  # where the chunk begins that was handed out last
         self.position = 0  # where the first chunk to be answered begins, in bytes of the input
 
     @property
@@ -172,6 +184,7 @@ class _Selection:
                 self._bad.look_at(chunk.items)
             if part == shard and chunk.number >= self._done:
                 answering = True
+                self.line = chunk.items[0]["line"]
                 yield chunk
             elif not answering:
                 self.position = chunk.position

@@ -18,13 +18,13 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
-from nlp_app.bulk.answers import Question, answers_of
+from nlp_app.bulk.answers import Question, answers_of, no_memory
 from nlp_app.bulk.records import Chunk
-from nlp_app.errors import NlpAppError
+from nlp_app.errors import NlpAppError, is_out_of_memory
 
 _AHEAD = 4  # chunks a worker that may be answered before the one that is due next
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-_READY, _FAILED = b"ready", b"failed"
+_GOOD, _FAILED = b"+", b"-"  # how what a worker says begins
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,7 @@ class Workers:
                     theirs.close()
                     self._workers.append(_Worker(process, ours))
             for number, worker in enumerate(self._workers, 1):
-                answer = self._receive(worker, number)
-                if answer != _READY:
-                    raise NlpAppError(answer.removeprefix(_FAILED).decode())
+                self._receive(worker, number)  # it is ready
         except BaseException:
             self.__exit__()
             raise
@@ -81,7 +79,7 @@ class Workers:
         self._workers = []
 
     def answers(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, bytes]]:
-        """Each chunk with its part of the output, in order. Raises NlpAppError if a worker dies."""
+        """Each chunk with its part of the output, in order. Raises NlpAppError if a worker dies or fails."""
         coming = iter(chunks)
         ready: deque[Chunk] = deque()
         order: deque[Chunk] = deque()  # handed out, and not given back yet
@@ -122,13 +120,16 @@ class Workers:
 
     def _receive(self, worker: _Worker, number: int) -> bytes:
         try:
-            return worker.pipe.recv_bytes()
+            said = worker.pipe.recv_bytes()
         except (EOFError, ConnectionResetError):
             worker.process.join()
             code = worker.process.exitcode or 0
             how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
             advice = "if memory ran out, use fewer --workers"
             raise NlpAppError(f"worker {number} of {self._count} {how}; {advice}") from None
+        if said.startswith(_FAILED):
+            raise NlpAppError(said.removeprefix(_FAILED).decode())
+        return said.removeprefix(_GOOD)
 
 
 @contextlib.contextmanager
@@ -154,17 +155,20 @@ def serve(pipe: Connection, order: str) -> None:
 
     wanted: dict[str, Any] = json.loads(order)
     model = ModelAt(**wanted["model"])
+    line = None
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the other end is gone
         try:
             torch.set_num_threads(model.threads)
             loaded = load(model.path, precision=model.precision, trust_remote_code=model.trust_remote_code)
+            answer = answers_of(loaded, Question(**wanted["question"]))
+            pipe.send_bytes(_GOOD)
+            while True:
+                items = json.loads(pipe.recv_bytes())
+                line = items[0]["line"]
+                pipe.send_bytes(_GOOD + answer(items))
         except NlpAppError as error:
             pipe.send_bytes(_FAILED + str(error).encode())
-            return
-        answer = answers_of(loaded, Question(**wanted["question"]))
-        pipe.send_bytes(_READY)
-        try:
-            while True:
-                pipe.send_bytes(answer(json.loads(pipe.recv_bytes())))
-        except MemoryError:
-            raise SystemExit(1) from None  # the other end says so
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            pipe.send_bytes(_FAILED + str(no_memory(line)).encode())
