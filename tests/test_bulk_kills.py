@@ -216,6 +216,24 @@ def test_two_jobs_for_one_output(tmp_path: Path) -> None:
     assert files_of(tmp_path) == {"out": b"mine"}
 
 
+def test_a_disk_that_fills_up(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    target = str(tmp_path / "out")
+    out = JournalledFile(target, dict, resume=False, seconds=0)
+    out.write(b"a" * 5000, 1)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, before[1]))
+    try:
+        with pytest.raises(DataError, match=r"can't be written: .*; make room, and the same command with --resume"):
+            out.write(b"b" * 5000, 2)
+        out.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    out = JournalledFile(target, dict, resume=True, seconds=0)
+    assert out.chunks == 1
+    out.close()
+
+
 def test_another_jobs_journal(tmp_path: Path) -> None:
     out = JournalledFile(str(tmp_path / "out"), lambda: {"input": 1, "model": 2}, resume=False, seconds=0)
     out.write(b"mine", 1)
@@ -282,6 +300,21 @@ def test_stopped_in_good_order(
     assert (tmp_path / "out.jsonl.partial").stat().st_size == done["size"] > 0
     source.write_text(texts(30_001))
     refused(cli(*arguments, "--resume"), "another job (input differ)")
+
+
+@pytest.mark.slow
+def test_a_stream_leaves_nothing_behind(small: Small, tmp_path: Path) -> None:
+    """It can't be read again, so there is nothing to keep, and no advice to resume."""
+    os.mkfifo(tmp_path / "in")
+    arguments = ["tag", small.run, "--input", tmp_path / "in", "--output", tmp_path / "out", "--journal-seconds", 0]
+    with started(*arguments) as job, (tmp_path / "in").open("w") as pipe:
+        pipe.write(texts(3000))
+        pipe.flush()
+        assert wait_for(lambda: any(path.stat().st_size > 0 for path in tmp_path.glob("*out*")), job)
+        job.send_signal(signal.SIGTERM)
+        _, said = job.communicate(timeout=60)
+    assert (job.returncode, said) == (143, "stopped\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ except ImportError:  # Windows
 
 FORMAT = 1
 _PIECE = 1 << 20
+RESUMING = "the same command with --resume goes on from what is done"
 _BUSY = "is being written by another run; wait for it, or name another output"
 
 
@@ -49,8 +50,7 @@ class _Written(NamedTuple):
 
 
 class JournalledFile:
-    """The output of a job that can be killed. `chunks`: how many are in it already; `done`: all, and it is in
-    place.
+    """The output of a job that can be killed. `chunks`: how many are in it already; `done`: all, and it is in place.
 
     identity: what a job must have in common with the one that it resumes; asked for when it is needed. seconds: how
     long after the last entry the next one is due. Raises DataError if it can't be written, or is being written by
@@ -105,7 +105,7 @@ class JournalledFile:
                 self._store()
                 self._time = time.monotonic()
         except OSError as error:
-            raise unwritable(self._name, error) from error
+            raise self._unwritable(error) from error
 
     def finish(self) -> None:
         """Put the file in place."""
@@ -122,7 +122,7 @@ class JournalledFile:
                     self._journal.unlink(missing_ok=True)
                 self.done = True
         except OSError as error:
-            raise unwritable(self._name, error) from error
+            raise self._unwritable(error) from error
 
     def keep(self) -> None:
         """Stop here, so that it can be resumed; who is impatient waits for it."""
@@ -190,6 +190,11 @@ class JournalledFile:
         if not self._has_journal:
             flush_directory(self._target.parent)
         self._has_journal, self._entry = True, entry
+
+    def _unwritable(self, error: OSError) -> DataError:
+        if not self._has_journal:
+            return unwritable(self._name, error)
+        return DataError(f"can't be written: {error.strerror}; make room, and {RESUMING}", self._name)
 
     def _sync(self) -> None:
         self._stream.flush()

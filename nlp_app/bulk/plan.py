@@ -103,8 +103,6 @@ def _input_identity(given: Input) -> dict[str, Any]:
         # Another one if a file of the data set has been touched, or its commit on the Hub is another.
         return {"name": given.source, "fingerprint": open_data_set(given.source)._fingerprint}
     path = Path(given.source)
-    if given.size is None or not path.is_file():
-        return {"name": given.source}
     about = path.stat()
     with path.open("rb") as stream:
         head = hashlib.sha256(stream.read(CHUNK)).hexdigest()

@@ -14,19 +14,18 @@ from tqdm import tqdm
 
 from nlp_app.bulk.answers import Question, answers_of, no_memory
 from nlp_app.bulk.compression import frame
-from nlp_app.bulk.journal import JournalledFile
+from nlp_app.bulk.journal import RESUMING, JournalledFile
 from nlp_app.bulk.plan import Input, Plan, identity
 from nlp_app.bulk.records import BadRecords, Chunk, in_chunks, refuse_unreadable
 from nlp_app.bulk.workers import Workers
 from nlp_app.errors import DataError, NlpAppError, is_out_of_memory
 from nlp_app.formats.source import count_lines
 from nlp_app.interruption import Interrupted
-from nlp_app.output import no_bar, standard_output, unwritable
+from nlp_app.output import no_bar, standard_output, whole_bytes
 from nlp_app.predict import Classifier, Tagger
 from nlp_app.streams import input_of
 
 _SHOW_AFTER = 2.0  # seconds until a bar appears
-_RESUME = "the same command with --resume goes on from what is done"
 
 Answers = Iterator[tuple[Chunk, bytes]]
 
@@ -38,7 +37,8 @@ def run_file(model: Tagger | Classifier, question: Question, given: Input, targe
     or memory runs out, and Interrupted for Ctrl-C and SIGTERM where there is something to go on from.
     """
     place = None if target is None or target == "-" else Path(target)
-    if place is None or (place.exists() and not place.is_file() and not place.is_dir()):
+    is_stream = given.size is None and not given.is_data_set  # which can't be read again
+    if place is None or is_stream or (place.exists() and not place.is_file() and not place.is_dir()):
         return _run_straight(model, question, given, place, plan)
     out = JournalledFile(str(place), identity(model, question, given, plan), plan.resume, plan.journal_seconds)
     if out.done:
@@ -51,13 +51,13 @@ def run_file(model: Tagger | Classifier, question: Question, given: Input, targe
         raise
     except NlpAppError as error:
         out.keep()
-        raise NlpAppError(f"{error}; {_RESUME}" if out.kept else str(error)) from error
+        raise NlpAppError(f"{error}; {RESUMING}" if out.kept else str(error)) from error
     except KeyboardInterrupt as reason:
         out.keep()
         if not out.kept:
             raise
         number = reason.number if isinstance(reason, Interrupted) else signal.SIGINT
-        raise Interrupted(f"stopped; {_RESUME}", number) from reason
+        raise Interrupted(f"stopped; {RESUMING}", number) from reason
     except BaseException:
         out.keep()
         raise
@@ -69,22 +69,19 @@ def run_file(model: Tagger | Classifier, question: Question, given: Input, targe
 def _run_straight(
     model: Tagger | Classifier, question: Question, given: Input, place: Path | None, plan: Plan
 ) -> list[str]:
-    """Write to standard output, or to what is no regular file, as the answers come."""
+    """Write the answers as they come, where there will be no way to resume."""
     selection = _Selection(given, plan, 0)
     if place is None:
         with standard_output() as out:
             _answer_all(model, question, selection, plan, lambda data, _: out.write(data.decode()))
         return selection.remarks()
-    try:
-        with place.open("wb") as stream:
+    with whole_bytes(place) as stream:
 
-            def write(data: bytes, _: int) -> None:
-                stream.write(data)
-                stream.flush()
+        def write(data: bytes, _: int) -> None:
+            stream.write(data)
+            stream.flush()  # somebody may wait at the other end
 
-            _answer_all(model, question, selection, plan, write)
-    except OSError as error:
-        raise unwritable(place, error) from error
+        _answer_all(model, question, selection, plan, write)
     return selection.remarks()
 
 
