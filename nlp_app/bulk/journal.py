@@ -28,6 +28,7 @@ except ImportError:  # Windows
 
 FORMAT = 1
 _PIECE = 1 << 20
+_SHOWN = 40  # characters of a value in a message
 RESUMING = "the same command with --resume goes on from what is done"
 _BUSY = "is being written by another run; wait for it, or name another output"
 
@@ -202,15 +203,16 @@ class JournalledFile:
 
     def _read_journal(self) -> list[Entry]:
         """The entries, up to one that was not written to its end; of what follows nothing is kept."""
-        if not self._journal.exists():
+        try:
+            lines = self._journal.read_bytes().split(b"\n")[:-1]  # what follows the last line feed is no whole line
+        except FileNotFoundError:
             return []
-        lines = self._journal.read_bytes().split(b"\n")[:-1]  # what follows the last line feed is no whole line
         if not lines:
             return []
         entries: list[Entry] = []
         end = len(lines[0]) + 1
         try:
-            header = json.loads(lines[0])
+            header = _flat(json.loads(lines[0]))
             for line in lines[1:]:
                 entries.append(Entry(**json.loads(line)))
                 end += len(line) + 1
@@ -221,17 +223,34 @@ class JournalledFile:
         self._check_identity(header)
         return entries
 
-    def _check_identity(self, header: Mapping[str, Any]) -> None:
-        wanted = {"format": FORMAT, **json.loads(json.dumps(self._identity()))}
-        others = [name for name in {**wanted, **header} if wanted.get(name) != header.get(name)]
+    def _check_identity(self, found: Mapping[str, Any]) -> None:
+        wanted = _flat({"format": FORMAT, **json.loads(json.dumps(self._identity()))})
+        others = "; ".join(
+            f"{name}: found {_shown(found.get(name))}, expected {_shown(wanted.get(name))}"
+            for name in {**wanted, **found}
+            if wanted.get(name) != found.get(name)
+        )
         if others:
-            raise SettingsError(
-                f"--resume: {self._journal} is of another job ({', '.join(others)} differ); start over without --resume"
-            )
+            raise SettingsError(f"--resume: {self._journal} is of another job ({others}); start over without --resume")
 
     def _is_target(self, entry: Entry) -> bool:
         there = self._target.is_file() and self._target.stat().st_size == entry.size
         return there and checksum(self._target) == entry.sha256
+
+
+def _flat(values: Any, place: str = "") -> dict[str, Any]:
+    """The values of nested objects, with dots in their names. Raises TypeError for what is no object."""
+    if not isinstance(values, dict):
+        raise TypeError(f"found {type(values).__name__}, expected an object")
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _flat(value, f"{place}{name}.") if isinstance(value, dict) else {f"{place}{name}": value}
+    return found
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _locked(path: Path, name: str) -> BinaryIO:

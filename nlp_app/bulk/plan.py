@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -65,6 +66,10 @@ def check_plan(plan: Plan, source: str, target: str | None, is_data_set: bool) -
     place = Path(target or "-")
     if place.is_file() and Path(source).exists() and place.samefile(source):
         raise SettingsError(f"--output: {target} is the --input itself; name another file")
+    if math.isnan(plan.journal_seconds):
+        raise SettingsError("--journal-seconds: found nan, expected a number from 0")
+    if source != "-" and not is_data_set and not Path(source).exists():
+        return  # opening it says so
     is_file = Path(source).is_file() and not is_data_set
     if plan.shard is not None and not is_file:
         advice = "name a part of it, hf:NAME#train[:50%]" if is_data_set else "give a regular file as --input"
