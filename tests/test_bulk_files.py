@@ -296,6 +296,14 @@ def test_bad_rows_leave_the_others_alone(cli: Cli, small_classes: Small, tmp_pat
     refused(cli("classify", small_classes.run, "--input", tmp_path / "a.csv", "--strict"), f"a.csv:{wrong[0]}: ")
 
 
+def test_a_quote_that_is_never_closed_is_told_with_its_line(cli: Cli, small_classes: Small, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('text,label\n"a, b",x\n"c, d",x\n"never closed,x\ne,x\n')
+    outcome = cli("classify", small_classes.run, "--input", tmp_path / "a.csv")
+    found = [json.loads(each) for each in outcome.out.splitlines()]
+    assert [each["text"] for each in found] == ["a, b", "c, d", None, "e"]
+    assert found[2]["error"].startswith("4: a quote opened in this row isn't closed; expected RFC 4180")
+
+
 def test_many_bad_records_are_counted(cli: Cli, small: Small, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"Anna\nin \xff\n" * 50)
     outcome = cli("tag", small.run, "--input", tmp_path / "a.txt")
@@ -366,6 +374,9 @@ def test_frames_are_one_file(parts: list[bytes], kind: str) -> None:
         (["--resume", "--output", "/dev/null"], "--resume: /dev/null is no regular file"),
         (["--resume", "--output", "o", "--input", "-"], "--resume: - can't be read again"),
         (["--shard", "1/2", "--input", "-"], "--shard: - can't be divided"),
+        (["--shard", "1/2", "--input", "missing"], "missing: can't be read: No such file"),
+        (["--resume", "--output", "o", "--input", "missing"], "missing: can't be read: No such file"),
+        (["--journal-seconds", "nan", "--output", "o"], "--journal-seconds: found nan"),
     ],
 )
 def test_what_cant_be_done(cli: Cli, small: Small, more: list[str], said: str) -> None:

@@ -216,6 +216,16 @@ def test_two_jobs_for_one_output(tmp_path: Path) -> None:
     assert files_of(tmp_path) == {"out": b"mine"}
 
 
+@pytest.mark.parametrize("header", [b"[1]", b"3", b'"x"', b"null", b"x", b""])
+def test_a_journal_that_is_none(tmp_path: Path, header: bytes) -> None:
+    (tmp_path / "out.partial").write_bytes(b"something")
+    (tmp_path / "out.journal").write_bytes(header + b"\n")
+    out = JournalledFile(str(tmp_path / "out"), dict, resume=True, seconds=0)
+    assert out.chunks == 0
+    out.close()
+    assert not files_of(tmp_path)
+
+
 def test_a_disk_that_fills_up(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
     target = str(tmp_path / "out")
@@ -239,7 +249,7 @@ def test_another_jobs_journal(tmp_path: Path) -> None:
     out.write(b"mine", 1)
     out.keep()
     before = files_of(tmp_path)
-    with pytest.raises(SettingsError, match=r"another job \(model differ\)"):
+    with pytest.raises(SettingsError, match=r"another job \(model: found 2, expected 3\); start"):
         JournalledFile(str(tmp_path / "out"), lambda: {"input": 1, "model": 3}, resume=True, seconds=0)
     assert files_of(tmp_path) == before
     JournalledFile(str(tmp_path / "out"), lambda: {"input": 1, "model": 3}, resume=False, seconds=0).close()
@@ -299,7 +309,7 @@ def test_stopped_in_good_order(
     done = json.loads((tmp_path / "out.jsonl.journal").read_text().splitlines()[-1])
     assert (tmp_path / "out.jsonl.partial").stat().st_size == done["size"] > 0
     source.write_text(texts(30_001))
-    refused(cli(*arguments, "--resume"), "another job (input differ)")
+    refused(cli(*arguments, "--resume"), "another job (input.size: found ", "; input.modified: found ")
 
 
 @pytest.mark.slow
@@ -392,7 +402,7 @@ def test_a_finished_job_is_known_by_its_journal(cli: Cli, small: Small, tmp_path
     assert whole.count(b"\n") == 1500
     assert sorted(files_of(folder)) == ["out.jsonl", "out.jsonl.journal"]
     assert cli(*arguments) == (0, "", f"{out}: nothing to do: it was finished already\n")
-    refused(cli(*arguments, "--shard", "1/2"), "another job")
+    refused(cli(*arguments, "--shard", "1/2"), "another job (shard: found null, expected [1, 2])")
     out.write_bytes(whole[:-1] + b" ")
     assert cli(*arguments) == (0, "", "")
     assert (out.is_symlink(), out.read_bytes()) == (True, whole)

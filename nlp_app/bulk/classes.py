@@ -15,7 +15,7 @@ from nlp_app.bulk.records import Item, Lines, bad, moved, read_in_runs, strict
 from nlp_app.bulk.sequences import check_objects, filled, is_object, look_for_document
 from nlp_app.errors import DataError
 from nlp_app.formats.classes import ClassFile, ClassOptions, open_classes, read_class_lines
-from nlp_app.formats.classes.dialect import NOT_CLOSED
+from nlp_app.formats.classes.dialect import NOT_CLOSED, RFC_4180
 from nlp_app.formats.classes.encodings import find_encoding
 from nlp_app.formats.classes.plan import Ledger, Plan
 from nlp_app.formats.classes.recognition import SUFFIXES
@@ -116,8 +116,10 @@ class ClassSource:
             try:
                 return self._read([str(text) for _, text in taken], [place for place, _ in taken], header)
             except DataError as error:
-                wrong = moved(error, self.name, number)
                 is_open = NOT_CLOSED in str(error)
+                wrong = moved(error, self.name, number)
+                if is_open:  # which was read behind the header, and says another line
+                    wrong = DataError(f"a quote opened in this row {NOT_CLOSED}; {RFC_4180}", self.name, number)
             more = waiting.take_to_quote(_ROW_LIMIT - size) if is_open else []
             if not more:
                 waiting.put_back(taken[1:])

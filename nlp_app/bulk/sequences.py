@@ -15,7 +15,7 @@ from nlp_app.formats.options import ReadOptions
 from nlp_app.types import Record, TokenRecord
 
 _NOTHING = "_"  # stands in each column of a line that can't be read
-_SPACES = "a space in a column, or an empty one, can't stand in space-separated output; write JSON lines instead"
+_SPACES = "a space in a column, or an empty one, can't stand in space-separated output; give the tokens as JSON lines"
 
 
 def sequence_items(lines: Lines, name: str, format: str, options: ReadOptions) -> Iterator[Item]:

@@ -19,7 +19,7 @@ from nlp_app.formats.classes.options import ClassOptions
 DELIMITERS = (",", ";", "\t", "|")
 CELL_LIMIT = 1 << 27  # characters of a quoted cell: a quote that is never closed must not fill the memory
 NOT_CLOSED = "isn't closed"  # what is said of a quoted cell that goes on to the end
-_RFC = 'expected RFC 4180 ("a ""quoted"" cell"); put it right, or say whether quotes enclose cells (data.quoting)'
+RFC_4180 = 'expected RFC 4180 ("a ""quoted"" cell"); put it right, or say whether quotes enclose cells (data.quoting)'
 
 
 class Dialect(NamedTuple):
@@ -58,7 +58,7 @@ def rows_of(lines: Iterable[str], dialect: Dialect, place: str) -> Iterator[tupl
         except StopIteration:
             return
         except csv.Error as error:
-            raise DataError(f"{_reason(error, first)}; {_RFC}", place, reader.line_num) from error
+            raise DataError(f"{_reason(error, first)}; {RFC_4180}", place, reader.line_num) from error
         yield first, row
 
 
