@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -154,3 +155,26 @@ def test_scores_that_are_no_numbers(small: Small) -> None:
     for call in (lambda: broken.tag("Anna lives in Rome"), lambda: broken.tag_tokens([["Anna", "lives"]])):
         with pytest.raises(ModelError, match="the model can't tag this text: row 0: found no permitted path"):
             call()
+
+
+def test_memory_is_for_the_results_alone(tagger: Tagger) -> None:
+    text = "Anna met Rome in a b c d e f g h"
+    for function, one in ((tagger.tag, text), (tagger.tag_tokens, text.split()), (tagger.token_spans, text.split())):
+        peaks = []
+        for count in (1000, 4000):
+            tracemalloc.start()
+            try:
+                assert len(function([one] * count)) == count
+                peaks.append(tracemalloc.get_traced_memory()[1])
+            finally:
+                tracemalloc.stop()
+        assert peaks[1] < 2 * peaks[0]
+
+
+def test_chunks_change_nothing(tagger: Tagger) -> None:
+    texts = [f"{text} {number}" for number in range(300) for text in ODD[:-1]]
+    found = tagger.tag(texts)
+    for place in (0, 999, 1000, 1001, len(texts) - 1):
+        alone = tagger.tag(texts[place])
+        assert [(s.start, s.end, s.label) for s in alone] == [(s.start, s.end, s.label) for s in found[place]]
+    assert tagger.tag([]) == tagger.tag_tokens([]) == tagger.token_spans([]) == []

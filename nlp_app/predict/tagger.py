@@ -15,6 +15,7 @@ from nlp_app.nn.segments import Segments
 from nlp_app.nn.viterbi import best_paths
 from nlp_app.predict.emissions import Encoded, emission_batches
 from nlp_app.predict.sharing import Shared
+from nlp_app.streams import chunks
 from nlp_app.types import Span, TokenSpan
 
 if TYPE_CHECKING:
@@ -65,6 +66,29 @@ class Tagger(Shared["AnyTaggerParts"]):
         if isinstance(texts, str):
             return self.tag([texts])[0]
         _check_texts(texts)
+        return [spans for chunk in chunks(texts, len) for spans in self._tag(chunk)]
+
+    def tag_tokens(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
+        """One tag for each token of pre-tokenised sentences: BIO tags, or plain labels where training had no scheme."""
+        _check_sentences(sentences)
+        encode, written = self.parts.encoder.encode, self.parts.tag_set.written
+        return [written(path) for chunk in chunks(sentences, len) for path in _best_paths(self.parts, encode(chunk))]
+
+    def token_spans(self, sentences: Sequence[Sequence[str]]) -> list[list[TokenSpan]]:
+        """The spans over the tokens of pre-tokenised sentences."""
+        return [[span for span, _ in spans] for spans in self._predict(sentences, scores=False)]
+
+    def scored_spans(self, sentences: Sequence[Sequence[str]]) -> list[Scored]:
+        """`token_spans`, each with its probability under the model."""
+        return self._predict(sentences, scores=True)
+
+    def _predict(self, sentences: Sequence[Sequence[str]], scores: bool) -> list[Scored]:
+        encode = self.parts.encoder.encode
+        return [
+            found for chunk in chunks(sentences, len) for found in predict_encoded(self.parts, encode(chunk), scores)
+        ]
+
+    def _tag(self, texts: Sequence[str]) -> list[list[Span]]:
         tokens = self.parts.tokenizer.batch(texts)
         forms = [
             [text[start:end] for start, end in zip(found.starts, found.ends, strict=True)]
@@ -83,23 +107,6 @@ class Tagger(Shared["AnyTaggerParts"]):
             ]
             for text, found, spans in zip(texts, tokens, self.scored_spans(forms), strict=True)
         ]
-
-    def tag_tokens(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
-        """One tag for each token of pre-tokenised sentences: BIO tags, or plain labels where training had no scheme."""
-        _check_sentences(sentences)
-        paths = _best_paths(self.parts, self.parts.encoder.encode(sentences))
-        return [self.parts.tag_set.written(path) for path in paths]
-
-    def token_spans(self, sentences: Sequence[Sequence[str]]) -> list[list[TokenSpan]]:
-        """The spans over the tokens of pre-tokenised sentences."""
-        return [[span for span, _ in spans] for spans in self._predict(sentences, scores=False)]
-
-    def scored_spans(self, sentences: Sequence[Sequence[str]]) -> list[Scored]:
-        """`token_spans`, each with its probability under the model."""
-        return self._predict(sentences, scores=True)
-
-    def _predict(self, sentences: Sequence[Sequence[str]], scores: bool) -> list[Scored]:
-        return predict_encoded(self.parts, self.parts.encoder.encode(sentences), scores)
 
 
 @torch.inference_mode()
