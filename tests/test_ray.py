@@ -149,6 +149,31 @@ def test_what_is_wrong_is_said_before_anything_is_computed(cluster: Any, small: 
         tag_dataset(dataset_of(cluster, ["a", "b"]), small.run, batch_format="pandas")
 
 
+def test_a_choice_or_model_that_is_wrong_is_told_before_anything_is_computed(
+    cluster: Any, small: Small, tmp_path: Path
+) -> None:
+    from nlp_app.integrations.ray import classify_dataset, tag_dataset
+
+    single, several = tmp_path / "single", tmp_path / "several"
+    write_model(classifier_parts(), single)
+    write_model(classifier_parts(multi_label=True), several)
+    dataset = dataset_of(cluster, ["a", "b"])
+    for choice, said in (({"topk": 3}, "choice: found 'topk', expected top_k or threshold; did you mean 'top_k'"),
+                         ({"top_k": 0}, "top_k: found 0, expected 1 or more")):  # fmt: skip
+        with pytest.raises(SettingsError, match=said):
+            classify_dataset(dataset, single, choice=choice)
+    with pytest.raises(ModelError, match="found a classifier, expected a tagger; use classify_dataset"):
+        tag_dataset(dataset, single)
+    with pytest.raises(ModelError, match="found a tagger, expected a classifier; use tag_dataset"):
+        classify_dataset(dataset, small.run)
+    for model, name in ((single, "score"), (several, "labels")):
+        with pytest.raises(DataError, match=f"found a column '{name}'"):
+            classify_dataset(dataset_of(cluster, ["a", "b"], **{name: [1, 2]}), model)
+    for concurrency in (0, (0, 2), (3, 1), (1, 2, 3)):
+        with pytest.raises(SettingsError, match=r"concurrency: found .*, expected the number of actors, from 1"):
+            tag_dataset(dataset, small.run, concurrency=concurrency)  # type: ignore[arg-type]
+
+
 def test_a_model_of_the_other_task(small: Small) -> None:
     from nlp_app.integrations import ray as module
 

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 import nlp_app
-from nlp_app.errors import DataError, SettingsError, did_you_mean
+from nlp_app.errors import DataError, ModelError, SettingsError, did_you_mean
 from nlp_app.types import Label, Span
 
 try:
@@ -26,6 +26,7 @@ except ImportError as error:
 __all__ = ["classify_dataset", "tag_dataset"]
 
 _BATCH_ROWS = 1024
+_CHOICES = ("top_k", "threshold")
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
 _LABEL = pa.struct([("label", pa.string()), ("score", pa.float64())])
 _SPAN = pa.struct(
@@ -53,10 +54,12 @@ def tag_dataset(
     concurrency: actors, or how few and how many; options: more of `Dataset.map_batches`, such as `num_gpus` (the model
     is put on the GPU), `num_cpus` (threads of each actor, else one), `batch_size` and `memory`.
 
-    Nothing is computed before the dataset is. Raises SettingsError for options that are set here, DataError for columns
-    that are missing or in the way, where the schema is known; else the computation fails with the same message.
+    Nothing is computed before the dataset is. Raises SettingsError for options that are set here or out of range,
+    ModelError for a classifier, DataError for columns that are missing or in the way, as far as the model is in a
+    directory that is there and the schema is known; else the computation fails with the same message.
     """
-    return _mapped(_checked(dataset, column, ("spans",)), _Tagging, (model, column, {}), concurrency, options)
+    _described(model, "ner")
+    return _mapped(dataset, _Tagging, (model, column, {}), ("spans",), concurrency, options)
 
 
 def classify_dataset(
@@ -74,8 +77,42 @@ def classify_dataset(
     `Classifier.classify`), it has instead one column `labels`: lists of structs `label, score`, best first. The rest is
     as in `tag_dataset`.
     """
-    checked = _checked(dataset, column, ("labels",) if choice else ())
-    return _mapped(checked, _Classifying, (model, column, choice or {}), concurrency, options)
+    _check_choice(choice or {})
+    described = _described(model, "cls")
+    added: tuple[str, ...] = ()
+    if choice or described.get("multi_label"):
+        added = ("labels",)
+    elif described:
+        added = ("label", "score")
+    return _mapped(dataset, _Classifying, (model, column, choice or {}), added, concurrency, options)
+
+
+def _described(model: str | Path, task: str) -> Mapping[str, Any]:
+    """What a directory that `train` wrote says of its model; nothing of what only the nodes know, or another program
+    wrote. Raises ModelError for a model of another task."""
+    from nlp_app.modeldir import DESCRIPTION  # noqa: PLC0415 - it imports torch
+    from nlp_app.modeldir.directory import read_description  # noqa: PLC0415
+
+    if not (Path(model) / DESCRIPTION).is_file():
+        return {}
+    described = read_description(Path(model))
+    if described.get("task") != task:
+        said = {
+            "ner": "found a classifier, expected a tagger; use classify_dataset",
+            "cls": "found a tagger, expected a classifier; use tag_dataset",
+        }
+        raise ModelError(f"{model}: {said[task]}")
+    return described
+
+
+def _check_choice(choice: Mapping[str, Any]) -> None:
+    from nlp_app.predict.classifier import check_choice  # noqa: PLC0415 - it imports torch
+
+    for name in choice:
+        if name not in _CHOICES:
+            hint = did_you_mean(name, _CHOICES)
+            raise SettingsError(f"choice: found {name!r}, expected {' or '.join(_CHOICES)}{hint}")
+    check_choice(choice.get("top_k"), choice.get("threshold"))
 
 
 class _Predicting(ABC):
@@ -149,14 +186,19 @@ def _mapped(
     dataset: Dataset,
     actor: type[_Predicting],
     asked: tuple[str | Path, str, Mapping[str, Any]],
+    added: Collection[str],
     concurrency: int | tuple[int, int],
     options: dict[str, Any],
 ) -> Dataset:
-    """The dataset, mapped by a pool of actors; asked: the model, the column, the choice."""
+    """The dataset, mapped by a pool of actors; asked: the model, the column, the choice; added: the
+    columns that are known to be added."""
     wrong = options.keys() & {"fn_constructor_kwargs", "fn_constructor_args", "compute", "batch_format"}
     if wrong:
         raise SettingsError(f"{min(wrong)}: found among the options, but it is set here; leave it out")
     model, column, choice = asked
+    schema = dataset.schema(fetch_if_missing=False)
+    if schema is not None:
+        _check_columns(schema, column, added)
     given = {
         "model": str(Path(model).resolve() if Path(model).exists() else model),
         "column": column,
@@ -174,18 +216,14 @@ def _mapped(
 
 
 def _pool(concurrency: int | tuple[int, int]) -> ActorPoolStrategy:
-    if isinstance(concurrency, int):
-        return ActorPoolStrategy(size=concurrency)
-    fewest, most = concurrency
-    return ActorPoolStrategy(min_size=fewest, max_size=most)
-
-
-def _checked(dataset: Dataset, column: str, added: Collection[str]) -> Dataset:
-    """The dataset, whose columns are checked if they are known before anything is computed."""
-    schema = dataset.schema(fetch_if_missing=False)
-    if schema is not None:
-        _check_columns(schema, column, added)
-    return dataset
+    try:
+        if isinstance(concurrency, int):
+            return ActorPoolStrategy(size=concurrency)
+        fewest, most = concurrency
+        return ActorPoolStrategy(min_size=fewest, max_size=most)
+    except (TypeError, ValueError) as error:
+        expected = "the number of actors, from 1, or the fewest and the most of them"
+        raise SettingsError(f"concurrency: found {concurrency!r}, expected {expected}") from error
 
 
 def _check_columns(schema: Any, column: str, added: Collection[str] = ()) -> None:
