@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from tqdm import tqdm
 
@@ -49,10 +49,23 @@ def chunks(
         yield chunk
 
 
-def bar_over(quiet: bool, unit: str, source: Iterable[str] = (), total: int | None = None) -> tqdm[str]:
-    """A bar over the lines of `source`, or one that is told of its progress; it comes only if there is a wait."""
-    off = no_bar(quiet)
-    return tqdm(source, total=total, unit=unit, delay=_SHOW_AFTER, disable=off, file=sys.stderr, leave=False)
+def bar_over(quiet: bool, unit: str, total: int | None = None, initial: int = 0, scaled: bool = False) -> tqdm[Any]:
+    """A bar that is told of its progress; it comes only if there is a wait.
+
+    total, initial: how much there is to do, None if that isn't known, and how much of it was done before; scaled:
+    whether thousands get a letter.
+    """
+    return tqdm(
+        None,
+        total=total,
+        initial=initial,
+        unit=unit,
+        unit_scale=scaled,
+        delay=_SHOW_AFTER,
+        disable=no_bar(quiet),
+        file=sys.stderr,
+        leave=False,
+    )
 
 
 class Replayed:

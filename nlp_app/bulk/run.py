@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
 from tqdm import tqdm
 
@@ -21,11 +20,9 @@ from nlp_app.bulk.workers import Workers
 from nlp_app.errors import DataError, NlpAppError, is_out_of_memory
 from nlp_app.formats.source import count_lines
 from nlp_app.interruption import Interrupted
-from nlp_app.output import no_bar, standard_output, whole_bytes
+from nlp_app.output import standard_output, whole_bytes
 from nlp_app.predict import Classifier, Tagger
-from nlp_app.streams import input_of
-
-_SHOW_AFTER = 2.0  # seconds until a bar appears
+from nlp_app.streams import bar_over, input_of
 
 Answers = Iterator[tuple[Chunk, bytes]]
 
@@ -95,7 +92,7 @@ def _answer_all(
     """Hand each chunk's part of the output to `write`, with how many chunks are then done."""
     with _memory_watched(selection), ExitStack() as stack:
         answers = _answers(model, question, iter(selection), plan, stack)
-        bar: tqdm[NoReturn] | None = None
+        bar: tqdm[Any] | None = None
         records = 0
         for chunk, data in answers:
             write(data, chunk.number + 1)
@@ -131,21 +128,13 @@ def _answers(
     return ((chunk, answer(chunk.items)) for chunk in itertools.chain(first, chunks))
 
 
-def _bar(selection: _Selection, quiet: bool) -> tqdm[NoReturn]:
+def _bar(selection: _Selection, quiet: bool) -> tqdm[Any]:
     """A bar over the bytes of the input, or where it isn't known how many they are over records. What was done before
     this run says nothing of its speed."""
     size = selection.given.size
-    return tqdm(
-        None,
-        total=size,
-        initial=selection.position if size is not None else 0,
-        unit=" records" if size is None else "B",
-        unit_scale=True,
-        delay=_SHOW_AFTER,
-        disable=no_bar(quiet),
-        file=sys.stderr,
-        leave=False,
-    )
+    if size is None:
+        return bar_over(quiet, " records", scaled=True)
+    return bar_over(quiet, "B", size, selection.position, scaled=True)
 
 
 class _Selection:
