@@ -79,7 +79,7 @@ class Replayed:
         self.size = size
         try:
             self._stored = _Counted(stream)
-            kind = compression_of(self._stored.ahead)
+            kind = compression_of(self._stored.ahead, name)
             self.compressed = kind is not None
             self._stream: Readable = self._stored
             if kind is not None:

@@ -157,6 +157,37 @@ def test_damaged_compression(cli: Cli, small: Small, tmp_path: Path, suffix: str
         assert files_of(tmp_path) == before
 
 
+def test_zstd_that_begins_with_frames_to_be_skipped(
+    cli: Cli, small: Small, small_classes: Small, tmp_path: Path
+) -> None:
+    """As pzstd writes it."""
+    skipped = b"".join(bytes([number, 0x2A, 0x4D, 0x18, 4, 0, 0, 0]) + b"size" for number in (0x50, 0x5F))
+    content = texts(50).encode()
+    (tmp_path / "a.txt").write_bytes(content)
+    (tmp_path / "b.txt.zst").write_bytes(skipped + as_zstd(content) + skipped)
+    for command, model in (("tag", small.run), ("classify", small_classes.run)):
+        found = [cli(command, model, "--input", tmp_path / name, "--format", "text") for name in ("a.txt", "b.txt.zst")]
+        assert found[0].out == found[1].out != ""
+    assert cli("inspect", tmp_path / "b.txt.zst", "--format", "text").status == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.txt.gz", b"Anna\n", "found no gzip data"),
+        ("a.txt.ZST", b"Anna\n", "found no zstd data"),
+        ("a.txt.gz", b"", "found no gzip data"),
+        ("a.txt.zst", b"\x28\xb5\x2f\xfd\x00\xa0\x29\x00\x00Anna\n", "compress it again without --long"),
+    ],
+)
+def test_names_that_promise_too_much(
+    cli: Cli, small: Small, tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    refused(cli("tag", small.run, "--input", tmp_path / name), f"{tmp_path / name}: ", said)
+    refused(cli("inspect", tmp_path / name), f"{tmp_path / name}: ", said)
+
+
 # --- records that can't be read ---
 
 BAD_TEXTS = {

@@ -1,8 +1,10 @@
-"""Files that may be compressed with gzip or zstd, which is told by their first bytes, never by a name."""
+"""Files that may be compressed with gzip or zstd, which is told by their first bytes. A name that promises what they
+don't hold is refused: it is damaged, or compressed in another way, and never meant to be read as it is."""
 
 from __future__ import annotations
 
 import io
+import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 COMPRESSED = {".gz": "gzip", ".zst": "zstd"}  # suffixes of names
-_MAGIC = {"gzip": b"\x1f\x8b\x08", "zstd": b"\x28\xb5\x2f\xfd"}
+# The second of zstd: a frame to be skipped, with which pzstd begins.
+_MAGIC = {"gzip": re.compile(rb"\x1f\x8b\x08"), "zstd": re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18")}
 _PIECE = 1 << 14  # compressed bytes taken at once: few, as they may become a thousand times as many
 _BUFFER = 1 << 16
 
@@ -82,7 +85,8 @@ class Decompressed(io.RawIOBase):
             try:
                 self._plain, self._place = self._frame.decompress(self._compressed), 0
             except errors as error:
-                raise DataError(f"can't be decompressed: {error}; is it damaged?", self._name) from error
+                advice = "compress it again without --long" if "too much memory" in str(error) else "is it damaged?"
+                raise DataError(f"can't be decompressed: {error}; {advice}", self._name) from error
             self._compressed = self._frame.unused_data if self._frame.eof else b""
             if self._frame.eof:
                 self._frame = None
@@ -99,15 +103,24 @@ def _decompressor(kind: str) -> tuple[Callable[[], _Frame], type[Exception]]:
     return (lambda: zstandard.ZstdDecompressor().decompressobj()), zstandard.ZstdError
 
 
-def compression_of(head: bytes) -> str | None:
-    """`gzip` or `zstd` for a file that begins so; None for what isn't compressed."""
-    return next((kind for kind, magic in _MAGIC.items() if head.startswith(magic)), None)
+def compression_of(head: bytes, name: str | Path) -> str | None:
+    """`gzip` or `zstd` for a file that begins so; None for what isn't compressed. Raises DataError for a file that
+    isn't, though its name ends as if it were."""
+    kind = next((kind for kind, magic in _MAGIC.items() if magic.match(head)), None)
+    promised = COMPRESSED.get(Path(name).suffix.lower())
+    if kind is None and promised is not None:
+        raise DataError(f"found no {promised} data, expected it by the name; copy it again, or name it otherwise", name)
+    return kind
 
 
 def open_bytes(path: str | Path) -> io.BufferedReader:
     """A file's bytes, decompressed if need be. Raises OSError, and DataError while reading damaged data."""
     stream: io.BufferedReader = io.BufferedReader(io.FileIO(path), _BUFFER)
-    kind = compression_of(stream.peek(4))
+    try:
+        kind = compression_of(stream.peek(4), path)
+    except BaseException:
+        stream.close()
+        raise
     return stream if kind is None else io.BufferedReader(Decompressed(stream, kind, str(path)), _BUFFER)
 
 
