@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import unicodedata
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 
 from nlp_app import __version__
+from nlp_app.comparison import plain_values
 from nlp_app.training import Processes
 
+_ACCELERATE = "ACCELERATE_MIXED_PRECISION"  # set by `accelerate launch`
 # Those that compute something, or read the data.
 _PACKAGES = ("torch", "numpy", "accelerate", "transformers", "tokenizers", "datasets", "scikit-learn", "seqeval")
 
@@ -29,6 +33,22 @@ def environment(processes: Processes, device: torch.device) -> dict[str, Any]:
         "processes": processes.count,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine() or device.type,
     }
+
+
+def differing_environment(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What is not as it was, a line each; nothing of what wasn't noted."""
+    found = plain_values(dict(now))
+    return [
+        f"{name.removeprefix('versions.')}: found {found.get(name)}, the run had {value}"
+        for name, value in plain_values(dict(before)).items()
+        if found.get(name) != value
+    ]
+
+
+def note_of_launch(processes: Processes) -> Iterator[str]:
+    """What is to be said of how the processes were started."""
+    if processes.count == 1 and _ACCELERATE in os.environ and not torch.accelerator.is_available():
+        yield "note: accelerate launch starts one process on CPUs; torchrun --nproc_per_node N starts several"
 
 
 def _version(package: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What a run shows while it lasts: lines on standard error and, at a terminal, a bar. Nothing when quiet."""
+"""What a run shows while it lasts, on standard error: lines, and how far it has come. Nothing when quiet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
-from nlp_app.output import no_bar
+from nlp_app.bars import progress_bar
 from nlp_app.training import EpochReport, Report, TrainState
 
 
@@ -30,15 +30,7 @@ class Progress:
 
         `score`: what the dev score is called.
         """
-        with tqdm(
-            total=updates,
-            initial=state.step + state.skipped,
-            unit="step",
-            file=sys.stderr,
-            disable=no_bar(self.quiet),
-            dynamic_ncols=True,
-            leave=False,
-        ) as bar:
+        with progress_bar(self.quiet, " steps", updates, state.step + state.skipped) as bar:
             parts = state.parts
 
             def show(report: Report) -> None:

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from nlp_app.comparison import Part, compare, plain_values, read_json
+from nlp_app.comparison import Part, compare, read_json
 from nlp_app.config import DistilledClassSettings, DistilledTaggingSettings, Settings, validate, with_bundle
 from nlp_app.config.tables import KINDS
-from nlp_app.environment import environment
+from nlp_app.environment import differing_environment, environment
 from nlp_app.errors import DataError, SettingsError
 from nlp_app.experiment import train_cls, train_ner
 from nlp_app.experiment.folds import cross_validate
 from nlp_app.experiment.search import search
 from nlp_app.experiment.several import read_plan
+from nlp_app.interruption import Interrupted
 from nlp_app.modeldir.directory import DESCRIPTION, WEIGHTS
 from nlp_app.output import checksum
 from nlp_app.report import aligned
-from nlp_app.run_record import SEVERAL, read_run
-from nlp_app.training import Processes
+from nlp_app.run_record import SEVERAL, read_run, run_file
+from nlp_app.training import Processes, join_processes
 
 _DISTILLED: Mapping[str, type[Settings]] = {"ner": DistilledTaggingSettings, "cls": DistilledClassSettings}
 _SPLITS = ("train", "dev", "test")
@@ -71,6 +75,7 @@ class _Recorded:
     settings: dict[str, Any]
     data: dict[str, str]
     environment: dict[str, Any]
+    resumed: list[str]
     several: str = ""
     asked: Any = None
 
@@ -88,7 +93,10 @@ def reproduce(
 
     moved: where "train", "dev" or "test" is now. say: told of what may make a difference. Raises SettingsError,
     DataError or TrainingError if the run has not finished, if its files have changed, or if it can't be repeated.
+
+    Several processes repeat a run together; the first one compares, and to the others all is identical.
     """
+    processes = join_processes()
     run = _read(directory)
     settings = _with_moved(_settings(directory, run), moved or {})
     if getattr(settings.model, "trust_remote_code", False) and not trust_remote_code:
@@ -98,26 +106,26 @@ def reproduce(
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.train.threads or run.environment.get("threads") or threads)
     try:
-        differing = list(_differing(run.environment))
+        differing = [*_differing(run, processes)]
         for line in differing:
             say(f"warning: {line}; the result may differ in bits")
         for name in _SPLITS:
             if getattr(settings.data, name).startswith("hf:"):
                 say(f"note: {getattr(settings.data, name)}: no checksum is known; it may have changed")
-        with tempfile.TemporaryDirectory(prefix="nlp_app-reproduce-") as scratch:
-            place = Path(scratch) / "run" if output is None else output
+        with _room(output, processes) as place:
             _train(run, settings, place, quiet)
-            parts, tensors = compare(directory, place)
+            parts, tensors = compare(directory, place) if processes.is_main else ([], {})
     finally:
         torch.set_num_threads(threads)
     return Reproduction(str(directory), differing, parts, tensors)
 
 
 def _read(directory: Path) -> _Recorded:
-    if not (directory / "checkpoints" / "run.json").is_file():
-        raise DataError("found no checkpoints/run.json, expected the directory of a finished run", directory)
+    if not run_file(directory).is_file():
+        found = "found no checkpoints/run.json" if directory.is_dir() else "found no such directory"
+        raise DataError(f"{found}, expected the directory of a finished run; check the name", directory)
     run = read_run(directory)
-    if not run["finished"] or not all((directory / name).is_file() for name in (DESCRIPTION, WEIGHTS)):
+    if not run.finished or not all((directory / name).is_file() for name in (DESCRIPTION, WEIGHTS)):
         raise DataError("has not finished; finish it with --resume", directory)
     for kind in SEVERAL:
         plan = read_plan(directory / kind)
@@ -127,12 +135,14 @@ def _read(directory: Path) -> _Recorded:
         if account is None:
             raise DataError(f"has not finished its {kind}; finish it with --resume", directory)
         asked = plan["asked"]["folds"] if kind == "folds" else (len(account["trials"]), plan["asked"]["fixed"])
-        return _Recorded(plan["task"], plan["settings"], run["data"] | plan["data"], run["environment"], kind, asked)
-    return _Recorded(run["task"], run["settings"], run["data"], run["environment"])
+        data = run.data | plan["data"]
+        return _Recorded(plan["task"], plan["settings"], data, run.environment, run.resumed, kind, asked)
+    return _Recorded(run.task, run.settings, run.data, run.environment, run.resumed)
 
 
 def _settings(directory: Path, run: _Recorded) -> Settings:
-    kind = KINDS.get(run.task, {}).get(run.settings.get("model", {}).get("kind"))
+    name = run.settings.get("model", {}).get("kind")
+    kind = KINDS.get(run.task, {}).get(name) if isinstance(name, str) else None
     if kind is None:
         raise SettingsError(f"{directory}: found a run of another kind ({run.task}); use the version that trained it")
     kind = _DISTILLED[run.task] if "distill" in run.settings else kind
@@ -149,8 +159,8 @@ def _with_moved(settings: Settings, moved: Mapping[str, str]) -> Settings:
 def _moves(run: _Recorded, settings: Settings) -> dict[str, str]:
     """Where the files and folders of the run's data are now, by where they were."""
     before, now = run.settings["data"], with_bundle(settings.data)
-    if before["train"]:
-        return {before[name]: getattr(now, name) for name in _SPLITS if before[name]}
+    if before.get("train"):
+        return {before[name]: getattr(now, name) for name in _SPLITS if before.get(name)}
     # The bundled corpus, wherever it was installed: it is known by the last of its files' names.
     places = {tuple(Path(getattr(now, name)).parts[-2:]): getattr(now, name) for name in _SPLITS}
     return {path: places[tuple(Path(path).parts[-2:])] for path in run.data if tuple(Path(path).parts[-2:]) in places}
@@ -186,13 +196,29 @@ def _check_output(directory: Path, output: Path | None) -> None:
         raise SettingsError(f"--output {output}: is there already; name an empty or new directory")
 
 
-def _differing(before: Mapping[str, Any]) -> Iterator[str]:
-    """What is not as it was around a run; nothing of what the run didn't note."""
+def _differing(run: _Recorded, processes: Processes) -> Iterator[str]:
+    """What is not as it was around a run, or wasn't always."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    now = plain_values(environment(Processes(), device))
-    for name, value in plain_values(dict(before)).items():
-        if now.get(name) != value:
-            yield f"{name.removeprefix('versions.')}: found {now.get(name)}, the run had {value}"
+    yield from differing_environment(run.environment, environment(processes, device))
+    for line in run.resumed:
+        yield f"when the run was taken up again, {line}"
+
+
+@contextmanager
+def _room(output: Path | None, processes: Processes) -> Iterator[Path]:
+    """Where the run is repeated; the same place for all processes. Raises Interrupted with what is left of it."""
+    try:
+        if output is not None:
+            yield output
+            return
+        with tempfile.TemporaryDirectory(prefix="nlp_app-reproduce-") as own:
+            # The first one's; that of the others stays empty.
+            (name, *_) = processes.gather(np.frombuffer(os.fsencode(own), dtype=np.uint8))
+            yield Path(os.fsdecode(name.tobytes())) / "run"
+            processes.wait()
+    except Interrupted as error:
+        kept = "" if output is None else f"; what was trained so far is in {output}"
+        raise Interrupted(f"stopped; nothing was compared{kept}", error.number) from error
 
 
 def _train(run: _Recorded, settings: Any, output: Path, quiet: bool) -> None:

@@ -1,6 +1,7 @@
 """A run's directory while it trains: what is in it before, at each epoch, and at the end; how a run is taken up again.
 
 checkpoints/
+  begun.json          settings of a run that has begun, until there is a run.json of it
   run.json            settings and data, which must not change between a run and its continuation; whether it finished
   checkpoint-000007   what training goes on from: the newest two, and when the run has finished the last
   best-000005         the model of the best epoch, until the run has finished: the newest two
@@ -9,25 +10,30 @@ checkpoints/
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from torch import Tensor
 
 from nlp_app import training
-from nlp_app.errors import DataError, NlpAppError, SettingsError, TrainingError
-from nlp_app.modeldir import DESCRIPTION, Parts, read_model, write_model
+from nlp_app.config import Settings
+from nlp_app.earlier_run import EarlierRun
+from nlp_app.environment import differing_environment
+from nlp_app.errors import NlpAppError, SettingsError, TrainingError
+from nlp_app.locking import lock
+from nlp_app.modeldir import Parts, read_model, write_model
 from nlp_app.progress import Progress
-from nlp_app.run_record import ANEW, ASIDE, PLAN, SEVERAL, differing, read_run, run_file
-from nlp_app.writing import COLUMNS, RECORDS, write_text
+from nlp_app.run_record import ANEW, ASIDE, RunRecord, begun_file, check_same, read_run, run_file, write_begun
+from nlp_app.writing import write_text
 
 P = TypeVar("P", bound=Parts)
 
-# What a run may leave or not: of an earlier one in the same place, nothing must stay.
-_NOT_ALWAYS = ("history.png", "confusion.png", COLUMNS, RECORDS)
 # Of the time of a run, checkpoints take this share at most: however large they are, and however slow the disk. How long
 # the first one will take is guessed, from bytes a second.
 _SHARE_OF_TIME = 0.015
@@ -36,30 +42,22 @@ _BYTES_A_SECOND = 1e8
 
 @dataclass
 class RunDirectory:
-    """`settings`, by table, and `data`, a checksum of each file: what a continuation must have in common.
-
-    `pause`: seconds between checkpoints; more where saving takes long, if it is a second or more; 0: one at the end of
-    each epoch. Until the next one, the weights of the best epoch are held in memory. `environment`: what the numbers
-    depend on beside settings and data, as `environment.environment` has it.
-    """
+    """`pause`: seconds between checkpoints; more where saving takes long, if it is a second or more; 0: one at the end
+    of each epoch. Until the next one, the weights of the best epoch are held in memory."""
 
     output: Path
-    task: str
-    settings: dict[str, Any]
-    data: dict[str, str]
     pause: float = 0.0
-    environment: dict[str, Any] = field(default_factory=dict)
+    _record: RunRecord | None = None
     _best_weights: dict[str, Tensor] | None = None
     _saved_at: float = field(default_factory=time.monotonic)
     _saving: float = 0.0  # seconds that the last checkpoint took
 
+    def __post_init__(self) -> None:
+        self._earlier = EarlierRun(self.output)
+
     @property
     def checkpoints(self) -> Path:
         return self.output / "checkpoints"
-
-    @property
-    def _run(self) -> Path:
-        return run_file(self.output)
 
     @property
     def _history(self) -> Path:
@@ -68,14 +66,49 @@ class RunDirectory:
     def _best(self, epoch: int) -> Path:
         return self.checkpoints / f"best-{epoch:06d}"
 
-    def start(self, learner: training.Learner, resume: bool, progress: Progress) -> None:
+    @contextmanager
+    def taken(self, task: str, settings: Settings, resume: bool) -> Iterator[None]:
+        """Within the block the directory is this run's, and says so: to other processes, and to whoever takes it up.
+
+        Raises SettingsError if another process trains in it, or it can't be written.
+        """
+        fresh = [path for path in (self.output, *self.output.parents) if not path.exists()]
+        known = resume and (run_file(self.output).is_file() or begun_file(self.output).is_file())
+        _make_directory(self.checkpoints)
+        with self._locked():
+            try:
+                if not known:
+                    write_begun(self.output, task, settings.model_dump())
+                yield
+            except NlpAppError:
+                self._discard(known, fresh)
+                raise
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        descriptor = None
+        try:
+            descriptor = lock(self.output)
+        except BlockingIOError:
+            raise SettingsError(
+                f"--output {self.output}: another process trains in it; wait until it has ended, or name another one"
+            ) from None
+        except OSError:
+            pass  # a file system without locks
+        try:
+            yield
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def start(self, record: RunRecord, learner: training.Learner, resume: bool, progress: Progress) -> None:
         """Make the directory ready: anew, or where the newest intact checkpoint left it. Of several processes the main
         one does; the others only read."""
         weights = sum(value.numel() * value.element_size() for value in learner.model.state_dict().values())
         self._saving = 3 * weights / _BYTES_A_SECOND  # with the two moments of Adam
         with learner.processes.main_first():
             if learner.processes.is_main:
-                self._start(learner, resume, progress)
+                self._start(record, learner, resume, progress)
             else:
                 latest = training.latest_checkpoint(self.checkpoints)
                 if latest.path is not None:
@@ -88,13 +121,16 @@ class RunDirectory:
                 "all machines share"
             )
 
-    def _start(self, learner: training.Learner, resume: bool, progress: Progress) -> None:
+    def _start(self, record: RunRecord, learner: training.Learner, resume: bool, progress: Progress) -> None:
         self._sweep()
-        latest = training.latest_checkpoint(self.checkpoints) if resume else training.Latest(None, [])
-        if resume and self._run.is_file():
-            self._check_same()
+        if not resume or begun_file(self.output).is_file():
+            self._start_anew(record)
+            return
+        latest = training.latest_checkpoint(self.checkpoints)
+        before = read_run(self.output)
+        check_same(self.output, before, record.settings, record.data)
         if latest.path is None:
-            self._start_anew()
+            self._start_anew(record)
             return
         progress.say(*(f"note: damaged and left out: {error}" for error in latest.damaged))
         training.load_checkpoint(latest.path, learner)
@@ -112,31 +148,20 @@ class RunDirectory:
                 _remove(path)
         within = f" and {learner.state.window} updates" if learner.state.window else ""
         progress.say(f"resuming after epoch {epoch}{within}, from {latest.path}")
+        others = differing_environment(before.environment, record.environment)
+        progress.say(*(f"warning: {line}; the result may differ in bits" for line in others))
+        resumed = [*before.resumed, *(line for line in others if line not in before.resumed)]
+        self._record = replace(before, resumed=resumed)
+        if others:
+            self._record.write(self.output)
 
-    def _start_anew(self) -> None:
-        fresh = not self.output.exists()
-        earlier: list[tuple[Path, Path]] = []
-        try:
-            _make_directory(self.checkpoints)
-            # Out of the way, before this run can be taken for that one. What they were comes back if the disk is full.
-            earlier = [(path, _set_aside(path)) for path in self.checkpoints.iterdir() if path.is_dir()]
-            self._write_run(finished=False)
-            write_text(self._history, "")
-        except NlpAppError:
-            for path, aside in earlier:
-                aside.rename(path)
-            if fresh:
-                shutil.rmtree(self.output, ignore_errors=True)
-            raise
-        for _, aside in earlier:
-            shutil.rmtree(aside)
-        for name in _NOT_ALWAYS:
-            (self.output / name).unlink(missing_ok=True)
-        for name in SEVERAL:  # of what is under way there is no account yet
-            account = self.output / f"{name}.json"
-            if account.is_file() and (self.output / name / PLAN).is_file():
-                shutil.rmtree(self.output / name)
-            account.unlink(missing_ok=True)
+    def _start_anew(self, record: RunRecord) -> None:
+        write_begun(self.output, record.task, record.settings)
+        self._earlier.set_aside()
+        self._record = record
+        record.write(self.output)
+        write_text(self._history, "")
+        begun_file(self.output).unlink(missing_ok=True)
 
     def keep(self, line: dict[str, Any], learner: training.Learner, parts: Parts) -> None:
         """Keep an epoch: its line of history, its weights if it is the best so far, and a checkpoint if one is due."""
@@ -144,7 +169,7 @@ class RunDirectory:
         if line["best"]:
             now = parts.network.state_dict()
             # Without dev each epoch is the best, so the last will be: what is there then needs no copy.
-            self._best_weights = now if line["dev"] is None else {name: value.clone() for name, value in now.items()}
+            self._best_weights = now if line["dev"] is None else _copied(now)
         is_due = self._is_due(learner, began)
         if is_due:  # what fails on a full disk comes first
             self._write_best(learner.state, parts)
@@ -167,6 +192,7 @@ class RunDirectory:
 
     def _checkpoint(self, learner: training.Learner, began: float) -> None:
         training.save_checkpoint(self.checkpoints, learner)
+        self._earlier.drop()
         self._saved_at = time.monotonic()
         self._saving = self._saved_at - began
         # The last checkpoint but one may be needed too, and what was best then.
@@ -183,80 +209,79 @@ class RunDirectory:
         elif state.best_score is None:  # without dev a later epoch will be best
             return
         else:  # they are not those of the network any more
-            now = {name: value.clone() for name, value in parts.network.state_dict().items()}
+            now = _copied(parts.network.state_dict())
             parts.network.load_state_dict(weights)
             write_model(parts, self._best(state.best_epoch))
             parts.network.load_state_dict(now)
         self._best_weights = None
 
     def load_best(self, epoch: int, parts: P) -> P:
-        """`parts` with the weights of the best epoch; of a run that had finished before, from where `close` left it."""
+        """`parts` with the weights of the best epoch."""
         weights = self._best_weights
-        parts.network.load_state_dict(self._read_best(epoch).network.state_dict() if weights is None else weights)
+        if weights is None:
+            weights = read_model(self._best(epoch)).network.state_dict()
+        parts.network.load_state_dict(weights)
         self._best_weights = None  # they may be large
         parts.network.eval()
         return parts
 
-    def finished_model(self, epoch: int) -> Parts | None:
-        """The model that this run left when it finished before; None while something is left to do."""
-        done = self._best_weights is None and not self._best(epoch).is_dir() and read_run(self.output)["finished"]
-        return read_model(self.output) if done else None
-
-    def _read_best(self, epoch: int) -> Parts:
-        best = self._best(epoch)
-        return read_model(self.output if not best.is_dir() and read_run(self.output)["finished"] else best)
-
     def close(self) -> None:
         """Note that the run has finished, and keep only what going on from here needs."""
-        self._write_run(finished=True)
+        if self._record is not None:
+            replace(self._record, finished=True).write(self.output)
+        self._earlier.drop()
         for path in [*self.checkpoints.glob("best-*"), *sorted(self.checkpoints.glob("checkpoint-*"))[:-1]]:
             _remove(path)
 
     def _sweep(self) -> None:
         for path in [*self.output.glob(".*"), *self.checkpoints.glob(".*"), *self.checkpoints.glob("best-*/.*")]:
             if ASIDE.fullmatch(path.name):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                _remove_now(path)
 
-    def discard_if_empty(self) -> None:
-        """After a failure: leave nothing of a run that has saved nothing."""
+    def _discard(self, known: bool, fresh: Sequence[Path]) -> None:
+        """After a failure: leave nothing of a run that has saved nothing, and all of one that was there before.
+
+        known: whether there was something to take up; fresh: the directories that were made for it, inner ones first.
+        """
+        if not known:
+            begun_file(self.output).unlink(missing_ok=True)
+        if self._record is not None and not any(self.checkpoints.glob("checkpoint-*")):
+            has_earlier = self._earlier.put_back()
+            if not has_earlier and not self.read_history():
+                self._history.unlink()
+                run_file(self.output).unlink()
         self._sweep()
-        if not self._run.is_file():  # nothing is left already
-            return
-        saved = any(self.checkpoints.glob("checkpoint-*")) or (self.output / DESCRIPTION).exists()
-        if saved or self.read_history():
-            return
-        shutil.rmtree(self.checkpoints)
-        self._history.unlink()
-        if not any(self.output.iterdir()):
-            self.output.rmdir()
-
-    def _write_run(self, finished: bool) -> None:
-        run = {"task": self.task, "settings": self.settings, "data": self.data, "finished": finished}
-        run |= {"environment": self.environment}
-        write_text(self._run, json.dumps(run, indent=1) + "\n")
+        for directory in (self.checkpoints, *fresh):
+            if not any(directory.iterdir()):
+                directory.rmdir()
 
     def read_history(self) -> list[str]:
+        """The lines of the history. Raises TrainingError if it is damaged."""
         try:
-            return self._history.read_text(encoding="utf-8").splitlines(keepends=True)
-        except (OSError, ValueError) as error:
+            lines = self._history.read_text(encoding="utf-8").splitlines(keepends=True)
+            if not all(isinstance(json.loads(line), dict) for line in lines):
+                raise ValueError("a line is no object")
+        except (OSError, ValueError, RecursionError) as error:
             raise TrainingError(f"{self._history}: not readable ({error}); {ANEW}") from error
+        return lines
 
-    def _check_same(self) -> None:
-        before = read_run(self.output)
-        files = sorted({path for path, _ in before["data"].items() ^ self.data.items()})
-        settings = differing(before["settings"], self.settings)
-        if settings:
-            raise SettingsError(
-                f"--resume: settings differ from the run in {self.output}: {'; '.join(settings)}; "
-                f"give the same ones, or {ANEW}"
-            )
-        if files:
-            raise DataError(f"has changed since the run began; {ANEW}", files[0])
+
+def _copied(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies, on the CPU: an accelerator may have no room for them."""
+    return {name: value.to("cpu", copy=True) for name, value in weights.items()}
 
 
 def _set_aside(path: Path) -> Path:
     """Give a directory a name under which nobody takes it for what it was; the next run sweeps it away."""
     return path.rename(path.with_name(f".unfinished-{path.name}"))
+
+
+def _remove_now(path: Path) -> None:
+    """Remove what nobody takes for anything; another process may be about it, too."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _remove(path: Path) -> None:

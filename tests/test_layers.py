@@ -12,7 +12,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "nlp_app"
 # Imports go down only, or stay on their level. `nn` and `training` stand beside the language column.
 LEVELS = {
-    "errors": 0, "types": 0, "resources": 0, "listing": 0, "output": 0, "interruption": 0,
+    "errors": 0, "types": 0, "resources": 0, "listing": 0, "output": 0, "interruption": 0, "bars": 0,
+    "locking": 0,
     "text": 1, "schemes": 1, "vocab": 1, "metrics": 1, "calibration": 1,
     "formats": 2, "alignment": 2, "survey": 2, "corpus": 2, "class_corpus": 2, "statistics": 2, "unread": 2,
     "convert": 2, "streams": 2, "folding": 2,
@@ -23,7 +24,7 @@ LEVELS = {
     "config": 7, "card": 7, "splits": 7, "class_splits": 7, "class_jobs": 7, "writing": 7, "progress": 7, "rundir": 7,
     "stored_corpus": 7, "stored_classes": 7, "class_reading": 7,
     "run_record": 7, "integrations": 7, "environment": 7, "comparison": 7, "reproduction": 7,
-    "tracking": 7, "experiment": 7, "jobs": 7, "sklearn": 7, "cli": 7,
+    "tracking": 7, "earlier_run": 7, "experiment": 7, "jobs": 7, "sklearn": 7, "cli": 7,
 }  # fmt: skip
 TORCH_COLUMN = {"nn", "training"}
 MAY_USE_TORCH = {

@@ -16,10 +16,11 @@ from nlp_app import __version__
 from nlp_app.cli.data import convert, inspect
 from nlp_app.cli.options import CLASS_FORMATS, FORMATS, PRECISIONS
 from nlp_app.cli.reproducing import reproduce
-from nlp_app.cli.terminal import USER_ERROR, fail, is_first, say
+from nlp_app.cli.terminal import USER_ERROR, fail, is_first, process_count, say
 from nlp_app.cli.training import distill, train
 from nlp_app.cli.using import classify, evaluate, tag
 from nlp_app.errors import NlpAppError
+from nlp_app.interruption import terminable
 from nlp_app.output import drop_standard_output
 
 __all__ = ["CLASS_FORMATS", "FORMATS", "PRECISIONS", "main", "program"]
@@ -32,7 +33,8 @@ class _Program(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with terminable():
+                return super().invoke(ctx)
         except NlpAppError as error:
             fail(str(error))
         except BrokenPipeError:  # the reader has seen enough
@@ -50,8 +52,13 @@ def _stopped(by: BaseException | None, arguments: Sequence[str]) -> NoReturn:
 
 
 def _resuming(arguments: Sequence[str]) -> str:
-    """The command line that goes on with what these arguments began."""
-    start = ["python", sys.argv[0]] if sys.argv[0].endswith(".py") else ["nlp-app"]
+    """The command line that goes on with what these arguments began, in as many processes."""
+    script = sys.argv[0].endswith(".py")
+    program = sys.argv[0] if script else "nlp-app"
+    start = ["python", program] if script else [program]
+    if process_count() > 1:
+        start = ["torchrun", "--nproc_per_node", os.environ.get("LOCAL_WORLD_SIZE", str(process_count()))]
+        start += [program] if script else ["--no-python", program]
     return shlex.join([*start, *arguments, *(() if "--resume" in arguments else ("--resume",))])
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from nlp_app.cli.options import json_option, quiet_option, trust_option
-from nlp_app.cli.terminal import say, show
+from nlp_app.cli.terminal import is_first, say, show
 
 DIFFERENT = 1
 
@@ -34,7 +34,9 @@ def reproduce(
     from nlp_app.reproduction import reproduce as run  # noqa: PLC0415
 
     moved = {name: path for name, path in files.items() if path is not None}
-    found = run(directory, output, moved, trust_remote_code=trust_remote_code, quiet=quiet, say=say)
-    show(json.dumps(found.to_json(), ensure_ascii=False) if as_json else found.table())
+    tell = say if is_first() else lambda line: None
+    found = run(directory, output, moved, trust_remote_code=trust_remote_code, quiet=quiet, say=tell)
+    if is_first():
+        show(json.dumps(found.to_json(), ensure_ascii=False) if as_json else found.table())
     if not found.identical:
         raise SystemExit(DIFFERENT)

@@ -10,7 +10,7 @@ import click
 from nlp_app.output import standard_output
 
 USER_ERROR = 2
-_RANK = "RANK"  # as torchrun and accelerate number their processes
+_RANK, _COUNT = "RANK", "WORLD_SIZE"  # as torchrun and accelerate number their processes
 
 
 def show(text: str) -> None:
@@ -28,6 +28,12 @@ def say(*lines: str) -> None:
 def is_first() -> bool:
     """Whether this is the only process that was started, or the first of several."""
     return os.environ.get(_RANK, "0") == "0"
+
+
+def process_count() -> int:
+    """How many processes were started together."""
+    count = os.environ.get(_COUNT, "")
+    return int(count) if count.isdecimal() else 1
 
 
 def fail(message: str) -> NoReturn:

@@ -16,11 +16,11 @@ from nlp_app.calibration import TEMPERATURES, confidence_temperature, fit_temper
 from nlp_app.card import classifier_card
 from nlp_app.class_splits import ClassData, ClassSplit, read_class_splits
 from nlp_app.config import ClassSettings, DistilledClassSettings, TransformerClassSettings
-from nlp_app.errors import NlpAppError, TrainingError
+from nlp_app.errors import TrainingError
 from nlp_app.experiment.class_loss import training_loss
 from nlp_app.experiment.classifier_building import prepare_classifier
-from nlp_app.experiment.fitting import Launch, Watch, fit, leave, open_run
-from nlp_app.experiment.learners import make_learner, scored_in, with_epochs
+from nlp_app.experiment.fitting import Launch, Watch, fit, leave, open_run, start_run
+from nlp_app.experiment.learners import make_learner, place_of, scored_in, with_epochs
 from nlp_app.experiment.prepared import Prepared, StoredExamples
 from nlp_app.experiment.texts import record_chunks
 from nlp_app.features.columns import Share
@@ -36,7 +36,7 @@ from nlp_app.predict.classifier import (
     to_probabilities,
 )
 from nlp_app.progress import Progress
-from nlp_app.run_record import check_output
+from nlp_app.run_record import stored_metrics
 from nlp_app.rundir import RunDirectory
 from nlp_app.tasks.classification import class_headline
 from nlp_app.types import ClassRecord
@@ -64,15 +64,24 @@ def train_cls(
     processes = training.join_processes()
     progress = Progress(quiet or not processes.is_main)
     launch = Launch(output, resume, progress, watch, processes)
-    check_output(output, "cls")
-    with processes.main_first():
-        data = read_class_splits(settings.data, settings.train.seed)
-    progress.say(*data.report(), "")
-    if settings.train.threads:
-        torch.set_num_threads(settings.train.threads)
-    training.seed_everything(settings.train.seed)
-    loss = training_loss(settings.train, data.class_set, data.label_counts, data.train_size)
+    with open_run(launch, "cls", settings) as run:
+        if run is None:
+            return stored_metrics(output) if processes.is_main else {}
+        with processes.main_first():
+            data = read_class_splits(settings.data, settings.train.seed)
+        progress.say(*data.report(), "")
+        if settings.train.threads:
+            torch.set_num_threads(settings.train.threads)
+        training.seed_everything(settings.train.seed)
+        with training.deterministic(settings.train.deterministic):
+            return _trained(settings, data, launch, run)
 
+
+def _trained(
+    settings: ClassSettings | TransformerClassSettings, data: ClassData, launch: Launch, run: RunDirectory
+) -> dict[str, Any]:
+    progress, processes = launch.progress, launch.processes
+    loss = training_loss(settings.train, data.class_set, data.label_counts, data.train_size)
     with processes.main_first():
         prepared = _prepared(settings, data, progress)
     parts, examples = prepared.parts, prepared.examples
@@ -81,20 +90,15 @@ def train_cls(
     settings = with_epochs(settings, examples.batch_count())
     learner = make_learner(settings.train, parts.network, examples.batch_count(), prepared.rates, launch.processes)
 
-    run = open_run(launch, "cls", settings, [*data.files(), *prepared.files], learner)
-    scratch = output / f"{_SCRATCH}-{processes.rank}"
+    start_run(run, launch, "cls", settings, [*data.files(), *prepared.files], learner)
+    scratch = launch.output / f"{_SCRATCH}-{processes.rank}"
     try:
         examples.store(scratch)
         progress.say(
-            f"training: {data.train_size:,} texts, {examples.batch_count()} batches an epoch, "
-            f"on {learner.accelerator.device}"
+            f"training: {data.train_size:,} texts, {examples.batch_count()} batches an epoch, on {place_of(learner)}"
         )
         with scored_in(parts.network, learner):
             fit(_Classification(data, parts, examples, processes), learner, settings, run, launch)
-    except NlpAppError:
-        if processes.is_main:
-            run.discard_if_empty()
-        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return _finish(settings, data, parts, run, learner.state, progress) if processes.is_main else {}

@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from nlp_app import training
 from nlp_app.config import Settings, write_settings
-from nlp_app.environment import environment
-from nlp_app.errors import NlpAppError, TrainingError, is_out_of_memory
-from nlp_app.experiment.learners import updates_of
+from nlp_app.environment import environment, note_of_launch
+from nlp_app.errors import TrainingError, is_out_of_memory
+from nlp_app.experiment.learners import check_precision, updates_of
 from nlp_app.features.columns import WHOLE, Share
 from nlp_app.features.vectors import Vectors, read_vectors
 from nlp_app.interruption import Interrupted, Interruption, listening
@@ -22,6 +22,7 @@ from nlp_app.modeldir import Parts
 from nlp_app.output import checksum
 from nlp_app.plots import draw_history, plotting_available
 from nlp_app.progress import Progress
+from nlp_app.run_record import RunRecord, check_output, has_finished, run_file
 from nlp_app.rundir import RunDirectory
 from nlp_app.tracking import EVENTS, Tracker
 from nlp_app.writing import write_text
@@ -82,20 +83,40 @@ def load_vectors(path: str, progress: Progress) -> Vectors | None:
     return vectors
 
 
-def open_run(
-    launch: Launch, task: str, settings: Settings, files: Iterable[Path], learner: training.Learner
-) -> RunDirectory:
-    """The directory of a run with these settings on these files, ready for its first update."""
-    run = RunDirectory(
-        launch.output,
+@contextmanager
+def open_run(launch: Launch, task: str, settings: Settings) -> Iterator[RunDirectory | None]:
+    """The directory of a run, its own within the block; None if a run that was to go on has finished.
+
+    Raises SettingsError, DataError or TrainingError, before anything is read, for a place that can't be used and for a
+    run that can't be taken up. What raises one of them within the block leaves nothing of a run that has saved nothing.
+    """
+    output, progress = launch.output, launch.progress
+    check_output(output, task)
+    check_precision(settings.train.precision)
+    progress.say(*note_of_launch(launch.processes))
+    if launch.resume:
+        if has_finished(output, settings):
+            progress.say(f"note: the run in {output} has finished: nothing is left to do")
+            yield None
+            return
+        if not run_file(output).is_file():
+            progress.say(f"note: nothing was saved in {output}: starting from the beginning")
+    run = RunDirectory(output, settings.train.checkpoint_seconds)
+    with run.taken(task, settings, launch.resume) if launch.processes.is_main else nullcontext():
+        yield run
+
+
+def start_run(
+    run: RunDirectory, launch: Launch, task: str, settings: Settings, files: Iterable[Path], learner: training.Learner
+) -> None:
+    """Make a run's directory ready for its first update, with these settings on these files."""
+    record = RunRecord(
         task,
         settings.model_dump(),
         {str(path): checksum(path) for path in files},
-        settings.train.checkpoint_seconds,
         environment(launch.processes, learner.accelerator.device),
     )
-    run.start(learner, launch.resume, launch.progress)
-    return run
+    run.start(record, learner, launch.resume, launch.progress)
 
 
 def fit(course: Course, learner: training.Learner, settings: Settings, run: RunDirectory, launch: Launch) -> None:
@@ -124,10 +145,8 @@ def fit(course: Course, learner: training.Learner, settings: Settings, run: RunD
             handle = _Handle(learner, course.parts, run, launch, show, tracker, told)
             engine = _engine(train.engine, processes, launch.progress)
             engine(learner, lambda epoch: course.batches(epoch, share), course.evaluate, options, handle)
-    except NlpAppError as error:
-        if processes.is_main:
-            run.discard_if_empty()
-        if not isinstance(error, training.RowsError) or not error.rows:
+    except training.RowsError as error:
+        if not error.rows:
             raise
         lines = sorted(set(course.lines(error.rows)))
         first = ", ".join(map(str, lines[:8])) + (", ..." if len(lines) > 8 else "")

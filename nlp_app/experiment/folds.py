@@ -17,13 +17,13 @@ from typing import Any
 from nlp_app.config import TaggingSettings, TransformerTaggingSettings
 from nlp_app.corpus import Corpus
 from nlp_app.errors import DataError, SettingsError, TrainingError
-from nlp_app.experiment.fitting import Launch
+from nlp_app.experiment.fitting import Launch, open_run
 from nlp_app.experiment.several import begin, begin_final, make_plan, require_one_process
 from nlp_app.experiment.starting import read_start
 from nlp_app.experiment.tagging import train_ner, train_tagger
 from nlp_app.folding import fold_of
 from nlp_app.progress import Progress
-from nlp_app.run_record import check_output
+from nlp_app.run_record import check_output, run_file
 from nlp_app.schemes import NONE
 from nlp_app.splits import TaggingData, labels_of, read_splits
 from nlp_app.streams import bar_over
@@ -156,7 +156,11 @@ def _spans_of(directory: Path, whole: Settings, part: _FoldData, launch: Launch)
         found = _read_spans(path)
     else:
         decided, start = read_start(whole, directory)  # anew for each fold, as training changes it
-        found = train_tagger(decided, start, part, replace(launch, output=directory)).found["fold"]
+        launch = replace(launch, output=directory, resume=launch.resume and run_file(directory).is_file())
+        with open_run(launch, "ner", decided) as run:
+            if run is None:
+                raise TrainingError(f"{directory}: has finished, but {path.name} is missing; remove {directory}")
+            found = train_tagger(decided, start, part, launch, run).found["fold"]
         write_text(path, json.dumps(found, ensure_ascii=False) + "\n")
     shutil.rmtree(directory / "checkpoints", ignore_errors=True)  # nothing goes on from there
     return found
@@ -198,6 +202,6 @@ def _leave(output: Path, account: dict[str, Any], metrics: dict[str, Any]) -> No
         f"(mean {mean:.4f}, standard deviation {deviation:.4f}):",
         *textwrap.wrap(f"{HOW}. This model is of all sentences; all scores stand in `folds.json`.", _CARD_WIDTH),
     ]
-    card = (output / "README.md").read_text(encoding="utf-8")
+    card = (output / "README.md").read_text(encoding="utf-8").partition("\n".join(lines[:2]))[0]
     write_text(output / "README.md", card + "\n".join(lines) + "\n")
     write_text(output / f"{DIRECTORY}.json", json.dumps(account, ensure_ascii=False, indent=1) + "\n")

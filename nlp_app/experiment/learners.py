@@ -12,7 +12,7 @@ from torch import nn
 
 from nlp_app import training
 from nlp_app.config import LoopSettings, Settings
-from nlp_app.errors import TrainingError
+from nlp_app.errors import SettingsError, TrainingError
 from nlp_app.experiment.prepared import Rates
 from nlp_app.nn.precision import has_fast_bf16
 
@@ -39,6 +39,16 @@ def updates_of(train: LoopSettings, batches: int) -> int:
     return -(-batches // train.accumulation)
 
 
+def check_precision(precision: str) -> str:
+    """The precision to train in, on this machine. Raises SettingsError for one that it can't."""
+    has_cuda = torch.cuda.is_available()
+    if precision == "auto":
+        return "bf16" if has_fast_bf16(torch.device("cuda" if has_cuda else "cpu")) else "no"
+    if precision == "fp16" and not has_cuda:
+        raise SettingsError("train.precision: found fp16 on a CPU, which needs CUDA; use bf16, auto or no")
+    return precision
+
+
 def make_learner(
     train: LoopSettings,
     network: nn.Module,
@@ -50,11 +60,7 @@ def make_learner(
 
     Raises TrainingError if other processes have another network.
     """
-    precision: str = train.precision
-    if precision == "auto":
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        precision = "bf16" if has_fast_bf16(device) else "no"
-    accelerator = training.make_accelerator(precision)
+    accelerator = training.make_accelerator(check_precision(train.precision))
     network.to(accelerator.device)
     _check_equal(network, processes)
     optimizers = training.make_optimizers(
@@ -81,6 +87,12 @@ def make_learner(
     )
     average = training.WeightAverage(network, train.ema) if train.ema else None
     return training.Learner(network, optimizers, schedule, accelerator, train.seed, average, processes=processes)
+
+
+def place_of(learner: training.Learner) -> str:
+    """Where a network learns, for a person."""
+    count = learner.processes.count
+    return str(learner.accelerator.device) if count == 1 else f"{learner.accelerator.device.type}, in {count} processes"
 
 
 def _check_equal(network: nn.Module, processes: training.Processes) -> None:

@@ -76,9 +76,19 @@ def read_plan(directory: Path) -> dict[str, Any] | None:
         found = {"task": plan["task"]}
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise TrainingError(f"{path}: not readable ({type(error).__name__}: {error}); {_ANEW}") from error
-    if not all(isinstance(table, dict) for table in [*tables, *tables[1].values()]):
+    are_tables = all(isinstance(table, dict) for table in tables) and all(
+        isinstance(table, dict) for table in tables[1].values()
+    )
+    if not are_tables or not _is_asked(found["task"], tables[0]):
         raise TrainingError(f"{path}: found no plan of runs; {_ANEW}")
     return found | dict(zip(("asked", "settings", "data"), tables, strict=True))
+
+
+def _is_asked(task: object, asked: Mapping[str, Any]) -> bool:
+    """Whether a plan asks for what there is: a number of folds, or a search that leaves some settings as they are."""
+    fixed = asked.get("fixed", [])
+    has_fixed = isinstance(fixed, list) and all(isinstance(name, str) for name in fixed)
+    return isinstance(task, str) and type(asked.get("folds", 2)) is int and has_fixed and len(asked) == 1
 
 
 def _check_same(directory: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -103,6 +113,6 @@ def begin_final(directory: Path, run: str) -> None:
     """See to it that in `output` there are checkpoints of the final run named `run`, or none."""
     marker = directory / _FINAL
     text = json.dumps({"run": run}) + "\n"
-    if not marker.is_file() or marker.read_text(encoding="utf-8") != text:
+    if not marker.is_file() or marker.read_bytes() != text.encode():
         shutil.rmtree(directory.parent / "checkpoints", ignore_errors=True)
         write_text(marker, text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,8 +14,8 @@ from nlp_app import training
 from nlp_app.card import tagger_card
 from nlp_app.config import DistilledTaggingSettings, TaggingSettings, TransformerTaggingSettings
 from nlp_app.errors import ModelError, TrainingError
-from nlp_app.experiment.fitting import Launch, Watch, fit, leave, open_run
-from nlp_app.experiment.learners import make_learner, scored_in, with_epochs
+from nlp_app.experiment.fitting import Launch, Watch, fit, leave, open_run, start_run
+from nlp_app.experiment.learners import make_learner, place_of, scored_in, with_epochs
 from nlp_app.experiment.operating_point import shift_outside
 from nlp_app.experiment.prepared import Examples, Prepared
 from nlp_app.experiment.starting import read_start
@@ -28,7 +28,7 @@ from nlp_app.predict import Tagger
 from nlp_app.predict.emissions import Encoded
 from nlp_app.predict.tagger import predict_encoded
 from nlp_app.progress import Progress
-from nlp_app.run_record import check_output
+from nlp_app.run_record import stored_metrics
 from nlp_app.rundir import RunDirectory
 from nlp_app.schemes import NONE
 from nlp_app.splits import TaggingData, read_splits
@@ -63,12 +63,15 @@ def train_ner(
     """
     processes = training.join_processes()
     progress = Progress(quiet or not processes.is_main)
-    check_output(output, "ner")
-    with processes.main_first():
-        settings, start = read_start(settings, output)
-        data = read_splits(settings.data, settings.train.seed, start.tag_set.labels if start is not None else ())
-    progress.say(*data.report(), "")
-    return train_tagger(settings, start, data, Launch(output, resume, progress, watch, processes)).metrics
+    launch = Launch(output, resume, progress, watch, processes)
+    with open_run(launch, "ner", settings) as run:
+        if run is None:
+            return stored_metrics(output) if processes.is_main else {}
+        with processes.main_first():
+            settings, start = read_start(settings, output)
+            data = read_splits(settings.data, settings.train.seed, start.tag_set.labels if start is not None else ())
+        progress.say(*data.report(), "")
+        return train_tagger(settings, start, data, launch, run).metrics
 
 
 def train_tagger(
@@ -76,13 +79,24 @@ def train_tagger(
     start: AnyTaggerParts | None,
     data: TaggingData,
     launch: Launch,
+    run: RunDirectory,
 ) -> TrainedTagger:
     """`train_ner` on data that have been read, with the settings and the tagger that `read_start` gave."""
-    progress = launch.progress
     if settings.train.threads:
         torch.set_num_threads(settings.train.threads)
     training.seed_everything(settings.train.seed)
+    with training.deterministic(settings.train.deterministic):
+        return _trained(settings, start, data, launch, run)
 
+
+def _trained(
+    settings: TaggingSettings | TransformerTaggingSettings,
+    start: AnyTaggerParts | None,
+    data: TaggingData,
+    launch: Launch,
+    run: RunDirectory,
+) -> TrainedTagger:
+    progress = launch.progress
     with launch.processes.main_first():
         prepared = _prepared(settings, start, data, progress)
     parts, examples = prepared.parts, prepared.examples
@@ -90,10 +104,10 @@ def train_tagger(
     settings = with_epochs(settings, examples.batch_count())
     learner = make_learner(settings.train, parts.network, examples.batch_count(), prepared.rates, launch.processes)
 
-    run = open_run(launch, "ner", settings, [*data.files(), *prepared.files], learner)
+    start_run(run, launch, "ner", settings, [*data.files(), *prepared.files], learner)
     progress.say(
         f"training: {len(data.train.sentences):,} sentences, {examples.batch_count()} batches an epoch, "
-        f"{examples.padding():.1%} padding, on {learner.accelerator.device}"
+        f"{examples.padding():.1%} padding, on {place_of(learner)}"
     )
     with scored_in(parts.network, learner):
         fit(_Tagging(data, parts, examples, launch.processes), learner, settings, run, launch)
@@ -208,11 +222,7 @@ def _finish(
     progress: Progress,
 ) -> TrainedTagger:
     """Score the best model and put it, its scores and its predictions in place."""
-    finished = run.finished_model(state.best_epoch)
-    if finished is None:
-        parts = _completed(settings, run.load_best(state.best_epoch, parts), data, progress)
-    else:
-        parts = cast("AnyTaggerParts", finished)
+    parts = _completed(settings, run.load_best(state.best_epoch, parts), data, progress)
     tagger = Tagger(parts)
     metrics: dict[str, Any] = {}
     found: dict[str, list[list[TokenSpan]]] = {}

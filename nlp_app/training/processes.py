@@ -7,6 +7,7 @@ the course of a run (numbers of targets, a wish to stop) goes between their CPUs
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -179,7 +180,8 @@ def _peers() -> Iterator[None]:
     except torch.OutOfMemoryError:  # this process's own trouble
         raise
     except RuntimeError as error:
-        reason = str(error).strip().partition(". ")[0].partition("\n")[0]
+        # Without the place in torch's sources that it begins with.
+        reason = re.sub(r"^\[[^]]*\]\s*", "", str(error).strip()).partition(". ")[0].partition("\n")[0]
         raise TrainingError(
             f"another process of the run has failed or was stopped ({reason}); see what it says, "
             "and go on with --resume"
