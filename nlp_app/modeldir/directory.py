@@ -28,6 +28,7 @@ from typing import Any, Protocol, TypeVar
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from nlp_app.errors import ModelError
@@ -79,6 +80,7 @@ def write_model(parts: Parts, directory: Path) -> None:
             description["checksum"] = own_checksum(description)
             text = json.dumps(description, ensure_ascii=False, indent=1) + "\n"
             (aside / DESCRIPTION).write_text(text, encoding="utf-8")
+            shutil.copymode(aside / DESCRIPTION, aside / WEIGHTS)  # safetensors makes files that are their owner's alone
             _move([*files, aside / DESCRIPTION], aside, directory)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -92,7 +94,10 @@ def _write_parts(parts: Parts, directory: Path) -> list[Path]:
     parts.save_files(directory)
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     weights = directory / WEIGHTS
-    weights.write_bytes(safetensors.torch.save(_separate(parts.weights()), {"format": "pt"}))
+    try:
+        safetensors.torch.save_file(_separate(parts.weights()), weights, {"format": "pt"})
+    except SafetensorError as error:  # its way to say that a file can't be written
+        raise OSError(str(error).rpartition("I/O error: ")[2]) from error
     return [weights, *files]
 
 
