@@ -19,12 +19,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from nlp_app.errors import DataError, SettingsError
 from nlp_app.interruption import undisturbed
+from nlp_app.locking import lock_descriptor
 from nlp_app.output import checksum, flush_directory, unwritable
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 FORMAT = 1
 _PIECE = 1 << 20
@@ -257,16 +253,15 @@ def _locked(path: Path, name: str) -> BinaryIO:
     """The file, opened to be read and written, and no other process's as long as it is open."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
     stream = os.fdopen(descriptor, "r+b")
-    if fcntl is not None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            stream.close()
-            raise DataError(_BUSY, name) from None
-        except OSError:
-            pass  # a file system without locks
+    try:
+        lock_descriptor(descriptor)
         # The other one may just have finished, and this be its result by now.
-        if not path.exists() or not os.path.samestat(path.stat(), os.fstat(descriptor)):
-            stream.close()
-            raise DataError(_BUSY, name)
+        is_ours = path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor))
+    except BlockingIOError:
+        is_ours = False
+    except OSError:  # no locks here
+        is_ours = True
+    if not is_ours:
+        stream.close()
+        raise DataError(_BUSY, name)
     return stream

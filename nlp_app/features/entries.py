@@ -16,10 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from nlp_app.locking import lock
 
 TEMPORARY = "nlp_app"  # what a folder is named by that becomes no entry
 _ENTRY = re.compile(r"[0-9a-f]{32}")
@@ -48,26 +45,12 @@ def aside(directory: Path, name: str) -> Iterator[Path]:
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)  # what is mapped stays
         with suppress(OSError):  # no locks here
-            stack.callback(os.close, _lock(folder))
+            stack.callback(os.close, lock(folder))
         yield folder
 
 
 def _aside_name(directory: Path, name: str) -> Path:
     return directory / f"{'' if name == TEMPORARY else '.'}{name}-{uuid.uuid4().hex}"
-
-
-def _lock(folder: Path) -> int:
-    """A descriptor that has the folder locked until it is closed. Raises BlockingIOError if another process has, and
-    another OSError where there are no locks."""
-    if fcntl is None:
-        raise OSError("a system without locks")
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
 
 
 def _remove_dead(directory: Path) -> None:
@@ -84,7 +67,7 @@ def _remove_dead(directory: Path) -> None:
 def _patience(folder: Path) -> float:
     """Seconds without a change after which nobody writes a folder any more."""
     try:
-        os.close(_lock(folder))
+        os.close(lock(folder))
     except BlockingIOError:
         return float("inf")
     except OSError:

@@ -80,7 +80,7 @@ def write_model(parts: Parts, directory: Path) -> None:
             description["checksum"] = own_checksum(description)
             text = json.dumps(description, ensure_ascii=False, indent=1) + "\n"
             (aside / DESCRIPTION).write_text(text, encoding="utf-8")
-            shutil.copymode(aside / DESCRIPTION, aside / WEIGHTS)  # safetensors makes files that are their owner's alone
+            shutil.copymode(aside / DESCRIPTION, aside / WEIGHTS)  # safetensors' files are their owner's alone
             _move([*files, aside / DESCRIPTION], aside, directory)
         finally:
             shutil.rmtree(aside, ignore_errors=True)

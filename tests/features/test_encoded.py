@@ -199,7 +199,7 @@ def test_a_writer_keeps_its_folder_while_it_lives(
 
 
 def test_where_there_are_no_locks_age_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nlp_app.features.entries.fcntl", None)
+    monkeypatch.setattr("nlp_app.locking.fcntl", None)
     old, new = (tmp_path / f".{KEY}-{encoding_key(name)}" for name in ("old", "new"))
     for path in (old, new):
         path.mkdir()
