@@ -30,7 +30,6 @@ from nlp_app.cli.options import (
 )
 from nlp_app.cli.terminal import say, show
 from nlp_app.errors import ModelError
-from nlp_app.interruption import terminable
 
 if TYPE_CHECKING:
     from nlp_app.bulk import Plan
@@ -98,8 +97,7 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
     if texts:
         tag_texts(tagger, texts, target)
         return
-    with terminable():
-        say(*tag_file(tagger, source or "-", target, how["format"], how["changes"], _plan(model, how)))
+    say(*tag_file(tagger, source or "-", target, how["format"], how["changes"], _plan(model, how)))
 
 
 @click.command()
@@ -133,8 +131,7 @@ def classify(model: str, texts: tuple[str, ...], source: str | None, target: str
         classify_texts(classifier, texts, target, choice)
         return
     settings = _class_settings(classifier, how)
-    with terminable():
-        notes, said = classify_file(classifier, source or "-", target, settings, choice, _plan(model, how))
+    notes, said = classify_file(classifier, source or "-", target, settings, choice, _plan(model, how))
     if not how["quiet"]:
         say(*(f"note: {remark}" for remark in notes))
     say(*said)
