@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import multiprocessing
 import os
 import random
 import signal
@@ -25,7 +26,7 @@ from hypothesis import strategies as st
 from nlp_app.bulk import ModelAt, Question
 from nlp_app.bulk.journal import JournalledFile
 from nlp_app.bulk.records import Chunk
-from nlp_app.bulk.workers import Workers
+from nlp_app.bulk.workers import Workers, _Worker
 from nlp_app.errors import DataError, NlpAppError, SettingsError
 from nlp_app.interruption import Interrupted, terminable
 
@@ -372,6 +373,18 @@ def test_a_worker_that_fails_says_why(small_classes: Small) -> None:
         chunks = [Chunk(0, [{"line": 1, "text": "a"}], 0)]
         with pytest.raises(NlpAppError, match="top_k: found 0, expected 1 or more"):
             list(workers.answers(chunks))
+
+
+def test_a_worker_that_dies_in_the_middle_of_an_answer() -> None:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=int)
+    process.start()
+    os.write(theirs.fileno(), (100).to_bytes(4) + b"+ the beginn")
+    theirs.close()
+    workers = Workers(ModelAt("unused"), Question(), 1)
+    with ours, pytest.raises(NlpAppError, match="worker 1 of 1 ended with status 0; if memory ran out"):
+        workers._receive(_Worker(process, ours), 1)
 
 
 def test_a_strict_job_stops_where_it_is(cli: Cli, small: Small, tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ class Workers:
     def _receive(self, worker: _Worker, number: int) -> bytes:
         try:
             said = worker.pipe.recv_bytes()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # it died before, or in the middle of what it said
             worker.process.join()
             code = worker.process.exitcode or 0
             how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
