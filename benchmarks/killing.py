@@ -19,7 +19,8 @@ from typing import Any
 RUN = Path(__file__).resolve().parents[1] / "run.py"
 # What a kill waits for: a name below the run's directory, # for its numbers, that is new or another file than before.
 AIMS = (
-    "checkpoints", "checkpoints/begun.json", "checkpoints/.unfinished-earlier", "checkpoints/run.json", "checkpoints/.unfinished-checkpoint-#", "checkpoints/checkpoint-#",
+    "checkpoints", "checkpoints/begun.json", "checkpoints/.unfinished-earlier", "checkpoints/run.json",
+    "checkpoints/.unfinished-checkpoint-#", "checkpoints/checkpoint-#",
     "checkpoints/best-#", "checkpoints/best-#/.saving-*", "checkpoints/best-#/nlp_app.json", "history.jsonl",
     "predictions.conll", "predictions.jsonl", "metrics.json", "README.md", ".saving-*", "model.safetensors", "vocab",
     "nlp_app.json", ".unfinished-texts",

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nlp_app.bars import progress_bar
 from nlp_app.bulk import Input, Plan, Question, check_plan, run_file
 from nlp_app.bulk.answers import answers_of
 from nlp_app.bulk.classes import settle
@@ -23,7 +24,7 @@ from nlp_app.formats.data_sets import is_data_set
 from nlp_app.formats.source import encoding_of, lines_or_errors
 from nlp_app.listing import some
 from nlp_app.predict.classifier import Classifier, check_choice, decide_all
-from nlp_app.streams import STDIN, bar_over, check_characters, chunks, input_of, write_answers
+from nlp_app.streams import STDIN, check_characters, chunks, input_of, write_answers
 from nlp_app.types import ClassRecord
 
 
@@ -48,7 +49,7 @@ def evaluate_classes(
             f"({some(list(classifier.labels))}); name a file or a model that fits",
             path,
         )
-    with bar_over(quiet, unit="text", total=len(split.records)) as bar:
+    with progress_bar(quiet, unit=" texts", total=len(split.records)) as bar:
 
         def texts() -> Iterator[list[str]]:
             for chunk in chunks(split.records, _size):

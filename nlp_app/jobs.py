@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nlp_app import formats
+from nlp_app.bars import progress_bar
 from nlp_app.bulk import Input, Plan, Question, check_plan, run_file
 from nlp_app.bulk.answers import answers_of
 from nlp_app.bulk.compression import kind_of
@@ -25,7 +26,7 @@ from nlp_app.predict import Tagger
 from nlp_app.report import conversion_text, inspection
 from nlp_app.schemes import NONE
 from nlp_app.splits import corpus_options, labels_of, reading_remarks, unknown_labels
-from nlp_app.streams import STDIN, bar_over, check_characters, chunks, input_of, write_answers
+from nlp_app.streams import STDIN, check_characters, chunks, input_of, write_answers
 
 _COLUMNS = ("token_column", "tag_column", "column")  # settings
 
@@ -37,7 +38,7 @@ def evaluate_file(
     to be said of the file."""
     corpus = _gold_corpus(tagger, path, format, changes)
     counts = TagCounts()
-    with bar_over(quiet, unit="sentence", total=len(corpus.sentences)) as bar:
+    with progress_bar(quiet, unit=" sentences", total=len(corpus.sentences)) as bar:
         for chunk in chunks(corpus.sentences, len):
             tagger.parts.tag_set.count(counts, chunk, tagger.token_spans([sentence.tokens for sentence in chunk]))
             bar.update(len(chunk))

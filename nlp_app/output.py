@@ -113,11 +113,6 @@ def flush_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def no_bar(quiet: bool) -> bool:
-    """Whether to do without a progress bar: in a file or a log it would leave a line at each of its steps."""
-    return quiet or sys.stderr is None or not sys.stderr.isatty()
-
-
 def drop_standard_output() -> None:
     """Let what Python still holds back for it go nowhere: flushed at exit, it would fail once more."""
     if sys.stdout is None:

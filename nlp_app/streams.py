@@ -1,4 +1,4 @@
-"""What goes through a command: input that may be a file or standard input, output likewise, a bar, runs of records."""
+"""What goes through a command: input that may be a file or standard input, output likewise, runs of records."""
 
 from __future__ import annotations
 
@@ -9,21 +9,18 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
-
-from tqdm import tqdm
+from typing import BinaryIO, TypeVar
 
 from nlp_app.errors import DataError
 from nlp_app.formats.compressed import Decompressed, Readable, compression_of
 from nlp_app.formats.source import CHUNK
-from nlp_app.output import no_bar, standard_output, whole_bytes
+from nlp_app.output import standard_output, whole_bytes
 
 T = TypeVar("T")
 
 STDIN = "standard input"
 _CHUNK_RECORDS = 1000  # predicted together: enough to fill batches, few enough to hold
 _CHUNK_SIZE = 200_000  # tokens, or characters of raw text, after which a chunk is closed
-_SHOW_AFTER = 2.0  # seconds until a bar appears
 
 
 def check_characters(texts: Sequence[str]) -> None:
@@ -47,25 +44,6 @@ def chunks(
             chunk, held = [], 0
     if chunk:
         yield chunk
-
-
-def bar_over(quiet: bool, unit: str, total: int | None = None, initial: int = 0, scaled: bool = False) -> tqdm[Any]:
-    """A bar that is told of its progress; it comes only if there is a wait.
-
-    total, initial: how much there is to do, None if that isn't known, and how much of it was done before; scaled:
-    whether thousands get a letter.
-    """
-    return tqdm(
-        None,
-        total=total,
-        initial=initial,
-        unit=unit,
-        unit_scale=scaled,
-        delay=_SHOW_AFTER,
-        disable=no_bar(quiet),
-        file=sys.stderr,
-        leave=False,
-    )
 
 
 class Replayed:

@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from nlp_app.bars import progress_bar
 from nlp_app.bulk.answers import Question, answers_of, no_memory
 from nlp_app.bulk.compression import frame
 from nlp_app.bulk.journal import RESUMING, JournalledFile
@@ -22,7 +23,7 @@ from nlp_app.formats.source import count_lines
 from nlp_app.interruption import Interrupted
 from nlp_app.output import standard_output, whole_bytes
 from nlp_app.predict import Classifier, Tagger
-from nlp_app.streams import bar_over, input_of
+from nlp_app.streams import input_of
 
 Answers = Iterator[tuple[Chunk, bytes]]
 
@@ -133,8 +134,8 @@ def _bar(selection: _Selection, quiet: bool) -> tqdm[Any]:
     this run says nothing of its speed."""
     size = selection.given.size
     if size is None:
-        return bar_over(quiet, " records", scaled=True)
-    return bar_over(quiet, "B", size, selection.position, scaled=True)
+        return progress_bar(quiet, " records", unit_scale=True)
+    return progress_bar(quiet, "B", size, selection.position, unit_scale=True)
 
 
 class _Selection:

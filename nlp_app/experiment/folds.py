@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nlp_app.bars import progress_bar
 from nlp_app.config import TaggingSettings, TransformerTaggingSettings
 from nlp_app.corpus import Corpus
 from nlp_app.errors import DataError, SettingsError, TrainingError
@@ -26,7 +27,6 @@ from nlp_app.progress import Progress
 from nlp_app.run_record import check_output, run_file
 from nlp_app.schemes import NONE
 from nlp_app.splits import TaggingData, labels_of, read_splits
-from nlp_app.streams import bar_over
 from nlp_app.tasks.tagging import TagSet, headline
 from nlp_app.training import EpochReport
 from nlp_app.types import TokenSpan
@@ -91,7 +91,7 @@ def cross_validate(
     scores = []
     tag_set = TagSet.of(sentences, NONE if data.train.scheme == NONE else whole.model.scheme)
     name = "accuracy" if tag_set.scheme == NONE else "F1"
-    with bar_over(quiet, "fold", total=folds) as bar:
+    with progress_bar(quiet, " folds", total=folds) as bar:
         for fold, part in enumerate(parts):
 
             def watch(report: EpochReport, fold: int = fold) -> None:

@@ -15,11 +15,12 @@ import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from tqdm import tqdm
 
+from nlp_app.bars import progress_bar
 from nlp_app.class_splits import read_class_splits
 from nlp_app.config import (
     ClassSettings,
@@ -40,7 +41,6 @@ from nlp_app.experiment.tagging import train_ner
 from nlp_app.progress import Progress
 from nlp_app.run_record import check_output, stored_settings
 from nlp_app.splits import read_splits
-from nlp_app.streams import bar_over
 from nlp_app.tasks.classification import class_headline
 from nlp_app.tasks.tagging import headline
 from nlp_app.training import EpochReport
@@ -95,7 +95,7 @@ def search(
     begin(directory, make_plan(task, settings, files, fixed=sorted(fixed)), resume)
 
     study = Study(directory / "journal.log", space, values_of(given, space), settings.train.seed)
-    with bar_over(quiet, "trial", total=trials) as bar:
+    with progress_bar(quiet, " trials", total=trials) as bar:
         for number, trial in enumerate(study.trials):  # one of them may have been recorded, and no more
             _tidy(directory / _name(number), changed(given, trial.values))
             bar.update()
@@ -152,7 +152,7 @@ def _look_at_data(settings: AnySettings, output: Path, progress: Progress) -> li
     return files
 
 
-def _try(study: Study, given: AnySettings, directory: Path, bar: tqdm[str]) -> Trial:
+def _try(study: Study, given: AnySettings, directory: Path, bar: tqdm[NoReturn]) -> Trial:
     """Train with the settings that come next, or go on with it if that was begun."""
     values = study.propose()
     settings = changed(given, values)

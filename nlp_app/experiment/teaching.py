@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from nlp_app.bars import progress_bar
 from nlp_app.config import DistillSettings
 from nlp_app.errors import SettingsError
 from nlp_app.features.columns import Columns
@@ -19,7 +20,7 @@ from nlp_app.nn.crf import LinearChainCRF
 from nlp_app.predict import Classifier, Tagger, load
 from nlp_app.predict.emissions import emission_batches
 from nlp_app.progress import Progress
-from nlp_app.streams import bar_over, chunks
+from nlp_app.streams import chunks
 from nlp_app.tasks.tagging import TagSet
 
 Texts = Sequence[Sequence[str]]
@@ -62,7 +63,7 @@ def teacher_crf(parts: TransformerTaggerParts, tag_set: TagSet) -> LinearChainCR
 def taught_scores(parts: TransformerTaggerParts, sentences: Texts, progress: Progress) -> NDArray[np.float16]:
     """(tokens, tags): the teacher's scores of all tokens, sentence after sentence."""
     found: list[NDArray[np.float16]] = []
-    with bar_over(progress.quiet, unit="sentence", total=len(sentences)) as bar:
+    with progress_bar(progress.quiet, unit=" sentences", total=len(sentences)) as bar:
         for chunk in chunks(sentences, len):
             encoded = parts.encoder.encode(chunk)
             scores = np.zeros((int(encoded.offsets[-1]), len(parts.tag_set.tags)), dtype=np.float16)
@@ -78,7 +79,7 @@ def taught_scores(parts: TransformerTaggerParts, sentences: Texts, progress: Pro
 def taught_probabilities(teacher: Classifier, texts: Sequence[str], progress: Progress) -> NDArray[np.float32]:
     """(texts, classes): the teacher's probabilities."""
     found: list[NDArray[np.float32]] = []
-    with bar_over(progress.quiet, unit="text", total=len(texts)) as bar:
+    with progress_bar(progress.quiet, unit=" texts", total=len(texts)) as bar:
         for chunk in chunks(texts, len):
             found.append(teacher.probabilities(chunk).astype(np.float32))
             bar.update(len(chunk))
