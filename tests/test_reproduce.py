@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from conftest import SMALL, SMALL_CLASSES, Outcome, Small, essence, files_of, refused, sentences
 from safetensors.numpy import load_file, save_file
+from test_taking_up import told_to_stop_in
 from tiny_transformers import tiny_bert
 
 from nlp_app.comparison import Part, compare
@@ -139,6 +141,20 @@ def test_data_that_moved_are_named(cli: Cli, tiny: Small, copy: Path, tmp_path: 
     same(cli("reproduce", copy, "--quiet", "--json", "--train", moved))
     moved.write_text(sentences("train", 119), encoding="utf-8")
     refused(cli("reproduce", copy, "--quiet", "--train", moved), moved, "has changed since the run")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_being_stopped_leaves_nothing_to_go_on_from_or_says_where_it_is(
+    cli: Cli, tiny: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    place = tmp_path / "again"
+    with told_to_stop_in("keep", signal.SIGTERM):
+        outcome = cli("reproduce", tiny.run, "--quiet", *(["--output", place] if kept else []))
+    where = f"; what was trained so far is in {place}" if kept else ""
+    assert outcome == (143, "", f"stopped; nothing was compared{where}\n")
+    assert any((place / "checkpoints").glob("checkpoint-*")) == kept
+    assert [path.name for path in tmp_path.iterdir()] == ["again"] * kept
 
 
 def test_what_is_no_finished_run_is_refused(cli: Cli, copy: Path, tmp_path: Path) -> None:

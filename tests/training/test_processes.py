@@ -542,6 +542,18 @@ def examples_of(task: str, settings: Any) -> Any:
     return examples
 
 
+def test_a_run_of_two_processes_is_reproduced_by_two(team: Team, tmp_path: Path) -> None:
+    files = small_run("ner", tmp_path)
+    run = str(tmp_path / "run")
+    assert [outcome[0] for outcome in team.do(command, *files.arguments, "--quiet", "--output", run)] == [0, 0]
+    first, second = team.do(command, "reproduce", run, "--json", "--quiet")
+    assert (first[0], second) == (0, (0, "", "")), (first, second)
+    found = json.loads(first[1])
+    assert (found["identical"], found["differing"]) == (True, [])
+    alone = command(ALONE, "reproduce", run, "--json", "--quiet")
+    assert "warning: processes: found 1, the run had 2" in alone[2]
+
+
 def test_each_example_is_seen_once_in_an_epoch(team: Team, files: Files) -> None:
     for epoch in (1, 2):
         whole = seen(ALONE, files, epoch)
