@@ -135,7 +135,7 @@ class Processes:
     def _parts(self, own: Tensor, sizes: Sequence[Sequence[int]]) -> list[tuple[Tensor, ...]]:
         """What each process has side by side, in the parts that it is made of, each of its `sizes`."""
         totals = [sum(each) for each in sizes]
-        padded = own.new_zeros(max(totals))
+        padded = own.new_zeros(max(1, *totals))
         padded[: len(own)] = own
         found = [torch.empty_like(padded) for _ in sizes]
         with _peers():
