@@ -56,10 +56,8 @@ def convert(
     Raw text that has to be divided is divided by `options.tokenizer`, or else by the basic one without
     lower-casing.
 
-    Raises DataError for what can't be read or written, SettingsError for a target that can't hold the source, or is it.
+    Raises DataError for what can't be read or written, SettingsError for a target that can't hold the source.
     """
-    if Path(target).is_file() and Path(source).exists() and Path(target).samefile(source):
-        raise SettingsError(f"{target}: found the source itself as the target; name another file")
     options = options or CorpusOptions()
     if Path(source).exists() and not (Path(source).is_file() or Path(source).is_dir()):
         raise DataError("is no regular file, and it has to be read twice; write it to a file", source)

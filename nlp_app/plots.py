@@ -20,7 +20,7 @@ from nlp_app.output import whole_file
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.font_manager import FontProperties
+    from matplotlib.font_manager import FontEntry, FontProperties
 
 COUNTED, NAMED = 25, 60  # up to so many classes the cells show counts, and the axes names
 # Fonts with Chinese, Japanese and Korean characters, as systems and distributions bring them.
@@ -140,7 +140,8 @@ def choose_fonts(texts: Sequence[str], families: Sequence[str]) -> list[FontProp
     None if there is none."""
     from matplotlib.font_manager import FontProperties, fontManager, get_font  # noqa: PLC0415
 
-    installed = {font.name: font.fname for font in fontManager.ttflist}
+    # Of each family the plainest, whatever the order in which they were found.
+    installed = {font.name: font.fname for font in sorted(fontManager.ttflist, key=_decoration, reverse=True)}
     # By file: looked up by name, a font without the exact weight would be complained of in the log.
     files = [fontManager.findfont(FontProperties()), *(installed[name] for name in families if name in installed)]
     chosen: list[FontProperties | None] = [None] * len(texts)
@@ -152,6 +153,14 @@ def choose_fonts(texts: Sequence[str], families: Sequence[str]) -> list[FontProp
             if chosen[place] is None and characters.issuperset(text):
                 chosen[place] = FontProperties(fname=file)
     return chosen
+
+
+def _decoration(font: FontEntry) -> tuple[bool, int, str]:
+    """How far a font is from upright and of normal weight."""
+    from matplotlib.font_manager import weight_dict  # noqa: PLC0415
+
+    weight = weight_dict.get(font.weight, 400) if isinstance(font.weight, str) else font.weight
+    return font.style != "normal", abs(weight - 400), font.fname
 
 
 def _characters(font: Any) -> set[str]:

@@ -459,7 +459,7 @@ SHORT_OF_MEMORY = """
 import resource, sys
 import torch
 torch.set_num_threads(1)
-import nlp_app.experiment, seqeval.metrics, torch._dynamo  # what is imported later would find no room
+import nlp_app.experiment, seqeval.metrics, sklearn.metrics, torch._dynamo  # what is imported later would find no room
 from nlp_app.cli import main
 
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
