@@ -90,18 +90,20 @@ def _backward(learner: Learner, micro: list[Batch], targets: int, max_grad_norm:
     return Window(place(learner.state), learner.optimizers.rates(), rows, losses, norm, targets, overflow)
 
 
-def _gradients(learner: Learner, pieces: list[Batch], targets: int) -> tuple[list[Sequence[int]], list[Tensor]]:
+def _gradients(learner: Learner, pieces: Iterable[Batch], targets: int) -> tuple[list[Sequence[int]], list[Tensor]]:
     """Forward and backward over micro-batches; the rows and the loss of each that has targets."""
     accelerator = learner.accelerator
-    counted = [batch for batch in pieces if batch.targets]
-    losses = []
-    for batch in counted:
+    rows, losses = [], []
+    for batch in pieces:
+        if not batch.targets:
+            continue
         inputs = {name: value.to(accelerator.device, non_blocking=True) for name, value in batch.inputs.items()}
         with accelerator.autocast():
             loss = learner.model(**inputs)
         accelerator.backward(loss * (1 / targets))
+        rows.append(batch.rows)
         losses.append(loss.detach())
-    return [batch.rows for batch in counted], losses
+    return rows, losses
 
 
 def _unscale(learner: Learner) -> bool:

@@ -143,10 +143,12 @@ class _Trainer(Trainer):
     def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Tensor | int | None = None) -> Tensor:
         """Forward and backward over the micro-batches of a window; the mean loss of its targets."""
 
-        def attempt(pieces: list[Batch]) -> Tensor:
-            self.losses, self.rows = [], [piece.rows for piece in pieces]
-            step = super(_Trainer, self).training_step
-            return torch.stack([step(model, dict(piece.inputs), num_items_in_batch) for piece in pieces]).sum()
+        def attempt(pieces: Iterable[Batch]) -> Tensor:
+            self.losses, self.rows, found = [], [], []
+            for piece in pieces:
+                found.append(super(_Trainer, self).training_step(model, dict(piece.inputs), num_items_in_batch))
+                self.rows.append(piece.rows)
+            return torch.stack(found).sum()
 
         return within_memory(self.learner, inputs, attempt)
 

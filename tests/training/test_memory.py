@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -163,7 +163,7 @@ def test_a_row_too_large_for_memory(engine: str) -> None:
     with pytest.raises(TrainingError) as caught:
         run(engine, toy_learner(lambda: Cramped(0), OPTIONS), lambda epoch: doubled([3]), LoopOptions(1))
     message = str(caught.value)
-    assert re.match(r"found no memory for a batch of a single row \(of rows 0, 1, 2\); use a smaller model", message)
+    assert message.startswith("found no memory for a batch of a single row, 0; use a smaller model")
     assert "\n" not in message
 
 
@@ -204,11 +204,12 @@ def test_what_a_failed_attempt_has_left_is_dropped() -> None:
     model: Any = learner.model
     held: list[int] = []
 
-    def attempt(pieces: list[Any]) -> int:
+    def attempt(pieces: Iterable[Any]) -> int:
         held.append(sum(parameter.grad is not None for parameter in model.parameters()))
-        for piece in pieces:
+        count = 0
+        for count, piece in enumerate(pieces, 1):  # noqa: B007
             model(**piece.inputs).backward()
-        return len(pieces)
+        return count
 
     assert within_memory(learner, doubled([2, 8]), attempt) == 4
     assert held == [0, 0]
@@ -223,9 +224,9 @@ def test_random_numbers_are_drawn_anew_for_each_attempt() -> None:
     learner = toy_learner(lambda: Cramped(4), OPTIONS)
     drawn: list[list[float]] = []
 
-    def attempt(pieces: list[Any]) -> None:
+    def attempt(pieces: Iterable[Any]) -> None:
         drawn.append(torch.rand(3).tolist())
-        learner.model(**pieces[0].inputs)
+        learner.model(**next(iter(pieces)).inputs)
 
     within_memory(learner, doubled([8]), attempt)
     assert len(drawn) == 2
