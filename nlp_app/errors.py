@@ -50,6 +50,14 @@ class TrainingError(NlpAppError):
     """A run that can't go on: a non-finite loss, say, or a checkpoint that doesn't fit the settings."""
 
 
+_ADVICE = {FileNotFoundError: "check the name", IsADirectoryError: "name a file", PermissionError: "ask for the right"}
+
+
+def unreadable(path: str | Path, error: OSError) -> DataError:
+    """What is said of a file that can't be read."""
+    return DataError(f"can't be read: {error.strerror}; {_ADVICE.get(type(error), 'try again')}", path)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?` with the nearest of the known names, or nothing: the end of a message."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)

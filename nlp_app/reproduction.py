@@ -115,6 +115,8 @@ def reproduce(
         with _room(output, processes) as place:
             _train(run, settings, place, quiet)
             parts, tensors = compare(directory, place) if processes.is_main else ([], {})
+        if output is None and not quiet:
+            say("note: the new run is compared and removed; --output DIR keeps it")
     finally:
         torch.set_num_threads(threads)
     return Reproduction(str(directory), differing, parts, tensors)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from nlp_app.errors import DataError
+from nlp_app.errors import DataError, unreadable
 from nlp_app.formats.compressed import Decompressed, Readable, compression_of
 from nlp_app.formats.source import CHUNK
 from nlp_app.output import standard_output, whole_bytes
@@ -64,7 +64,7 @@ class Replayed:
                 self._stream = io.BufferedReader(Decompressed(self._stored, kind, name), CHUNK)
             self.head = self._stream.read(CHUNK)
         except OSError as error:
-            raise DataError(f"can't be read: {error.strerror}", name) from error
+            raise unreadable(name, error) from error
         self._ahead = self.head
 
     @property

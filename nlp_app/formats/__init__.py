@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from nlp_app.errors import DataError, SettingsError, did_you_mean
+from nlp_app.errors import DataError, SettingsError, did_you_mean, unreadable
 from nlp_app.formats import brat, columns, conllu, hub, jsonl, plain, recognition
 from nlp_app.formats.columns import append_column
 from nlp_app.formats.compressed import inner_path, open_bytes
@@ -78,7 +78,7 @@ def recognise_format(path: str | Path, head: bytes | str | None = None) -> str:
             with open_bytes(source) as stream:
                 head = stream.read(CHUNK)
         except OSError as error:
-            raise DataError(f"can't be read: {error.strerror}", path) from error
+            raise unreadable(path, error) from error
     return recognition.recognise(inner_path(source), head)
 
 
@@ -94,9 +94,9 @@ def read(path: str | Path, format: str | None = None, options: ReadOptions = _DE
             found = True
             yield record
     except OSError as error:
-        raise DataError(f"can't be read: {error.strerror}", path) from error
+        raise unreadable(path, error) from error
     if not found:
-        raise DataError("found no sentence", path)
+        raise DataError("found no sentence, expected one at least; check the file", path)
 
 
 def file_lines(path: str | Path, options: ReadOptions = _DEFAULTS) -> Iterator[str]:
@@ -106,7 +106,7 @@ def file_lines(path: str | Path, options: ReadOptions = _DEFAULTS) -> Iterator[s
             encoding = encoding_of(stream.peek(CHUNK), options.encoding)
             yield from lines_of_bytes(stream, str(path), encoding)
     except OSError as error:
-        raise DataError(f"can't be read: {error.strerror}", path) from error
+        raise unreadable(path, error) from error
 
 
 def read_lines(lines: Iterable[str], name: str, format: str, options: ReadOptions = _DEFAULTS) -> Iterator[Record]:

@@ -11,7 +11,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 
-from nlp_app.errors import DataError, SettingsError
+from nlp_app.errors import DataError, SettingsError, unreadable
 from nlp_app.formats.compressed import Readable
 
 CHUNK = 1 << 16
@@ -117,7 +117,7 @@ def _read(stream: Readable, name: str) -> bytes:
     try:
         return stream.read(CHUNK)
     except OSError as error:
-        raise DataError(f"can't be read: {error.strerror}", name) from error
+        raise unreadable(name, error) from error
 
 
 def _line_or_error(line: bytes, codec: str, place: tuple[str, int], offset: int) -> str | DataError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from nlp_app.errors import DataError, SettingsError
+from nlp_app.errors import DataError, SettingsError, unreadable
 from nlp_app.formats.classes import delimited, hub, label_lines, objects
 from nlp_app.formats.classes.encodings import find_encoding
 from nlp_app.formats.classes.options import ClassOptions
@@ -44,7 +44,7 @@ class ClassFile:
                 found = True
                 yield record
         except OSError as error:
-            raise DataError(f"can't be read: {error.strerror}", self.path) from error
+            raise unreadable(self.path, error) from error
         if not found:
             raise DataError("found no text", self.path)
 
@@ -77,7 +77,7 @@ def open_classes(path: str | Path, options: ClassOptions = _DEFAULTS) -> ClassFi
 
         return ClassFile(name, _plan(_sample(name, lines), inner_path(source).suffix, options), lines, encoding.remarks)
     except OSError as error:
-        raise DataError(f"can't be read: {error.strerror}", path) from error
+        raise unreadable(path, error) from error
 
 
 class ClassStream(ClassFile):
