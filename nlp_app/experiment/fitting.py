@@ -100,7 +100,8 @@ def open_run(launch: Launch, task: str, settings: Settings) -> Iterator[RunDirec
             yield None
             return
         if not run_file(output).is_file():
-            progress.say(f"note: nothing was saved in {output}: starting from the beginning")
+            corpus = "" if settings.data.train else ", on the bundled corpus"
+            progress.say(f"note: nothing was saved in {output}: starting from the beginning{corpus}")
     run = RunDirectory(output, settings.train.checkpoint_seconds)
     with run.taken(task, settings, launch.resume) if launch.processes.is_main else nullcontext():
         yield run
