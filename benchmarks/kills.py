@@ -215,7 +215,13 @@ def load_all() -> None:
         OMP_WAIT_POLICY="PASSIVE", OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false"
     )
     sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-    for name in ("matplotlib.pyplot", "transformers.trainer", "nlp_app.experiment.search"):
+    for name in (
+        "matplotlib.pyplot",
+        "seqeval.metrics",
+        "sklearn.metrics",
+        "transformers.trainer",
+        "nlp_app.experiment.search",
+    ):
         importlib.import_module(name)
     importlib.import_module("nlp_app.experiment.transformer_building")
 

@@ -187,6 +187,25 @@ def test_stopped_and_resumed(
     assert result(tmp_path / "run") == result(run)
 
 
+def test_stopped_between_a_fold_s_end_and_what_it_found(
+    cli: Cli, data: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nlp_app.experiment import folds
+
+    with monkeypatch.context() as patch:
+        patch.setattr(folds, "write_text", stopping)
+        with pytest.raises(Stop):
+            folded(cli, data, tmp_path / "run", "--quiet")
+    assert json.loads((tmp_path / "run/folds/1/checkpoints/run.json").read_text())["finished"]
+    assert not (tmp_path / "run/folds/1/spans.json").exists()
+    assert folded(cli, data, tmp_path / "run", "--quiet", "--resume").status == 0
+    assert result(tmp_path / "run") == result(run)
+
+
+def stopping(path: Path, text: str) -> None:
+    raise Stop
+
+
 def test_a_continuation_has_the_same_settings_data_and_folds(cli: Cli, run: Path, data: Path, tmp_path: Path) -> None:
     before = result(run)
     refused(

@@ -24,7 +24,7 @@ from nlp_app.experiment.starting import read_start
 from nlp_app.experiment.tagging import train_ner, train_tagger
 from nlp_app.folding import fold_of
 from nlp_app.progress import Progress
-from nlp_app.run_record import check_output, run_file
+from nlp_app.run_record import check_output, read_run, run_file
 from nlp_app.schemes import NONE
 from nlp_app.splits import TaggingData, labels_of, read_splits
 from nlp_app.tasks.tagging import TagSet, headline
@@ -156,10 +156,12 @@ def _spans_of(directory: Path, whole: Settings, part: _FoldData, launch: Launch)
         found = _read_spans(path)
     else:
         decided, start = read_start(whole, directory)  # anew for each fold, as training changes it
-        launch = replace(launch, output=directory, resume=launch.resume and run_file(directory).is_file())
+        # One that had just finished, and hasn't left what it found, is trained anew.
+        resume = launch.resume and run_file(directory).is_file() and not read_run(directory).finished
+        launch = replace(launch, output=directory, resume=resume)
         with open_run(launch, "ner", decided) as run:
             if run is None:
-                raise TrainingError(f"{directory}: has finished, but {path.name} is missing; remove {directory}")
+                raise RuntimeError(f"{directory}: a fold that had not finished has")
             found = train_tagger(decided, start, part, launch, run).found["fold"]
         write_text(path, json.dumps(found, ensure_ascii=False) + "\n")
     shutil.rmtree(directory / "checkpoints", ignore_errors=True)  # nothing goes on from there
