@@ -167,6 +167,12 @@ def begun(case: Case, output: Path) -> bool:
     return run.is_file() and json.loads(run.read_text())["settings"]["train"]["seed"] != int(OVER[0].split("=")[1])
 
 
+def finished(output: Path) -> bool:
+    """Whether a run has come to its end, and what it would go on from isn't needed any more."""
+    run = output / "checkpoints" / "run.json"
+    return run.is_file() and json.loads(run.read_text())["finished"] is True
+
+
 def until_finished(case: Case, output: Path, killer: Killer, tally: Tally, options: argparse.Namespace) -> list[str]:
     """Kill and resume a run until it has finished; what is wrong with it, and what was done to it before."""
     done: list[str] = []
@@ -180,9 +186,9 @@ def until_finished(case: Case, output: Path, killer: Killer, tally: Tally, optio
             command,
             output,
             None if enough else case.seconds,
-            "damaged and left out" if damaged else "",
+            "damaged and left out" if damaged and not finished(output) else "",
         )
-        if damaged and "damaged and left out" not in ended.said:
+        if damaged and "damaged and left out" not in ended.said and "has finished: nothing" not in ended.said:
             return [*done, f"the damage was not reported: {ended.said}"]
         if ended.phase is None:
             break

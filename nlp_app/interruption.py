@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_TWICE = 5.0  # seconds within which two signals are one
 
 
 class Interrupted(KeyboardInterrupt):
@@ -34,25 +36,28 @@ class Interruption:
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Within the block a first SIGTERM raises Interrupted, as Ctrl-C raises KeyboardInterrupt; a second one changes
-    nothing, as in `listening`."""
+    """Within the block SIGTERM and Ctrl-C raise Interrupted. A SIGTERM that comes twice at once counts once: whoever
+    sends it to all processes of a group reaches some twice."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    is_stopped = False
+    heard = Interruption()
+    since = -_TWICE
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal is_stopped
-        if not is_stopped:
-            is_stopped = True
-            raise Interrupted("stopped", number)
+        nonlocal since
+        if number == signal.SIGTERM and time.monotonic() - since < _TWICE:
+            return
+        heard.number, since = heard.number or number, time.monotonic()
+        raise Interrupted("stopped", heard.number)
 
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with _handled_by(stop):
+        try:
+            yield
+        except Exception as error:
+            if heard:  # code in other languages may make something else of what was raised in the middle of it
+                raise Interrupted("stopped", heard.number) from error
+            raise
 
 
 @contextmanager
@@ -78,15 +83,8 @@ def listening() -> Iterator[Interruption]:
             signal.signal(each, handler)
         signal.raise_signal(number)
 
-    # What is ignored (as under nohup, or in a shell's background) stays ignored.
-    chosen = [number for number in _SIGNALS if before[number] not in (signal.SIG_IGN, None)]
-    for number in chosen:
-        signal.signal(number, hear)
-    try:
+    with _handled_by(hear):
         yield heard
-    finally:
-        for number in chosen:
-            signal.signal(number, before[number])
 
 
 @contextmanager
@@ -96,10 +94,18 @@ def undisturbed() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    with _handled_by(signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    """Within the block the signals that stop a program are handled so. What is ignored (as under nohup, or in a shell's
+    background) stays ignored."""
     before = {number: signal.getsignal(number) for number in _SIGNALS}
-    chosen = [number for number in _SIGNALS if before[number] is not None]
+    chosen = [number for number in _SIGNALS if before[number] not in (signal.SIG_IGN, None)]
     for number in chosen:
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, handler)
     try:
         yield
     finally:

@@ -229,7 +229,12 @@ class RunDirectory:
         """Note that the run has finished, and keep only what going on from here needs."""
         if self._record is not None:
             replace(self._record, finished=True).write(self.output)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Of a finished run, keep only what going on from here needs."""
         self._earlier.drop()
+        self._sweep()
         for path in [*self.checkpoints.glob("best-*"), *sorted(self.checkpoints.glob("checkpoint-*"))[:-1]]:
             _remove(path)
 

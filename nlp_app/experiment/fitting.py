@@ -94,15 +94,17 @@ def open_run(launch: Launch, task: str, settings: Settings) -> Iterator[RunDirec
     check_output(output, task)
     check_precision(settings.train.precision)
     progress.say(*note_of_launch(launch.processes))
+    run = RunDirectory(output, settings.train.checkpoint_seconds)
     if launch.resume:
         if has_finished(output, settings):
             progress.say(f"note: the run in {output} has finished: nothing is left to do")
+            if launch.processes.is_main:
+                run.tidy()  # it may have been killed as it ended
             yield None
             return
         if not run_file(output).is_file():
             corpus = "" if settings.data.train else ", on the bundled corpus"
             progress.say(f"note: nothing was saved in {output}: starting from the beginning{corpus}")
-    run = RunDirectory(output, settings.train.checkpoint_seconds)
     with run.taken(task, settings, launch.resume) if launch.processes.is_main else nullcontext():
         yield run
 
