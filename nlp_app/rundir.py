@@ -216,7 +216,8 @@ class RunDirectory:
         self._best_weights = None
 
     def load_best(self, epoch: int, parts: P) -> P:
-        """`parts` with the weights of the best epoch."""
+        """`parts` with the weights of the best epoch, which are to replace whatever was there before."""
+        self._earlier.drop()
         weights = self._best_weights
         if weights is None:
             weights = read_model(self._best(epoch)).network.state_dict()

@@ -19,6 +19,7 @@ from conftest import SMALL, Outcome, Small, essence, files_of, refused
 from test_experiment import stop_after
 
 import nlp_app
+from nlp_app.errors import ModelError
 from nlp_app.locking import lock
 
 Cli = Callable[..., Outcome]
@@ -118,6 +119,24 @@ def test_a_run_that_fails_leaves_the_one_before_as_it_was(cli: Cli, small: Small
 def test_a_run_that_fails_in_a_new_place_leaves_nothing(cli: Cli, small: Small, tmp_path: Path) -> None:
     refused(train(cli, small, tmp_path / "run", *BURSTS, "--set=train.checkpoint_seconds=1000"), "expected finite")
     assert not (tmp_path / "run").exists()
+
+
+def test_scores_of_one_run_never_stand_beside_the_record_of_another(
+    cli: Cli, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that is full as the finished model is saved."""
+    run, long = tmp_path / "run", "--set=train.checkpoint_seconds=1000"
+    assert train(cli, small, run).status == 0
+
+    def full(*arguments: object) -> None:
+        raise ModelError("can't write the model: No space left on device; make room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nlp_app.experiment.tagging.write_model", full)
+        refused(train(cli, small, run, long, "--seed", 3), "make room")
+    assert cli("train", "ner", "--output", run, "--resume", "--quiet").status == 0
+    assert train(cli, small, tmp_path / "whole", long, "--seed", 3).status == 0
+    assert essence(run) == essence(tmp_path / "whole")
 
 
 def test_what_was_there_is_gone_once_the_next_run_has_saved(
