@@ -31,7 +31,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from nlp_app.errors import ModelError
+from nlp_app.errors import ModelError, is_out_of_memory
 from nlp_app.features.pieces import is_panic
 from nlp_app.output import checksum, flush_directory, flush_file
 from nlp_app.text import unidata_version
@@ -161,6 +161,8 @@ def damaged(place: Path, read: Callable[[], T]) -> T:
         if not isinstance(error, Exception) and not is_panic(error):
             raise
         reason = " ".join(str(error).split())[:300]
+        if is_out_of_memory(error):
+            raise ModelError(f"{place}: found no memory for it ({reason}); load it where there is more") from error
         raise ModelError(
             f"{place}: damaged, or not what `train` wrote ({type(error).__name__}: {reason}); copy the model again"
         ) from error

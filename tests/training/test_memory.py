@@ -492,7 +492,8 @@ def test_a_tagger_trains_through_where_memory_is_short(tmp_path: Path) -> None:
     given = ["train", "ner", "--train", str(train_file), "--dev", str(dev), *SMALL]
     given += ["--set=train.batch_tokens=1000000", "--set=track.plots=false", "--set=train.epochs=2"]
     given += ["--set=model.hidden=256", "--set=model.compact=false"]
-    done = limited(tmp_path, 180 << 20, *given, "--output", str(tmp_path / "run"))
+    # Neither the batch nor half of it fits. Nearer to what a single row needs, it is chance what the allocator finds.
+    done = limited(tmp_path, 250 << 20, *given, "--output", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
     assert 1 <= done.stderr.count("out of memory") <= 2, done.stderr  # not at each batch
     assert re.search(r"note: out of memory; from step \d+ on each batch is computed in \d+ parts", done.stderr)
