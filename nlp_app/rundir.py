@@ -253,9 +253,9 @@ class RunDirectory:
             begun_file(self.output).unlink(missing_ok=True)
         if self._record is not None and not any(self.checkpoints.glob("checkpoint-*")):
             has_earlier = self._earlier.put_back()
-            if not has_earlier and not self.read_history():
-                self._history.unlink()
-                run_file(self.output).unlink()
+            if not has_earlier and not (self._history.is_file() and self.read_history()):
+                self._history.unlink(missing_ok=True)
+                run_file(self.output).unlink(missing_ok=True)
         self._sweep()
         for directory in (self.checkpoints, *fresh):
             if not any(directory.iterdir()):

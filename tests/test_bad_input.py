@@ -222,7 +222,7 @@ def test_arguments_that_are_not_text(cli: Cli, small: Small) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("limit", [100, 3_000, 100_000])
+@pytest.mark.parametrize("limit", [100, 1_700, 3_000, 100_000])
 @pytest.mark.parametrize("encoded", [True, False])
 def test_a_full_disk(
     cli: Cli, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, small: Small, limit: int, encoded: bool
