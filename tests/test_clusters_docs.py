@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from conftest import Small
+from documents import blocks
 from small_classifiers import classifier_parts
-from test_docs import blocks
 
 from nlp_app.predict import Classifier, Tagger
 

@@ -6,10 +6,11 @@ import re
 import shlex
 import xml.etree.ElementTree
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import pytest
+from documents import ROOT, blocks
 from test_layers import LEVELS, TORCH_COLUMN
 
 from nlp_app import formats
@@ -21,7 +22,6 @@ from nlp_app.formats.recognition import recognise
 from nlp_app.schemes import ALIASES, SCHEMES, encode
 from nlp_app.types import TokenSpan
 
-ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "data/README.md")] + sorted(
     (ROOT / "docs").glob("*.md")
 )
@@ -40,19 +40,6 @@ FILE_ENDINGS = {
     "tsv",
     "txt",
 }  # `train.conll` is no setting
-
-
-class Block(NamedTuple):
-    """A fenced block: what stands after the fence, and its lines."""
-
-    info: str
-    text: str
-
-
-def blocks(path: Path, kind: str) -> list[Block]:
-    """The fenced blocks of a document whose info string begins with `kind`."""
-    found = re.findall(r"^```([^\n]*)\n(.*?)^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    return [Block(info, text) for info, text in found if info.split(" ")[0] == kind]
 
 
 def commands() -> list[list[str]]:

@@ -11,7 +11,7 @@ import torch
 from conftest import Small
 from hypothesis import given
 from hypothesis import strategies as st
-from test_transformer_modeldir import some_tagger
+from tiny_models import some_tagger
 
 from nlp_app.nn import LinearChainCRF, viterbi
 from nlp_app.predict import Tagger, emissions

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from conftest import Small
 from small_classifiers import classifier_parts
-from test_transformer_modeldir import some_classifier, some_tagger
+from tiny_models import some_classifier, some_tagger
 
 import nlp_app
 from nlp_app.features import forms, pieces

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import class_rows, sentences, write_csv
-from test_docs import ROOT, blocks
+from documents import ROOT, blocks
 
 import nlp_app
 from nlp_app.nn.bags import EmbeddingSum

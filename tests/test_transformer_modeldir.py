@@ -21,57 +21,19 @@ from conftest import files_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_classifiers import classifier_parts
+from tiny_models import SHAPES, some_classifier, some_tagger
 from tiny_transformers import TINY
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification, AutoTokenizer, pipeline
 
 import nlp_app
 from nlp_app.errors import ModelError
-from nlp_app.features.piece_windows import PieceEncoder
 from nlp_app.modeldir import DESCRIPTION, Decision, read_card, read_model, write_model
 from nlp_app.modeldir.directory import own_checksum
-from nlp_app.modeldir.pretrained import longest_window, make_body, read_pretrained
 from nlp_app.modeldir.transformer import TransformerClassifierParts, TransformerTaggerParts
-from nlp_app.nn.transformer import TransformerClassifier, TransformerDimensions, TransformerTagger
 from nlp_app.output import checksum
-from nlp_app.tasks.classification import ClassSet
-from nlp_app.tasks.tagging import TagSet
-from nlp_app.text import BasicTokenizer, CharTokenizer
+from nlp_app.text import BasicTokenizer
 
-WORDS = ("Anna", "lives", "in", "Rome", "北京")
 TEXTS = ["Anna lives in Rome", "北京 Rome, in", "nothing known: ☃\u200b", "a " * 90]
-ABOUT: dict[str, Any] = {"data": {"agreement": {"basic": 1.0}}, "settings": {}}
-SHAPES = {
-    "softmax": TransformerDimensions(),
-    "crf": TransformerDimensions(pooling="last", head="crf"),
-    "lstm": TransformerDimensions(pooling="mean", lstm=6),
-    "lstm-crf": TransformerDimensions(head="crf", lstm=6, dropout=0.0),
-}
-
-
-def some_tagger(directory: Path, family: str = "bert", shape: str = "softmax") -> TransformerTaggerParts:
-    """A tagger on a tiny body, with weights of its own throughout."""
-    torch.manual_seed(1)
-    pretrained = read_pretrained(str(TINY[family](directory / f"tiny-{family}", WORDS)))
-    tag_set, dimensions = TagSet(("LOC", "PER"), "BIOES"), SHAPES[shape]
-    body, _ = make_body(pretrained, "base" if dimensions.lstm else "token", tag_set.tags)
-    network = TransformerTagger(body, len(tag_set.tags), torch.from_numpy(tag_set.allowed), dimensions)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    encoder = PieceEncoder(pretrained.tokenizer, longest_window(pretrained), 5)
-    return TransformerTaggerParts(network.eval(), encoder, tag_set, CharTokenizer(), pretrained.files, ABOUT)
-
-
-def some_classifier(directory: Path, family: str = "bert", multi_label: bool = False) -> TransformerClassifierParts:
-    torch.manual_seed(2)
-    pretrained = read_pretrained(str(TINY[family](directory / f"tiny-{family}", WORDS)))
-    class_set = ClassSet(("bad", "good", "so-so"), multi_label)
-    body, _ = make_body(pretrained, "sequence", class_set.labels, multi_label)
-    for parameter in body.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    encoder = PieceEncoder(pretrained.tokenizer, 40, 5)
-    decision = Decision(1.5, np.array([0.2, 0.5, 0.7]) if multi_label else None)
-    network = TransformerClassifier(body, 3).eval()
-    return TransformerClassifierParts(network, encoder, class_set, decision, pretrained.files, ABOUT)
 
 
 @pytest.fixture(scope="module")

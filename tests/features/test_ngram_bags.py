@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfTransformer
-from test_ngrams import Gram, spelt_characters, spelt_skips, spelt_words
+from spelled_ngrams import Gram, spell_characters, spell_skips, spell_words
 
 from nlp_app.features import bags
 from nlp_app.features.bags import WEIGHTINGS, BagCounter, BagEncoder, BagOptions, Norms, _found
@@ -37,7 +37,7 @@ def spell(text: list[str], options: BagOptions) -> list[Spelt]:
     return [
         (kind, gram)
         for kind, (orders, grams) in enumerate(
-            ((options.words, spelt_words), (options.characters, spelt_characters), (skips, spelt_skips))
+            ((options.words, spell_words), (options.characters, spell_characters), (skips, spell_skips))
         )
         for order in range(orders.shortest, orders.longest + 1)
         for gram in grams(text, order)

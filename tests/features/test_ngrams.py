@@ -10,34 +10,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from spelled_ngrams import spell_characters, spell_skips, spell_words
 
 from nlp_app.features.ngrams import Found, Orders, character_keys, marked, skip_keys, word_keys, words_of
-
-Gram = tuple[str | None, ...]  # None: the edge of a text or word
 
 ALPHABET = "ab<>^$_\x01é中国😀𠀀\ud800\uffff"
 words = st.text(ALPHABET, min_size=1, max_size=6)
 texts_of_words = st.lists(st.lists(words, max_size=6), max_size=6)
 orders = st.tuples(st.integers(1, 4), st.integers(0, 9)).map(lambda pair: Orders(*pair))
-
-
-def windows(parts: list[str], order: int) -> list[Gram]:
-    """Runs of `order` parts, the edges counted as parts."""
-    padded = [None, *parts, None]
-    return [tuple(padded[start : start + order]) for start in range(len(padded) - order + 1)]
-
-
-def spelt_words(text: list[str], order: int) -> list[Gram]:
-    if not text:
-        return []
-    return [(word,) for word in text] if order == 1 else windows(text, order)
-
-
-def spelt_characters(text: list[str], order: int) -> list[Gram]:
-    if order == 1:
-        return []
-    long = [list(word) for word in text if len(word) > 1]
-    return [gram for word in long for gram in windows(word, order) if order < len(word) + 2]
 
 
 def found_words(texts: list[list[str]], orders: Orders) -> Found:
@@ -49,20 +29,15 @@ def found_characters(texts: list[list[str]], orders: Orders) -> Found:
     return character_keys(words_of(list(chain(*texts)), list(map(len, texts))), orders)
 
 
-def spelt_skips(text: list[str], order: int) -> list[Gram]:
-    """Pairs around a third word: the only order there is."""
-    return [(one, other) for one, _, other in windows(text, 3)] if text and order == 1 else []
-
-
 def found_skips(texts: list[list[str]], orders: Orders) -> Found:
     counts = list(map(len, texts))
     return skip_keys(marked(words_of(list(chain(*texts)), counts), counts))
 
 
 KINDS = {
-    "words": (found_words, spelt_words),
-    "characters": (found_characters, spelt_characters),
-    "skips": (found_skips, spelt_skips),
+    "words": (found_words, spell_words),
+    "characters": (found_characters, spell_characters),
+    "skips": (found_skips, spell_skips),
 }
 
 

@@ -294,10 +294,10 @@ KILLED_AT_RANDOM = """
 def test_killed_at_any_moment_goes_on_exactly(tmp_path):
     script = tmp_path / "killed.py"
     script.write_text(textwrap.dedent(KILLED_AT_RANDOM))
-    here = Path(__file__).parent
+    tests = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path / "run"), "25"],
-        env={"PYTHONPATH": f"{here}:{here.parents[1]}", "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
+        env={"PYTHONPATH": f"{tests}:{tests.parent}", "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
