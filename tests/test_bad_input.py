@@ -238,7 +238,7 @@ def test_a_full_disk(
     if encoded:  # then the run's own files are what doesn't fit
         assert cli(*arguments, "--output", str(elsewhere / "run")).status == 0
     command = [sys.executable, "-c", code, *arguments, "--output", str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment)
     place = tmp_path / "run" if encoded or limit == 100 else "texts"  # the note of what begins comes first
     refused(Outcome(done.returncode, done.stdout, done.stderr), place, "make room")
     assert not list(tmp_path.iterdir())
@@ -275,7 +275,7 @@ def test_standard_output_and_input_that_fail(
 def test_a_reader_that_has_seen_enough(small: Small) -> None:
     app = f"{sys.executable} -c 'from nlp_app.cli import main; main()'"
     line = f"set -o pipefail; yes 'Anna lives in Rome' | head -20000 | {app} tag {small.run} | head -1"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=900)
     assert done.stderr == ""
     assert done.stdout.startswith('{"text": "Anna lives in Rome"')
     assert done.stdout.count("\n") == 1

@@ -430,7 +430,7 @@ def test_a_full_disk(
     if encoded:  # then the run's own files are what doesn't fit
         assert cli(*arguments, "--output", str(elsewhere / "run")).status == 0
     command = [sys.executable, "-c", code, *arguments, "--output", str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment)
     refused(Outcome(done.returncode, done.stdout, done.stderr), "make room")
     assert not list(tmp_path.iterdir())
 

@@ -500,7 +500,7 @@ def test_memory_doesnt_grow_with_the_file(small_classes: Small, tmp_path: Path, 
         path = tmp_path / f"{count}{suffix}"
         path.write_text("\n".join(lines[suffix]) + "\n", encoding="utf-8")
         command = ["classify", str(small_classes.run), "--input", str(path), "--output", f"{path}.out", "--quiet"]
-        done = subprocess.run([sys.executable, "-c", PEAK, *command], capture_output=True, text=True, timeout=300)
+        done = subprocess.run([sys.executable, "-c", PEAK, *command], capture_output=True, text=True, timeout=900)
         assert done.returncode == 0, done.stderr
         peaks[count] = int(done.stderr) / 1024
         with open(f"{path}.out", encoding="utf-8") as found:
@@ -512,7 +512,7 @@ def test_memory_doesnt_grow_with_the_file(small_classes: Small, tmp_path: Path, 
 def test_a_reader_that_has_seen_enough(small_classes: Small) -> None:
     app = f"{sys.executable} -c 'from nlp_app.cli import main; main()'"
     line = f"set -o pipefail; yes 'where is my parcel' | head -20000 | {app} classify {small_classes.run} | head -1"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=900)
     assert "Traceback" not in done.stderr
     assert "error" not in done.stderr
     assert done.stdout.startswith('{"text": "where is my parcel"')

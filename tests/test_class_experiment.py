@@ -356,13 +356,13 @@ def test_without_matplotlib(small_classes: Small, tmp_path: Path) -> None:
         "from nlp_app.cli import main; main()\n"
     )
     command = [part for part in command_of(small_classes, tmp_path / "run") if part != "--quiet"]
-    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     notes = [line for line in done.stderr.splitlines() if line.startswith("note: ") and "matplotlib" in line]
     assert len(notes) == 1
     assert names(tmp_path / "run") & PICTURES == set()
     command = command_of(small_classes, tmp_path / "other", "--set=track.tensorboard=true")
-    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=900)
     refused(Outcome(done.returncode, done.stdout, done.stderr), "tensorboard", "pip install")
     assert not (tmp_path / "other").exists()
 
@@ -587,7 +587,7 @@ def test_killed_while_saving(
     context = multiprocessing.get_context("fork")
     process = context.Process(target=_train_and_die, args=(small_classes, tmp_path / "run", function, call))
     process.start()
-    process.join(120)
+    process.join(900)
     assert process.exitcode == 99
     assert train(cli, small_classes, tmp_path / "run", "--resume").status == 0
     assert essence(tmp_path / "run") == whole
@@ -626,7 +626,7 @@ def test_killed_at_any_moment_and_resumed(
         process.start()
         time.sleep(0.02 + chance.random() * 0.4)
         process.kill()
-        process.join(60)
+        process.join(900)
         killed += process.exitcode == -9
     assert killed
     assert train(cli, small_classes, tmp_path / "run", "--resume").status == 0

@@ -278,7 +278,7 @@ def test_killed_while_saving(cli: Cli, small: Small, tmp_path: Path, function: s
     context = multiprocessing.get_context("fork")
     process = context.Process(target=_train_and_die, args=(small, tmp_path / "run", function, call))
     process.start()
-    process.join(120)
+    process.join(900)
     assert process.exitcode == 99
     assert train(cli, small, tmp_path / "run", "--resume").status == 0
     assert essence(tmp_path / "run") == essence(tmp_path / "whole")
@@ -310,7 +310,7 @@ def test_told_to_stop(cli: Cli, small: Small, tmp_path: Path, number: signal.Sig
     with start([*command_of(small, tmp_path / "run"), "--set=train.checkpoint_seconds=1000"]) as process:
         await_epochs(tmp_path / "run", 2, process)
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=900)
     assert process.returncode == status
     assert out == ""
     assert "Traceback" not in err

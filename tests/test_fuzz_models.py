@@ -49,10 +49,10 @@ def refused(files: Mapping[str, bytes], tmp_path: Path, *said: str) -> None:
     """The model is refused in one line that says this, by its own checks and not by the lack of memory or time."""
     changed = dict(files)
     edits.sign(changed)
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(ModelError) as caught:
         nlp_app.load(tiny.write(changed, tmp_path / "model"))
-    assert time.monotonic() - begun < SECONDS
+    assert time.process_time() - begun < SECONDS
     message = str(caught.value)
     assert "\n" not in message
     assert "MemoryError" not in message

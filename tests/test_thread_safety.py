@@ -154,7 +154,7 @@ if __name__ == "__main__":
         for child in children:
             child.start()
         try:
-            answers = [queue.get(timeout=60) for _ in children]
+            answers = [queue.get(timeout=900) for _ in children]
         finally:
             for child in children:
                 child.join(5)
@@ -177,7 +177,7 @@ def test_forked_and_spawned_processes_find_the_same(
     script.write_text(PROCESSES, encoding="utf-8")
     environment = os.environ | {"OMP_NUM_THREADS": "2", "PYTHONPATH": str(Path(nlp_app.__file__).parents[1])}
     run = subprocess.run(
-        [sys.executable, script, directories(kind)], env=environment, capture_output=True, text=True, timeout=120
+        [sys.executable, script, directories(kind)], env=environment, capture_output=True, text=True, timeout=900
     )
     assert run.returncode == 0, run.stderr
 

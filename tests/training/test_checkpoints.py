@@ -266,15 +266,21 @@ KILLED_AT_RANDOM = """
         learner = resume()
         for report in train(learner, lambda epoch: batches, None, LoopOptions(10**6, log_every=1)):
             save_checkpoint(directory, learner)
+            os.write(saved, b".")
 
     epochs, waits = [0], random.Random(4)
-    for _ in range(rounds):
+    for number in range(rounds):
+        read, saved = os.pipe()
         child = os.fork()
         if child == 0:
             go_on()
-        time.sleep(0.02 + waits.random() * 0.08)
+        if number % 4:  # after a checkpoint, so that a busy machine gets on too; else perhaps before the first one
+            os.read(read, 1)
+        time.sleep(waits.random() * 0.08)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        os.close(read)
+        os.close(saved)
         epochs.append(resume().state.epoch)
     assert epochs == sorted(epochs) and epochs[-1] > 0, epochs
     # What so many lives reached is what one undisturbed life reaches.
