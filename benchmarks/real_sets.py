@@ -41,7 +41,8 @@ from nlp_app.predict import Tagger
 from nlp_app.resources import bundled
 from nlp_app.schemes import NONE
 from nlp_app.splits import read_splits
-from nlp_app.tasks.tagging import TagSet, headline
+from nlp_app.tasks.scoring import headline, score_spans
+from nlp_app.tasks.tagging import TagSet
 
 TURNS = 5
 SENTENCES_ALONE = 200
@@ -142,7 +143,7 @@ def compare(settings: TaggingSettings, ours: Path) -> Record:
     found = [tag_set.spans([tag_set.ids[tag] for tag in tags]) for tags in turns[0][1][0]]
     alone = [seconds_of(lambda one=one: tagger.tag_tokens([one])) for one in test[:SENTENCES_ALONE]]  # type: ignore[misc]
     return {
-        "test": headline(tag_set.score(sentences, found)),
+        "test": headline(score_spans(tag_set, sentences, found)),
         "seconds": seconds,
         "megabytes": size / 1e6,
         "tokens_per_second": tokens / statistics.median(seconds for _, (_, seconds) in turns),

@@ -19,7 +19,7 @@ from nlp_app.config import (
 )
 from nlp_app.predict.sharing import front_matter
 from nlp_app.report import aligned
-from nlp_app.tasks.tagging import headline
+from nlp_app.tasks.scoring import headline
 
 if TYPE_CHECKING:
     from nlp_app.modeldir import AnyClassifierParts, AnyTaggerParts

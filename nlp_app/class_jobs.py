@@ -25,6 +25,7 @@ from nlp_app.formats.source import encoding_of, lines_or_errors
 from nlp_app.listing import some
 from nlp_app.predict.classifier import Classifier, check_choice, decide_all
 from nlp_app.streams import STDIN, check_characters, chunks, input_of, write_answers
+from nlp_app.tasks.scoring import score_classes
 from nlp_app.types import ClassRecord
 
 
@@ -57,7 +58,7 @@ def evaluate_classes(
                 bar.update(len(chunk))
 
         found = decide_all(parts, texts(), len(split.records))
-    scores = parts.class_set.score(split.gold, found.labels, found.probabilities)
+    scores = score_classes(parts.class_set, split.gold, found.labels, found.probabilities)
     return scores, list(split_remarks(split, parts.class_set, np.zeros(0, dtype=np.uint64)))
 
 

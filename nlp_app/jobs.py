@@ -27,6 +27,7 @@ from nlp_app.report import conversion_text, inspection
 from nlp_app.schemes import NONE
 from nlp_app.splits import corpus_options, labels_of, reading_remarks, unknown_labels
 from nlp_app.streams import STDIN, check_characters, chunks, input_of, write_answers
+from nlp_app.tasks.scoring import count_spans, span_scores
 
 _COLUMNS = ("token_column", "tag_column", "column")  # settings
 
@@ -40,9 +41,11 @@ def evaluate_file(
     counts = TagCounts()
     with progress_bar(quiet, unit=" sentences", total=len(corpus.sentences)) as bar:
         for chunk in chunks(corpus.sentences, len):
-            tagger.parts.tag_set.count(counts, chunk, tagger.token_spans([sentence.tokens for sentence in chunk]))
+            count_spans(
+                tagger.parts.tag_set, counts, chunk, tagger.token_spans([sentence.tokens for sentence in chunk])
+            )
             bar.update(len(chunk))
-    scores = tagger.parts.tag_set.scores(counts)
+    scores = span_scores(tagger.parts.tag_set, counts)
     remarks = [*reading_remarks(corpus), *unknown_labels(tagger.labels, corpus)]
     return scores | {"gold": _gold(corpus)}, remarks
 

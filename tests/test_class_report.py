@@ -7,18 +7,19 @@ import re
 from nlp_app.class_report import class_score_table, confusion_table, shorten
 from nlp_app.report import display_width
 from nlp_app.tasks.classification import ClassSet
+from nlp_app.tasks.scoring import score_classes
 
 
 def numbered(count: int) -> dict[str, object]:
     """Scores of classes 000, 001, ...; class i has i + 1 texts, and each text of the last is taken for the first."""
     gold = [(f"{number:03}",) for number in range(count) for _ in range(number + 1)]
     found = [("000",) if each == (f"{count - 1:03}",) else each for each in gold]
-    return ClassSet.of(label for (label,) in gold).score(gold, found)
+    return score_classes(ClassSet.of(label for (label,) in gold), gold, found)
 
 
 def test_each_split_has_its_table() -> None:
     gold, found = [("猫",), ("猫",), ("dog",), ("dog",)], [("猫",), ("dog",), ("dog",), ("dog",)]
-    scores = ClassSet(("dog", "猫")).score(gold, found)
+    scores = score_classes(ClassSet(("dog", "猫")), gold, found)
     calibrated = {**scores, "calibration": {"ece": 0.25, "nll": 1.0, "bins": []}}
     first, second = class_score_table({"dev": scores, "test": calibrated}).split("\n\n")
     assert first.splitlines() == [
@@ -38,7 +39,7 @@ def test_of_many_classes_the_most_frequent_are_shown() -> None:
 
 
 def test_several_classes_a_text() -> None:
-    scores = ClassSet(("a", "b"), multi_label=True).score([("a", "b"), ("a",)], [("a",), ("a",)])
+    scores = score_classes(ClassSet(("a", "b"), multi_label=True), [("a", "b"), ("a",)], [("a",), ("a",)])
     table = class_score_table({"test": scores}).splitlines()
     assert table[-2].split() == ["all", "labels", "1.0000", "0.6667", "0.8000", "3"]
     assert table[-1] == (
@@ -49,7 +50,7 @@ def test_several_classes_a_text() -> None:
 
 def test_a_few_classes_have_a_matrix() -> None:
     gold, found = [("猫",), ("猫",), ("dog",)], [("猫",), ("dog",), ("dog",)]
-    assert confusion_table(ClassSet(("dog", "猫")).score(gold, found)).splitlines() == [
+    assert confusion_table(score_classes(ClassSet(("dog", "猫")), gold, found)).splitlines() == [
         "gold \\ predicted  dog  猫",
         "  dog               1   .",
         "  猫                1   1",
@@ -64,7 +65,7 @@ def test_more_classes_have_pairs() -> None:
         "012         000     13",
     ]
     perfect = [(f"{number}",) for number in range(300)]
-    assert "no text" in confusion_table(ClassSet.of(label for (label,) in perfect).score(perfect, perfect))
+    assert "no text" in confusion_table(score_classes(ClassSet.of(label for (label,) in perfect), perfect, perfect))
 
 
 def test_labels_take_one_line_of_bounded_width() -> None:
@@ -73,7 +74,7 @@ def test_labels_take_one_line_of_bounded_width() -> None:
     for label in ("x" * 500, "长" * 500, "\n" * 500):
         assert display_width(shorten(label, 12)) in (11, 12)
         assert shorten(label, 12).endswith("…")
-    scores = ClassSet(("长" * 50, "b\n")).score([("长" * 50,), ("b\n",)], [("b\n",), ("b\n",)])
+    scores = score_classes(ClassSet(("长" * 50, "b\n")), [("长" * 50,), ("b\n",)], [("b\n",), ("b\n",)])
     for text in (class_score_table({"test": scores}), confusion_table(scores)):
         assert len(text.splitlines()) in (3, 4)
         assert all(display_width(line) < 120 for line in text.splitlines())

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlp_app.metrics import multi_label_scores, single_label_scores
-from nlp_app.tasks.classification import ClassSet, class_headline
+from nlp_app.tasks.classification import ClassSet
+from nlp_app.tasks.scoring import class_headline, score_classes
 
 NAMES = ["sport", "天气", "10", "9", "art"]
 one = st.lists(st.tuples(st.sampled_from([*NAMES, "new"])), max_size=20)
@@ -72,13 +73,13 @@ def test_what_can_not_be_decided() -> None:
 def test_scores_of_one_class_a_text() -> None:
     classes = ClassSet(("a", "b", "unused"))
     gold, found = [("a",), ("b",), ("new",), ("a",)], [("a",), ("a",), ("a",), ("a",)]
-    scores = classes.score(gold, found)
+    scores = score_classes(classes, gold, found)
     assert scores == single_label_scores(["a", "b", "new", "a"], ["a", "a", "a", "a"])
     assert scores["per_label"]["new"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
     assert "unused" not in scores["per_label"]
     assert class_headline(scores) == scores["weighted_f1"]
     probabilities = np.array([[0.8, 0.2, 0], [0.8, 0.2, 0], [0.8, 0.2, 0], [0.8, 0.2, 0]])
-    calibrated = classes.score(gold, found, probabilities)
+    calibrated = score_classes(classes, gold, found, probabilities)
     calibration = calibrated.pop("calibration")
     assert calibrated == scores
     assert calibration["ece"] == pytest.approx(0.8 - 0.5)
@@ -91,7 +92,7 @@ def test_scores_of_several_classes_a_text() -> None:
     classes = ClassSet(("a", "b", "unused"), multi_label=True)
     gold, found = [("a", "new"), ()], [("a",), ("b",)]
     probabilities = np.array([[0.9, 0.1, 0.1], [0.1, 0.6, 0.1]], np.float32)
-    scores = classes.score(gold, found, probabilities)
+    scores = score_classes(classes, gold, found, probabilities)
     calibration = scores.pop("calibration")
     assert scores == multi_label_scores(gold, found, classes.labels)
     assert scores["hamming_loss"] == pytest.approx(2 / 8)
@@ -101,6 +102,6 @@ def test_scores_of_several_classes_a_text() -> None:
 
 @pytest.mark.parametrize("multi_label", [False, True])
 def test_nothing_is_scored_too(multi_label: bool) -> None:
-    scores = ClassSet(("a", "b"), multi_label).score([], [], np.zeros((0, 2)))
+    scores = score_classes(ClassSet(("a", "b"), multi_label), [], [], np.zeros((0, 2)))
     assert class_headline(scores) == scores["accuracy"] == scores["macro_f1"] == 0.0
     assert scores["calibration"] == {"ece": 0.0, "nll": 0.0, "bins": []}

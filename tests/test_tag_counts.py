@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from nlp_app import metrics
 from nlp_app.metrics import TagCounts
 from nlp_app.schemes import NONE, encode
+from nlp_app.tasks.scoring import count_spans, score_spans, span_scores
 from nlp_app.tasks.tagging import TagSet
 from nlp_app.types import CharSpan, Sentence, TokenSpan
 
@@ -37,14 +38,14 @@ def predictions(draw: st.DrawFn) -> tuple[Sentence, list[TokenSpan]]:
 def test_entities(chunks: list[list[tuple[Sentence, list[TokenSpan]]]]) -> None:
     tag_set, counts = TagSet(LABELS, "BIOES"), TagCounts()
     for chunk in chunks:
-        tag_set.count(counts, [sentence for sentence, _ in chunk], [found for _, found in chunk])
+        count_spans(tag_set, counts, [sentence for sentence, _ in chunk], [found for _, found in chunk])
     flat = [pair for chunk in chunks for pair in chunk]
     gold = [encode(sentence.spans or (), len(sentence), "BIO") for sentence, _ in flat]
     found = [encode(spans, len(sentence), "BIO") for sentence, spans in flat]
     lost = [span for sentence, _ in flat for span in sentence.unaligned]
     expected = metrics.entity_scores(gold + [[f"B-{span.label}"] for span in lost], found + [["O"] for _ in lost])
-    assert tag_set.scores(counts) == expected
-    assert tag_set.score([sentence for sentence, _ in flat], [spans for _, spans in flat]) == expected
+    assert span_scores(tag_set, counts) == expected
+    assert score_spans(tag_set, [sentence for sentence, _ in flat], [spans for _, spans in flat]) == expected
 
 
 @given(st.lists(st.lists(st.tuples(st.sampled_from("XYZ"), st.sampled_from("XYZW")), max_size=9), max_size=5))
@@ -55,8 +56,8 @@ def test_labels(sentences: list[list[tuple[str, str]]]) -> None:
         length = len(tags)
         spans = [[TokenSpan(n, n + 1, tag) for n, tag in enumerate(each)] for each in (tags, others)]
         sentence = Sentence("x" * length, list(range(length)), list(range(1, length + 1)), spans[0], [1])
-        tag_set.count(counts, [sentence], [spans[1]])
-    assert tag_set.scores(counts) == metrics.label_scores(gold, found)
+        count_spans(tag_set, counts, [sentence], [spans[1]])
+    assert span_scores(tag_set, counts) == metrics.label_scores(gold, found)
 
 
 def test_as_many_tags_are_needed() -> None:

@@ -38,7 +38,7 @@ from nlp_app.predict.classifier import (
 from nlp_app.progress import Progress
 from nlp_app.run_record import stored_metrics
 from nlp_app.rundir import RunDirectory
-from nlp_app.tasks.classification import class_headline
+from nlp_app.tasks.scoring import class_headline, score_classes
 from nlp_app.types import ClassRecord
 from nlp_app.writing import write_class_predictions
 
@@ -162,7 +162,7 @@ class _Classification:
                 raise TrainingError("training has diverged: scores are no longer finite; lower the rates in [train]")
             own += classes.decide(to_probabilities(scores, self.parts), thresholds)
         found = self._of_all(own, len(dev.records))
-        result = self.parts.class_set.score(dev.gold, found)
+        result = score_classes(self.parts.class_set, dev.gold, found)
         return training.Evaluation(class_headline(result), _numbers(result))
 
     def _of_all(self, own: list[tuple[str, ...]], texts: int) -> list[tuple[str, ...]]:
@@ -209,7 +209,7 @@ def _finish(
     for name, split in data.scored():
         texts = ([record.text for record in chunk] for chunk in record_chunks(split.records))
         found = decide_all(parts, texts, len(split.records))
-        metrics[name] = parts.class_set.score(split.gold, found.labels, found.probabilities)
+        metrics[name] = score_classes(parts.class_set, split.gold, found.labels, found.probabilities)
         write_class_predictions(run.output, split.records, found.labels, found.best)
         confusion = metrics[name].get("confusion")
         if settings.track.plots and plotting_available() and confusion is not None:

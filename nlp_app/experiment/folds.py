@@ -27,7 +27,8 @@ from nlp_app.progress import Progress
 from nlp_app.run_record import check_output, read_run, run_file
 from nlp_app.schemes import NONE
 from nlp_app.splits import TaggingData, labels_of, read_splits
-from nlp_app.tasks.tagging import TagSet, headline
+from nlp_app.tasks.scoring import headline, score_spans
+from nlp_app.tasks.tagging import TagSet
 from nlp_app.training import EpochReport
 from nlp_app.types import TokenSpan
 from nlp_app.writing import write_predictions, write_text
@@ -101,10 +102,10 @@ def cross_validate(
             mine = [place for place, of in enumerate(places) if of == fold]
             for place, each in zip(mine, spans, strict=True):
                 found[place] = each
-            scores.append(tag_set.score([sentences[place] for place in mine], spans))
+            scores.append(score_spans(tag_set, [sentences[place] for place in mine], spans))
             bar.update()
             progress.say(f"fold {fold + 1}/{folds}  {len(mine):,} sentences  {name} {headline(scores[-1]):.4f}")
-    pooled = tag_set.score(sentences, found)
+    pooled = score_spans(tag_set, sentences, found)
     write_predictions(directory, data.train, found, scheme=tag_set.written_scheme)
 
     progress.say("", f"all {folds} folds together: {name} {headline(pooled):.4f}; now the model of all sentences")

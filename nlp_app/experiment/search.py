@@ -41,8 +41,7 @@ from nlp_app.experiment.tagging import train_ner
 from nlp_app.progress import Progress
 from nlp_app.run_record import check_output, stored_settings
 from nlp_app.splits import read_splits
-from nlp_app.tasks.classification import class_headline
-from nlp_app.tasks.tagging import headline
+from nlp_app.tasks.scoring import class_headline, headline
 from nlp_app.training import EpochReport
 from nlp_app.writing import write_text
 

@@ -32,7 +32,7 @@ from nlp_app.run_record import stored_metrics
 from nlp_app.rundir import RunDirectory
 from nlp_app.schemes import NONE
 from nlp_app.splits import TaggingData, read_splits
-from nlp_app.tasks.tagging import headline
+from nlp_app.tasks.scoring import headline, score_spans
 from nlp_app.types import Sentence, TokenSpan
 from nlp_app.writing import write_predictions
 
@@ -174,7 +174,7 @@ class _Tagging:
             if all(torch.isfinite(weight).all() for weight in self.parts.network.parameters()):
                 raise
             raise TrainingError("training has diverged: weights are no longer finite; lower train.rate") from error
-        scores = self.parts.tag_set.score(dev, self._of_all(found, len(dev)))
+        scores = score_spans(self.parts.tag_set, dev, self._of_all(found, len(dev)))
         return training.Evaluation(headline(scores), scores)
 
     def _of_all(self, found: list[list[TokenSpan]], sentences: int) -> list[list[TokenSpan]]:
@@ -228,7 +228,7 @@ def _finish(
     found: dict[str, list[list[TokenSpan]]] = {}
     for name, corpus in data.scored():
         found[name] = tagger.token_spans([sentence.tokens for sentence in corpus.sentences])
-        metrics[name] = parts.tag_set.score(corpus.sentences, found[name])
+        metrics[name] = score_spans(parts.tag_set, corpus.sentences, found[name])
     for name, corpus in data.scored()[-1:]:  # none without dev and test
         write_predictions(run.output, corpus, found[name], scheme=parts.tag_set.written_scheme)
     leave(run, settings, metrics, tagger_card(parts, metrics, settings, data.counts()), progress)

@@ -23,7 +23,8 @@ from nlp_app.sklearn.estimator import (
     rows_of,
     target_of,
 )
-from nlp_app.tasks.tagging import TagSet, headline
+from nlp_app.tasks.scoring import headline
+from nlp_app.tasks.tagging import TagSet
 
 if TYPE_CHECKING:
     from nlp_app.predict import Tagger

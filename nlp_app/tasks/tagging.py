@@ -1,17 +1,15 @@
-"""Tagging: spans over tokens become tag ids for a network, its paths become spans again, and both become scores."""
+"""The labels of a tagger and their tag scheme: spans to tag ids for a network, and its paths back to spans."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nlp_app import schemes
-from nlp_app.metrics import TagCounts
 from nlp_app.types import Sentence, TokenSpan
 
 
@@ -85,30 +83,3 @@ class TagSet:
         opens, _ = self.boundaries
         table: list[list[str]] = np.where(opens, firsts, others).tolist()
         return table
-
-    def score(self, sentences: Sequence[Sentence], predicted: Sequence[Sequence[TokenSpan]]) -> dict[str, Any]:
-        """Scores of predicted spans against all gold, the spans that fit no tokens included."""
-        counts = TagCounts()
-        self.count(counts, sentences, predicted)
-        return self.scores(counts)
-
-    def count(self, counts: TagCounts, sentences: Sequence[Sentence], predicted: Sequence[Sequence[TokenSpan]]) -> None:
-        """Add the predicted spans of some sentences, and all their gold, to counts."""
-        plain = self.written_scheme
-        for sentence, found in zip(sentences, predicted, strict=True):
-            gold = sentence.spans or ()
-            counts.add(*(schemes.encode(spans, len(sentence), plain) for spans in (gold, found)))
-            counts.add_spans(gold, found)
-            # A gold span that no tokens can spell can't be found either: a token of its own, with a miss.
-            for span in sentence.unaligned:
-                counts.add([f"B-{span.label}"], ["O"])
-                counts.add_spans([TokenSpan(0, 1, span.label)], [])
-
-    def scores(self, counts: TagCounts) -> dict[str, Any]:
-        """What was counted, as scores."""
-        return counts.label_scores() if self.written_scheme == schemes.NONE else counts.entity_scores()
-
-
-def headline(scores: dict[str, Any]) -> float:
-    """The one number that chooses a model: entity F1, or token accuracy where tags have no scheme."""
-    return float(scores["f1"] if "f1" in scores else scores["accuracy"])
