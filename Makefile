@@ -21,6 +21,8 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python data/ner/compile.py --check
 	$(BIN)/python data/cls/compile.py --check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
+# With SIGINT ignored, as a script's `command &` starts it. 143: the exit status after SIGTERM.
+	trap '' INT; OMP_NUM_THREADS=1 $(BIN)/pytest -n auto -m interrupt -k 'not 143' $$(grep -rl 'mark\.interrupt' --include='test_*.py' tests)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -11,12 +11,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import settings
+from signals import default_handlers
 
 from nlp_app.resources import bundled
 
@@ -92,6 +93,27 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NLP_APP_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def handlers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests with the marker `interrupt` have the default handlers, even if pytest was started with SIGINT ignored."""
+    if request.node.get_closest_marker("interrupt") is None:
+        yield
+        return
+    with default_handlers():
+        yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Report a signal that a test sent and nothing caught as a failure: pytest would stop, as for a real Ctrl-C."""
+    try:
+        return (yield)
+    except KeyboardInterrupt as error:
+        if pyfuncitem.get_closest_marker("interrupt") is None:
+            raise
+        raise AssertionError("a signal ended the test: nothing caught it") from error
 
 
 @pytest.fixture(scope="session")

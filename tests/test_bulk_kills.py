@@ -22,6 +22,7 @@ import pytest
 from conftest import Outcome, Small, files_of, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from signals import raise_signal
 
 from nlp_app.bulk import ModelAt, Question
 from nlp_app.bulk.journal import JournalledFile
@@ -32,6 +33,7 @@ from nlp_app.interruption import Interrupted, terminable
 
 Cli = Callable[..., Outcome]
 APP = [sys.executable, "-c", "from nlp_app.cli import main; main()"]
+PATIENCE = 300.0  # seconds; on a busy machine
 needs_linux = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 
 
@@ -53,8 +55,10 @@ def started(*arguments: object) -> Iterator[subprocess.Popen[str]]:
 
 
 def wait_for(condition: Callable[[], Any], job: subprocess.Popen[str]) -> bool:
-    """Whether it came true before the job ended."""
+    """Wait until it comes true; False if the job ended before."""
+    end = time.monotonic() + PATIENCE
     while not condition():
+        assert time.monotonic() < end
         if job.poll() is not None:
             return False
         time.sleep(0.002)
@@ -132,7 +136,7 @@ def interrupted(function: Callable[..., Any], place: int) -> Iterator[None]:
         if event == "line":
             count += 1
             if count == place:
-                signal.raise_signal(signal.SIGINT)
+                raise_signal(signal.SIGINT)
         return look
 
     before = sys.gettrace()
@@ -143,6 +147,7 @@ def interrupted(function: Callable[..., Any], place: int) -> Iterator[None]:
         sys.settrace(before)
 
 
+@pytest.mark.interrupt
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a file that was just opened
 @pytest.mark.parametrize("seconds", [0, 1e9])
 def test_ctrl_c_within_a_write_costs_nothing_but_that_write(tmp_path: Path, seconds: float) -> None:
@@ -168,6 +173,7 @@ def test_ctrl_c_within_a_write_costs_nothing_but_that_write(tmp_path: Path, seco
     assert place > 5
 
 
+@pytest.mark.interrupt
 def test_a_second_ctrl_c_changes_nothing(tmp_path: Path) -> None:
     for place in range(2, 25):
         target = tmp_path / str(place)
@@ -183,11 +189,12 @@ def test_a_second_ctrl_c_changes_nothing(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.interrupt
 def test_a_second_sigterm_changes_nothing() -> None:
     with terminable():
         with pytest.raises(Interrupted, match="stopped"):
-            signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGTERM)
+            raise_signal(signal.SIGTERM)
+        raise_signal(signal.SIGTERM)
 
 
 def test_a_job_that_ended_between_its_last_steps(tmp_path: Path) -> None:
@@ -289,6 +296,7 @@ def test_killed_at_random_moments(
 
 
 @pytest.mark.slow
+@pytest.mark.interrupt
 @needs_linux
 @pytest.mark.parametrize(("number", "status", "workers"), [(signal.SIGINT, 130, 2), (signal.SIGTERM, 143, 1)])
 def test_stopped_in_good_order(
@@ -302,7 +310,7 @@ def test_stopped_in_good_order(
         assert wait_for(lambda: entries(out), job)
         found = children(job.pid)
         os.killpg(job.pid, number)
-        _, said = job.communicate(timeout=60)
+        _, said = job.communicate(timeout=PATIENCE)
     assert len(found) == (workers if workers > 1 else 0)
     assert (job.returncode, said) == (status, "stopped; the same command with --resume goes on from what is done\n")
     assert not any(Path(f"/proc/{each}/cmdline").exists() for each in found)
@@ -323,7 +331,7 @@ def test_a_stream_leaves_nothing_behind(small: Small, tmp_path: Path) -> None:
         pipe.flush()
         assert wait_for(lambda: any(path.stat().st_size > 0 for path in tmp_path.glob("*out*")), job)
         job.send_signal(signal.SIGTERM)
-        _, said = job.communicate(timeout=60)
+        _, said = job.communicate(timeout=PATIENCE)
     assert (job.returncode, said) == (143, "stopped\n")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
@@ -337,7 +345,7 @@ def test_a_worker_that_is_killed(small: Small, tmp_path: Path) -> None:
         assert wait_for(lambda: entries(out), job)
         first, second = children(job.pid)
         os.kill(first, signal.SIGKILL)
-        _, said = job.communicate(timeout=60)
+        _, said = job.communicate(timeout=PATIENCE)
     assert job.returncode == 2
     assert said.count("\n") == 1
     assert "was ended by signal 9; if memory ran out, use fewer --workers; the same command with --resume" in said

@@ -9,11 +9,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import pytest
 from conftest import SMALL, Outcome, Small
+from signals import signal_in
 
 from nlp_app import formats
 from nlp_app.cli import FORMATS
@@ -53,19 +53,12 @@ def test_the_formats_are_those_that_can_be_read() -> None:
     assert set(FORMATS) == set(formats.FORMATS)
 
 
+@pytest.mark.interrupt
 @pytest.mark.parametrize("function", ["make_context", "invoke"])
 @pytest.mark.parametrize("words", [("train", "ner"), ("tag", "DIR")], ids=" ".join)
 def test_ctrl_c_is_answered_also_while_the_arguments_are_read(cli: Cli, function: str, words: tuple[str, ...]) -> None:
-    def press(frame: FrameType, event: str, argument: object) -> None:
-        if event == "call" and frame.f_code.co_name == function:
-            sys.setprofile(None)
-            signal.raise_signal(signal.SIGINT)
-
-    sys.setprofile(press)
-    try:
+    with signal_in(function, signal.SIGINT):
         outcome = cli(*words)
-    finally:
-        sys.setprofile(None)
     assert (outcome.status, outcome.out) == (130, "")
     last = outcome.err.strip()
     assert last.endswith("train ner --resume") if words[0] == "train" else last == "stopped"

@@ -11,14 +11,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import LEARNT, SMALL, Outcome, Small, files_of
+from signals import IGNORING_SIGINT
 
 import nlp_app
 from nlp_app.config import TaggingSettings, read_settings
@@ -27,6 +28,8 @@ from nlp_app.metrics import entity_scores
 from nlp_app.modeldir import read_model
 
 Cli = Callable[..., Outcome]
+Process = subprocess.Popen[str]
+PATIENCE = 900.0  # seconds; only what never ends takes as long
 
 
 def train(cli: Cli, small: Small, output: Path, *more: object) -> Outcome:
@@ -231,9 +234,7 @@ def test_a_model_without_a_dev_file(cli: Cli, small: Small, tmp_path: Path) -> N
 
 def start(arguments: list[str]) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", "from nlp_app.cli import main; main()", *arguments]
-    # A shell that runs tests in the background has them ignore Ctrl-C, and what they start.
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def command_of(small: Small, output: Path) -> list[str]:
@@ -242,10 +243,9 @@ def command_of(small: Small, output: Path) -> list[str]:
 
 
 def await_epochs(run: Path, count: int, process: subprocess.Popen[str]) -> None:
-    history = run / "history.jsonl"
-    for _ in range(6000):
-        if process.poll() is not None or (history.exists() and history.read_text().count("\n") >= count):
-            return
+    history, end = run / "history.jsonl", time.monotonic() + PATIENCE
+    while process.poll() is None and not (history.exists() and history.read_text().count("\n") >= count):
+        assert time.monotonic() < end
         time.sleep(0.005)
 
 
@@ -304,13 +304,52 @@ def _train_and_die(small: Small, output: Path, function: str, call: int) -> None
     main([*command_of(small, output)[:-2], "--quiet"])
 
 
+# After each epoch that is numbered before `--`, the run waits for a file: no signal comes too late on a busy machine.
+PAUSING = """
+import sys, time
+from pathlib import Path
+from nlp_app.cli import main
+from nlp_app.rundir import RunDirectory
+
+keep, end = RunDirectory.keep, sys.argv.index("--")
+folder, *epochs = sys.argv[1:end]
+
+def pausing(self, line, *rest):
+    keep(self, line, *rest)
+    while str(line["epoch"]) in epochs and not Path(folder, f"after-{line['epoch']}").exists():
+        time.sleep(0.01)
+
+RunDirectory.keep = pausing
+main(sys.argv[end + 1:])
+"""
+
+
+@contextmanager
+def pausing(arguments: list[str], folder: Path, *epochs: int, start: Sequence[str] = ()) -> Iterator[Process]:
+    """The command line in a process of its own, which pauses after some epochs; killed at the end."""
+    command = [*start, sys.executable, "-c", PAUSING, str(folder), *map(str, epochs), "--", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def signal_after(epoch: int, number: signal.Signals, run: Path, process: Process) -> None:
+    """Send a signal to a run that pauses after this epoch, and end the pause."""
+    await_epochs(run, epoch, process)
+    process.send_signal(number)
+    (run.parent / f"after-{epoch}").touch()
+
+
 @pytest.mark.slow
+@pytest.mark.interrupt
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_told_to_stop(cli: Cli, small: Small, tmp_path: Path, number: signal.Signals, status: int) -> None:
-    with start([*command_of(small, tmp_path / "run"), "--set=train.checkpoint_seconds=1000"]) as process:
-        await_epochs(tmp_path / "run", 2, process)
-        process.send_signal(number)
-        out, err = process.communicate(timeout=900)
+    given = [*command_of(small, tmp_path / "run"), "--set=train.epochs=5", "--set=train.checkpoint_seconds=1000"]
+    with pausing(given, tmp_path, 2) as process:
+        signal_after(2, number, tmp_path / "run", process)
+        out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == status
     assert out == ""
     assert "Traceback" not in err
@@ -319,9 +358,22 @@ def test_told_to_stop(cli: Cli, small: Small, tmp_path: Path, number: signal.Sig
     (saved,) = (tmp_path / "run" / "checkpoints").glob("checkpoint-*")  # none but the one that it stopped with
     assert json.loads((saved / "state.json").read_text())["state"]["step"] == int(said[1])
     assert shlex.split(said[2])[1:3] == ["train", "ner"]
-    assert train(cli, small, tmp_path / "run", "--set", "train.epochs=20", "--resume").status == 0
-    assert train(cli, small, tmp_path / "whole", "--set", "train.epochs=20").status == 0
+    assert train(cli, small, tmp_path / "run", "--set", "train.epochs=5", "--resume").status == 0
+    assert train(cli, small, tmp_path / "whole", "--set", "train.epochs=5").status == 0
     assert essence(tmp_path / "run") == essence(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.interrupt
+def test_an_ignored_ctrl_c_stops_no_run_and_sigterm_does(small: Small, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pausing(command_of(small, run), tmp_path, 2, 4, start=IGNORING_SIGINT) as process:
+        signal_after(2, signal.SIGINT, run, process)
+        signal_after(4, signal.SIGTERM, run, process)
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 143, err
+    assert len((run / "history.jsonl").read_text().splitlines()) == 4
+    assert err.count("stopped after step") == 1
 
 
 def test_resuming_without_checkpoints_keeps_to_the_settings_of_the_run(cli: Cli, small: Small, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import SMALL, SMALL_CLASSES, Outcome, Small, essence, files_of, refused, sentences
 from safetensors.numpy import load_file, save_file
-from test_taking_up import told_to_stop_in
+from signals import signal_in
 from tiny_transformers import tiny_bert
 
 from nlp_app.comparison import Part, compare
@@ -143,13 +143,14 @@ def test_data_that_moved_are_named(cli: Cli, tiny: Small, copy: Path, tmp_path: 
     refused(cli("reproduce", copy, "--quiet", "--train", moved), moved, "has changed since the run")
 
 
+@pytest.mark.interrupt
 @pytest.mark.parametrize("kept", [True, False])
 def test_being_stopped_leaves_nothing_to_go_on_from_or_says_where_it_is(
     cli: Cli, tiny: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: bool
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     place = tmp_path / "again"
-    with told_to_stop_in("keep", signal.SIGTERM):
+    with signal_in("keep", signal.SIGTERM):
         outcome = cli("reproduce", tiny.run, "--quiet", *(["--output", place] if kept else []))
     where = f"; what was trained so far is in {place}" if kept else ""
     assert outcome == (143, "", f"stopped; nothing was compared{where}\n")

@@ -7,15 +7,13 @@ import os
 import shlex
 import shutil
 import signal
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 
 import pytest
 import torch
 from conftest import SMALL, Outcome, Small, essence, files_of, refused
+from signals import signal_in
 from test_experiment import stop_after
 
 import nlp_app
@@ -34,34 +32,19 @@ def train(cli: Cli, small: Small, output: Path, *more: object) -> Outcome:
     return cli("train", "ner", *files(small), "--output", output, "--quiet", *SMALL, *more)
 
 
-@contextmanager
-def told_to_stop_in(function: str, number: signal.Signals) -> Iterator[None]:
-    """A signal as a function of that name is first called."""
-
-    def press(frame: FrameType, event: str, argument: object) -> None:
-        if event == "call" and frame.f_code.co_name == function:
-            sys.setprofile(None)
-            signal.raise_signal(number)
-
-    sys.setprofile(press)
-    try:
-        yield
-    finally:
-        sys.setprofile(None)
-
-
 def advised(outcome: Outcome) -> list[str]:
     """The arguments of the command that goes on, as the last line says."""
     words = shlex.split(outcome.err.strip().rpartition("\n")[2].partition("; to go on: ")[2])
     return words[words.index("train") :]
 
 
+@pytest.mark.interrupt
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("function", ["read_splits", "make_learner"])
 def test_a_run_that_is_stopped_before_its_first_update_goes_on_with_its_settings(
     cli: Cli, small: Small, tmp_path: Path, function: str, number: signal.Signals, status: int
 ) -> None:
-    with told_to_stop_in(function, number):
+    with signal_in(function, number):
         outcome = train(cli, small, tmp_path / "run", "--seed", 5)
     assert outcome.status == status
     assert advised(outcome)[-1] == "--resume"
@@ -72,11 +55,12 @@ def test_a_run_that_is_stopped_before_its_first_update_goes_on_with_its_settings
     assert not (tmp_path / "run/checkpoints/begun.json").exists()
 
 
+@pytest.mark.interrupt
 def test_what_was_to_replace_a_run_is_taken_up_and_not_that_run(cli: Cli, small: Small, tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert train(cli, small, run).status == 0
     before = files_of(run)
-    with told_to_stop_in("read_splits", signal.SIGINT):
+    with signal_in("read_splits", signal.SIGINT):
         outcome = train(cli, small, run, "--seed", 5)
     assert {name: content for name, content in files_of(run).items() if "begun" not in name} == before
     assert nlp_app.load(run).tag("Anna lives in Rome") is not None
@@ -251,12 +235,13 @@ def test_a_damaged_history(cli: Cli, small: Small, tmp_path: Path, monkeypatch: 
     refused(outcome, history, "not readable", "to start over")
 
 
+@pytest.mark.interrupt
 def test_a_second_process_s_command_is_one_of_several(
     cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with told_to_stop_in("make_context", signal.SIGINT):
+    with signal_in("make_context", signal.SIGINT):
         outcome = cli("train", "ner", "--output", tmp_path / "run")
     words = shlex.split(outcome.err.strip().partition("; to go on: ")[2])
     assert words[:3] == ["torchrun", "--nproc_per_node", "2"]
