@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from conftest import SMALL_CLASSES, Outcome, Small, essence, files_of, refused, write_csv
+from stopping import stopping_after
 
 import nlp_app
 from nlp_app.config import ClassSettings, read_settings
@@ -323,7 +324,8 @@ def test_tensorboard(cli: Cli, small_classes: Small, tmp_path: Path, monkeypatch
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     more = ["--set=track.tensorboard=true"]
-    stop_after(2, cli, small_classes, tmp_path / "run", monkeypatch, *more)
+    with stopping_after(2, monkeypatch):
+        train(cli, small_classes, tmp_path / "run", *more)
     outcome = train(cli, small_classes, tmp_path / "run", *more, "--resume")
     assert (outcome.status, outcome.err) == (0, "")
     events = EventAccumulator(str(tmp_path / "run/tensorboard"))
@@ -454,31 +456,6 @@ def test_another_run_in_the_same_place_leaves_nothing_of_the_first(
     assert essence(tmp_path / "again") == essence(tmp_path / "only")
 
 
-class Stop(Exception):
-    """What stops a run in a test, from within."""
-
-
-def stop_after(
-    epoch: int, cli: Cli, small: Small, output: Path, monkeypatch: pytest.MonkeyPatch, *more: str, saved: bool = True
-) -> None:
-    """Start a run and break it off after the epoch's checkpoint, or before it."""
-    from nlp_app.rundir import RunDirectory
-
-    keep = RunDirectory.keep
-
-    def keep_and_stop(self: RunDirectory, line: dict[str, Any], *rest: Any) -> None:
-        if line["epoch"] == epoch and not saved:
-            raise Stop
-        keep(self, line, *rest)
-        if line["epoch"] == epoch:
-            raise Stop
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RunDirectory, "keep", keep_and_stop)
-        with pytest.raises(Stop):
-            train(cli, small, output, *more)
-
-
 @pytest.fixture(scope="module")
 def whole(small_classes: Small, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What a run that nothing disturbs leaves."""
@@ -501,7 +478,8 @@ def test_stopped_at_each_epoch_and_resumed(
     saved: bool,
 ) -> None:
     run = tmp_path / "run"
-    stop_after(epoch, cli, small_classes, run, monkeypatch, saved=saved)
+    with stopping_after(epoch, monkeypatch, saved):
+        train(cli, small_classes, run)
     assert not list(run.glob(".*"))  # nothing of the encoded texts
     assert train(cli, small_classes, run, "--resume").status == 0
     assert essence(run) == whole
@@ -514,7 +492,8 @@ def test_other_kinds_stopped_and_resumed(
 ) -> None:
     changes = [*KINDS[kind], "train.ema=0.9", "train.accumulation=2", "track.plots=false"]
     more = [f"--set={change}" for change in changes]
-    stop_after(2, cli, small_classes, tmp_path / "run", monkeypatch, *more)
+    with stopping_after(2, monkeypatch):
+        train(cli, small_classes, tmp_path / "run", *more)
     assert train(cli, small_classes, tmp_path / "run", *more, "--resume").status == 0
     assert train(cli, small_classes, tmp_path / "whole", *more).status == 0
     assert essence(tmp_path / "run") == essence(tmp_path / "whole")
@@ -528,7 +507,8 @@ def test_a_run_with_few_checkpoints_is_the_same_run(
     assert train(cli, small_classes, tmp_path / "a", rare).status == 0
     found = essence(tmp_path / "a")
     assert {**found, "config.toml": b""} == {**whole, "config.toml": b""}
-    stop_after(2, cli, small_classes, tmp_path / "b", monkeypatch, rare)
+    with stopping_after(2, monkeypatch):
+        train(cli, small_classes, tmp_path / "b", rare)
     assert train(cli, small_classes, tmp_path / "b", rare, "--resume").status == 0
     assert essence(tmp_path / "b") == found
 
@@ -539,7 +519,8 @@ def test_texts_that_training_left_behind_are_swept_away(
     """A run that was killed has left its encoded texts; the next one takes them away, resumed or not."""
     for more in (["--resume"], []):
         run = tmp_path / f"run{len(more)}"
-        stop_after(1, cli, small_classes, run, monkeypatch)
+        with stopping_after(1, monkeypatch):
+            train(cli, small_classes, run)
         (run / ".unfinished-texts").mkdir()
         (run / ".unfinished-texts" / "bags-rows").write_bytes(b"x" * 999)
         assert train(cli, small_classes, run, *more).status == 0

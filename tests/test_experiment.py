@@ -20,6 +20,7 @@ import pytest
 import torch
 from conftest import LEARNT, SMALL, Outcome, Small, files_of
 from signals import IGNORING_SIGINT
+from stopping import stopping_after
 
 import nlp_app
 from nlp_app.config import TaggingSettings, read_settings
@@ -148,32 +149,10 @@ def test_resume_is_refused_where_it_would_be_another_run(cli: Cli, small: Small,
         assert "run.json" in outcome.err
 
 
-class Stop(Exception):
-    """What stops a run in a test, from within."""
-
-
-def stop_after(
-    epoch: int, cli: Cli, small: Small, output: Path, monkeypatch: pytest.MonkeyPatch, *more: object
-) -> None:
-    """Start a run and break it off after the epoch's checkpoint."""
-    from nlp_app.rundir import RunDirectory
-
-    keep = RunDirectory.keep
-
-    def keep_and_stop(self: RunDirectory, line: dict[str, Any], *rest: Any) -> None:
-        keep(self, line, *rest)
-        if line["epoch"] == epoch:
-            raise Stop
-
-    with monkeypatch.context() as patch:
-        patch.setattr(RunDirectory, "keep", keep_and_stop)
-        with pytest.raises(Stop):
-            train(cli, small, output, *more)
-
-
 def test_a_damaged_newest_checkpoint(cli: Cli, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert train(cli, small, tmp_path / "whole").status == 0
-    stop_after(2, cli, small, tmp_path / "run", monkeypatch)
+    with stopping_after(2, monkeypatch):
+        train(cli, small, tmp_path / "run")
     checkpoints = sorted((tmp_path / "run/checkpoints").glob("checkpoint-*"))
     with (checkpoints[-1] / "tensors.safetensors").open("r+b") as file:
         file.truncate(1000)
@@ -185,7 +164,8 @@ def test_a_damaged_newest_checkpoint(cli: Cli, small: Small, tmp_path: Path, mon
 
 
 def test_no_checkpoint_is_intact(cli: Cli, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stop_after(2, cli, small, tmp_path / "run", monkeypatch)
+    with stopping_after(2, monkeypatch):
+        train(cli, small, tmp_path / "run")
     for path in (tmp_path / "run/checkpoints").glob("checkpoint-*"):
         (path / "state.json").unlink()
     before = files_of(tmp_path)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from conftest import SMALL, Outcome, Small, essence, files_of, refused
 from signals import signal_in
-from test_experiment import stop_after
+from stopping import stopping_after
 
 import nlp_app
 from nlp_app.errors import ModelError
@@ -128,7 +128,8 @@ def test_what_was_there_is_gone_once_the_next_run_has_saved(
 ) -> None:
     run = tmp_path / "run"
     assert train(cli, small, run, "--seed", 3).status == 0
-    stop_after(1, cli, small, run, monkeypatch)
+    with stopping_after(1, monkeypatch):
+        train(cli, small, run)
     left = {path.name for path in run.rglob("*")} - {path.name for path in (run / "vocab").iterdir()}
     assert not {"predictions.conll", "begun.json", ".unfinished-earlier"} & left
     assert [path.name for path in sorted((run / "checkpoints").glob("checkpoint-*"))] == ["checkpoint-000001"]
@@ -180,7 +181,8 @@ def test_where_a_run_went_on_otherwise_is_recorded(
     cli: Cli, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads = torch.get_num_threads()
-    stop_after(1, cli, small, tmp_path / "run", monkeypatch)
+    with stopping_after(1, monkeypatch):
+        train(cli, small, tmp_path / "run")
     record = tmp_path / "run/checkpoints/run.json"
     began = json.loads(record.read_text())["environment"]
     try:
@@ -228,7 +230,8 @@ def test_a_damaged_record_is_a_user_s_mistake(
 
 @pytest.mark.parametrize("text", ["{", "[]\n", "\xff", "3\n"])
 def test_a_damaged_history(cli: Cli, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    stop_after(1, cli, small, tmp_path / "run", monkeypatch)
+    with stopping_after(1, monkeypatch):
+        train(cli, small, tmp_path / "run")
     history = tmp_path / "run/history.jsonl"
     history.write_bytes(text.encode("latin-1"))
     outcome = train(cli, small, tmp_path / "run", "--resume")
