@@ -52,10 +52,22 @@ def test_the_tagger(execute: Any) -> None:
     assert not list(Path("trainer").rglob("*"))
 
 
-def test_the_classifier(execute: Any) -> None:
+@pytest.mark.parametrize("is_sorted", [False, True])
+def test_the_classifier(execute: Any, is_sorted: bool) -> None:
+    if is_sorted:
+        rows = class_rows("train", 500)
+        write_csv(Path("train.csv"), sorted([*rows, *rows[:50]], key=lambda row: row[1]))
     names, printed = execute("classifier")
-    most = np.bincount(names["targets"][: names["held_out"]]).max() / names["held_out"]
+    held_out, texts, targets = names["held_out"], names["texts"], names["targets"]
+    assert 0.15 < held_out / len(texts) < 0.25
+    assert not set(texts[:held_out]) & set(texts[held_out:])
+    most = np.bincount(targets[:held_out]).max() / held_out
     assert float(printed) > most + 0.1
+    classifier = nlp_app.load("my-classifier")
+    found = classifier.classify(texts[:held_out])
+    right = np.mean([label.label == names["labels"][row] for row, label in enumerate(found)])
+    assert right == pytest.approx(float(printed), abs=1.5 / held_out)
+    assert not list(Path("trainer").rglob("*"))
 
 
 class Emissions(torch.nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,41 @@ def test_every_head_learns_its_sentences(
     for span in tagger.tag(text):
         assert text[span.start : span.end] == span.text
         assert 0 < span.score <= 1
+
+
+def test_transformers_pipeline_finds_the_entities_of_a_softmax_head(cli: Cli, body: Path, tmp_path: Path) -> None:
+    from transformers import pipeline
+
+    data = tmp_path / "some.conll"
+    data.write_text(sentences("train", 60), encoding="utf-8")
+    outcome = cli(
+        "train", "ner", "--train", data, "--dev", data, "--output", tmp_path / "run", "--quiet", *SETTINGS, *LEARNT,
+        f"--set=model.pretrained={body}", "--set=model.head=softmax",
+    )  # fmt: skip
+    assert outcome.status == 0, outcome
+    tagger = nlp_app.load(tmp_path / "run")
+    assert tagger.parts.tag_set.scheme == "BIO"
+    pieces = pipeline("token-classification", str(tmp_path / "run"), ignore_labels=[])
+    find = pipeline("token-classification", str(tmp_path / "run"), aggregation_strategy="first")
+    blocks = [block.splitlines() for block in sentences("train", 60).strip().split("\n\n")]
+    words = [[line.split(" ")[0] for line in block] for block in blocks]
+    texts = [("" if any(len(word) == 1 and not word.isascii() for word in row) else " ").join(row) for row in words]
+    texts = [text for text in texts if len(text) < 40]  # within the window, at which the pipeline cuts
+    english, chinese = ([text for text in texts if text.isascii() == wanted] for wanted in (True, False))
+    mixed = [f"{a} {b}" for a in english for b in chinese if len(a + b) < 50][:60]
+    texts += mixed
+    compared = []
+    for text in texts:
+        # Each word's own best tag, by its first piece. Our path is another one where these are no legal sequence.
+        tags = ["O", *(piece["entity"] for piece in pieces(text) if not piece["word"].startswith("##"))]
+        if all(b[0] != "I" or a[1:] == b[1:] for a, b in pairwise(tags)):
+            groups = [(group["start"], group["end"], group["entity_group"]) for group in find(text)]
+            assert groups == [(span.start, span.end, span.label) for span in tagger.tag(text)], text
+            compared += [text] * len(groups)
+    assert len(compared) > 20
+    assert len(set(compared)) > len(texts) / 4
+    for some in (english, chinese, mixed):
+        assert set(some) & set(compared)  # with entities
 
 
 def test_labels_without_a_scheme(cli: Cli, body: Path, tmp_path: Path) -> None:

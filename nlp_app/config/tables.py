@@ -124,6 +124,11 @@ class TaggerSettings(Table):
     clusters: Literal["auto", "yes", "no"] = "auto"
     compact: bool = True
 
+    @property
+    def network_scheme(self) -> str:
+        """The scheme of the network's tags."""
+        return self.scheme
+
 
 class TaggingLoopSettings(LoopSettings):
     """[train] of `train ner`."""
@@ -251,10 +256,17 @@ class TransformerTaggerSettings(TransformerModelSettings):
 
     start: FilePath = ""
     head: Literal["softmax", "crf"] = "crf"
-    scheme: Literal["BIO", "IOE2", "BIOES", "BMES", "BILOU"] = "BIOES"
+    scheme: Literal["auto", "BIO", "IOE2", "BIOES", "BMES", "BILOU"] = "auto"
     pooling: Literal["first", "mean", "last"] = "first"
     lstm: Number = 0
     capitals: Literal["auto", "yes", "no"] = "auto"
+
+    @property
+    def network_scheme(self) -> str:
+        """The scheme of the network's tags; for a softmax head BIO, the only one that transformers' pipelines join."""
+        if self.scheme != "auto":
+            return self.scheme
+        return "BIO" if self.head == "softmax" else "BIOES"
 
 
 class TransformerTaggingLoopSettings(TransformerLoopSettings):

@@ -90,7 +90,7 @@ def cross_validate(
 
     found: Spans = [[] for _ in sentences]
     scores = []
-    tag_set = TagSet.of(sentences, NONE if data.train.scheme == NONE else whole.model.scheme)
+    tag_set = TagSet.of(sentences, NONE if data.train.scheme == NONE else whole.model.network_scheme)
     name = "accuracy" if tag_set.scheme == NONE else "F1"
     with progress_bar(quiet, " folds", total=folds) as bar:
         for fold, part in enumerate(parts):

@@ -68,7 +68,7 @@ def _fresh(
     model: TransformerTaggerSettings, data: TaggingData, progress: Progress
 ) -> tuple[TransformerTaggerParts, list[Path]]:
     pretrained = _read(model)
-    tag_set = TagSet.of(data.train.sentences, data.scheme_of(model.scheme))
+    tag_set = TagSet.of(data.train.sentences, data.scheme_of(model.network_scheme))
     body, loaded = make_body(
         pretrained,
         "base" if model.lstm else "token",

@@ -27,12 +27,12 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from nlp_app.errors import ModelError, is_out_of_memory
 from nlp_app.features.pieces import is_panic
+from nlp_app.nn.skeletons import build_skeleton, check_materialized
 from nlp_app.output import checksum, flush_directory, flush_file
 from nlp_app.text import unidata_version
 
@@ -234,8 +234,7 @@ def read_network(
 
     def read() -> N:
         # Built without memory, then given the file's own tensors: nothing is initialised only to be overwritten.
-        with torch.device("meta"):
-            network = build()
+        network = build_skeleton(build)
         weights = restore(safetensors.torch.load_file(directory / WEIGHTS))
         # Given as they are, they have to be of the network's own types.
         for name, tensor in network.state_dict().items():
@@ -243,6 +242,7 @@ def read_network(
                 raise ValueError(f"{name}: found numbers of {weights[name].dtype}, expected {tensor.dtype}")
         _check_range(weights)
         network.load_state_dict(weights, strict=True, assign=True)
+        check_materialized(network)
         return network.eval()
 
     return damaged(directory / WEIGHTS, read)

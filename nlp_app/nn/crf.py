@@ -28,7 +28,7 @@ the fast arithmetic served. Best paths always come to the CPU.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,14 @@ from torch.autograd.function import once_differentiable
 from nlp_app.nn.lattice import Lattice, Scores, forward_backward
 from nlp_app.nn.segments import Segments
 from nlp_app.nn.viterbi import best_paths, n_best_paths
+
+
+class _CachedMoves(NamedTuple):
+    """Moves and the tensors they were built from, with the state in which those were. Nobody writes to `moves`."""
+
+    parts: tuple[Tensor, ...]
+    state: tuple[tuple[Any, ...], ...]
+    moves: Tensor
 
 
 class LinearChainCRF(nn.Module):
@@ -68,6 +76,7 @@ class LinearChainCRF(nn.Module):
         self.start = nn.Parameter(torch.zeros(num_tags))
         self.end = nn.Parameter(torch.zeros(num_tags))
         self.register_buffer("allowed", allowed)
+        self._cached: _CachedMoves | None = None
 
     def forward(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
         """Log-likelihood (B,) of `tags` (B, L), any integer type; -inf for a path that `allowed` forbids."""
@@ -122,11 +131,37 @@ class LinearChainCRF(nn.Module):
     def scores(self, emissions: Tensor, mask: Tensor, allowed_tags: Tensor | None = None) -> Scores:
         """What `best_paths` and `forward_backward` work on, for those who want both."""
         self._check(emissions, mask, allowed_tags)
+        return Scores.of(emissions, self._moves(), mask, allowed_tags)
+
+    def train(self, mode: bool = True) -> Self:
+        self._cached = None
+        return super().train(mode)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_cached": None}  # for copies and pickles
+
+    def _moves(self) -> Tensor:
+        """Moves as `Scores` takes them, cached within inference mode (40 µs a call)."""
+        parts = (self.transitions, self.start, self.end, self.allowed)
+        if not torch.is_inference_mode_enabled() or self.training or any(part.is_inference() for part in parts):
+            # Training may follow, and not every change counts up a tensor's version: a fused optimizer's doesn't.
+            self._cached = None
+            return self._build_moves()
+        state = tuple((part._version, part.data_ptr(), part.dtype, part.device) for part in parts)
+        cached = self._cached  # read once: another thread may replace it
+        if cached is None or cached.state != state or any(a is not b for a, b in zip(cached.parts, parts, strict=True)):
+            with torch.inference_mode(False), torch.no_grad():
+                # The state was read first: parameters that change meanwhile are noticed by the next call.
+                cached = _CachedMoves(parts, state, self._build_moves())
+            self._cached = cached
+        return cached.moves
+
+    def _build_moves(self) -> Tensor:
         moves = self.transitions.new_zeros(self.allowed.shape, dtype=torch.float64)
         moves[:-2, :-2] = self.transitions
         moves[-2, :-2] = self.start
         moves[:-2, -1] = self.end
-        return Scores.of(emissions, torch.where(self.allowed, moves, -math.inf), mask, allowed_tags)
+        return torch.where(self.allowed, moves, -math.inf)
 
     def _differentiable(self, emissions: Tensor, outcome: _LogLikelihood) -> Tensor:
         result: Tensor = _WithGradient.apply(  # type: ignore[no-untyped-call]

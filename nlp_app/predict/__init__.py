@@ -23,8 +23,8 @@ def load(path: str | Path, *, precision: str = "full", trust_remote_code: bool =
     A directory that `train` wrote, or one of transformers for token or sequence classification. Code that comes with a
     model is run only with `trust_remote_code`. Raises ModelError if there is no such model, or it is damaged.
 
-    precision: what a transformer computes in: `full`, that of its weights; `auto`, bfloat16 where the hardware is made
-    for it, in less than half the time and with scores that differ from the third digit on; `bf16`, `fp16`. Raises
+    precision: what a transformer computes in: `full`, that of its weights; `auto`, bfloat16 where the hardware is
+    faster in it, with scores that differ from the third digit on; `bf16`, `fp16`. Raises
     SettingsError for another name, and where a model has no transformer to which it could apply; `auto` always does.
     """
     if precision not in PRECISIONS:

@@ -249,7 +249,7 @@ def test_precision_from_one_end_to_the_other(
     """`auto` is `bf16` on a CPU that is made for it and `no` on another; the files are in single precision."""
     found = {}
     for fast in (True, False):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda fast=fast: {"avx512_bf16": fast})
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda fast=fast: {"amx_bf16": fast})
         for precision in ("auto", "bf16", "no") if fast else ("auto",):
             output = tmp_path / f"{precision}-{fast}"
             outcome = cli(*given, "--quiet", "--output", output, f"--set=train.precision={precision}")
