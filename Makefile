@@ -21,6 +21,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python data/ner/compile.py --check
 	$(BIN)/python data/cls/compile.py --check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=1 $(BIN)/pytest -n auto -m "numeric and not slow"
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

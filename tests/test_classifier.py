@@ -17,6 +17,8 @@ from nlp_app.predict import Classifier
 from nlp_app.predict import classifier as module
 from nlp_app.types import Label
 
+pytestmark = pytest.mark.numeric
+
 ODD = [
     "",
     " ",

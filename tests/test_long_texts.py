@@ -18,6 +18,8 @@ from nlp_app.predict import Tagger, emissions
 from nlp_app.predict import tagger as tagging
 from nlp_app.types import Span
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture
 def long_text(small: Small) -> str:

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from nlp_app.nn.bags import EmbeddingSum, WeightedBag
 
+pytestmark = pytest.mark.numeric
+
 
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(1, 4), st.integers(2, 12), st.integers(0, 10**6))
 @settings(max_examples=60, deadline=None)

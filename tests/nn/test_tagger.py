@@ -10,6 +10,8 @@ from nlp_app.nn.lstm import BiLstm, reversal_of
 from nlp_app.nn.summary import parameter_count, summary_table
 from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
 
+pytestmark = pytest.mark.numeric
+
 SIZES = TableSizes(norms=20, shapes=6, parts=30, features=50, vectors=9)
 LENGTHS = [7, 1, 4]
 

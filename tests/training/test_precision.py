@@ -34,6 +34,8 @@ from nlp_app.training import (
     train,
 )
 
+pytestmark = pytest.mark.numeric
+
 EXACT = {"rtol": 2e-6, "atol": 1e-6}  # of single precision; bfloat16 would be off by 4e-3
 
 
