@@ -23,6 +23,7 @@ test: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
 # With SIGINT ignored, as a script's `command &` starts it. 143: the exit status after SIGTERM.
 	trap '' INT; OMP_NUM_THREADS=1 $(BIN)/pytest -n auto -m interrupt -k 'not 143' $$(grep -rl 'mark\.interrupt' --include='test_*.py' tests)
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=1 $(BIN)/pytest -n auto -m "numeric and not slow"
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -7,15 +7,22 @@ with status 2; any other exception is a bug of this project and shows its traceb
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
-# What torch's allocators say, of a CPU and of accelerators that raise no error of their own kind; what oneDNN, which
-# computes layers on a CPU, says where it finds no room; C++; and the libraries of CUDA.
-_OUT_OF_MEMORY = (
-    "can't allocate memory", "not enough memory", "out of memory", "could not execute a primitive",
-    "could not create a primitive", "could not create a memory", "bad_alloc", "alloc_failed",
-)  # fmt: skip
+# Messages of torch's allocators, for a CPU and for accelerators without an error class of their own; of oneDNN, which
+# computes layers on a CPU; of C++; and of the libraries of CUDA. oneDNN allocates when it makes a primitive or a memory
+# object; a descriptor only says what to compute, and fails where the processor can't.
+_OUT_OF_MEMORY = re.compile(
+    "can't allocate memory|not enough memory|out of memory|could not execute a primitive|"
+    "could not create a (primitive|memory)(?! descriptor)|bad_alloc|alloc_failed"
+)
+# Messages of oneDNN, and of torch's own kernels, for a number format that they have no code for on this machine.
+_UNSUPPORTED = re.compile(
+    r"could not create a primitive descriptor|not implemented for '(bfloat16|half)'|does not support \S*(bf16|fp?16)|"
+    "(bf16|fp16) path needs"
+)
 
 
 class NlpAppError(Exception):
@@ -67,5 +74,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory, of whichever device, has run out."""
     if isinstance(error, RuntimeError):  # torch's, of all devices
-        return any(sign in str(error).lower() for sign in _OUT_OF_MEMORY)
+        return _OUT_OF_MEMORY.search(str(error).lower()) is not None
     return isinstance(error, MemoryError)
+
+
+def is_unsupported(error: BaseException) -> bool:
+    """Tell whether an error of torch says that this machine can't compute a layer in the number format asked for."""
+    if not isinstance(error, RuntimeError) or is_out_of_memory(error):
+        return False
+    return _UNSUPPORTED.search(str(error).lower()) is not None

@@ -21,6 +21,8 @@ from nlp_app.calibration import (
     tune_thresholds,
 )
 
+pytestmark = pytest.mark.numeric
+
 Array = NDArray[np.float64]
 GRID = np.geomspace(*TEMPERATURES, 400)
 

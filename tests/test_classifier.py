@@ -17,6 +17,8 @@ from nlp_app.predict import Classifier
 from nlp_app.predict import classifier as module
 from nlp_app.types import Label
 
+pytestmark = pytest.mark.numeric
+
 ODD = [
     "",
     " ",
@@ -125,6 +127,14 @@ def ranked(row: list[float]) -> list[Label]:
     return [Label(label, score) for score, label in sorted(zip(row, LABELS, strict=True), key=lambda pair: -pair[0])]
 
 
+def assert_near(found: Label | list[Label], expected: Label | list[Label]) -> None:
+    """The same labels in the same order, and scores that differ in their last digits at most."""
+    assert isinstance(found, Label) == isinstance(expected, Label)
+    one, other = ([each] if isinstance(each, Label) else each for each in (found, expected))
+    assert [label.label for label in one] == [label.label for label in other]
+    assert [label.score for label in one] == pytest.approx([label.score for label in other], abs=1e-5)
+
+
 @pytest.mark.parametrize("top_k", [None, 1, 2, 4, 5, 10**9])
 @pytest.mark.parametrize("threshold", [None, 0, 0.0, 0.3, 0.999, 1.0, 1])
 @pytest.mark.parametrize("multi_label", [False, True])
@@ -133,7 +143,8 @@ def test_top_k_and_threshold(
 ) -> None:
     asked = several if multi_label else single
     found = asked.classify(TEXTS, top_k=top_k, threshold=threshold)
-    assert asked.classify(TEXTS[0], top_k=top_k, threshold=threshold) == found[0]
+    # Alone a text is summed in another order than among others: no score here is that near to a limit, or to another.
+    assert_near(asked.classify(TEXTS[0], top_k=top_k, threshold=threshold), found[0])
     if top_k is None and threshold is None and not multi_label:
         assert all(isinstance(label, Label) for label in found)
         return

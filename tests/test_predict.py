@@ -18,6 +18,8 @@ from nlp_app.errors import ModelError
 from nlp_app.features.columns import collate
 from nlp_app.predict import Tagger
 
+pytestmark = pytest.mark.numeric
+
 ODD = [
     "",
     " ",

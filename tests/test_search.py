@@ -214,11 +214,15 @@ def test_a_search_goes_on_with_more_trials(cli: Cli, data: Path, run: Path, tmp_
     assert not list((tmp_path / "run").glob("search*"))
 
 
+@pytest.mark.numeric
 def test_a_trial_that_fails_is_counted_and_the_search_goes_on(
     cli: Cli, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcome = cli(*command(data, tmp_path / "all", 2, "--set=train.rate=1e30", "--set=train.clip=0"))
-    refused(outcome, "all 2 trials failed; the first: epoch ", " that are infinite or not numbers, expected finite ")
+    # Which comes first, a weight, a loss or a gradient that isn't finite, is the processor's doing.
+    refused(
+        outcome, "all 2 trials failed; the first: epoch ", ": found ", ", expected finite numbers; learning rates: "
+    )
     assert not list((tmp_path / "all/search").glob("trial-*/*.safetensors"))
 
     from nlp_app.experiment import search_space

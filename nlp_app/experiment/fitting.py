@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from nlp_app import training
 from nlp_app.config import Settings, write_settings
 from nlp_app.environment import environment, note_of_launch
-from nlp_app.errors import TrainingError, is_out_of_memory
-from nlp_app.experiment.learners import check_precision, updates_of
+from nlp_app.errors import SettingsError, TrainingError, is_out_of_memory, is_unsupported
+from nlp_app.experiment.learners import check_precision, note_of_precision, updates_of
 from nlp_app.features.columns import WHOLE, Share
 from nlp_app.features.vectors import Vectors, read_vectors
 from nlp_app.interruption import Interrupted, Interruption, listening
@@ -125,9 +125,11 @@ def start_run(
 def fit(course: Course, learner: training.Learner, settings: Settings, run: RunDirectory, launch: Launch) -> None:
     """Train, leaving a line of history for each epoch, checkpoints, and the best model so far.
 
-    Raises Interrupted when told to stop (SIGINT, SIGTERM), after the update under way, with everything saved.
+    Raises Interrupted when told to stop (SIGINT, SIGTERM), after the update under way, with everything saved;
+    SettingsError for a precision in which this machine can't compute the network.
     """
     train, processes = settings.train, learner.processes
+    launch.progress.say(*note_of_precision(learner))
     share = Share(processes.rank, processes.count)
     updates = updates_of(train, course.batch_count()) * train.epochs
     try:
@@ -155,12 +157,18 @@ def fit(course: Course, learner: training.Learner, settings: Settings, run: RunD
         first = ", ".join(map(str, lines[:8])) + (", ..." if len(lines) > 8 else "")
         raise TrainingError(f"{error}; the rows' lines in {course.source}: {first}") from error
     except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise TrainingError(
-            f"out of memory, in an update or as dev was scored ({' '.join(str(error).split())[:200]}); use a smaller "
-            "model or dev set"
-        ) from error
+        reason = " ".join(str(error).split())[:200]
+        if is_out_of_memory(error):
+            raise TrainingError(
+                f"out of memory, in an update or as dev was scored ({reason}); use a smaller model or dev set"
+            ) from error
+        precision = learner.accelerator.mixed_precision
+        if precision != "no" and is_unsupported(error):
+            raise SettingsError(
+                f"train.precision: found {train.precision}, expected one that this machine can compute the model in: "
+                f"its {learner.accelerator.device.type} has no {precision} for it ({reason}); use no"
+            ) from error
+        raise
 
 
 @dataclass

@@ -14,7 +14,8 @@ from nlp_app import training
 from nlp_app.config import LoopSettings, Settings
 from nlp_app.errors import SettingsError, TrainingError
 from nlp_app.experiment.prepared import Rates
-from nlp_app.nn.precision import has_fast_bf16
+from nlp_app.nn.lstm import BiLstm
+from nlp_app.nn.precision import has_fast_bf16, has_lstm
 
 _COMPUTE_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -87,6 +88,16 @@ def make_learner(
     )
     average = training.WeightAverage(network, train.ema) if train.ema else None
     return training.Learner(network, optimizers, schedule, accelerator, train.seed, average, processes=processes)
+
+
+def note_of_precision(learner: training.Learner) -> Iterator[str]:
+    """Name the layers that learn in single precision because the processor has nothing else for them."""
+    kind = _COMPUTE_TYPES.get(learner.accelerator.mixed_precision)
+    if kind is None or learner.accelerator.device.type != "cpu" or has_lstm(kind):
+        return
+    if any(isinstance(layer, BiLstm) for layer in learner.model.modules()):
+        name = learner.accelerator.mixed_precision
+        yield f"note: train.precision: this processor has no LSTM in {name}; the LSTM is computed in single precision"
 
 
 def place_of(learner: training.Learner) -> str:

@@ -8,11 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from nlp_app.nn.precision import has_lstm
+
 
 class BiLstm(nn.Module):
     """One bidirectional layer over right-padded rows, without packing.
 
-    The backward half reads each row reversed within its own length: equal to packing, at a third of its cost on a CPU.
+    The backward half reads each row reversed within its own length: the same sums as by packing, at a third of its cost
+    on a CPU. Under autocast to a number format that the processor has no LSTM for, it computes in single precision.
     """
 
     def __init__(self, inputs: int, hidden: int) -> None:
@@ -22,6 +25,13 @@ class BiLstm(nn.Module):
 
     def forward(self, x: Tensor, reversal: Tensor) -> Tensor:
         """x: (B, L, inputs), reversal: (B, L) from `reversal_of` -> (B, L, 2 hidden)."""
+        on_autocast = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        if on_autocast and not has_lstm(torch.get_autocast_dtype("cpu")):
+            with torch.autocast("cpu", enabled=False):
+                return self._both_halves(x.float(), reversal)
+        return self._both_halves(x, reversal)
+
+    def _both_halves(self, x: Tensor, reversal: Tensor) -> Tensor:
         if len(x) == 1 and not torch.is_grad_enabled() and int(reversal[0, 0]) == x.shape[1] - 1:
             return self._whole_row(x)
         # Inside of an LSTM positions come first: to turn the rows and the axes is one gather.

@@ -6,12 +6,13 @@ import json
 import os
 import time
 from contextlib import suppress
+from functools import cache
 from hashlib import blake2b
 
 import torch
 from torch.nn import functional
 
-from nlp_app.errors import DataError, TrainingError
+from nlp_app.errors import DataError, TrainingError, is_unsupported
 from nlp_app.output import whole_file
 from nlp_app.resources import cache_directory
 
@@ -37,6 +38,23 @@ def has_fast_bf16(device: torch.device) -> bool:
     if not any(found.get(name, False) for name in _MEASURED):
         return False
     return _cached_measurement()
+
+
+@cache
+def has_lstm(kind: torch.dtype) -> bool:
+    """Try whether a CPU trains an LSTM under autocast to `kind`: oneDNN refuses bfloat16 without AVX-512."""
+    weights = [torch.zeros(4, *width) for width in ((1,), (1,), (), ())]  # without biases torch doesn't ask oneDNN
+    state = torch.zeros(1, 1, 1)
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast("cpu", kind):
+        x = torch.zeros(2, 1, 1, requires_grad=True)
+        try:
+            found = torch.lstm(x, (state, state), weights, True, 1, 0.0, True, False, False)[0]
+            torch.autograd.grad(found.sum(), x)
+        except RuntimeError as error:
+            if not is_unsupported(error):
+                raise
+            return False
+    return True
 
 
 def compute_type(precision: str, device: torch.device) -> torch.dtype | None:

@@ -17,6 +17,8 @@ from nlp_app.nn.transformer import TransformerDimensions, TransformerTagger
 from nlp_app.nn.transformer_layers import freeze, rate_factors
 from nlp_app.training import OptimizerOptions, make_optimizers
 
+pytestmark = pytest.mark.numeric
+
 LABELS = ("O", "B-X", "I-X")
 KINDS = 4
 MASK = torch.tensor([[True, True, True], [True, False, False]])

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from nlp_app.nn import convolution
 from nlp_app.nn.convolution import ConvolutionEncoder, StackedConvolutionEncoder, distinct_ids
 
+pytestmark = pytest.mark.numeric
+
 Encoder = ConvolutionEncoder | StackedConvolutionEncoder
 WIDTH, ROWS = 4, 9
 

@@ -17,6 +17,8 @@ from nlp_app.nn import LinearChainCRF
 from nlp_app.nn.lattice import LogLattice, RowLattice, ScaledLattice
 from nlp_app.nn.segments import Segments
 
+pytestmark = pytest.mark.numeric
+
 Path = tuple[int, ...]
 
 

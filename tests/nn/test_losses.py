@@ -17,6 +17,8 @@ from torch.nn import functional
 from nlp_app.errors import SettingsError
 from nlp_app.nn.losses import LOSSES, make_loss
 
+pytestmark = pytest.mark.numeric
+
 SINGLE = [name for name, loss in LOSSES.items() if not loss.multi_label]
 MULTI = [name for name, loss in LOSSES.items() if loss.multi_label]
 WEIGHTS = [0.25, 2.0, 1.0, 0.5]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
 from nlp_app.nn.partial import load_partial
+
+pytestmark = pytest.mark.numeric
 
 NAMES = ("0.weight", "0.bias", "1.weight", "1.bias", "2.weight")
 

@@ -11,6 +11,8 @@ from torch import Tensor
 from nlp_app.nn import LinearChainCRF
 from nlp_app.nn.distillation import path_cross_entropy
 
+pytestmark = pytest.mark.numeric
+
 
 def filled(tags: int, allowed: Tensor | None, seed: int) -> LinearChainCRF:
     crf = LinearChainCRF(tags, allowed)

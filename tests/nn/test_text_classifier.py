@@ -16,6 +16,8 @@ from torch.nn import functional
 from nlp_app.nn import classifier
 from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifier, kernel_sizes
 
+pytestmark = pytest.mark.numeric
+
 CLASSES = 3
 SIZES = ClassifierSizes(ngrams=20, words=12, vectors=8)
 STILL = ClassifierDimensions(  # without dropout

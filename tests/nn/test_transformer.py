@@ -50,6 +50,8 @@ from nlp_app.training import (
     save_checkpoint,
 )
 
+pytestmark = pytest.mark.numeric
+
 LABELS = ("O", "B-X", "I-X")
 # Two rows: three tokens of 1, 3 and 2 pieces with a piece between, and one token of 4; [CLS] in front, [SEP] behind.
 MASK = torch.tensor([[True, True, True], [True, False, False]])

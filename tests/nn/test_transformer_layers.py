@@ -30,6 +30,8 @@ from nlp_app.nn.transformer import TransformerClassifier, TransformerDimensions,
 from nlp_app.nn.transformer_layers import freeze, layer_names, position_limit, rate_factors
 from nlp_app.training import OptimizerOptions, make_optimizers
 
+pytestmark = pytest.mark.numeric
+
 SIZES: dict[str, Any] = {
     "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24, "vocab_size": 70
 }  # fmt: skip

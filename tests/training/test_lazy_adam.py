@@ -8,6 +8,8 @@ from torch import nn
 
 from nlp_app.training.lazy_adam import LazyAdam
 
+pytestmark = pytest.mark.numeric
+
 
 def test_it_makes_the_updates_of_sparse_adam() -> None:
     torch.manual_seed(0)

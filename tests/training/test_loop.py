@@ -26,6 +26,8 @@ from nlp_app.training import (
 )
 from nlp_app.training.epochs import EpochCount
 
+pytestmark = pytest.mark.numeric
+
 
 def run(learner, batches, options, evaluate=None):
     return list(train(learner, lambda epoch: batches, evaluate, options))

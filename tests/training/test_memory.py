@@ -33,7 +33,7 @@ from nlp_app.config import (
     TransformerTaggingSettings,
     read_settings,
 )
-from nlp_app.errors import TrainingError, is_out_of_memory
+from nlp_app.errors import TrainingError, is_out_of_memory, is_unsupported
 from nlp_app.experiment.prepared import TrainBatch
 from nlp_app.features.columns import Share
 from nlp_app.nn.losses import make_loss
@@ -192,10 +192,37 @@ def test_other_errors_are_left_alone(engine: str, error: Exception) -> None:
         RuntimeError("CUDA error: out of memory"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         RuntimeError("std::bad_alloc"),
+        RuntimeError("could not create a memory object"),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("could not execute a primitive"),
     ],
 )
 def test_what_says_that_memory_has_run_out(error: BaseException) -> None:
     assert is_out_of_memory(error)
+    assert not is_unsupported(error)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "could not create a primitive descriptor for the LSTM forward propagation primitive. Run workload with "
+        "environment variable ONEDNN_VERBOSE=all to get additional diagnostic information.",
+        "could not create a primitive descriptor",
+        "DNNL does not support bf16/f16 backward on the platform with avx2_vnni_2",
+        "mkldnn_matmul: mkldnn_matmul bf16 path needs the cpu support avx512bw, avx512vl and avx512dq",
+        "\"addmm_impl_cpu_\" not implemented for 'Half'",
+    ],
+)
+def test_what_a_processor_has_no_code_for_is_no_lack_of_memory(message: str) -> None:
+    assert is_unsupported(RuntimeError(message))
+    assert not is_out_of_memory(RuntimeError(message))
+    assert not is_unsupported(ValueError(message))
+
+
+@pytest.mark.parametrize("message", ["could not create a memory descriptor from blob", "shape mismatch"])
+def test_other_messages_say_neither(message: str) -> None:
+    assert not is_out_of_memory(RuntimeError(message))
+    assert not is_unsupported(RuntimeError(message))
 
 
 def test_what_a_failed_attempt_has_left_is_dropped() -> None:

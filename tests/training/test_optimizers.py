@@ -8,6 +8,8 @@ from toys import Dense, Wide, assert_same, toy_batches
 from nlp_app.errors import SettingsError, TrainingError
 from nlp_app.training import OptimizerOptions, make_optimizers
 
+pytestmark = pytest.mark.numeric
+
 
 def gradients(model, batch):
     model.zero_grad()

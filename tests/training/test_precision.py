@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +33,8 @@ from nlp_app.training import (
     save_checkpoint,
     train,
 )
+
+pytestmark = pytest.mark.numeric
 
 EXACT = {"rtol": 2e-6, "atol": 1e-6}  # of single precision; bfloat16 would be off by 4e-3
 
@@ -273,3 +278,51 @@ def test_a_run_in_bf16_is_the_same_each_time(cli: Callable[..., Outcome], given:
         assert outcome.status == 0, outcome
         models.append({k: v for k, v in files_of(tmp_path / name).items() if k.endswith(".safetensors")})
     assert models[0] == models[1]
+
+
+# A processor without bfloat16. oneDNN, told to do without AVX-512, refuses an LSTM in it on any x86.
+
+ON_A_PLAIN_PROCESSOR = """
+import sys
+import torch
+from nlp_app.nn import lstm
+from nlp_app.nn.precision import has_lstm
+print(has_lstm(torch.bfloat16), flush=True)
+if sys.argv[1] == "unasked":
+    lstm.has_lstm = lambda kind: True
+from nlp_app.cli import main
+main(sys.argv[2:])
+"""
+
+
+def on_a_plain_processor(way: str, *arguments: object) -> tuple[bool, int, str]:
+    """Run a command there: whether it computes an LSTM in bfloat16, the status, and standard error."""
+    done = subprocess.run(
+        [sys.executable, "-c", ON_A_PLAIN_PROCESSOR, way, *map(str, arguments)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "ONEDNN_MAX_CPU_ISA": "AVX2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.startswith("True"), done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("given", ["ner"], indirect=True)
+def test_an_lstm_that_a_processor_has_no_bf16_for(given: list[object], tmp_path: Path) -> None:
+    wanted = [*given, "--output", tmp_path / "run", "--set=train.precision=bf16", "--set=train.epochs=1"]
+    able, status, said = on_a_plain_processor("asked", *wanted)
+    assert status == 0, said
+    note = "note: train.precision: this processor has no LSTM in bf16; the LSTM is computed in single precision"
+    assert (note in said) == (not able), said
+
+
+@pytest.mark.parametrize("given", ["ner"], indirect=True)
+def test_a_layer_that_a_processor_refuses_is_no_lack_of_memory(given: list[object], tmp_path: Path) -> None:
+    wanted = [*given, "--quiet", "--output", tmp_path / "run", "--set=train.precision=bf16", "--set=train.epochs=1"]
+    able, status, said = on_a_plain_processor("unasked", *wanted)
+    assert status == (0 if able else 2), said
+    assert "memory" not in said
+    if not able:
+        assert said.startswith("error: train.precision: found bf16, expected one that this machine can compute"), said
+        assert said.endswith("; use no\n")
+        assert not (tmp_path / "run").exists()

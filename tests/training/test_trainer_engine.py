@@ -172,6 +172,7 @@ def test_a_ragged_window_counts_what_it_has():
     assert [report.loss for report in reports[:2]] == pytest.approx(losses, rel=1e-5)
 
 
+@pytest.mark.numeric
 def test_bf16_agrees():
     def make():
         return toy_learner(lambda: Dense(0.2), precision="bf16")
@@ -273,6 +274,7 @@ def network_learner(name: str) -> Learner:
     )
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("name", NETWORKS)
 def test_engines_agree_on_our_networks(name):
     options = LoopOptions(4, accumulation=2, max_grad_norm=0.3, log_every=1)
