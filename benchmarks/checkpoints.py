@@ -22,10 +22,10 @@ from typing import Any
 import torch
 
 from nlp_app.config import read_task_settings
-from nlp_app.experiment import train_cls, train_ner
-from nlp_app.resources import bundled
-from nlp_app.rundir import RunDirectory
-from nlp_app.training import EpochReport
+from nlp_app.core.paths import bundled
+from nlp_app.engine import EpochReport
+from nlp_app.training import train_cls, train_ner
+from nlp_app.training.runs.directory import RunDirectory
 
 
 class Enough(Exception):

@@ -34,10 +34,10 @@ from class_peers import FastText, Labels, Linear, scores
 from tutorial_textcnn import read as read_titles
 
 import nlp_app
-from nlp_app.class_splits import ClassSplit, read_class_splits
 from nlp_app.config import ClassSettings, read_settings
-from nlp_app.experiment import train_cls
-from nlp_app.resources import bundled
+from nlp_app.core.paths import bundled
+from nlp_app.data.classification.splits import ClassSplit, read_class_splits
+from nlp_app.training import train_cls
 
 ROUNDS = 5
 DOCUMENTED = {"lr": 0.5, "epoch": 25}  # of fastText, for small data

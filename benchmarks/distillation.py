@@ -26,9 +26,9 @@ from transformer import SETS
 
 import nlp_app
 from nlp_app.config import DistilledTaggingSettings, TaggingSettings, read_settings
-from nlp_app.corpus import CorpusOptions, read_corpus
-from nlp_app.experiment import train_ner
-from nlp_app.resources import bundled
+from nlp_app.core.paths import bundled
+from nlp_app.data.tagging.corpus import CorpusOptions, read_corpus
+from nlp_app.training import train_ner
 
 
 def tokens_per_second(model: Path, test: Path, precision: str = "full") -> float:

@@ -32,12 +32,13 @@ import crfsuite_tagger as feature_crf
 import numpy as np
 import torch
 
-from nlp_app import training
+from nlp_app import engine as training
 from nlp_app.config import TaggingSettings, read_settings
-from nlp_app.experiment.learners import epochs_of, make_learner
-from nlp_app.experiment.tagger_building import EncodedSentences, make_parts
-from nlp_app.splits import TaggingData, read_splits
-from nlp_app.tasks.tagging import TagSet
+from nlp_app.data.tagging.splits import TaggingData, read_splits
+from nlp_app.labels.tag_set import TagSet
+from nlp_app.training.learner_setup import epochs_of, make_learner
+from nlp_app.training.tagging.examples import EncodedSentences
+from nlp_app.training.tagging.setup import make_parts
 
 SEED = 1
 

@@ -226,10 +226,10 @@ def load_all() -> None:
         "seqeval.metrics",
         "sklearn.metrics",
         "transformers.trainer",
-        "nlp_app.experiment.search",
+        "nlp_app.training.multirun.search",
     ):
         importlib.import_module(name)
-    importlib.import_module("nlp_app.experiment.transformer_building")
+    importlib.import_module("nlp_app.training.transformers.setup")
 
 
 def main() -> int:

@@ -56,9 +56,9 @@ class Enough(Exception):
 
 def one(options: argparse.Namespace, begun: float) -> None:
     """Train on some batches, as `train` does, and print what was measured."""
-    from nlp_app import training
+    from nlp_app import engine as training
     from nlp_app.config import ClassSettings, TaggingSettings, read_settings
-    from nlp_app.experiment import train_cls, train_ner
+    from nlp_app.training import train_cls, train_ner
 
     import_module("torch._dynamo")  # which the first of torch's optimizers would load
     imported, used = time.perf_counter(), time.process_time()

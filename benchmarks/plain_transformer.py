@@ -33,9 +33,9 @@ import transformers
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from nlp_app import schemes
-from nlp_app.corpus import CorpusOptions, read_corpus
-from nlp_app.formats.classes import open_classes
+from nlp_app.data.tagging.corpus import CorpusOptions, read_corpus
+from nlp_app.formats.classification import open_classes
+from nlp_app.labels import schemes
 from nlp_app.metrics import entity_scores, single_label_scores
 
 Words = Sequence[str]

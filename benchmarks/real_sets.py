@@ -34,15 +34,15 @@ import crfsuite_tagger as feature_crf
 import torch
 
 from nlp_app.config import TaggingSettings, read_settings
-from nlp_app.experiment import train_ner
-from nlp_app.modeldir import read_model
-from nlp_app.modeldir.directory import DESCRIPTION
-from nlp_app.predict import Tagger
-from nlp_app.resources import bundled
-from nlp_app.schemes import NONE
-from nlp_app.splits import read_splits
-from nlp_app.tasks.scoring import headline, score_spans
-from nlp_app.tasks.tagging import TagSet
+from nlp_app.core.paths import bundled
+from nlp_app.data.tagging.splits import read_splits
+from nlp_app.inference import Tagger
+from nlp_app.labels.schemes import NONE
+from nlp_app.labels.tag_set import TagSet
+from nlp_app.metrics.spans import headline, score_spans
+from nlp_app.models import read_model
+from nlp_app.models.directory import DESCRIPTION
+from nlp_app.training import train_ner
 
 TURNS = 5
 SENTENCES_ALONE = 200

@@ -25,13 +25,14 @@ import torch
 import tutorial_tagger as tutorial
 from torch.utils.data import DataLoader
 
-from nlp_app import training
+from nlp_app import engine as training
 from nlp_app.config import TaggingSettings, read_settings
-from nlp_app.experiment.learners import make_learner
-from nlp_app.experiment.prepared import Rates
-from nlp_app.experiment.tagger_building import EncodedSentences, make_parts
-from nlp_app.predict import Tagger
-from nlp_app.splits import read_splits
+from nlp_app.data.tagging.splits import read_splits
+from nlp_app.inference import Tagger
+from nlp_app.training.examples import Rates
+from nlp_app.training.learner_setup import make_learner
+from nlp_app.training.tagging.examples import EncodedSentences
+from nlp_app.training.tagging.setup import make_parts
 
 TAGGING_ROUNDS = 9
 SENTENCES_ALONE = 400

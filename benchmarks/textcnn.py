@@ -24,14 +24,14 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 import tutorial_textcnn as tutorial
 
-from nlp_app import training
-from nlp_app.class_splits import read_class_splits
+from nlp_app import engine as training
 from nlp_app.config import ClassSettings, read_settings
-from nlp_app.experiment.class_loss import training_loss
-from nlp_app.experiment.classifier_building import make_classifier, table_rates
-from nlp_app.experiment.learners import epochs_of, make_learner
-from nlp_app.experiment.texts import StoredTexts
-from nlp_app.predict.classifier import Classifier
+from nlp_app.data.classification.splits import read_class_splits
+from nlp_app.inference.classifier import Classifier
+from nlp_app.training.classification.examples import StoredTexts
+from nlp_app.training.classification.loss import training_loss
+from nlp_app.training.classification.setup import make_classifier, table_rates
+from nlp_app.training.learner_setup import epochs_of, make_learner
 
 CLASSIFYING_ROUNDS = 5
 

@@ -30,8 +30,8 @@ from plain_transformer import Plain, asset, read_sentences, train_plain_tagger
 
 import nlp_app
 from nlp_app.config import read_task_settings
-from nlp_app.experiment import train_cls, train_ner
-from nlp_app.resources import bundled
+from nlp_app.core.paths import bundled
+from nlp_app.training import train_cls, train_ner
 
 
 class Set(NamedTuple):

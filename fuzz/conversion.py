@@ -7,10 +7,11 @@ from contextlib import suppress
 from fuzz.choices import Choices
 from fuzz.folder import file_of, folder
 from fuzz.readers import SEQUENCE_FORMATS, SUFFIXES, check_record, sequence_options
-from nlp_app import formats, schemes
-from nlp_app.convert import convert
-from nlp_app.corpus import CorpusOptions
-from nlp_app.errors import NlpAppError
+from nlp_app.core.errors import NlpAppError
+from nlp_app.data.tagging.convert import convert
+from nlp_app.data.tagging.corpus import CorpusOptions
+from nlp_app.formats import tagging as formats
+from nlp_app.labels import schemes
 
 _TARGETS = ("out.conll", "out.conllu", "out.jsonl", "out.xyz")
 

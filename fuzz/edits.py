@@ -11,8 +11,8 @@ from typing import Any
 
 from fuzz.choices import Choices
 from fuzz.folder import file_of
-from nlp_app.modeldir.directory import DESCRIPTION, own_checksum
-from nlp_app.output import checksum
+from nlp_app.core.files import checksum
+from nlp_app.models.directory import DESCRIPTION, own_checksum
 
 Files = dict[str, bytes]
 

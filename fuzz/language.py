@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 
 from fuzz.choices import Choices
-from nlp_app import schemes as tag_schemes
-from nlp_app.alignment import Ledger, TokenEdges, align_spans, join_tokens
-from nlp_app.errors import NlpAppError
-from nlp_app.formats.conllu import align
+from nlp_app.core.errors import NlpAppError
+from nlp_app.core.types import CharSpan, Tokens, TokenSpan
+from nlp_app.data.tagging.alignment import Ledger, TokenEdges, align_spans
+from nlp_app.formats.tagging.conllu import align
+from nlp_app.labels import schemes as tag_schemes
 from nlp_app.text import TOKENIZERS, agreement, make_tokenizer
-from nlp_app.types import CharSpan, Tokens, TokenSpan
+from nlp_app.text.spacing import join_tokens
 
 
 def text_of(data: bytes, kind: int) -> str:

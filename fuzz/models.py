@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from fuzz import tiny
 from fuzz.edits import edited
 from fuzz.folder import folder
-from nlp_app.errors import ModelError
-from nlp_app.predict import Tagger, load
+from nlp_app.core.errors import ModelError
+from nlp_app.inference import Tagger, load
 
 _TEXTS = ["Anna met Bob in Rome", "", "王磊在北京大学 " * 9, "\u0301\0 x"]
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 from fuzz.choices import Choices
 from fuzz.folder import file_of
-from nlp_app import formats
-from nlp_app.corpus import CorpusOptions, read_corpus
-from nlp_app.errors import DataError, NlpAppError
-from nlp_app.formats import FORMATS, ReadOptions
-from nlp_app.formats.classes import ClassFile, ClassOptions, open_classes, read_class_lines
-from nlp_app.formats.classes.options import CLASS_FORMATS
-from nlp_app.formats.source import encoding_of, lines_of_bytes
-from nlp_app.types import ClassRecord, Record, TextRecord
-from nlp_app.unread import not_read
+from nlp_app.core.errors import DataError, NlpAppError
+from nlp_app.core.types import ClassRecord, Record, TextRecord
+from nlp_app.data.tagging.corpus import CorpusOptions, read_corpus
+from nlp_app.formats import tagging as formats
+from nlp_app.formats.classification import ClassFile, ClassOptions, open_classes, read_class_lines
+from nlp_app.formats.classification.options import CLASS_FORMATS
+from nlp_app.formats.io.lines import encoding_of, lines_of_bytes
+from nlp_app.formats.tagging import FORMATS, ReadOptions
+from nlp_app.formats.tagging.ignored_fields import not_read
 
 SUFFIXES = ("", ".txt", ".conll", ".conllu", ".jsonl", ".json", ".ann", ".csv", ".tsv", ".bio")
 ENCODINGS = (

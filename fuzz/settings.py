@@ -7,8 +7,9 @@ from contextlib import suppress
 from fuzz.choices import Choices
 from fuzz.folder import file_of
 from nlp_app.config import change_settings, read_settings, read_task_settings, with_bundle, write_settings
-from nlp_app.config.tables import KINDS, DataSettings
-from nlp_app.errors import NlpAppError, SettingsError
+from nlp_app.config.common import DataSettings
+from nlp_app.config.kinds import KINDS
+from nlp_app.core.errors import NlpAppError, SettingsError
 
 
 def settings(data: bytes) -> None:

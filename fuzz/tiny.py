@@ -12,19 +12,19 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertForTokenClassification, BertTokenizer
 
-from nlp_app.features.bags import BagOptions
-from nlp_app.features.columns import Columns
-from nlp_app.features.encoder import TaggingEncoder
-from nlp_app.features.ngrams import Orders
-from nlp_app.features.text_encoder import TextEncoder
-from nlp_app.modeldir import ClassifierParts, Decision, TaggerParts, read_model, write_model
-from nlp_app.modeldir.compacting import compact
+from nlp_app.core.types import Tokens
+from nlp_app.features.classification.encoder import TextEncoder
+from nlp_app.features.classification.ngram_bags import BagOptions
+from nlp_app.features.classification.ngrams import Orders
+from nlp_app.features.tagging.encoder import TaggingEncoder
+from nlp_app.labels.class_set import ClassSet
+from nlp_app.labels.tag_set import TagSet
+from nlp_app.models import ClassifierParts, Decision, TaggerParts, read_model, write_model
+from nlp_app.models.quantization import compact
 from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifier
 from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
-from nlp_app.tasks.classification import ClassSet
-from nlp_app.tasks.tagging import TagSet
+from nlp_app.storage.ragged import Columns
 from nlp_app.text import BasicTokenizer, make_tokenizer
-from nlp_app.types import Tokens
 
 Files = Mapping[str, bytes]
 TEXTS = ("Anna met Bob in Rome", "王磊在北京大学", "a 2nd text, with é and 😀")

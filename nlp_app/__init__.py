@@ -8,11 +8,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nlp_app.core.version import __version__
+
 if TYPE_CHECKING:
-    from nlp_app.errors import NlpAppError
-    from nlp_app.predict import Classifier, Tagger, load
+    from nlp_app.core.errors import NlpAppError
+    from nlp_app.core.types import Label, Span, Tokens
+    from nlp_app.inference import Classifier, Tagger, load
     from nlp_app.text import BasicTokenizer
-    from nlp_app.types import Label, Span, Tokens
+
 
 __all__ = [
     "BasicTokenizer",
@@ -26,17 +29,15 @@ __all__ = [
     "load",
 ]
 
-__version__ = "0.1.0"
-
 _HOMES = {
     "BasicTokenizer": "nlp_app.text",
-    "Classifier": "nlp_app.predict",
-    "Label": "nlp_app.types",
-    "NlpAppError": "nlp_app.errors",
-    "Span": "nlp_app.types",
-    "Tagger": "nlp_app.predict",
-    "Tokens": "nlp_app.types",
-    "load": "nlp_app.predict",
+    "Classifier": "nlp_app.inference",
+    "Label": "nlp_app.core.types",
+    "NlpAppError": "nlp_app.core.errors",
+    "Span": "nlp_app.core.types",
+    "Tagger": "nlp_app.inference",
+    "Tokens": "nlp_app.core.types",
+    "load": "nlp_app.inference",
 }
 
 

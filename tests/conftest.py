@@ -19,7 +19,7 @@ import pytest
 from hypothesis import settings
 from signals import default_handlers
 
-from nlp_app.resources import bundled
+from nlp_app.core.paths import bundled
 
 # Examples differ from run to run and find new faults, but not in CI, where the same commit has to give the same answer.
 settings.register_profile("local", deadline=None)
@@ -120,7 +120,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
 def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """A run on some 120 sentences of the bundled corpus. Tests only read it."""
     from nlp_app.config import TaggingSettings, read_settings
-    from nlp_app.experiment import train_ner
+    from nlp_app.training import train_ner
 
     directory = tmp_path_factory.mktemp("small")
     paths = {split: directory / f"{split}.conll" for split in ("train", "dev", "test")}
@@ -144,7 +144,7 @@ def tagger(small: Small) -> Any:
 def small_classes(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """A run on some 240 texts of the bundled corpus, a class each. Tests only read it."""
     from nlp_app.config import ClassSettings, read_settings
-    from nlp_app.experiment import train_cls
+    from nlp_app.training import train_cls
 
     directory = tmp_path_factory.mktemp("small_classes")
     counts = {"train": 240, "dev": 60, "test": 80}

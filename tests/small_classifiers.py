@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from nlp_app.features.bags import BagOptions
-from nlp_app.features.columns import Columns
-from nlp_app.features.ngrams import Orders
-from nlp_app.features.text_encoder import TextEncoder
-from nlp_app.modeldir import ClassifierParts, Decision
+from nlp_app.features.classification.encoder import TextEncoder
+from nlp_app.features.classification.ngram_bags import BagOptions
+from nlp_app.features.classification.ngrams import Orders
+from nlp_app.labels.class_set import ClassSet
+from nlp_app.models import ClassifierParts, Decision
 from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifier
-from nlp_app.tasks.classification import ClassSet
+from nlp_app.storage.ragged import Columns
 from nlp_app.text import make_tokenizer
-from nlp_app.vocab import Vocabulary
+from nlp_app.text.vocab import Vocabulary
 
 TEXTS = [f"{word} phone number {number}" for number in range(5) for word in ("good", "bad", "old")]
 TEXTS += ["手机很好用", "退货太慢了！", "a", "", "😀 é"]

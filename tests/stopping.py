@@ -16,7 +16,7 @@ class Stop(Exception):
 @contextmanager
 def stopping_after(epoch: int, monkeypatch: pytest.MonkeyPatch, saved: bool = True) -> Iterator[None]:
     """Break off the run in this block after the epoch's checkpoint, or before it."""
-    from nlp_app.rundir import RunDirectory
+    from nlp_app.training.runs.directory import RunDirectory
 
     keep = RunDirectory.keep
 

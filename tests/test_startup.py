@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from small_classifiers import SHAPES, classifier_parts
 
-from nlp_app.modeldir import write_model
+from nlp_app.models import write_model
 
 if TYPE_CHECKING:
     from conftest import Small

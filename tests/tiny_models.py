@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from tiny_transformers import TINY
 
-from nlp_app.features.piece_windows import PieceEncoder
-from nlp_app.modeldir import Decision
-from nlp_app.modeldir.pretrained import longest_window, make_body, read_pretrained
-from nlp_app.modeldir.transformer import TransformerClassifierParts, TransformerTaggerParts
+from nlp_app.features.subwords.encoder import PieceEncoder
+from nlp_app.labels.class_set import ClassSet
+from nlp_app.labels.tag_set import TagSet
+from nlp_app.models import Decision
+from nlp_app.models.transformers.models import TransformerClassifierParts, TransformerTaggerParts
+from nlp_app.models.transformers.pretrained import longest_window, make_body, read_pretrained
 from nlp_app.nn.transformer import TransformerClassifier, TransformerDimensions, TransformerTagger
-from nlp_app.tasks.classification import ClassSet
-from nlp_app.tasks.tagging import TagSet
 from nlp_app.text import CharTokenizer
 
 WORDS = ("Anna", "lives", "in", "Rome", "北京")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nlp_app.training import (
+from nlp_app.engine import (
     Learner,
     OptimizerOptions,
     Schedule,

@@ -16,7 +16,7 @@ import io
 import sys
 from pathlib import Path
 
-from nlp_app.errors import DataError
+from nlp_app.core.errors import DataError
 
 HERE = Path(__file__).resolve().parent
 SPLITS = ("train", "dev", "test")

@@ -18,9 +18,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from nlp_app.errors import DataError
+from nlp_app.core.errors import DataError
+from nlp_app.core.types import CharSpan
 from nlp_app.text import make_tokenizer
-from nlp_app.types import CharSpan
 
 HERE = Path(__file__).resolve().parent
 SPLITS = ("train", "dev", "test")

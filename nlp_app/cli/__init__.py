@@ -12,16 +12,16 @@ from typing import Any, NoReturn
 
 import click
 
-from nlp_app import __version__
 from nlp_app.cli.data import convert, inspect
 from nlp_app.cli.options import CLASS_FORMATS, FORMATS, PRECISIONS
-from nlp_app.cli.reproducing import reproduce
+from nlp_app.cli.predict import classify, evaluate, tag
+from nlp_app.cli.reproduce import reproduce
 from nlp_app.cli.terminal import USER_ERROR, fail, is_first, process_count, say
-from nlp_app.cli.training import distill, train
-from nlp_app.cli.using import classify, evaluate, tag
-from nlp_app.errors import NlpAppError
-from nlp_app.interruption import terminable
-from nlp_app.output import drop_standard_output
+from nlp_app.cli.train import distill, train
+from nlp_app.core.console import drop_standard_output
+from nlp_app.core.errors import NlpAppError
+from nlp_app.core.signals import terminable
+from nlp_app.core.version import __version__
 
 __all__ = ["CLASS_FORMATS", "FORMATS", "PRECISIONS", "main", "program"]
 

@@ -22,7 +22,7 @@ from nlp_app.cli.options import (
     text_column_option,
 )
 from nlp_app.cli.terminal import say, show
-from nlp_app.errors import OtherTaskError
+from nlp_app.core.errors import OtherTaskError
 
 
 @click.command()
@@ -35,8 +35,8 @@ from nlp_app.errors import OtherTaskError
 @changes_option
 def inspect(files: tuple[str, ...], task: str | None, as_json: bool, **how: Any) -> None:
     """Say what is in data FILEs: format, labels, counts, lengths, duplicates, repairs; leaks among several."""
-    from nlp_app.class_report import class_inspection_table  # noqa: PLC0415
-    from nlp_app.report import inspection_table  # noqa: PLC0415
+    from nlp_app.reports.classification_inspection import class_inspection_table  # noqa: PLC0415
+    from nlp_app.reports.tagging_inspection import inspection_table  # noqa: PLC0415
 
     facts = _inspected(files, task, how)
     table = class_inspection_table if facts.get("task") == "cls" else inspection_table
@@ -45,14 +45,8 @@ def inspect(files: tuple[str, ...], task: str | None, as_json: bool, **how: Any)
 
 def _inspected(files: Sequence[str], task: str | None, how: dict[str, Any]) -> dict[str, Any]:
     """The facts of files; of which task they are shows, unless it is named, in the first one."""
-    from nlp_app.class_jobs import inspect_classes  # noqa: PLC0415
-    from nlp_app.config import (  # noqa: PLC0415
-        ClassDataSettings,
-        ClassSettings,
-        TaggingDataSettings,
-        change_settings,
-    )
-    from nlp_app.jobs import inspect_files  # noqa: PLC0415
+    from nlp_app.commands.inspect import inspect_classes, inspect_files  # noqa: PLC0415
+    from nlp_app.config import ClassDataSettings, ClassSettings, TaggingDataSettings, change_settings  # noqa: PLC0415
 
     changed = {change.partition("=")[0].strip().removeprefix("data.") for change in class_changes(how)}
     told = not changed.isdisjoint(ClassDataSettings.model_fields.keys() - TaggingDataSettings.model_fields.keys())
@@ -83,7 +77,7 @@ def _inspected(files: Sequence[str], task: str | None, how: dict[str, Any]) -> d
 @changes_option
 def convert(source: Path, target: Path, format: str | None, changes: tuple[str, ...], **wanted: Any) -> None:
     """Convert data between formats and tag schemes, and say what is lost."""
-    from nlp_app.jobs import ConversionTarget, convert_file  # noqa: PLC0415
+    from nlp_app.commands.convert import ConversionTarget, convert_file  # noqa: PLC0415
 
     target_wanted = ConversionTarget(wanted["to"], wanted["scheme"], wanted["shape"])
     say(convert_file(source, target, target_wanted, format, changes))

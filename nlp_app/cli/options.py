@@ -10,29 +10,40 @@ import click
 
 C = TypeVar("C", bound=Callable[..., Any])
 
-# As nlp_app.formats and nlp_app.formats.classes name them; a test holds them equal.
+# As nlp_app.formats.tagging and nlp_app.formats.classification name them; a test holds them equal.
 FORMATS = ("conll", "conllu", "jsonl", "brat", "text", "hub")
+
 CLASS_FORMATS = ("csv", "tsv", "jsonl", "label_text", "fasttext", "text", "hub")
+
 MOST_THREADS = 1024  # beyond any machine's cores; many more than that exhaust its memory
 
 quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
+
 threads_option = click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="CPU threads to compute with.")
+
 _ALL_FORMATS = tuple(dict.fromkeys((*FORMATS, *CLASS_FORMATS)))
+
 format_option = click.option(
     "--format", type=click.Choice(FORMATS), help="The input's format, where it isn't recognised."
 )
+
 any_format_option = click.option(
     "--format", type=click.Choice(_ALL_FORMATS), help="The input's format, where it isn't recognised."
 )
+
 text_column_option = click.option(
     "--text-column", metavar="COLUMN", help="Of texts with classes: a name or a number from 0; several with commas."
 )
+
 label_column_option = click.option("--label-column", metavar="COLUMN", help="Likewise, of the classes.")
+
 changes_option = click.option(
     "--set", "changes", multiple=True, metavar="A.B=C", help="Change a setting; may be given several times."
 )
+
 # As nlp_app.nn.precision names them; a test holds them equal.
 PRECISIONS = ("full", "auto", "bf16", "fp16")
+
 precision_option = click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
@@ -40,12 +51,15 @@ precision_option = click.option(
     show_default=True,
     help="What a transformer computes in; auto: bf16 where that is fast.",
 )
+
 trust_option = click.option(
     "--trust-remote-code",
     is_flag=True,
     help="Run code that a model brings; without it such a model is refused.",
 )
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
 model_argument = click.argument("model")  # a directory, or a name on the Hub
 
 

@@ -7,9 +7,10 @@ from typing import NoReturn
 
 import click
 
-from nlp_app.output import standard_output
+from nlp_app.core.console import standard_output
 
 USER_ERROR = 2
+
 _RANK, _COUNT = "RANK", "WORLD_SIZE"  # as torchrun and accelerate number their processes
 
 

@@ -1,6 +1,17 @@
 """Settings: what a run may be told, in a TOML file and on the command line."""
 
-from nlp_app.config.reading import (
+from __future__ import annotations
+
+from nlp_app.config.classification import (
+    ClassDataSettings,
+    ClassifierSettings,
+    ClassLoopSettings,
+    ClassLossSettings,
+    ClassSettings,
+)
+from nlp_app.config.common import DataSettings, LoopSettings, Settings
+from nlp_app.config.distillation import DistilledClassSettings, DistilledTaggingSettings, DistillSettings
+from nlp_app.config.loading import (
     change_settings,
     read_settings,
     read_task_settings,
@@ -9,22 +20,8 @@ from nlp_app.config.reading import (
     with_bundle,
     write_settings,
 )
-from nlp_app.config.tables import (
-    ClassDataSettings,
-    ClassifierSettings,
-    ClassLoopSettings,
-    ClassLossSettings,
-    ClassSettings,
-    DataSettings,
-    DistilledClassSettings,
-    DistilledTaggingSettings,
-    DistillSettings,
-    LoopSettings,
-    Settings,
-    TaggerSettings,
-    TaggingDataSettings,
-    TaggingLoopSettings,
-    TaggingSettings,
+from nlp_app.config.tagging import TaggerSettings, TaggingDataSettings, TaggingLoopSettings, TaggingSettings
+from nlp_app.config.transformers import (
     TransformerClassLoopSettings,
     TransformerClassSettings,
     TransformerLoopSettings,

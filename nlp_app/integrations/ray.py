@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 import nlp_app
-from nlp_app.errors import DataError, ModelError, SettingsError, did_you_mean
-from nlp_app.types import Label, Span
+from nlp_app.core.errors import DataError, ModelError, SettingsError, did_you_mean
+from nlp_app.core.types import Label, Span
 
 try:
     from ray.data import ActorPoolStrategy, Dataset
@@ -26,9 +26,13 @@ except ImportError as error:
 __all__ = ["classify_dataset", "tag_dataset"]
 
 _BATCH_ROWS = 1024
+
 _CHOICES = ("top_k", "threshold")
+
 _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+
 _LABEL = pa.struct([("label", pa.string()), ("score", pa.float64())])
+
 _SPAN = pa.struct(
     [
         ("start", pa.int64()),
@@ -90,8 +94,8 @@ def classify_dataset(
 def _described(model: str | Path, task: str) -> Mapping[str, Any]:
     """What a directory that `train` wrote says of its model; nothing of what only the nodes know, or another program
     wrote. Raises ModelError for a model of another task."""
-    from nlp_app.modeldir import DESCRIPTION  # noqa: PLC0415 - it imports torch
-    from nlp_app.modeldir.directory import read_description  # noqa: PLC0415
+    from nlp_app.models import DESCRIPTION  # noqa: PLC0415 - it imports torch
+    from nlp_app.models.directory import read_description  # noqa: PLC0415
 
     if not (Path(model) / DESCRIPTION).is_file():
         return {}
@@ -106,7 +110,7 @@ def _described(model: str | Path, task: str) -> Mapping[str, Any]:
 
 
 def _check_choice(choice: Mapping[str, Any]) -> None:
-    from nlp_app.predict.classifier import check_choice  # noqa: PLC0415 - it imports torch
+    from nlp_app.inference.classifier import check_choice  # noqa: PLC0415 - it imports torch
 
     for name in choice:
         if name not in _CHOICES:

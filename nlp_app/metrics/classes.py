@@ -6,16 +6,19 @@ would be divided by zero is 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nlp_app.metrics.entities import averages
+from nlp_app.labels.class_set import ClassSet, single_labels
+from nlp_app.metrics.calibration import calibration_scores
+from nlp_app.metrics.tags import averages
 
 MATRIX_LABELS = 200  # beyond it a confusion matrix is no longer worth its room
+
 CONFUSED_PAIRS = 20
 
 
@@ -112,3 +115,52 @@ def _confused(gold: NDArray[np.int64], found: NDArray[np.int64], names: Sequence
 def _check(gold: Sequence[Any], found: Sequence[Any]) -> None:
     if len(gold) != len(found):
         raise ValueError(f"gold and predictions need the same texts: found {len(gold)} and {len(found)}")
+
+
+def score_classes(
+    class_set: ClassSet,
+    gold: Sequence[Sequence[str]],
+    found: Sequence[Sequence[str]],
+    probabilities: NDArray[Any] | None = None,
+) -> dict[str, Any]:
+    """Score predicted classes against gold.
+
+    A gold label that is not in `class_set` counts as missed, also in macro F1 and `per_label`. Its text counts as wrong
+    in the calibration, without a part in `nll`.
+
+    Args:
+        class_set: labels of the classifier.
+        gold: the gold labels of each text.
+        found: the predicted labels of each text.
+        probabilities: (texts, labels); adds `calibration` with `ece`, `nll` and `bins`: of the most probable class, or
+            of each decision on a text and label in multi-label data.
+
+    Returns:
+        Plain values, as `metrics.single_label_scores` or `metrics.multi_label_scores`.
+    """
+    if class_set.multi_label:
+        scores = multi_label_scores(gold, found, class_set.labels)
+    else:
+        scores = single_label_scores(single_labels(gold), single_labels(found))
+    if probabilities is not None:
+        scores["calibration"] = _calibration(class_set, gold, probabilities)
+    return scores
+
+
+def _calibration(class_set: ClassSet, gold: Sequence[Sequence[str]], probabilities: NDArray[Any]) -> dict[str, Any]:
+    targets = class_set.targets(gold)
+    if class_set.multi_label:
+        true = targets.astype(bool)
+        return calibration_scores(
+            probabilities.ravel(), true.ravel(), np.where(true, probabilities, 1 - probabilities).ravel()
+        )
+    if not len(targets):
+        return calibration_scores([], [], [])
+    known = np.flatnonzero(targets >= 0)
+    correct = probabilities.argmax(1) == targets
+    return calibration_scores(probabilities.max(1), correct, probabilities[known, targets[known]])
+
+
+def class_headline(scores: Mapping[str, Any]) -> float:
+    """The score that selects a model: weighted F1."""
+    return float(scores["weighted_f1"])

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nlp_app.metrics.entities import averages
-from nlp_app.types import TokenSpan
+from nlp_app.core.types import TokenSpan
+from nlp_app.metrics.tags import averages
 
 
 class TagCounts:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from nlp_app.nn.crf import LinearChainCRF
+from nlp_app.nn.crf.layer import LinearChainCRF
 
 __all__ = ["LinearChainCRF"]

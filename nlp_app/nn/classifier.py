@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nlp_app.nn.bags import WeightedBag
 from nlp_app.nn.convolution import ConvolutionEncoder, StackedConvolutionEncoder, distinct_ids
+from nlp_app.nn.embedding_bag import WeightedBag
 
 _SPREAD = 0.1  # standard deviation of embeddings at the start
+
 # Words of a text that the convolution reads at a time in prediction: what bounds the memory that a very long one takes.
 _LONGEST_TEXT = 1 << 13
 

@@ -22,6 +22,7 @@ from torch.nn import functional
 # Windows that are summed at a time, of a batch and of each text: what bounds the memory that a very long text takes.
 # More than 256 of a text could not be numbered in bfloat16.
 _WINDOWS_OF_A_BATCH = 1 << 16
+
 _WINDOWS_OF_A_TEXT = 256
 
 

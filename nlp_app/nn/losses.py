@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nlp_app.errors import SettingsError, did_you_mean
+from nlp_app.core.errors import SettingsError, did_you_mean
 
 
 class Loss(nn.Module):

@@ -12,14 +12,16 @@ from hashlib import blake2b
 import torch
 from torch.nn import functional
 
-from nlp_app.errors import DataError, TrainingError, is_unsupported
-from nlp_app.output import whole_file
-from nlp_app.resources import cache_directory
+from nlp_app.core.errors import DataError, TrainingError, is_unsupported
+from nlp_app.core.files import whole_file
+from nlp_app.core.paths import cache_directory
 
 PRECISIONS = ("full", "auto", "bf16", "fp16")
 
 _MEASURED = ("avx512_bf16", "bf16")  # flags of processors of which some are slower in bfloat16
+
 _ROWS, _WIDTH = 256, 768  # pieces of a batch, units of a layer
+
 _REPEATS = 5
 
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nlp_app.nn.bags import EmbeddingSum
-from nlp_app.nn.crf import LinearChainCRF
-from nlp_app.nn.distillation import path_cross_entropy
+from nlp_app.nn.crf.distillation_loss import path_cross_entropy
+from nlp_app.nn.crf.layer import LinearChainCRF
+from nlp_app.nn.embedding_bag import EmbeddingSum
 from nlp_app.nn.lstm import BiLstm, reversal_of
 
 

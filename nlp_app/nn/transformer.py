@@ -19,13 +19,15 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
-from nlp_app.nn.crf import LinearChainCRF
+from nlp_app.nn.crf.layer import LinearChainCRF
 from nlp_app.nn.losses import Loss
 from nlp_app.nn.lstm import BiLstm, reversal_of
 from nlp_app.nn.transformer_layers import position_limit, width_of_embeddings
 
 POOLINGS = ("first", "mean", "last")
+
 HEADS = ("softmax", "crf")
+
 _IGNORED = -100
 
 

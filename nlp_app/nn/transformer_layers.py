@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from torch import nn
 from transformers import PreTrainedModel
 
-from nlp_app.errors import SettingsError
+from nlp_app.core.errors import SettingsError
 
 # How architectures call the table of learned positions.
 _POSITION_TABLES = ("position_embeddings", "embed_positions", "wpe")

@@ -4,6 +4,8 @@ They train as `train cls` and `train ner` do, with the same settings and default
 `GridSearchCV` and `cross_val_score`. Importing this loads no torch; fitting does.
 """
 
+from __future__ import annotations
+
 from nlp_app.sklearn.classifier import TextClassifier
 from nlp_app.sklearn.tagger import SequenceTagger
 

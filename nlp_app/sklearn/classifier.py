@@ -23,7 +23,8 @@ from nlp_app.sklearn.estimator import (
 from nlp_app.sklearn.targets import Targets, same
 
 if TYPE_CHECKING:
-    from nlp_app.predict import Classifier
+    from nlp_app.inference import Classifier
+
 
 _PLACES = places(ClassSettings, {name: name for name in ("dev_share", "tokenizer", "lower_case")})
 
@@ -35,7 +36,7 @@ class TextClassifier(ClassifierMixin, RunEstimator):  # type: ignore[misc]
     `dev_share`, `tokenizer` and `lower_case` of [data]. `random_state` (an int, a RandomState or None) is the seed;
     `verbose=1` shows the run.
 
-    After `fit`: `classes_`, sorted, of y's own type; `model_`, an `nlp_app.predict.Classifier`; `scores_`, on dev.
+    After `fit`: `classes_`, sorted, of y's own type; `model_`, an `nlp_app.inference.Classifier`; `scores_`, on dev.
     """
 
     __init__ = constructor(ClassSettings, _PLACES)
@@ -50,7 +51,7 @@ class TextClassifier(ClassifierMixin, RunEstimator):  # type: ignore[misc]
         Raises TypeError and ValueError for what isn't texts and classes, SettingsError for parameters out of range,
         DataError and TrainingError as `train cls` does.
         """
-        from nlp_app.sklearn.running import train  # noqa: PLC0415
+        from nlp_app.sklearn.training_run import train  # noqa: PLC0415
 
         y = target_of(y, self)
         targets = Targets.of(y)

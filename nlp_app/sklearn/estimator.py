@@ -15,10 +15,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from nlp_app.config import Settings, validate
-from nlp_app.errors import did_you_mean
+from nlp_app.core.errors import did_you_mean
 
 _OWN = {"random_state": 42, "verbose": 0}
+
 _NOT_OURS = {"seed", "checkpoint_seconds"}  # `random_state` is the seed; a fit that is stopped isn't taken up again
+
 _NEVER = 1e9
 
 
@@ -94,7 +96,7 @@ class RunEstimator(BaseEstimator):  # type: ignore[misc]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if "model_" in state:
-            from nlp_app.predict import load  # noqa: PLC0415
+            from nlp_app.inference import load  # noqa: PLC0415
 
             with TemporaryDirectory(prefix="nlp_app-", ignore_cleanup_errors=True) as directory:
                 for name, content in state["model_"].items():
@@ -107,7 +109,7 @@ class RunEstimator(BaseEstimator):  # type: ignore[misc]
     def save(self, path: str | Path) -> None:
         """Write the model directory, which `nlp_app.load` and the command line read. Raises ModelError if it can't be
         written."""
-        from nlp_app.modeldir import write_model  # noqa: PLC0415
+        from nlp_app.models import write_model  # noqa: PLC0415
 
         check_is_fitted(self)
         write_model(self.model_.parts, Path(path))

@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from nlp_app import metrics, schemes
+from nlp_app import metrics
 from nlp_app.config import TaggingSettings
-from nlp_app.errors import SettingsError
+from nlp_app.core.errors import SettingsError
+from nlp_app.labels import schemes
+from nlp_app.labels.tag_set import TagSet
+from nlp_app.metrics.spans import headline
 from nlp_app.sklearn.estimator import (
     RunEstimator,
     check_lengths,
@@ -23,11 +26,10 @@ from nlp_app.sklearn.estimator import (
     rows_of,
     target_of,
 )
-from nlp_app.tasks.scoring import headline
-from nlp_app.tasks.tagging import TagSet
 
 if TYPE_CHECKING:
-    from nlp_app.predict import Tagger
+    from nlp_app.inference import Tagger
+
 
 _PLACES = places(
     TaggingSettings,
@@ -43,7 +45,7 @@ class SequenceTagger(RunEstimator):
     `random_state` (an int, a RandomState or None) is the seed; `verbose=1` shows the run.
 
     After `fit`: `classes_`, the tags that a token may have, sorted; `scheme_`, that of y, and of what `predict` gives;
-    `model_`, an `nlp_app.predict.Tagger`; `scores_`, on dev.
+    `model_`, an `nlp_app.inference.Tagger`; `scores_`, on dev.
     """
 
     __init__ = constructor(TaggingSettings, _PLACES)
@@ -56,7 +58,7 @@ class SequenceTagger(RunEstimator):
         Raises TypeError and ValueError for what isn't tokens and tags, SettingsError for parameters out of range,
         DataError and TrainingError as `train ner` does.
         """
-        from nlp_app.sklearn.running import train  # noqa: PLC0415
+        from nlp_app.sklearn.training_run import train  # noqa: PLC0415
 
         y = target_of(y, self)
         files = {"X": _rows(X, y, "X", "y")}
@@ -82,7 +84,7 @@ class SequenceTagger(RunEstimator):
         """(tokens, k) probabilities of each sentence's tags in the order of `classes_`: marginals, exact under the
         model. Raises SettingsError where y's tags can't be told from the model's without their neighbours."""
         check_is_fitted(self)
-        from nlp_app.sklearn.marginals import tag_marginals  # noqa: PLC0415
+        from nlp_app.inference.tag_scores import tag_marginals  # noqa: PLC0415
 
         translation = _translation(self.model_.parts.tag_set, self.scheme_, self.classes_.tolist())
         return [chances @ translation for chances in tag_marginals(self.model_.parts, _lists(X, "X", "token"))]

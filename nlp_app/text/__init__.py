@@ -1,5 +1,7 @@
 """Tokenizers: from raw text to tokens with normal forms and offsets into the untouched text."""
 
+from __future__ import annotations
+
 from nlp_app.text.basic import BasicTokenizer
 from nlp_app.text.char import CharTokenizer
 from nlp_app.text.codepoints import unidata_version

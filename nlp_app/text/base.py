@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from nlp_app.core.types import Tokens
 from nlp_app.text.codepoints import Scan, normal_form, scan_many, scan_norms, scan_one
-from nlp_app.types import Tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,9 +36,13 @@ from nlp_app.text.codepoints import (
 # Kinds of one output: a position begins a token where its kind is above `previous == _WORD`, and ends one
 # where it is above `next == _WORD`.
 _SPACE, _WORD, _PUNCTUATION, _CJK = range(4)
+
 _REMOVED = 4  # no output; belongs to no token
+
 _STRIPPED = 5  # no output; belongs to the character before it
+
 _EXPANDED = 6  # a _WORD of several outputs
+
 _CONTEXTUAL = 7  # a _WORD whose output its neighbours can change, but not the output's length
 
 

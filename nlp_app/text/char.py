@@ -10,18 +10,11 @@ from typing import ClassVar
 import numpy as np
 
 from nlp_app.text.base import ScanTokenizer
-from nlp_app.text.codepoints import (
-    CodePointTable,
-    Kinds,
-    Scan,
-    code_points,
-    is_removed,
-    normal_form,
-    split_before,
-)
+from nlp_app.text.codepoints import CodePointTable, Kinds, Scan, code_points, is_removed, normal_form, split_before
 
 # A position begins a token where its kind is above `previous is visible`.
 _NONE, _EXTENDING, _BASE, _SYMBOL, _REPLACEMENT, _JOINER = range(6)
+
 _ZWJ = "\u200d"
 
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from codecs import utf_32_le_decode, utf_32_le_encode  # called directly: looking a codec up costs more
+from codecs import (
+    utf_32_le_decode,  # called directly: looking a codec up costs more
+    utf_32_le_encode,  # called directly: looking a codec up costs more
+)
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -16,22 +19,34 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from nlp_app.types import Tokens
+from nlp_app.core.types import Tokens
 
 CodePoints = NDArray[np.uint32]
+
 Kinds = NDArray[np.uint8]
+
 Offsets = NDArray[np.intp]
+
 Mask = NDArray[np.bool_]
+
 Scan = tuple[list[str], Offsets, Offsets]  # the normal forms, starts and ends of one text's tokens
 
 _CODE_POINTS = 0x110000
+
 _CODE_UNIT = np.dtype("<u4")
+
 _BREAK = re.compile("[ \n]")
+
 _BLOCK = 256  # code points learned together: scripts come in blocks
+
 _MAX_WIDTH = 4  # the longest full decomposition in Unicode
+
 _UNKNOWN = 255
+
 _LONGEST_KEPT = 64  # characters of a token whose normal form is remembered
+
 _SCAN_CHARS = 1 << 16  # scanned at a time: the columns then stay in the processor's cache
+
 _CJK = (
     (0x3400, 0x4DBF),
     (0x4E00, 0x9FFF),

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
-from nlp_app.errors import SettingsError, did_you_mean
+from nlp_app.core.errors import SettingsError, did_you_mean
+from nlp_app.core.types import Tokens
 from nlp_app.text.basic import BasicTokenizer
 from nlp_app.text.char import CharTokenizer
 from nlp_app.text.whitespace import WhitespaceTokenizer
-from nlp_app.types import Tokens
+
+
+def tokenizer_key(tokenizer: Tokenizer | None) -> str:
+    """What tells how a tokenizer divides texts, as a part of a key."""
+    settings = None if tokenizer is None else (tokenizer.name, sorted(tokenizer.settings().items()))
+    return repr((settings, unicodedata.unidata_version))
 
 
 class Tokenizer(Protocol):

@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
+from nlp_app.core.types import Tokens
 from nlp_app.text.base import FormTokenizer
 from nlp_app.text.codepoints import normal_form
-from nlp_app.types import Tokens
 
 _FORM = re.compile(r"\S+")
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from nlp_app.nn.crf import LinearChainCRF
+from nlp_app.nn.crf.layer import LinearChainCRF
 
 TAGS = 4
 EMISSIONS = torch.zeros(1, 3, TAGS)

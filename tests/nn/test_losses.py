@@ -14,7 +14,7 @@ from sklearn.svm import LinearSVC
 from torch import Tensor
 from torch.nn import functional
 
-from nlp_app.errors import SettingsError
+from nlp_app.core.errors import SettingsError
 from nlp_app.nn.losses import LOSSES, make_loss
 
 pytestmark = pytest.mark.numeric

@@ -31,15 +31,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from nlp_app.nn.losses import BinaryCrossEntropy, CrossEntropy
-from nlp_app.nn.transformer import (
-    TransformerClassifier,
-    TransformerDimensions,
-    TransformerTagger,
-    body_weights,
-    pool_pieces,
-)
-from nlp_app.training import (
+from nlp_app.engine import (
     Learner,
     OptimizerOptions,
     Schedule,
@@ -48,6 +40,14 @@ from nlp_app.training import (
     make_accelerator,
     make_optimizers,
     save_checkpoint,
+)
+from nlp_app.nn.losses import BinaryCrossEntropy, CrossEntropy
+from nlp_app.nn.transformer import (
+    TransformerClassifier,
+    TransformerDimensions,
+    TransformerTagger,
+    body_weights,
+    pool_pieces,
 )
 
 pytestmark = pytest.mark.numeric

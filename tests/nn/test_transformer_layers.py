@@ -25,10 +25,10 @@ from transformers import (
     PreTrainedModel,
 )
 
-from nlp_app.errors import SettingsError
+from nlp_app.core.errors import SettingsError
+from nlp_app.engine import OptimizerOptions, make_optimizers
 from nlp_app.nn.transformer import TransformerClassifier, TransformerDimensions, TransformerTagger
 from nlp_app.nn.transformer_layers import freeze, layer_names, position_limit, rate_factors
-from nlp_app.training import OptimizerOptions, make_optimizers
 
 pytestmark = pytest.mark.numeric
 

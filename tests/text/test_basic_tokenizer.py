@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from nlp_app.core.types import Tokens
 from nlp_app.text import BasicTokenizer
-from nlp_app.types import Tokens
 
 CASES = pytest.mark.parametrize("do_lower_case", [True, False])
 

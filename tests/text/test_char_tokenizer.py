@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nlp_app.core.types import Tokens
 from nlp_app.text import CharTokenizer
-from nlp_app.types import Tokens
 
 ODDITIES = (
     "aZé9 .中\t\n\u0301\u0903\ufe0f\u200d\u200d\u200b\ufeff\x00\ufffd👨👩👍\U0001f3fd❤♂+ΣİK\u3000\u2028한\u0378\ue000"

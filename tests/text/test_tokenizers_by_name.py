@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlp_app.errors import SettingsError
+from nlp_app.core.errors import SettingsError
 from nlp_app.text import TOKENIZERS, BasicTokenizer, Tokenizer, agreement, make_tokenizer, unidata_version
 
 

@@ -1,0 +1,133 @@
+"""Tag and classify texts and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from nlp_app.commands.model_options import _names_data_set, class_reading_options, tagging_reading_options
+from nlp_app.config import ClassDataSettings
+from nlp_app.core.errors import DataError
+from nlp_app.core.types import ClassRecord
+from nlp_app.data.classification.options import open_alike
+from nlp_app.data.classification.splits import reading_remarks
+from nlp_app.formats import tagging as formats
+from nlp_app.formats.classification import ClassFile, ClassOptions, Repair, open_classes
+from nlp_app.formats.io.compression import inner_path, kind_of
+from nlp_app.formats.io.hf_datasets import is_data_set
+from nlp_app.formats.io.lines import encoding_of, lines_or_errors
+from nlp_app.formats.io.streams import STDIN, check_characters, input_of, write_answers
+from nlp_app.inference import Tagger
+from nlp_app.inference.classifier import Classifier, check_choice
+from nlp_app.inference.files import Input, Plan, Question, check_plan, run_file
+from nlp_app.inference.files.classification_input import settle
+from nlp_app.inference.files.output_lines import answers_of
+from nlp_app.inference.files.records import Item
+from nlp_app.inference.files.tagging_input import item_of, sequence_items
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which classes of a text are wanted: `top_k` of them, those of at least `threshold`; None: as the model does."""
+
+    top_k: int | None = None
+    threshold: float | None = None
+
+
+def classify_texts(classifier: Classifier, texts: Sequence[str], target: str | None, choice: Choice) -> None:
+    """A JSON line for each text."""
+    check_characters(texts)
+    items: list[Item] = [{"text": text} for text in texts]
+    write_answers(answers_of(classifier, _question(choice, target))(items), target)
+
+
+def classify_file(
+    classifier: Classifier, source: str, target: str | None, settings: ClassDataSettings, choice: Choice, plan: Plan
+) -> tuple[list[str], list[str]]:
+    """Classify a file (`-`: standard input) of any size in bounded memory, in order, a JSON line for each text; returns
+    notes on how it was read, and what has to be said of the job."""
+    check_choice(choice.top_k, choice.threshold)
+    options = class_reading_options(classifier, settings, labels=False)
+    learned = {name: classifier.parts.about["settings"].get(name, "") for name in ("text_column", "label_column")}
+    given = settings.model_dump(include=set(learned)) != learned
+    is_hub = is_data_set(source) or settings.format == "hub"
+    check_plan(plan, source, target, is_hub)
+    question = _question(choice, target)
+    reading = {"task": "classify", "settings": settings.model_dump()}
+
+    def opened(how: Callable[[ClassOptions], ClassFile]) -> ClassFile:
+        return how(options) if given else open_alike(options, how)
+
+    if is_hub:
+        file = opened(lambda chosen: open_classes(source, chosen))
+        items: Iterator[Item] = ({"line": record.line, "text": record.text} for record in file)
+        rows = Input(source, source, items, reading, is_data_set=True)
+        said = run_file(classifier, question, rows, target, plan)
+        return list(reading_remarks(file)), said
+    with input_of(source) as stream:
+        name = STDIN if source == "-" else source
+        if not stream.head:  # nothing in, nothing out
+            empty = Input(source, name, (), reading, stream.size, codec=encoding_of(b"", options.encoding))
+            return [], run_file(classifier, question, empty, target, plan)
+        settled = settle(stream, name, options, opened)
+        lines = lines_or_errors(stream, name, settled.codec)
+        records = _filled(settled.items(lines), name)
+        whole = Input(source, name, records, reading, stream.size, lambda: stream.position, settled.codec)
+        said = run_file(classifier, question, whole, target, plan)
+        return [*settled.remarks, *map(_repaired, settled.ledger.repairs())], said
+
+
+def _question(choice: Choice, target: str | None) -> Question:
+    return Question(choice.top_k, choice.threshold, kind_of(target))
+
+
+def _repaired(repair: Repair) -> str:
+    return f"{repair.count:,} {repair.what}, the first in line {repair.line}"
+
+
+def _filled(items: Iterator[Item], name: str) -> Iterator[Item]:
+    """The items; raises DataError if there is none, though the file isn't empty."""
+    first = next(items, None)
+    if first is None:
+        raise DataError("found no text", name)
+    yield first
+    yield from items
+
+
+def _size(record: ClassRecord) -> int:
+    return len(record.text)
+
+
+def tag_texts(tagger: Tagger, texts: Sequence[str], target: str | None) -> None:
+    """A JSON line for each text."""
+    check_characters(texts)
+    items: list[Item] = [{"text": text} for text in texts]
+    write_answers(answers_of(tagger, Question(compression=kind_of(target)))(items), target)
+
+
+def tag_file(
+    tagger: Tagger, source: str, target: str | None, format: str | None, changes: Sequence[str], plan: Plan
+) -> list[str]:
+    """Tag a file (`-`: standard input) of any size in bounded memory, in order, in the form that it came in; returns
+    what is to be said at the end.
+
+    Columns come back with the predicted tag appended; texts, tokens and JSON lines as JSON lines.
+    """
+    # The labels are ours to give.
+    options = replace(tagging_reading_options(tagger, source, format, changes).reading, tag_column=None, labels=False)
+    is_data_set = _names_data_set(source, format)
+    check_plan(plan, source, target, is_data_set)
+    question = Question(compression=kind_of(target))
+    reading = {"task": "tag", "format": format, "changes": list(changes)}
+    if is_data_set:
+        rows = map(item_of, formats.read(source, "hub", options))
+        return run_file(tagger, question, Input(source, source, rows, reading, is_data_set=True), target, plan)
+    with input_of(source) as stream:
+        name = STDIN if source == "-" else source
+        found = format or formats.recognise_format(inner_path(name), stream.head)
+        if found == "brat" and format is None:
+            found = "text"  # a text beside its annotations
+        codec = encoding_of(stream.head, options.encoding)
+        items = sequence_items(lines_or_errors(stream, name, codec), name, found, options)
+        given = Input(source, name, items, reading, stream.size, lambda: stream.position, codec)
+        return run_file(tagger, question, given, target, plan)

@@ -1,0 +1,87 @@
+"""Settings that both tasks share."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+Rate = Annotated[float, Field(ge=0.0, le=1e30)]  # beyond single precision torch can't count
+
+Positive = Annotated[float, Field(gt=0.0, le=1e30)]
+
+Count = Annotated[int, Field(ge=1)]
+
+Number = Annotated[int, Field(ge=0)]
+
+Range = Annotated[str, Field(pattern=r"^$|^[1-9](-[1-9])?$")]  # from the shortest to the longest; empty: none
+
+FilePath = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # the system takes no NUL in a path
+
+
+class Table(BaseModel):
+    """A table of a settings file: no unknown keys, no conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DataSettings(Table):
+    """[data]: the files."""
+
+    BUNDLE: ClassVar[str]  # the bundled corpus, a file each for train, dev and test
+
+    train: FilePath = ""
+    dev: FilePath = ""
+    test: FilePath = ""
+    dev_share: Share = 0.1
+    encoding: str = "auto"
+    tokenizer: Literal["auto", "basic", "char", "whitespace"] = "auto"
+    lower_case: bool = True
+
+
+class LoopSettings(Table):
+    """[train]: the loop."""
+
+    # What `epochs = 0` stands for: small data need more passes, large data fewer.
+    UPDATES: ClassVar[int] = 700
+    FEWEST_EPOCHS: ClassVar[int] = 4
+    MOST_EPOCHS: ClassVar[int] = 30
+
+    engine: Literal["loop", "trainer"] = "loop"
+    epochs: Number = 0
+    accumulation: Count = 1
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    rate: Positive = 2e-3
+    weight_decay: Rate = 0.01
+    momentum: Share = 0.9
+    schedule: Literal["constant", "linear", "cosine", "step", "plateau"] = "linear"
+    warmup: Share = 0.05
+    factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    step_epochs: Count = 5
+    clip: Rate = 0.0
+    precision: Literal["auto", "no", "bf16", "fp16"] = "no"
+    patience: Number = 0
+    score_every: Number = 1
+    checkpoint_seconds: Rate = 20.0
+    ema: Share = 0.0
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 42
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    deterministic: bool = False
+
+
+class TrackSettings(Table):
+    """[track]: what is recorded of a run beside `history.jsonl`."""
+
+    plots: bool = True
+    tensorboard: bool = False
+
+
+class Settings(Table):
+    """What the settings of all tasks have in common."""
+
+    data: DataSettings = DataSettings()
+    model: Table = Table()
+    train: LoopSettings = LoopSettings()
+    track: TrackSettings = TrackSettings()

@@ -1,0 +1,36 @@
+"""Settings of distillation."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from nlp_app.config.classification import ClassSettings
+from nlp_app.config.common import Count, FilePath, Number, Share, Table
+from nlp_app.config.tagging import TaggingSettings
+
+
+class DistillSettings(Table):
+    """[distill]: what a student learns from its teacher."""
+
+    teacher: FilePath = ""
+    unlabelled: FilePath = ""
+    gold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    copies: Number = 6
+    replaced: Share = 0.3
+    nearest: Number = 15
+    anywhere: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    min_count: Count = 3
+
+
+class DistilledTaggingSettings(TaggingSettings):
+    """All settings of a tagger that learns from another."""
+
+    distill: DistillSettings = DistillSettings()
+
+
+class DistilledClassSettings(ClassSettings):
+    """All settings of a classifier that learns from another."""
+
+    distill: DistillSettings = DistillSettings()

@@ -1,0 +1,21 @@
+"""Settings classes by task and kind of model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nlp_app.config.classification import ClassSettings
+from nlp_app.config.common import Settings
+from nlp_app.config.tagging import TaggingSettings
+from nlp_app.config.transformers import TransformerClassSettings, TransformerTaggingSettings
+
+# The settings of each task by `model.kind`; the first of a task is its default.
+KINDS: Mapping[str, Mapping[str, type[Settings]]] = {
+    "ner": {"bilstm_crf": TaggingSettings, "transformer": TransformerTaggingSettings},
+    "cls": {
+        "combined": ClassSettings,
+        "embedding_bag": ClassSettings,
+        "textcnn": ClassSettings,
+        "transformer": TransformerClassSettings,
+    },
+}

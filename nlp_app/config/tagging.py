@@ -1,0 +1,84 @@
+"""Settings of tagging."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from nlp_app.config.common import (
+    Count,
+    DataSettings,
+    FilePath,
+    LoopSettings,
+    Number,
+    Positive,
+    Rate,
+    Settings,
+    Share,
+    Table,
+)
+
+
+class TaggingDataSettings(DataSettings):
+    """[data] of `train ner`: how files of tokens with tags, or texts with spans, are read."""
+
+    BUNDLE: ClassVar[str] = "data/ner/{}.conll"
+
+    format: Literal["auto", "conll", "conllu", "jsonl", "brat", "text", "hub"] = "auto"
+    scheme: str = "auto"
+    separator: Literal["auto", "tab", "space"] = "auto"
+    token_column: Number = 0
+    tag_column: Annotated[int, Field(ge=-1)] = -1
+    token_pattern: str = ""
+    column: str = "upos"
+    alignment: Literal["strict", "expand", "contract"] = "expand"
+    strict: bool = False
+
+
+class TaggerSettings(Table):
+    """[model] of `train ner`: the network."""
+
+    kind: Literal["bilstm_crf"] = "bilstm_crf"
+    start: FilePath = ""
+    scheme: Literal["BIO", "IOE2", "BIOES", "BMES", "BILOU"] = "BIOES"
+    norm: Count = 64
+    shape: Count = 16
+    part: Count = 64
+    hidden: Count = 64
+    layers: Count = 1
+    input_dropout: Share = 0.5
+    hidden_dropout: Share = 0.3
+    feature_dropout: Share = 0.2
+    wide_dropout: Share = 0.3
+    unknown_share: Share = 0.5
+    min_count: Count = 1
+    joint_min_count: Count = 2
+    vectors: FilePath = ""
+    train_vectors: bool = False
+    clusters: Literal["auto", "yes", "no"] = "auto"
+    compact: bool = True
+
+    @property
+    def network_scheme(self) -> str:
+        """The scheme of the network's tags."""
+        return self.scheme
+
+
+class TaggingLoopSettings(LoopSettings):
+    """[train] of `train ner`."""
+
+    batch_tokens: Count = 1024
+    sparse_rate: Positive = 1e-2
+    crf_rate: Positive = 2e-3
+    clip: Rate = 0.05
+    score_every: Number = 0
+    shift_outside: bool = True
+
+
+class TaggingSettings(Settings):
+    """All settings of a `train ner` run."""
+
+    data: TaggingDataSettings = TaggingDataSettings()
+    model: TaggerSettings = TaggerSettings()
+    train: TaggingLoopSettings = TaggingLoopSettings()

@@ -1,0 +1,1 @@
+"""Errors, value types and small services that every layer may use."""

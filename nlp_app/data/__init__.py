@@ -1,0 +1,1 @@
+"""Corpora and splits for training and evaluation."""

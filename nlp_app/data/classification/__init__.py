@@ -1,0 +1,1 @@
+"""Texts with classes: scan, splits, hold-out."""

@@ -1,0 +1,51 @@
+"""How files of texts with classes are read by the settings, and files that are read like others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from nlp_app.config import ClassDataSettings
+from nlp_app.core.errors import NlpAppError
+from nlp_app.formats.classification import ClassFile, ClassOptions
+
+CHOICES = {"auto": None, "yes": True, "no": False}
+
+_LINES = ("text", "label_text", "fasttext")  # formats without columns
+
+F = TypeVar("F", bound=ClassFile)
+
+
+def class_options(settings: ClassDataSettings, labels: bool = True) -> ClassOptions:
+    """How files are read by these settings."""
+    return ClassOptions(
+        format=None if settings.format == "auto" else settings.format,
+        encoding=None if settings.encoding == "auto" else settings.encoding,
+        text_columns=columns_of(settings.text_column),
+        label_columns=columns_of(settings.label_column),
+        header=CHOICES[settings.header],
+        quoting=CHOICES[settings.quoting],
+        label_separator=settings.label_separator,
+        labels=labels,
+    )
+
+
+def columns_of(names: str) -> tuple[str | int, ...]:
+    """Columns as the settings have them: names, or numbers from 0 (negative: from the end), divided by commas."""
+    columns = [name.strip() for name in names.split(",")] if names else []
+    return tuple(int(name) if name.removeprefix("-").isdecimal() else name for name in columns)
+
+
+def open_alike(options: ClassOptions, opened: Callable[[ClassOptions], F]) -> F:
+    """A file, as `opened` opens it, with the columns of another one; without them, if it is lines, which have none."""
+    try:
+        return opened(options)
+    except NlpAppError as error:
+        try:
+            file = opened(replace(options, text_columns=(), label_columns=()))
+        except NlpAppError:
+            raise error from None
+        if file.format not in _LINES:
+            raise
+        return file

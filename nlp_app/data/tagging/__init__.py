@@ -1,0 +1,1 @@
+"""Sentences with spans: alignment, corpora, statistics, splits, hold-out."""

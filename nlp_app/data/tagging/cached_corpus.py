@@ -1,0 +1,89 @@
+"""Corpora that memory would not hold: a file's sentences in columns, made once for all runs that read it alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nlp_app.core.chunking import chunks
+from nlp_app.core.files import checksum
+from nlp_app.core.types import Record
+from nlp_app.data.tagging.alignment import Ledger
+from nlp_app.data.tagging.corpus import Corpus, CorpusOptions, RecordFile, TagRepair, stream_corpus
+from nlp_app.formats import tagging as formats
+from nlp_app.formats.tagging import is_data_set
+from nlp_app.storage.cache import Entry, EntryWriter, encoding_key, kept
+from nlp_app.storage.sentences import StoredSentences, sentence_columns
+from nlp_app.text.tokenizer import tokenizer_key
+
+_NAMED = 100  # repairs and moved spans that are named; all are counted
+
+
+def read_stored_corpus(path: str | Path, options: CorpusOptions, say: Callable[[str], None] | None = None) -> Corpus:
+    """`read_corpus`, but that the sentences are `StoredSentences`, and that repairs and the ledger's entries name the
+    first ones alone; `say` is told why they can't be kept for other runs."""
+    name = options.format or formats.recognise_format(path)
+    records: Iterable[Record] = RecordFile(path, name, options.reading)
+    if not is_data_set(path) and not Path(path).is_file() and not Path(path).is_dir():
+        records = list(records)  # of a pipe, which can't be read twice
+
+    def write(writer: EntryWriter) -> None:
+        corpus, sentences = stream_corpus(records, path, name, options)
+        labels: dict[str, int] = {}
+        labelled = False
+        for chunk in chunks(sentences, len):
+            labelled = chunk[0].spans is not None
+            for key, columns in sentence_columns(chunk, labels).items():
+                writer.append(key, columns)
+            del corpus.repairs[_NAMED:], corpus.ledger.entries[_NAMED:]
+        writer.facts |= {
+            "scheme": corpus.scheme,
+            "evidence": corpus.evidence,
+            "tokenizer": corpus.tokenizer,
+            "labels": list(labels),
+            "labelled": labelled,
+            "repairs": corpus.repairs,
+            "repaired": corpus.repaired,
+            "ledger": {name: getattr(corpus.ledger, name) for name in ("gold", "kept", "adjusted", "dropped")},
+        }
+
+    key = _key(path, name, options)
+
+    def read(entry: Entry) -> Corpus:
+        facts: dict[str, Any] = dict(entry.facts)
+        sentences = StoredSentences(entry.columns, facts.pop("labels"), facts.pop("labelled"), key)
+        repairs = [TagRepair(*repair) for repair in facts.pop("repairs")]
+        ledger = Ledger(**facts.pop("ledger"))
+        return Corpus(str(path), name, sentences, repairs=repairs, ledger=ledger, **facts)
+
+    return kept(key, write, read, say=say)
+
+
+def _key(path: str | Path, format: str, options: CorpusOptions) -> str | None:
+    """What tells a file's content and how it is read from all else; None for what has no content that could be known
+    beforehand."""
+    whole = Path(path)
+    files = _files(whole, format) if not is_data_set(path) else []
+    if not files:
+        return None
+    return encoding_key(
+        "corpus",
+        format,
+        repr(sorted(asdict(options.reading).items())),
+        repr((options.scheme, options.alignment, options.strict)),
+        tokenizer_key(options.tokenizer),
+        # In a folder their names tell which belong together.
+        *(file.relative_to(whole).as_posix() if whole.is_dir() else file.suffix for file in files),
+        *map(checksum, files),
+    )
+
+
+def _files(path: Path, format: str) -> Sequence[Path]:
+    """The files that a corpus is read from."""
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    if format == "brat":
+        return [file for file in (path.with_suffix(".txt"), path.with_suffix(".ann")) if file.is_file()]
+    return [path] if path.is_file() else []

@@ -1,0 +1,48 @@
+"""Training: one loop, optimizers, schedules, checkpoints. It knows tensors and targets; no words or tags."""
+
+from __future__ import annotations
+
+from nlp_app.engine.batch import Batch, RowsError
+from nlp_app.engine.checkpoints import Latest, latest_checkpoint, load_checkpoint, save_checkpoint
+from nlp_app.engine.distributed import ALONE, Processes, join_processes
+from nlp_app.engine.ema import WeightAverage
+from nlp_app.engine.epochs import EpochReport, Evaluation, LoopOptions, Report, StepReport
+from nlp_app.engine.learner import PRECISIONS, Learner, TrainState, make_accelerator
+from nlp_app.engine.loop import train
+from nlp_app.engine.non_finite import NonFiniteError
+from nlp_app.engine.optimizers import OPTIMIZERS, OptimizerOptions, Optimizers, make_optimizers
+from nlp_app.engine.random_state import deterministic, seed_everything
+from nlp_app.engine.schedules import SHAPES, Schedule, ScheduleOptions
+
+__all__ = [
+    "ALONE",
+    "OPTIMIZERS",
+    "PRECISIONS",
+    "SHAPES",
+    "Batch",
+    "EpochReport",
+    "Evaluation",
+    "Latest",
+    "Learner",
+    "LoopOptions",
+    "NonFiniteError",
+    "OptimizerOptions",
+    "Optimizers",
+    "Processes",
+    "Report",
+    "RowsError",
+    "Schedule",
+    "ScheduleOptions",
+    "StepReport",
+    "TrainState",
+    "WeightAverage",
+    "deterministic",
+    "join_processes",
+    "latest_checkpoint",
+    "load_checkpoint",
+    "make_accelerator",
+    "make_optimizers",
+    "save_checkpoint",
+    "seed_everything",
+    "train",
+]

@@ -1,0 +1,1 @@
+"""N-gram features and the encoder of texts."""

@@ -1,0 +1,1 @@
+"""Subwords, casing and overlapping windows for transformers."""

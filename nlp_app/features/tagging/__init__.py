@@ -1,0 +1,1 @@
+"""Word shapes, context features and the encoder of sentences."""

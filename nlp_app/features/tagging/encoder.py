@@ -1,0 +1,227 @@
+"""The tagger's encoder: forms of tokens in, integer columns out; fitted on training data and saved with the model."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlp_app.core.chunking import chunks
+from nlp_app.core.errors import ModelError
+from nlp_app.features.feature_index import FeatureIndex, KeyCounter, Keys, Rows, load_array
+from nlp_app.features.pretrained_vectors import VectorWords
+from nlp_app.features.tagging.context_features import CLUSTER_WINDOWS, FORM_WINDOWS, OUTSIDE_IDS
+from nlp_app.features.tagging.word_shapes import CLUSTER_LEVELS, CLUSTERS, NORM, SHAPE, Forms, FormTable
+from nlp_app.storage.ragged import Columns
+from nlp_app.text.vocab import PADDING, UNKNOWN, Vocabulary
+
+_CLUSTERS = "clusters.npy"  # beside vectors.txt, if they are used
+
+_EMBEDDED_MIN_COUNT = 2  # an embedding seen once is noise; a window feature's weight is one number a tag
+
+_CHUNK_TOKENS = 1 << 14  # whose features are counted, or looked up, together
+
+S = TypeVar("S", bound=Sized)
+
+
+class TaggingEncoder:
+    """Columns of the tagger's input, one row a token:
+
+    norms    (tokens,)       rows of the table of normal forms
+    shapes   (tokens,)       rows of the table of shapes
+    parts    (tokens, E)     rows of the embedded features (affixes, pairs with a neighbour); 0: none
+    features (tokens, F)     rows of the window features; 0: none
+    vectors  (tokens,)       rows of the pretrained vectors, where the model has them
+    """
+
+    def __init__(self, forms: Forms, index: FeatureIndex, part_rows: Rows, vectors: VectorWords | None = None) -> None:
+        self.forms, self.index, self.vectors = forms, index, vectors
+        self.windows = FORM_WINDOWS if vectors is None or vectors.clusters is None else CLUSTER_WINDOWS
+        self.part_rows = part_rows  # the window features that are embedded too, in the order of their embeddings
+        self._part_of = np.zeros(len(index), dtype=np.int32)
+        self._part_of[part_rows] = np.arange(1, len(part_rows) + 1)
+        # Of each form that was met: its ids, its rows of the features that look at one form, and its vector's row.
+        self._table = FormTable(self._describe, self._described(OUTSIDE_IDS[None], np.array([PADDING]))[0])
+
+    @classmethod
+    def fit(
+        cls,
+        sentences: Collection[Sequence[str]],
+        normalise: Callable[[str], str],
+        *,
+        min_count: int = 1,
+        joint_min_count: int = 2,
+        vectors: VectorWords | None = None,
+    ) -> TaggingEncoder:
+        """Vocabularies and features of the training sentences, which are gone through twice, some at a time.
+
+        min_count: occurrences that each entry needs; joint_min_count: those that a feature of several tokens needs.
+        """
+        nothing = FeatureIndex(np.zeros(0, dtype=np.uint64))
+        empty = cls(Forms.build(Counter(), normalise), nothing, np.zeros(0, dtype=np.int32), vectors)
+        return empty.extended(sentences, min_count, joint_min_count)
+
+    def extended(
+        self, sentences: Collection[Sequence[str]], min_count: int = 1, joint_min_count: int = 2
+    ) -> TaggingEncoder:
+        """This encoder with the vocabularies and features of more sentences, which are gone through twice.
+
+        What it knew keeps its meaning, if not its row (see `rows_of`). Pretrained vectors are still those it had.
+        """
+        occurrences: Counter[str] = Counter()
+        for sentence in sentences:
+            occurrences.update(sentence)
+        known = self.forms.extended(occurrences, min_count)
+        distinct = list(occurrences)
+        vectors = self._vector_rows(distinct)
+        ids = self._with_clusters(known.lookup(distinct), vectors)
+        counters = self._count(sentences, {form: number for number, form in enumerate(distinct)}, ids)
+        counts = {True: min_count, False: max(min_count, joint_min_count)}  # of features of one token, of several
+        frequent = [counter.frequent(counts[is_single]) for (is_single, _), counter in counters.items()]
+        index = self.index.with_keys(np.concatenate(frequent))
+        often = [counter.frequent(_EMBEDDED_MIN_COUNT) for (_, embedded), counter in counters.items() if embedded]
+        parts = index.rows(np.concatenate([*often, self._part_keys]))
+        longer = TaggingEncoder(known, index, np.unique(parts[parts > 0]), self.vectors)
+        longer._table.add(distinct, longer._described(ids, vectors))
+        return longer
+
+    def _count(
+        self, sentences: Iterable[Sequence[str]], number_of: Mapping[str, int], ids: Rows
+    ) -> dict[tuple[bool, bool], KeyCounter]:
+        """The window features of sentences, counted: those of templates of one part or several, embedded or not."""
+        windows = self.windows
+        groups = {
+            (is_single, embedded): np.array([n for n in numbers.tolist() if (n in windows.embedded) == embedded])
+            for is_single, numbers in ((True, windows.single), (False, windows.joint))
+            for embedded in (True, False)
+        }
+        counters = {group: KeyCounter() for group in groups}
+        for chunk in token_chunks(sentences):
+            forms, lengths = _flatten(chunk)
+            keys = windows.keys(ids[[number_of[form] for form in forms]], lengths)
+            for group, numbers in groups.items():
+                counters[group].add(keys[:, numbers])
+        return counters
+
+    @property
+    def _part_keys(self) -> Keys:
+        return self.index.keys[self.part_rows - 1]
+
+    def rows_of(self, shorter: TaggingEncoder) -> dict[str, Rows]:
+        """Where the rows of the tables of an encoder that this one extends stand now, by the name of their column."""
+        features, parts = self.index.rows(shorter.index.keys), self._part_of[self.index.rows(shorter._part_keys)]
+        return {
+            "norms": np.arange(len(shorter.forms.vocabularies["norms"]), dtype=np.int32),
+            "shapes": np.arange(len(shorter.forms.vocabularies["shapes"]), dtype=np.int32),
+            "parts": np.concatenate(([0], parts), dtype=np.int32),
+            "features": np.concatenate(([0], features), dtype=np.int32),
+        }
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Rows of each table that the columns point into."""
+        sizes = {
+            "norms": len(self.forms.vocabularies["norms"]),
+            "shapes": len(self.forms.vocabularies["shapes"]),
+            "parts": len(self.part_rows) + 1,
+            "features": len(self.index),
+        }
+        return sizes | ({"vectors": len(self.vectors.vocabulary)} if self.vectors is not None else {})
+
+    def encode(self, sentences: Iterable[Sequence[str]]) -> Columns:
+        """The columns of sentences of token forms."""
+        forms, lengths = _flatten(sentences)
+        numbers, table = self._table.lookup(forms)
+        features = self.windows.rows(self.index, table, numbers, lengths)
+        arrays = {
+            "norms": table[numbers, NORM],
+            "shapes": table[numbers, SHAPE],
+            "parts": self._part_of.take(features.take(self.windows.embedded, axis=1)),
+            "features": features,
+        }
+        if self.vectors is not None:
+            arrays["vectors"] = table[numbers, -1]
+        return Columns(arrays, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
+
+    def _describe(self, forms: Sequence[str]) -> Rows:
+        vectors = self._vector_rows(forms)
+        return self._described(self._with_clusters(self.forms.lookup(forms), vectors), vectors)
+
+    def _described(self, ids: Rows, vectors: Rows) -> Rows:
+        return np.column_stack((ids, self.index.rows(self.windows.single_keys(ids)), vectors)).astype(np.int32)
+
+    def _with_clusters(self, ids: Rows, vectors: Rows) -> Rows:
+        if self.vectors is not None and self.vectors.clusters is not None:
+            ids[:, CLUSTERS] = self.vectors.clusters[vectors]
+        return ids
+
+    def _vector_rows(self, forms: Sequence[str]) -> Rows:
+        if self.vectors is None:
+            return np.zeros(len(forms), dtype=np.int32)
+        return self.vectors.rows(forms, self.forms.normalise)
+
+    def coverage(self, sentences: Iterable[Sequence[str]]) -> float:
+        """The share of the sentences' tokens that have a pretrained vector, 0 to 1."""
+        counts: Counter[str] = Counter()
+        for sentence in sentences:
+            counts.update(sentence)
+        known = self._vector_rows(list(counts)) > UNKNOWN
+        return float(known @ np.fromiter(counts.values(), np.int64)) / max(counts.total(), 1)
+
+    def save(self, directory: Path) -> None:
+        """The vocabularies as text, the features' keys as arrays."""
+        self.forms.save(directory)
+        np.save(directory / "features.npy", self.index.keys, allow_pickle=False)
+        np.save(directory / "parts.npy", self.part_rows, allow_pickle=False)
+        if self.vectors is not None:
+            self.vectors.vocabulary.save(directory / "vectors.txt")
+            if self.vectors.clusters is not None:
+                np.save(directory / _CLUSTERS, self.vectors.clusters.ravel(), allow_pickle=False)
+
+    @classmethod
+    def load(cls, directory: Path, normalise: Callable[[str], str], *, vectors: bool = False) -> TaggingEncoder:
+        """What `save` wrote; `vectors`: whether the encoder had pretrained vectors."""
+        forms = Forms.load(directory, normalise)
+        return cls(
+            forms,
+            FeatureIndex(load_array(directory / "features.npy").astype(np.uint64)),
+            load_array(directory / "parts.npy").astype(np.int32),
+            _load_vectors(directory) if vectors else None,
+        )
+
+
+def _load_vectors(directory: Path) -> VectorWords:
+    vocabulary, path = Vocabulary.load(directory / "vectors.txt"), directory / _CLUSTERS
+    clusters = load_array(path).astype(np.int32) if path.is_file() else None
+    if clusters is not None and (len(clusters) != CLUSTER_LEVELS * len(vocabulary) or clusters.min(initial=0) < 0):
+        raise ModelError(
+            f"{path}: found {len(clusters)} clusters that don't fit {len(vocabulary)} vectors; copy it again"
+        )
+    return VectorWords(vocabulary, None if clusters is None else clusters.reshape(-1, CLUSTER_LEVELS))
+
+
+def token_chunks(sentences: Iterable[S]) -> Iterator[list[S]]:
+    """Runs of sentences that are encoded together."""
+    return chunks(sentences, len, _CHUNK_TOKENS, _CHUNK_TOKENS)
+
+
+def _flatten(sentences: Iterable[Sequence[str]]) -> tuple[list[str], list[int]]:
+    forms: list[str] = []
+    lengths: list[int] = []
+    for sentence in sentences:
+        forms.extend(sentence)
+        lengths.append(len(sentence))
+    return forms, lengths
+
+
+def hide_singletons(norms: Rows, rare: NDArray[np.bool_], share: float, random: np.random.Generator) -> None:
+    """Turn a share of the normal forms that training has once into the unknown one, in place.
+
+    So the unknown form's embedding learns what an unknown word is like. rare: whether each row is such a form.
+    """
+    hidden = rare[norms] & (random.random(norms.shape) < share)
+    norms[hidden] = UNKNOWN

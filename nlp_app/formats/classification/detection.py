@@ -1,0 +1,97 @@
+"""Which format a file of texts and classes has: by its suffix, and by what it begins with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from nlp_app.core.errors import DataError
+from nlp_app.formats.classification.column_names import LABEL_NAMES, TEXT_NAMES, plain
+from nlp_app.formats.classification.dialect import Dialect, find_delimiter, sample_rows
+from nlp_app.formats.classification.label_lines import MARK
+from nlp_app.formats.classification.options import ClassOptions
+from nlp_app.formats.classification.read_plan import Sample
+from nlp_app.formats.tagging.conll import is_blank, is_document_start, layout_of
+
+SEQUENCES = "this is sequence labelling data (tokens or spans with labels): use `train ner`, or give texts with classes"
+
+SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".json": "jsonl", ".ndjson": "jsonl"}
+
+_SEQUENCE_SUFFIXES = (".conll", ".conllu", ".bio", ".bmes", ".iob", ".iob2", ".ner", ".pos", ".ann")
+
+_TAG = re.compile(r"O|[BIEMSWLU]-\S+")
+
+_CONLLU = re.compile(r"1\t([^\t]*\t){8}[^\t]*")
+
+_TREC = re.compile(r"[A-Z]{2,}:[a-z]+")  # a coarse and a fine class
+
+_SIMPLE = re.compile(r"[^\s,.;!?\"'()]+")
+
+# Words that begin sentences and name no class: what tells a list of questions from labels with texts.
+_PROSE = frozenset({
+    "a", "an", "the", "i", "you", "he", "she", "it", "we", "they", "is", "are", "was", "do", "does", "did",
+    "can", "in", "on", "at", "to", "of", "and", "but", "if", "this", "that", "what", "how", "who", "when",
+    "where", "why", "which", "my", "your", "there",
+})  # fmt: skip
+
+
+def recognise(sample: Sample, suffix: str, options: ClassOptions) -> str:
+    """The format, one of CLASS_FORMATS. Raises DataError for tokens with tags, and for an empty source."""
+    lines = [line for line in sample.lines if not is_blank(line)]
+    if not lines:
+        raise DataError("is empty: found no text", sample.name)
+    first = lines[0].lstrip(" \t")
+    suffix = suffix.lower()
+    if SUFFIXES.get(suffix) == "jsonl" or first.startswith("{") or re.match(r"\[\s*(\{|$)", first):
+        return "jsonl"
+    _refuse_sequences(sample.lines, lines, suffix, sample.name)
+    if suffix in SUFFIXES:
+        return SUFFIXES[suffix]
+    if any(line.startswith(MARK) for line in lines):
+        return "fasttext"
+    if 10 * sum("\t" in line for line in lines) > 9 * len(lines):
+        return "tsv"
+    if _holds_labels(lines, options):
+        return "label_text"
+    delimiter = find_delimiter(lines, options, sample.whole)
+    if delimiter is not None and (options.columns or _begins_with_names(lines, delimiter, options)):
+        return "csv"
+    return "text"
+
+
+def _refuse_sequences(lines: Sequence[str], filled: Sequence[str], suffix: str, name: str) -> None:
+    is_marked = any(map(is_document_start, filled)) or filled[0].startswith("#FORMAT=WebAnno")
+    if suffix in _SEQUENCE_SUFFIXES or is_marked or any(map(_CONLLU.fullmatch, filled[:20])):
+        raise DataError(f"{SEQUENCES}", name)
+    layout = layout_of(filled)
+    rows = [layout.split(line) for line in filled]
+    ends = [row[-1] for row in rows if len(row) > 1]
+    has_tags = len(ends) > 2 and 10 * sum(_TAG.fullmatch(end) is not None for end in ends) > 9 * len(filled)
+    blank = len([line for line in lines[:-1] if is_blank(line)])
+    alike = layout.columns > 1 and all(len(row) == layout.columns for row in rows)
+    is_short = sum(len(row[0]) for row in rows) < 8 * len(rows) and not any(" " in row[0] for row in rows)
+    if has_tags or (blank > 2 and alike and is_short and 100 * blank > len(filled)):
+        raise DataError(f"found {lines[0]!r} and the like: {SEQUENCES}", name)
+
+
+def _holds_labels(lines: Sequence[str], options: ClassOptions) -> bool:
+    """Whether each line is a label and a text: the first words are few, return, and are no prose.
+
+    Where no labels are wanted, a text must not lose its first word, so they have to look like nothing else.
+    """
+    words = [re.split(r"[ \t]", line, maxsplit=1) for line in lines]
+    if any(len(parts) < 2 or not parts[0] for parts in words):
+        return False
+    labels = [parts[0] for parts in words]
+    if all(map(_TREC.fullmatch, labels)):
+        return True
+    distinct = set(labels)
+    few = len(distinct) <= (len(labels) / 2 if len(labels) < 20 else len(labels) / 5)
+    simple = all(map(_SIMPLE.fullmatch, distinct)) and not {label.casefold() for label in distinct} & _PROSE
+    return options.labels and len(distinct) > 1 and few and simple
+
+
+def _begins_with_names(lines: Sequence[str], delimiter: str, options: ClassOptions) -> bool:
+    rows = sample_rows(lines[:1], Dialect(delimiter, True), True)
+    names = {plain(cell) for row in rows for cell in row}
+    return options.header is True or (len(names) > 1 and not names.isdisjoint(TEXT_NAMES + LABEL_NAMES))

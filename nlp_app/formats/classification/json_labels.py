@@ -1,0 +1,109 @@
+"""From a value of JSON or Arrow to labels.
+
+Errors are ValueError with what was found; the reader that knows the line makes them DataError.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nlp_app.core.errors import DataError
+from nlp_app.formats.classification.detection import SEQUENCES
+from nlp_app.formats.io.json_objects import kind
+from nlp_app.formats.tagging.label_studio import chosen_annotations, results_of
+
+_ON = 0.5
+
+
+def labels_of(item: Any, key: str, separator: str = "") -> tuple[str, ...] | None:
+    """What a value says: a label, a list of labels, or an object of scores. Raises ValueError with what was found."""
+    if isinstance(item, str):
+        parts = item.split(separator) if separator else [item]
+        return tuple(dict.fromkeys(filter(None, map(str.strip, parts)))) or None
+    if isinstance(item, dict):
+        return labels_of(item["choices"], key) if "choices" in item else switched(item, key)
+    if not isinstance(item, list):
+        label = _label(item, key)
+        return None if label is None else (label,)
+    if item and all(isinstance(entry, dict) for entry in item):
+        return _annotated(item, key)
+    found = [_label(entry, key) for entry in item]
+    if None in found:
+        raise ValueError(f"`{key}`: found an empty label in a list, expected names")
+    return tuple(dict.fromkeys(label for label in found if label is not None))
+
+
+def _label(item: Any, key: str) -> str | None:
+    if isinstance(item, bool):
+        return "true" if item else "false"
+    if item is None or item == "" or (isinstance(item, float) and math.isnan(item)):
+        return None
+    if isinstance(item, str):
+        return item.strip() or None
+    if isinstance(item, int | float):
+        return str(item)
+    if isinstance(item, list) and len(item) == 3 and type(item[0]) is int:
+        raise ValueError(f"`{key}`: found a span {item!r}; {SEQUENCES}")
+    raise ValueError(f"`{key}`: found {kind(item)}, expected a label or a list of labels")
+
+
+def switched(scores: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    for label, score in scores.items():
+        if not isinstance(score, int | float) or not 0 <= score <= 1:
+            raise ValueError(f"`{key}`: found {score!r} for {label!r}, expected a number from 0 to 1")
+    return tuple(label for label, score in scores.items() if score >= _ON)
+
+
+def _annotated(entries: Sequence[Mapping[str, Any]], key: str) -> tuple[str, ...]:
+    """The labels of the first doccano's annotations, all of one user, or the same of each."""
+    users: dict[Any, dict[str, None]] = {}
+    for entry in entries:
+        if "start_offset" in entry or "start" in entry:
+            raise ValueError(f"`{key}`: found spans; {SEQUENCES}")
+        label = _label(entry.get("label"), key)
+        if label is None:
+            raise ValueError(f"`{key}`: found an annotation without a label, expected one")
+        users.setdefault(str(entry.get("user")), {})[label] = None
+    first, *others = users.values()
+    if any(set(other) != set(first) for other in others):
+        raise ValueError(f"`{key}`: found annotations of {len(users)} users that differ, expected one for each text")
+    return tuple(first)
+
+
+def groups_of(task: Mapping[str, Any]) -> list[str]:
+    """The names that a Label Studio task gives to what is chosen."""
+    found: dict[str, None] = {}
+    for annotation in [*(task.get("annotations") or ()), *(task.get("completions") or ())]:
+        for result in annotation.get("result") or () if isinstance(annotation, dict) else ():
+            if isinstance(result, dict) and result.get("type") == "choices":
+                found[_group(result)] = None
+    return list(found)
+
+
+def chosen(task: dict[str, Any], groups: Sequence[str], name: str, line: int) -> tuple[str, ...] | None:
+    """What was chosen in a Label Studio task under these names, or under any; None if nothing was.
+
+    Raises DataError for predictions without an annotation, annotations that differ, and labelled spans.
+    """
+    read: list[tuple[str, ...]] = []
+    for annotation in chosen_annotations(task, name, line):
+        results = results_of(annotation, name, line)
+        choices = [result for result in results if result.get("type") == "choices"]
+        if not choices and any("labels" in str(result.get("type")) for result in results):
+            raise DataError(f"found labelled spans: {SEQUENCES}", name, line)
+        found: dict[str, None] = {}
+        for result in choices:
+            value = result.get("value")
+            if isinstance(value, dict) and (not groups or _group(result) in groups):
+                found.update(dict.fromkeys(labels_of(value.get("choices"), "choices") or ()))
+        read.append(tuple(found))
+    if any(set(other) != set(read[0]) for other in read):
+        reason = f"found {len(read)} annotations that differ"
+        raise DataError(f"{reason}, expected one, or one marked as ground truth", name, line)
+    return (read[0] or None) if read else None
+
+
+def _group(result: Mapping[str, Any]) -> str:
+    return str(result.get("from_name", "choices"))

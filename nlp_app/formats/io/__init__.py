@@ -1,0 +1,1 @@
+"""Bytes to lines and JSON objects: compression, encodings, streams, data sets."""

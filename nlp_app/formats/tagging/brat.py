@@ -1,0 +1,64 @@
+"""brat standoff: a `.txt` with the text, a `.ann` with its annotation (brat.nlplab.org/standoff.html).
+
+Read are the text-bound lines (`T1<TAB>Type 0 5<TAB>text`), those that trigger events among them; events,
+relations, attributes and notes are left out. Offsets count characters, line ends included. A document is one
+record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from nlp_app.core.errors import DataError
+from nlp_app.core.types import CharSpan, TextRecord
+from nlp_app.formats.io.lines import encoding_of
+from nlp_app.formats.tagging.options import ReadOptions
+
+
+def read(path: Path, options: ReadOptions) -> Iterator[TextRecord]:
+    """The document of a `.ann` or its `.txt`, or all documents of a folder and the folders in it, by name.
+
+    Raises DataError for a file without its partner, a span in several pieces, and offsets that don't fit the
+    text.
+    """
+    annotations = sorted(path.rglob("*.ann")) if path.is_dir() else [path.with_suffix(".ann")]
+    if not annotations:
+        raise DataError("found a folder without .ann files, expected brat's .txt and .ann pairs, or a file", path)
+    for annotation in annotations:
+        text = _text(annotation.with_suffix(".txt"), options)
+        lines = _text(annotation, options).split("\n")
+        spans = [
+            _span(line.removesuffix("\r"), text, annotation, number)
+            for number, line in enumerate(lines, 1)
+            if line.startswith("T")
+        ]
+        yield TextRecord(text, spans, 1)
+
+
+def _text(path: Path, options: ReadOptions) -> str:
+    try:
+        content = path.read_bytes()
+        return content.decode(encoding_of(content, options.encoding))
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        found = f"byte 0x{byte:02X} at offset {error.start} is not {error.encoding}"
+        raise DataError(f"{found}; name the file's encoding (setting data.encoding)", path) from error
+    except OSError as error:
+        raise DataError(f"{error.strerror}: brat needs a .txt and a .ann of the same name", path) from error
+
+
+def _span(line: str, text: str, path: Path, number: int) -> CharSpan:
+    fields = line.split("\t")
+    label, _, offsets = fields[1].partition(" ") if len(fields) == 3 else ("", "", "")
+    if ";" in offsets:
+        raise DataError(f"found a span in several pieces ({offsets}), expected one piece", path, number)
+    ends = offsets.split(" ")
+    if not label or len(ends) != 2 or not all(end.isascii() and end.isdecimal() for end in ends):
+        raise DataError(f"found {line!r}, expected `T1<TAB>Type start end<TAB>text`", path, number)
+    start, end = int(ends[0]), int(ends[1])
+    if not 0 <= start < end <= len(text):
+        raise DataError(f"found a span {start}..{end}, expected it within 0..{len(text)}", path, number)
+    if text[start:end].replace("\n", " ") != fields[2].replace("\n", " "):
+        raise DataError(f"the span {start}..{end} holds {text[start:end]!r}, not {fields[2]!r}", path, number)
+    return CharSpan(start, end, label)

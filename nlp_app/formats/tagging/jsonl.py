@@ -1,0 +1,159 @@
+"""JSON lines, and JSON documents of the same objects: entities and tags as annotation tools write them.
+
+An object is recognised by its keys, line by line:
+
+* `{"text", "label" or "labels": [[start, end, type], ...]}`: doccano;
+* `{"text", "spans": [{"start", "end", "label"}, ...]}`: Prodigy, and what `tag` writes. Lines whose `answer`
+is not
+  `accept` were turned down by the annotator and are skipped;
+* `{"text", "entities": [{"start_offset", "end_offset", "label"}, ...]}`: doccano with relations, which are
+left out; * `{"tokens": [...], "ner_tags" or "tags" or "labels": [...]}`: Hugging Face data sets, with the
+tags' names; * `{"data": {...}, "annotations": [...]}`: Label Studio (see `label_studio`); * `{"text"}` and
+`{"tokens"}` alone: unlabelled.
+
+Offsets count code points, and the end is exclusive. A file whose first object goes over several lines, or
+that is one list, is read as a whole; true JSON lines are streamed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from nlp_app.core.errors import DataError, OtherTaskError
+from nlp_app.core.types import CharSpan, Record, TextRecord, TokenRecord
+from nlp_app.formats.io.json_objects import kind, objects
+from nlp_app.formats.tagging import label_studio
+from nlp_app.formats.tagging.conllu import align
+from nlp_app.formats.tagging.options import ReadOptions
+
+_SPAN_KEYS = ("spans", "entities", "label", "labels", "annotations")
+
+_TAG_KEYS = ("ner_tags", "tags", "labels", "label")
+
+_CLASSES = (
+    "this looks like text classification data (a text and its classes): use `train cls`, or give tokens with "
+    "tags, or texts with spans"
+)
+
+
+def read(lines: Iterable[str], name: str, options: ReadOptions) -> Iterator[Record]:
+    """A record for each object. Raises DataError, with the line, for bad JSON, offsets or types.
+
+    Of `options` only `labels` has a say here.
+    """
+    for number, value in objects(lines, name):
+        record = _record(value, name, number, options.labels)
+        if record is not None:
+            yield record
+
+
+def write(records: Iterable[Record], name: str) -> Iterator[str]:
+    """A line for each record: `{"text", "spans"}` or `{"tokens", "ner_tags"}`, or without labels."""
+    for record in records:
+        value: dict[str, Any] = {}
+        if isinstance(record, TextRecord):
+            value["text"] = record.text
+            if record.spans is not None:
+                value["spans"] = [span._asdict() for span in record.spans]
+        else:
+            value["tokens"] = record.tokens
+            if record.tags is not None:
+                value["ner_tags"] = record.tags
+            if record.text is not None:
+                value["text"] = record.text
+        yield json.dumps(value, ensure_ascii=False)
+
+
+def _record(value: dict[str, Any], name: str, line: int, labels: bool) -> Record | None:
+    """The object's record; None for one that its annotator rejected."""
+    if not labels:
+        value = {key: value[key] for key in ("tokens", "text", "data") if key in value}
+    elif value.get("answer", "accept") != "accept":
+        return None
+    if isinstance(value.get("data"), dict):
+        return label_studio.record(value, name, line)
+    tokens, text = value.get("tokens"), value.get("text")
+    tag_keys = [key for key in _TAG_KEYS if value.get(key) is not None]
+    if isinstance(tokens, list) and (text is None or not any(isinstance(token, dict) for token in tokens)):
+        return token_record(tokens, {key: value[key] for key in tag_keys}, text, name, line)
+    if not isinstance(text, str):
+        keys = ", ".join(map(str, value)) or "none"
+        found = "no `text`" if text is None else f"a `text` that is {kind(text)}"
+        raise DataError(f"found {found} (keys: {keys}), expected `text` or `tokens`", name, line)
+    return text_record(value, text, name, line)
+
+
+def token_record(tokens: list[Any], tags: Mapping[str, Any], text: Any, name: str, line: int) -> TokenRecord:
+    """An object with tokens; of `tags`, by their key, the first are taken. Raises DataError."""
+    if not all(isinstance(token, str) and token for token in tokens):
+        raise DataError("`tokens`: expected strings that aren't empty", name, line)
+    starts = align(tokens, text) if isinstance(text, str) else None
+    source = text if starts is not None else None
+    lines = (line,) * len(tokens)
+    if not tags:
+        return TokenRecord(tokens, None, lines, source, starts)
+    key, values = next(iter(tags.items()))
+    if isinstance(values, list) and values and all(type(item) is int for item in values):
+        reason = "numbers without their names: write the tags' names"
+        raise DataError(f"`{key}`: found {reason}, such as B-PER", name, line)
+    if not isinstance(values, list) or not all(isinstance(item, str) and item for item in values):
+        raise DataError(f"`{key}`: expected a list of tags that are strings and not empty", name, line)
+    if len(values) != len(tokens):
+        raise DataError(f"found {len(tokens)} tokens and {len(values)} `{key}`, expected as many", name, line)
+    return TokenRecord(tokens, values, lines, source, starts)
+
+
+def text_record(value: dict[str, Any], text: str, name: str, line: int) -> TextRecord:
+    """An object with a text, and spans under one key. Raises DataError, OtherTaskError for classes of the text."""
+    if value.get("cats") is not None and value.get("spans") is None:
+        raise OtherTaskError(_CLASSES, name, line)
+    keys = [key for key in _SPAN_KEYS if value.get(key) is not None]
+    if not keys:
+        return TextRecord(text, [] if "answer" in value else None, line)
+    if len(keys) > 1:
+        raise DataError(f"found `{keys[0]}` and `{keys[1]}`, expected one list of spans", name, line)
+    items = value[keys[0]]
+    if _holds_classes(items):
+        raise OtherTaskError(_CLASSES, name, line)
+    if not isinstance(items, list):
+        raise DataError(f"`{keys[0]}`: found {kind(items)}, expected a list of spans", name, line)
+    return TextRecord(text, [_span(item, text, keys[0], name, line) for item in items], line)
+
+
+def _holds_classes(items: Any) -> bool:
+    if isinstance(items, list) and items:
+        if all(isinstance(item, dict) for item in items):
+            return all(not {"start", "start_offset"} & item.keys() for item in items)
+        return all(isinstance(item, str | int) for item in items)
+    return isinstance(items, str | int)
+
+
+def _span(item: Any, text: str, key: str, name: str, line: int) -> CharSpan:
+    if isinstance(item, list) and len(item) == 3:
+        start, end, label = item
+        quoted = None
+    elif isinstance(item, dict):
+        start = item.get("start", item.get("start_offset"))
+        end = item.get("end", item.get("end_offset"))
+        label, quoted = item.get("label"), item.get("text")
+        labels = item.get("labels")
+        if label is None and isinstance(labels, list) and len(labels) == 1:
+            label = labels[0]
+    else:
+        raise DataError(f"`{key}`: found {kind(item)}, expected [start, end, type] or an object", name, line)
+    if type(start) is not int or type(end) is not int:
+        raise DataError(f"`{key}`: found the offsets {start!r} and {end!r}, expected integers", name, line)
+    if type(label) is int:
+        reason = "a number without its name; export the labels as text"
+        raise DataError(f"`{key}`: found the label {label}, {reason}", name, line)
+    if not isinstance(label, str) or not label:
+        raise DataError(f"`{key}`: found the label {label!r}, expected a string", name, line)
+    if not 0 <= start < end <= len(text):
+        expected = f"expected 0 <= start < end <= {len(text)}"
+        raise DataError(f"`{key}`: found a span {start}..{end}, {expected}, the text's length", name, line)
+    if isinstance(quoted, str) and quoted != text[start:end]:
+        found = f"the span {start}..{end} holds {text[start:end]!r}, not {quoted!r}"
+        raise DataError(f"`{key}`: {found}; expected offsets in code points, end exclusive", name, line)
+    return CharSpan(start, end, label)

@@ -1,0 +1,110 @@
+"""Label Studio tasks: `{"data": {...}, "annotations": [{"result": [...]}]}` (labelstud.io/guide/export).
+
+Read are results of the type `labels`; `relation`, `textarea` and the like are left out. The end of a span is
+exclusive; version 0 (`completions`) wrote it inclusive, which `value.text` gives away and the reader puts
+right. Refused, with a reason, are tasks with model predictions only, with several annotations that differ,
+with classes (`choices`), and HTML.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nlp_app.core.errors import DataError, OtherTaskError
+from nlp_app.core.types import CharSpan, TextRecord
+
+
+def record(task: dict[str, Any], name: str, line: int) -> TextRecord:
+    """The task's text with the spans of its annotation; unlabelled if nobody annotated it.
+
+    Raises DataError for a task that can't be read as labelled spans.
+    """
+    chosen = chosen_annotations(task, name, line)
+    if not chosen:
+        return TextRecord(_only_text(task["data"], name, line), None, line)
+    read = [_spans(item, task, name, line) for item in chosen]
+    if any(other != read[0] for other in read[1:]):
+        reason = f"found {len(read)} annotations that differ, expected one, or one marked as ground truth"
+        raise DataError(reason, name, line)
+    return TextRecord(*read[0], line)
+
+
+def chosen_annotations(task: dict[str, Any], name: str, line: int) -> list[dict[str, Any]]:
+    """The annotations that count: the one marked as ground truth, or all that were finished; none if nobody annotated.
+
+    Raises DataError for a task with model predictions only.
+    """
+    annotations = _list(task, "annotations", name, line) or _list(task, "completions", name, line)
+    finished = [item for item in annotations if isinstance(item, dict) and not item.get("was_cancelled")]
+    truths = [item for item in finished if item.get("ground_truth")]
+    chosen = truths if len(truths) == 1 else finished
+    if not chosen and task.get("predictions"):
+        raise DataError("found model predictions and no annotation, expected a person's", name, line)
+    return chosen
+
+
+def results_of(annotation: dict[str, Any], name: str, line: int) -> list[dict[str, Any]]:
+    """What one annotation says. Raises DataError if that is no list."""
+    return [item for item in _list(annotation, "result", name, line) if isinstance(item, dict)]
+
+
+def _spans(annotation: dict[str, Any], task: dict[str, Any], name: str, line: int) -> tuple[str, list[CharSpan]]:
+    results = results_of(annotation, name, line)
+    regions = [item for item in results if item.get("type") == "labels"]
+    kinds = {str(item.get("type")) for item in results}
+    if not regions and "choices" in kinds:
+        reason = "this looks like text classification data (Label Studio `choices`): use `train cls`, or give spans"
+        raise OtherTaskError(reason, name, line)
+    if "hypertextlabels" in kinds:
+        raise DataError("found labels in HTML, expected plain text (<Text>)", name, line)
+    text = _text_of(regions, task["data"], name, line)
+    is_old = "completions" in task
+    return text, sorted({span for item in regions for span in _region(item, text, is_old, name, line)})
+
+
+def _region(item: dict[str, Any], text: str, is_old: bool, name: str, line: int) -> list[CharSpan]:
+    value = item.get("value")
+    value = value if isinstance(value, dict) else {}
+    start, end, labels, quoted = (value.get(key) for key in ("start", "end", "labels", "text"))
+    if type(start) is not int or type(end) is not int:
+        raise DataError(f"found the offsets {start!r} and {end!r}, expected integers", name, line)
+    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) and label for label in labels):
+        raise DataError(f"found the labels {labels!r}, expected a list of names", name, line)
+    if isinstance(quoted, str):
+        wanted = quoted.replace("\\n", "\n")
+        if wanted not in (text[start:end], text[start : end + 1]):
+            found = f"the span {start}..{end} holds {text[start:end]!r}, not {quoted!r}"
+            raise DataError(f"{found}; expected offsets in code points", name, line)
+        end += wanted != text[start:end]
+    elif is_old:
+        raise DataError("found no `value.text` in a task of version 0; can't tell where its spans end", name, line)
+    if not 0 <= start < end <= len(text):
+        raise DataError(f"found a span {start}..{end}, expected it within 0..{len(text)}", name, line)
+    return [CharSpan(start, end, label) for label in labels]
+
+
+def _text_of(regions: list[dict[str, Any]], data: dict[str, Any], name: str, line: int) -> str:
+    """The field that the regions mark: the one they name, else the only one."""
+    sources = {str(region["source"]).removeprefix("$") for region in regions if region.get("source")}
+    sources |= {str(region.get("to_name")) for region in regions} if not sources else set()
+    named = [data[source] for source in sorted(sources) if isinstance(data.get(source), str)]
+    if len(named) == 1:
+        return str(named[0])
+    return _only_text(data, name, line)
+
+
+def _only_text(data: dict[str, Any], name: str, line: int) -> str:
+    if isinstance(data.get("text"), str):
+        return str(data["text"])
+    fields = [key for key, value in data.items() if isinstance(value, str)]
+    if len(fields) != 1:
+        found = ", ".join(fields) or "none"
+        raise DataError(f"can't tell which field of `data` is the text (strings: {found}), expected `text`", name, line)
+    return str(data[fields[0]])
+
+
+def _list(value: dict[str, Any], key: str, name: str, line: int) -> list[Any]:
+    found = value.get(key)
+    if found is not None and not isinstance(found, list):
+        raise DataError(f"`{key}`: expected a list", name, line)
+    return found or []

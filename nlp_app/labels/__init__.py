@@ -1,0 +1,21 @@
+"""Labels, tag schemes and their transitions."""
+
+from __future__ import annotations
+
+from nlp_app.labels.class_set import ClassSet
+from nlp_app.labels.scheme_detection import Detection, recognise
+from nlp_app.labels.schemes import SCHEMES, decode, encode, tag_names
+from nlp_app.labels.tag_set import TagSet
+from nlp_app.labels.transitions import allowed_transitions
+
+__all__ = [
+    "SCHEMES",
+    "ClassSet",
+    "Detection",
+    "TagSet",
+    "allowed_transitions",
+    "decode",
+    "encode",
+    "recognise",
+    "tag_names",
+]

@@ -1,0 +1,98 @@
+"""The model directory: models of every task, written and read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from nlp_app.core.errors import ModelError
+from nlp_app.models.classifier import ClassifierParts, Decision, read_classifier
+from nlp_app.models.directory import CONFIG, DESCRIPTION, Parts, check_files, damaged, read_description, write_model
+from nlp_app.models.hub import CARD
+from nlp_app.models.tagger import TaggerParts, read_tagger
+
+if TYPE_CHECKING:
+    from nlp_app.models.transformers.models import TransformerClassifierParts, TransformerTaggerParts
+
+
+__all__ = [
+    "DESCRIPTION",
+    "AnyClassifierParts",
+    "AnyParts",
+    "AnyTaggerParts",
+    "ClassifierParts",
+    "Decision",
+    "Parts",
+    "TaggerParts",
+    "read_card",
+    "read_description",
+    "read_model",
+    "write_model",
+]
+
+# `parts.task` tells the two apart, "ner" or "cls": asked by class, transformers would have to be loaded for each model.
+AnyTaggerParts: TypeAlias = "TaggerParts | TransformerTaggerParts"
+
+AnyClassifierParts: TypeAlias = "ClassifierParts | TransformerClassifierParts"
+
+AnyParts: TypeAlias = "TaggerParts | TransformerTaggerParts | ClassifierParts | TransformerClassifierParts"
+
+
+def _transformer_tagger(directory: Path, description: Mapping[str, Any], trust_remote_code: bool) -> AnyParts:
+    from nlp_app.models.transformers.loading import read_transformer_tagger  # noqa: PLC0415 - loads transformers
+
+    return read_transformer_tagger(directory, description, trust_remote_code)
+
+
+def _transformer_classifier(directory: Path, description: Mapping[str, Any], trust_remote_code: bool) -> AnyParts:
+    from nlp_app.models.transformers.loading import read_transformer_classifier  # noqa: PLC0415
+
+    return read_transformer_classifier(directory, description, trust_remote_code)
+
+
+# By task and kind of network.
+_READERS: Mapping[str, Mapping[str, Callable[[Path, Mapping[str, Any], bool], AnyParts]]] = {
+    "ner": {
+        "bilstm_crf": lambda directory, description, _: read_tagger(directory, description),
+        "transformer": _transformer_tagger,
+    },
+    "cls": {
+        "text_classifier": lambda directory, description, _: read_classifier(directory, description),
+        "transformer": _transformer_classifier,
+    },
+}
+
+
+def read_model(directory: Path, *, trust_remote_code: bool = False) -> AnyParts:
+    """The model in a directory that `write_model` wrote, or one of transformers for token or sequence classification.
+
+    Code in a directory is run only with `trust_remote_code`. Raises ModelError for anything else.
+    """
+    if (directory / CONFIG).is_file() and not (directory / DESCRIPTION).exists():
+        from nlp_app.models.transformers.import_finetuned import read_foreign  # noqa: PLC0415
+
+        found = damaged(directory, lambda: read_foreign(directory, trust_remote_code))
+        return replace(found, card=read_card(directory))
+    description = read_description(directory)
+    task, network = description.get("task"), description.get("network")
+    if not isinstance(task, str) or task not in _READERS:
+        raise ModelError(f"{directory / DESCRIPTION}: found the task {task!r}, expected one of {', '.join(_READERS)}")
+    kind = network.get("kind") if isinstance(network, dict) else None
+    if not isinstance(kind, str) or kind not in _READERS[task]:
+        kinds = ", ".join(_READERS[task])
+        raise ModelError(f"{directory / DESCRIPTION}: found the network {kind!r}, expected one of {kinds}")
+    check_files(directory, description)
+    read = _READERS[task][kind]
+    parts = damaged(directory, lambda: read(directory, description, trust_remote_code))
+    return replace(parts, card=read_card(directory))
+
+
+def read_card(directory: Path) -> str:
+    """The README.md beside a model, "" if there is none; bytes that aren't UTF-8 as lone surrogates."""
+    path = directory / CARD
+    try:
+        return path.read_bytes().decode("utf-8", "surrogateescape") if path.is_file() else ""
+    except OSError:
+        return ""  # for people alone: no reason not to use the model

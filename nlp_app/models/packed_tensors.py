@@ -1,0 +1,130 @@
+"""Tables of weights as small whole numbers, where that loses nothing.
+
+A row whose values are whole multiples of a power of two, at most 127 of it, is kept as one byte a value and the
+exponent; if 7 of it are enough, as half a byte a value. A table `wide.weight` whose rows are all so is four tensors:
+
+    wide.weight.exponents   (rows,) int8: of each row
+    wide.weight.short       (rows / 8,) uint8: a bit a row, the highest of a byte first: whether it is kept in halves
+    wide.weight.bytes       (long rows, width) int8
+    wide.weight.halves      (short rows, width / 2) uint8: the lower half is the first value, in two's complement
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_FIELDS = {"exponents": torch.int8, "short": torch.uint8, "bytes": torch.int8, "halves": torch.uint8}
+
+BITS, SHORT_BITS = 7, 3  # of a value, besides its sign
+
+LOWEST, HIGHEST = -126, 120  # exponents: 2^LOWEST is float32's smallest normal number, 2^HIGHEST times a byte is finite
+
+Floats = NDArray[np.float32]
+
+
+def pack(weights: Mapping[str, Tensor], tables: Collection[str]) -> dict[str, Tensor]:
+    """The weights with those of the named tables packed that can be; others stay as they are."""
+    packed: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        fields = _pack(weight) if name in tables else None
+        if fields is None:
+            packed[name] = weight
+        else:
+            packed |= {f"{name}.{field}": torch.from_numpy(array) for field, array in fields.items()}
+    return packed
+
+
+def unpack(packed: Mapping[str, Tensor], tables: Collection[str]) -> dict[str, Tensor]:
+    """What `pack` was given, bit for bit. Raises ValueError for tensors that don't belong together."""
+    weights = dict(packed)
+    for name in tables:
+        if f"{name}.exponents" in weights:
+            weights[name] = torch.from_numpy(_unpack(name, {field: _taken(weights, name, field) for field in _FIELDS}))
+    return weights
+
+
+def scales(exponents: NDArray[np.integer]) -> Floats:
+    """Two to the power of each exponent, exactly, as a column: (rows, 1)."""
+    return np.ldexp(np.float32(1), exponents.astype(np.int32))[:, None]
+
+
+def finest_exponents(table: Floats, bits: int) -> NDArray[np.int32]:
+    """The lowest exponents with which the rows' largest values, rounded down, are numbers of so many bits."""
+    exponents: NDArray[np.int32] = np.frexp(np.abs(table).max(axis=1, initial=0))[1] - bits
+    return np.clip(exponents, LOWEST, HIGHEST)
+
+
+def _pack(weight: Tensor) -> dict[str, NDArray[np.integer]] | None:
+    """The fields of a table; None if it can't be restored from them bit for bit."""
+    if weight.dtype != torch.float32 or weight.dim() != 2 or not weight.numel():
+        return None
+    table = weight.detach().cpu().numpy()
+    if not np.isfinite(table).all():
+        return None
+    exponents, numbers, fits = _numbers(table, BITS)
+    if not fits.all():
+        return None
+    short_exponents, short_numbers, short = _numbers(table, SHORT_BITS)
+    fields = {
+        "exponents": np.where(short, short_exponents, exponents).astype(np.int8),
+        "short": np.packbits(short),
+        "bytes": numbers[~short].astype(np.int8),
+        "halves": _halves(short_numbers[short].astype(np.int8)),
+    }
+    # What is equal as a number may differ as bits: a negative zero.
+    return fields if np.array_equal(_restore(fields).view(np.int32), table.view(np.int32)) else None
+
+
+def _numbers(table: Floats, bits: int) -> tuple[NDArray[np.int32], Floats, NDArray[np.bool_]]:
+    """Each row's finest exponent, its values as multiples of that power of two, and whether those are whole numbers."""
+    exponents = finest_exponents(table, bits)
+    numbers = table * scales(-exponents)
+    return exponents, numbers, ((numbers == np.rint(numbers)) & (np.abs(numbers) < 1 << bits)).all(axis=1)
+
+
+def _halves(numbers: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """Two values a byte, of rows of numbers from -8 to 7."""
+    low = (numbers & 15).astype(np.uint8)
+    if low.shape[1] % 2:
+        low = np.pad(low, ((0, 0), (0, 1)))
+    return np.ascontiguousarray(low[:, 0::2] | low[:, 1::2] << 4)
+
+
+def _taken(weights: dict[str, Tensor], name: str, field: str) -> NDArray[np.integer]:
+    tensor = weights.pop(f"{name}.{field}", None)
+    if tensor is None or tensor.dtype != _FIELDS[field]:
+        found = "none" if tensor is None else f"one of {tensor.dtype}"
+        raise ValueError(f"{name}.{field}: found {found}, expected a tensor of {_FIELDS[field]}")
+    array: NDArray[np.integer] = tensor.numpy()
+    return array
+
+
+def _unpack(name: str, fields: dict[str, NDArray[np.integer]]) -> Floats:
+    exponents, short, numbers, halves = (fields[field] for field in _FIELDS)
+    if exponents.ndim != 1 or short.shape != (-(-len(exponents) // 8),) or numbers.ndim != 2:
+        raise ValueError(f"{name}: found exponents {exponents.shape}, short {short.shape}, bytes {numbers.shape}")
+    count = int(np.unpackbits(short.view(np.uint8), count=len(exponents)).sum())
+    expected = (len(exponents) - count, numbers.shape[1]), (count, -(-numbers.shape[1] // 2))
+    if (numbers.shape, halves.shape) != expected:
+        raise ValueError(f"{name}: found bytes {numbers.shape} and halves {halves.shape}, expected {expected}")
+    if len(exponents) and not LOWEST <= exponents.min() <= exponents.max() <= HIGHEST:
+        raise ValueError(f"{name}.exponents: found {exponents.min()} to {exponents.max()}, beyond float32")
+    return _restore(fields)
+
+
+def _restore(fields: Mapping[str, NDArray[np.integer]]) -> Floats:
+    exponents, packed, long, halves = (fields[field] for field in _FIELDS)
+    short = np.unpackbits(packed.view(np.uint8), count=len(exponents)).astype(bool)
+    numbers = np.empty((len(exponents), long.shape[1]), dtype=np.int8)
+    numbers[~short] = long
+    # Shifted up and down again, a half takes its sign along.
+    pairs = np.stack((halves.view(np.int8) << 4 >> 4, halves.view(np.int8) >> 4), axis=2)
+    numbers[short] = pairs.reshape(len(halves), 2 * halves.shape[1])[:, : long.shape[1]]
+    table = numbers.astype(np.float32)
+    table *= scales(exponents)
+    return table

@@ -1,0 +1,222 @@
+"""A pretrained model's directory as transformers leaves it: configuration, weights, tokenizer.
+
+Only safetensors are read, and no code that stands in the directory is run unless the caller trusts it. Whatever else is
+wrong with a directory is a ModelError.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import safetensors.torch
+import torch
+from torch import Tensor
+from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, PreTrainedConfig
+from transformers.utils import logging
+
+from nlp_app.core.errors import ModelError, did_you_mean
+from nlp_app.features.subwords.tokenizer import PieceTokenizer, check_ids, is_panic
+from nlp_app.models.directory import CONFIG, PIECES, TOKENIZER_FILES, WEIGHTS, check_finite
+from nlp_app.models.hub import INDEX, PIECE_FILES
+
+LONGEST = 512  # pieces of a window: attention costs their square, and few models were trained on more
+
+_MOST_LAYERS = 1000
+
+# By the last word of a configuration's names: of these, transformers makes lists as it reads them.
+_MOST: Mapping[str, int] = {"labels": 100_000, "layer": _MOST_LAYERS, "layers": _MOST_LAYERS}
+
+_SPARE = 1 << 24  # numbers that a network may have beyond what its checkpoint accounts for
+
+# They may name code of the Hub; transformers makes its own choice without them.
+_LEFT_ASIDE = {
+    f"{before}{kind}_implementation{after}"
+    for before in ("", "_")
+    for kind in ("attn", "experts")
+    for after in ("", "_internal")
+}
+
+T = TypeVar("T")
+
+
+class StockTokenizer(NamedTuple):
+    """A checkpoint's tokenizer, and the files in which transformers keeps what else it knows of it."""
+
+    pieces: PieceTokenizer
+    files: dict[str, bytes]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what transformers logs and draws while it loads: what matters is in our own messages."""
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(50)  # nothing below critical
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def read_config(directory: Path, trust_remote_code: bool = False) -> PreTrainedConfig:
+    """The configuration, for 32-bit weights and transformers' own choice of attention."""
+    path = directory / CONFIG
+    if not path.is_file():
+        raise ModelError(f"{directory}: found no {CONFIG}; expected a model as transformers saves it")
+    values = _json(path)
+    kind, code = str(values.get("model_type")), values.get("auto_map")
+    own_code = isinstance(code, dict) and "AutoConfig" in code
+    if own_code and kind not in CONFIG_MAPPING and not trust_remote_code:
+        raise ModelError(
+            f"{path}: the model type {kind!r} is code that comes with the model; "
+            "read that code, and only if you trust it say so with trust_remote_code"
+        )
+    if not own_code and kind not in CONFIG_MAPPING:
+        hint = did_you_mean(kind, CONFIG_MAPPING.keys()) or "; a newer transformers may know it"
+        raise ModelError(f"{path}: unknown model type {kind!r}, expected one of transformers'{hint}")
+    if values.get("quantization_config"):
+        raise ModelError(f"{path}: its weights are quantized; expected plain ones: name the original model")
+
+    _check_numbers(path, values)
+
+    def read() -> PreTrainedConfig:
+        if own_code and trust_remote_code:
+            config: PreTrainedConfig = AutoConfig.from_pretrained(directory, trust_remote_code=True)
+            return config
+        known = {key: value for key, value in values.items() if key not in _LEFT_ASIDE}
+        return CONFIG_MAPPING[kind].from_dict(known)
+
+    config = _attempt(path, read)
+    layers = getattr(config, "num_hidden_layers", 1)
+    if not isinstance(layers, int) or not 0 < layers <= _MOST_LAYERS:
+        raise ModelError(f"{path}: found {layers!r} layers, expected 1 to {_MOST_LAYERS}")
+    config.dtype = torch.float32
+    return config
+
+
+def _check_numbers(path: Path, values: Any) -> None:
+    """That what transformers makes a list of, reading a configuration, is of a sensible length. Raises ModelError."""
+    pending = [values]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, list):
+            pending += value
+        elif isinstance(value, dict):
+            pending += value.values()
+            for key, count in value.items():
+                most = _MOST.get(key.rpartition("_")[2])
+                if most is not None and isinstance(count, int | float) and count > most:
+                    raise ModelError(f"{path}: found {count} for {key}, expected at most {most:,}; copy it again")
+
+
+def read_weights(directory: Path) -> dict[str, Tensor]:
+    """All tensors of `model.safetensors`, or of the files that its index names."""
+    index = directory / INDEX
+    if (directory / WEIGHTS).is_file():
+        return _tensors(directory / WEIGHTS)
+    if not index.is_file():
+        pickled = sorted(path.name for path in directory.glob("*.bin"))
+        found = f"found {pickled[0]}, a pickle, which may run code" if pickled else f"found no {WEIGHTS}"
+        todo = (
+            "; convert it with transformers: AutoModel.from_pretrained(OLD).save_pretrained(NEW)"
+            if pickled
+            else "; a model whose weights are pytorch_model.bin has to be converted to safetensors first"
+        )
+        raise ModelError(f"{directory}: {found}; expected its weights in {WEIGHTS}{todo}")
+    places = _json(index).get("weight_map")
+    if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
+        raise ModelError(f"{index}: found no weight_map of file names; copy the model again")
+    weights: dict[str, Tensor] = {}
+    for name in sorted(set(places.values())):
+        if Path(name).name != name or "\\" in name or not name.endswith(".safetensors"):
+            raise ModelError(f"{index}: names {name!r}, expected .safetensors files beside it; don't use this model")
+        if not (directory / name).is_file():
+            raise ModelError(f"{directory / name}: missing, named in {INDEX}; copy the model again")
+        weights |= _tensors(directory / name)
+    return weights
+
+
+def read_tokenizer(directory: Path, trust_remote_code: bool = False) -> StockTokenizer:
+    """The fast tokenizer that transformers finds there."""
+    present = any((directory / name).is_file() for name in PIECE_FILES)
+    if not present and not (directory / "tokenizer_config.json").is_file():
+        raise ModelError(f"{directory}: found no tokenizer files; expected tokenizer.json or the model's vocabulary")
+
+    if (directory / PIECES).is_file():
+        check_ids((directory / PIECES).read_text(encoding="utf-8", errors="replace"))
+
+    def read() -> Any:
+        return AutoTokenizer.from_pretrained(directory, use_fast=True, trust_remote_code=trust_remote_code)
+
+    with quiet():
+        tokenizer = _attempt(directory, read, "its tokenizer can't be read")
+    if not getattr(tokenizer, "is_fast", False):
+        raise ModelError(
+            f"{directory}: {type(tokenizer).__name__} is a slow tokenizer, without a fast one in tokenizer.json; "
+            "expected a model with a fast tokenizer"
+        )
+    if not present:
+        raise ModelError(f"{directory}: found no tokenizer.json and no vocabulary; copy the model's tokenizer files")
+    with tempfile.TemporaryDirectory() as aside, quiet():
+        tokenizer.save_pretrained(aside)
+        files = {path.name: path.read_bytes() for path in Path(aside).iterdir() if path.name in TOKENIZER_FILES}
+    kept = directory / TOKENIZER_FILES[1]
+    if kept.is_file():
+        files.setdefault(kept.name, kept.read_bytes())
+    padding = next((p for p in (tokenizer.pad_token_id, tokenizer.eos_token_id) if p is not None), 0)
+    backend = tokenizer.backend_tokenizer
+    return StockTokenizer(_attempt(directory, lambda: PieceTokenizer(backend, tokenizer.unk_token_id, padding)), files)
+
+
+def code_files(directory: Path, config: PreTrainedConfig) -> dict[str, bytes]:
+    """The Python files beside a model that brings its code; none for all others."""
+    if not getattr(config, "auto_map", None):
+        return {}
+    return {path.name: path.read_bytes() for path in sorted(directory.glob("*.py"))}
+
+
+def check_vocabulary(directory: Path, config: PreTrainedConfig, tokenizer: PieceTokenizer) -> None:
+    """That each piece has a row in the table of embeddings. Raises ModelError."""
+    rows = getattr(config, "vocab_size", None)
+    if not isinstance(rows, int) or rows < tokenizer.size:
+        raise ModelError(
+            f"{directory}: the tokenizer has {tokenizer.size:,} pieces, the model's table {rows} rows; "
+            "they don't belong together: copy both from one model"
+        )
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    tensors = _attempt(path, lambda: safetensors.torch.load_file(path), "damaged")
+    _attempt(path, lambda: check_finite(tensors), "damaged")
+    return tensors
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: not readable as JSON ({error}); copy the model again") from error
+    if not isinstance(values, dict):
+        raise ModelError(f"{path}: found {type(values).__name__}, expected a JSON object; copy the model again")
+    return values
+
+
+def _attempt(place: Path | str, act: Callable[[], T], what: str = "can't be read") -> T:
+    """What `act` gives; what transformers raises for a directory it can't use becomes one line."""
+    try:
+        return act()
+    except ModelError:
+        raise
+    except BaseException as error:
+        # transformers raises anything, and a library in Rust that panics raises what is no Exception.
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise ModelError(f"{place}: {what} ({type(error).__name__}: {reason}); expected a model that works") from error

@@ -1,0 +1,176 @@
+"""Models that others fine-tuned: a directory of transformers for token or sequence classification, as parts of ours.
+
+Labels come from the configuration's `id2label`. What a tagger's labels mean is read from their names alone:
+
+    B-PER I-PER O, or only I-PER and O     read as the CoNLL scorer reads them: BIO and IOB1 alike
+    S-PER B-PER E-PER ... O                their scheme, and only paths that it writes
+    B I O, without a type                  the same, with the label ""
+    PER LOC O                              an entity is a run of tokens of one label
+    NOUN VERB, LABEL_0 LABEL_1             a label for each token
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from nlp_app.core.errors import ModelError
+from nlp_app.features.subwords.encoder import PieceEncoder
+from nlp_app.labels.class_set import THRESHOLD, ClassSet
+from nlp_app.labels.schemes import NONE, OUTSIDE, SCHEMES
+from nlp_app.labels.tag_set import TagSet
+from nlp_app.models.classifier import Decision
+from nlp_app.models.directory import CONFIG
+from nlp_app.models.transformers import checkpoint
+from nlp_app.models.transformers.body import label_names, label_rows, load_body, longest_of, set_labels
+from nlp_app.models.transformers.loading import check_answer
+from nlp_app.models.transformers.models import TransformerClassifierParts, TransformerTaggerParts
+from nlp_app.nn.transformer import TransformerClassifier, TransformerDimensions, TransformerTagger
+from nlp_app.text import BasicTokenizer
+
+OVERLAP = 64  # tokens that neighbouring windows share
+
+_NEVER = -10_000.0  # the score of a tag that the model doesn't have: no probability, and finite in 16 bits
+
+_KINDS = {"ForTokenClassification": "token", "ForSequenceClassification": "sequence"}
+
+_TYPED = re.compile(r"([BIESLUMW])-(.+)")
+
+# Rows for pieces that training left out or put around: nothing is ever called so.
+_NO_LABELS = frozenset(("X", "PAD", "[PAD]", "<pad>", "[CLS]", "[SEP]", "<s>", "</s>"))
+
+
+class Reading(NamedTuple):
+    """How a tagger's labels are read. `names`: what the rows are called in our scheme, None for rows that are left out;
+    `legal`: whether only what the scheme writes is found."""
+
+    names: list[str | None]
+    tag_set: TagSet
+    legal: bool
+
+
+def read_foreign(
+    directory: Path, trust_remote_code: bool = False
+) -> TransformerTaggerParts | TransformerClassifierParts:
+    """The model of a directory as transformers leaves it. Raises ModelError if it can't be used as a tagger or a
+    classifier."""
+    config = checkpoint.read_config(directory, trust_remote_code)
+    kind = _kind(directory, config)
+    tokenizer, files = checkpoint.read_tokenizer(directory, trust_remote_code)
+    checkpoint.check_vocabulary(directory, config, tokenizer)
+    files |= checkpoint.code_files(directory, config)
+    names = label_names(config)
+    if len(set(names)) != len(names):
+        raise ModelError(f"{directory / CONFIG}: found a label twice in id2label ({', '.join(names[:20])})")
+    about: dict[str, Any] = {"data": {"agreement": {}}, "settings": {}}
+    if kind == "token":
+        reading = read_labels(names, directory)
+        body = _body(directory, config, (reading.names, reading.tag_set.tags), trust_remote_code)
+        allowed = torch.from_numpy(reading.tag_set.allowed) if reading.legal else None
+        tagger = TransformerTagger(body, len(reading.tag_set.tags), allowed, TransformerDimensions()).eval()
+        encoder = PieceEncoder(tokenizer, longest_of(body), OVERLAP)
+        check_answer(directory, tagger, encoder)
+        ours = BasicTokenizer(do_lower_case=False)
+        return TransformerTaggerParts(tagger, encoder, reading.tag_set, ours, files, about, legal=reading.legal)
+    multi_label = config.problem_type == "multi_label_classification"
+    if (len(names) < 2 and not multi_label) or config.problem_type == "regression":
+        raise ModelError(f"{directory / CONFIG}: it gives a number, not classes (regression); expected a classifier")
+    class_set = ClassSet.of(names, multi_label)
+    body = _body(directory, config, (names, class_set.labels), trust_remote_code)
+    thresholds = np.full(len(names), THRESHOLD) if multi_label else None
+    classifier = TransformerClassifier(body, len(names)).eval()
+    encoder = PieceEncoder(tokenizer, longest_of(body), OVERLAP)
+    check_answer(directory, classifier, encoder)
+    about = {"data": {"agreement": {}, "format": "auto"}, "settings": {"text_column": "", "label_column": ""}}
+    return TransformerClassifierParts(classifier, encoder, class_set, Decision(1.0, thresholds), files, about)
+
+
+def read_labels(names: Sequence[str], directory: Path) -> Reading:
+    """How the labels of a tagger are to be read. Raises ModelError for a mixture that means nothing."""
+    kept = [name for name in names if name not in _NO_LABELS] if OUTSIDE in names else list(names)
+    inside = [name for name in kept if name != OUTSIDE]
+    typed = [_TYPED.fullmatch(name) for name in inside]
+    if inside and all(typed):
+        pairs = [(match[1], match[2]) for match in typed if match]
+    elif len(inside) > 1 and OUTSIDE in kept and all(re.fullmatch("[BIESLUMW]", name) for name in inside):
+        pairs = [(name, "") for name in inside]
+    elif OUTSIDE in kept and inside and not any(match and match[1] in "BI" for match in typed):
+        pairs = [("I", name) for name in inside]
+    elif not any(typed) or OUTSIDE not in kept:
+        return Reading(list(names), TagSet(tuple(names), NONE), legal=True)
+    else:
+        raise ModelError(
+            f"{directory / CONFIG}: found labels with and without a scheme ({', '.join(inside[:10])}); "
+            "correct the names in id2label"
+        )
+    scheme = _scheme({letter for letter, _ in pairs}, directory)
+    tag_set = TagSet(tuple(sorted({label for _, label in pairs})), scheme)
+    ours = {name: f"{letter}-{label}" if label else letter for name, (letter, label) in zip(inside, pairs, strict=True)}
+    return Reading([OUTSIDE if name == OUTSIDE else ours.get(name) for name in names], tag_set, scheme != "BIO")
+
+
+def _scheme(letters: set[str], directory: Path) -> str:
+    if letters <= {"B", "I"}:
+        return "BIO"
+    found = next((name for name, scheme in SCHEMES.items() if letters <= set(scheme.letters)), None)
+    if found is None:
+        raise ModelError(
+            f"{directory / CONFIG}: found the prefixes {', '.join(sorted(letters))} together, which no known scheme "
+            "has; correct the names in id2label"
+        )
+    return found
+
+
+def _kind(directory: Path, config: PreTrainedConfig) -> str:
+    named = config.architectures
+    architecture = str(named[0]) if isinstance(named, list) and named else ""
+    kind = next((kind for ending, kind in _KINDS.items() if architecture.endswith(ending)), None)
+    if kind is None:
+        raise ModelError(
+            f"{directory / CONFIG}: {architecture or 'a model'} neither tags nor classifies; fine-tune it first, with "
+            f"`train ner` or `train cls` and --set model.pretrained={directory}"
+        )
+    return kind
+
+
+def _body(
+    directory: Path,
+    config: PreTrainedConfig,
+    labels: tuple[Sequence[str | None], Sequence[str]],
+    trust_remote_code: bool,
+) -> PreTrainedModel:
+    """The network with its head's rows, called by the first of `labels`, in the order of the second."""
+    names, wanted = labels
+    kind = _kind(directory, config)
+    weights = checkpoint.read_weights(directory)
+    heads = label_rows(config, kind, trust_remote_code) & weights.keys()
+    for head in heads:
+        if len(weights[head]) != len(names):
+            raise ModelError(
+                f"{directory}: id2label has {len(names)} labels, {head} {len(weights[head])} rows; "
+                "copy both from one model"
+            )
+        weights[head] = _rows(weights[head], [names.index(name) if name in names else None for name in wanted])
+    if heads and set(wanted) - set(names) and not any(weights[head].dim() == 1 for head in heads):
+        raise ModelError(f"{directory}: its head has no bias, by which tags that it lacks could be kept out")
+    set_labels(config, wanted, None if kind == "token" else config.problem_type == "multi_label_classification")
+    loaded = load_body(config, kind, weights, trust_remote_code)
+    if loaded.missing:
+        raise ModelError(
+            f"{directory}: {len(loaded.missing)} weights are missing, {loaded.missing[0]} among them; "
+            "copy the model again"
+        )
+    return loaded.body
+
+
+def _rows(tensor: Tensor, places: Sequence[int | None]) -> Tensor:
+    """Rows in another order, those that aren't there of zeros; of a bias, so low that they are never chosen."""
+    missing = torch.full_like(tensor[0], _NEVER if tensor.dim() == 1 else 0.0)
+    return torch.stack([missing if place is None else tensor[place] for place in places])

@@ -1,0 +1,194 @@
+"""Load transformer taggers and classifiers from a model directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer as Backend
+from torch import Tensor
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from nlp_app.core.errors import ModelError
+from nlp_app.features.subwords.casing import KINDS
+from nlp_app.features.subwords.encoder import PieceEncoder
+from nlp_app.features.subwords.tokenizer import PieceTokenizer, check_ids, is_panic
+from nlp_app.labels.tag_set import TagSet
+from nlp_app.models.classifier import read_classes
+from nlp_app.models.directory import (
+    CONFIG,
+    DESCRIPTION,
+    PIECES,
+    TOKENIZER_FILES,
+    WEIGHTS,
+    check_tags,
+    damaged,
+    numbers,
+    read_about,
+    read_labels,
+)
+from nlp_app.models.transformers import checkpoint
+from nlp_app.models.transformers.body import build_body, label_names, longest_of
+from nlp_app.models.transformers.models import N, TransformerClassifierParts, TransformerTaggerParts, body_kind
+from nlp_app.nn.transformer import TransformerClassifier, TransformerDimensions, TransformerTagger
+from nlp_app.text import Tokenizer, make_tokenizer
+
+
+def read_transformer_tagger(
+    directory: Path, description: Mapping[str, Any], trust_remote_code: bool
+) -> TransformerTaggerParts:
+    """The tagger of a directory whose files are intact. Raises ModelError if the description doesn't fit them."""
+    place = directory / DESCRIPTION
+    tag_set, dimensions, legal = damaged(place, lambda: _tagging(description))
+    tokenizer = damaged(place, lambda: _tokenizer(description))
+    about = damaged(place, lambda: read_about(description))
+    config = checkpoint.read_config(directory, trust_remote_code)
+    _check_names(directory, config, tag_set.tags)
+    encoder = _encoder(directory, description, config, capitals=bool(dimensions.capitals))
+
+    def build() -> TransformerTagger:
+        body = build_body(config, body_kind(dimensions), trust_remote_code)
+        # Made on the device that the body is made on.
+        allowed = torch.from_numpy(tag_set.allowed).to(body.device) if legal else None
+        return TransformerTagger(body, len(tag_set.tags), allowed, dimensions)
+
+    network = _network(directory, build)
+    _check_window(directory, network.body, encoder)
+    check_answer(directory, network, encoder)
+    files = _kept(directory, config)
+    return TransformerTaggerParts(network, encoder, tag_set, tokenizer, files, about, legal=legal)
+
+
+def read_transformer_classifier(
+    directory: Path, description: Mapping[str, Any], trust_remote_code: bool
+) -> TransformerClassifierParts:
+    """The classifier of a directory whose files are intact. Raises ModelError if the description doesn't fit them."""
+    class_set, decision, about = damaged(directory / DESCRIPTION, lambda: read_classes(description))
+    config = checkpoint.read_config(directory, trust_remote_code)
+    _check_names(directory, config, list(class_set.labels))
+    encoder = _encoder(directory, description, config)
+    network = _network(
+        directory,
+        lambda: TransformerClassifier(build_body(config, "sequence", trust_remote_code), len(class_set.labels)),
+    )
+    _check_window(directory, network.body, encoder)
+    check_answer(directory, network, encoder)
+    return TransformerClassifierParts(network, encoder, class_set, decision, _kept(directory, config), about)
+
+
+def _tagging(description: Mapping[str, Any]) -> tuple[TagSet, TransformerDimensions, bool]:
+    network = description["network"]
+    # Older descriptions don't speak of capitals.
+    dimensions = numbers(TransformerDimensions, {"capitals": 0, **network["dimensions"]}, {"dropout": 1})
+    if dimensions.capitals not in (0, KINDS):
+        raise ValueError(f"capitals: found {dimensions.capitals}, expected 0 or {KINDS}")
+    if not isinstance(network["legal"], bool):
+        raise ValueError(f"legal: found {network['legal']!r}, expected true or false")
+    tag_set = TagSet(read_labels(description), description["scheme"])
+    check_tags(tag_set.tags)
+    return tag_set, dimensions, network["legal"]
+
+
+def _tokenizer(description: Mapping[str, Any]) -> Tokenizer:
+    return make_tokenizer(description["tokenizer"]["name"], **description["tokenizer"]["settings"])
+
+
+def _encoder(
+    directory: Path, description: Mapping[str, Any], config: PreTrainedConfig, capitals: bool = False
+) -> PieceEncoder:
+    def read() -> tuple[PieceTokenizer, int, int]:
+        values = [description["pieces"][name] for name in ("window", "overlap", "padding", "unknown")]
+        # A bool is an int too.
+        if not all(type(value) is int and 0 <= value < 1 << 31 for value in values[: 3 if values[3] is None else 4]):
+            raise ValueError(f"pieces: found {values!r}, expected whole numbers")
+        window, overlap, padding, unknown = values
+        # The library raises plain exceptions for whatever isn't a tokenizer.
+        text = (directory / PIECES).read_text(encoding="utf-8")
+        tokenizer = PieceTokenizer(backend_of(text), unknown, padding)
+        if max(padding, unknown or 0) >= config.vocab_size:
+            raise ValueError(f"pieces: found {values!r}, beyond the model's table of {config.vocab_size} rows")
+        return tokenizer, window, overlap
+
+    tokenizer, window, overlap = damaged(directory / PIECES, read)
+    checkpoint.check_vocabulary(directory, config, tokenizer)
+    return damaged(directory / DESCRIPTION, lambda: PieceEncoder(tokenizer, window, overlap, capitals))
+
+
+def backend_of(text: str) -> Backend:
+    """The tokenizer of a `tokenizer.json`. Raises ValueError if it is none, ModelError for ids beyond memory."""
+    check_ids(text)
+    try:
+        return Backend.from_str(text)
+    except BaseException as error:  # the library raises no narrower kind
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        raise ValueError(str(error)) from error
+
+
+def _network(directory: Path, build: Callable[[], N]) -> N:
+    """The network that `build` makes, with the weights of the directory, in evaluation mode."""
+
+    def read() -> N:
+        weights = checkpoint.read_weights(directory)
+        with torch.device("meta"):
+            _check_shapes(build(), weights)
+        network = build()
+        network.load_weights(weights)
+        return network.eval()
+
+    return damaged(directory / WEIGHTS, read)
+
+
+def _check_shapes(skeleton: TransformerTagger | TransformerClassifier, weights: Mapping[str, Tensor]) -> None:
+    """That the weights fit, before anything of the network's size is made. Raises ValueError."""
+    shapes = {name: tensor.shape for name, tensor in skeleton.weights().items()}
+    # Without memory, tensors that are tied to others don't show it.
+    needed = shapes.keys() - (skeleton.body.all_tied_weights_keys or {}).keys()
+    wrong = sorted(needed - weights.keys()) + [
+        name for name, tensor in weights.items() if shapes.get(name) != tensor.shape
+    ]
+    if wrong:
+        raise ValueError(f"found {len(wrong)} tensors missing, unknown or of another shape, {wrong[0]} among them")
+
+
+def _check_names(directory: Path, config: PreTrainedConfig, names: list[str]) -> None:
+    if label_names(config) != names:
+        raise ModelError(f"{directory / CONFIG}: its labels differ from those in {DESCRIPTION}; copy the model again")
+
+
+def _check_window(directory: Path, body: PreTrainedModel, encoder: PieceEncoder) -> None:
+    longest = longest_of(body)
+    if encoder.window > longest:
+        raise ModelError(
+            f"{directory / DESCRIPTION}: found windows of {encoder.window} pieces, the model takes {longest}; "
+            "copy the model again"
+        )
+
+
+@torch.inference_mode()
+def check_answer(directory: Path, network: TransformerTagger | TransformerClassifier, encoder: PieceEncoder) -> None:
+    """That the network has finite scores for a text of one piece: a configuration may fit the weights and yet be none
+    that a network can compute by. Raises ModelError."""
+    tokenizer = encoder.tokenizer
+    ids = torch.tensor([[*tokenizer.prefix, tokenizer.padding, *tokenizer.suffix]])
+    attention = torch.ones_like(ids)
+
+    def answer() -> None:
+        if isinstance(network, TransformerTagger):
+            start = torch.tensor([[len(tokenizer.prefix)]])
+            capitals = None if network.capitals is None else torch.zeros_like(ids)
+            mask = torch.ones_like(start, dtype=torch.bool)
+            scores = network.emissions(mask, ids, attention, start, start + 1, capitals)
+        else:
+            scores = network.scores(ids, attention)
+        if not scores.isfinite().all():
+            raise ValueError("its scores for a text are not finite")
+
+    damaged(directory / CONFIG, answer)
+
+
+def _kept(directory: Path, config: PreTrainedConfig) -> dict[str, bytes]:
+    files = {name: (directory / name).read_bytes() for name in TOKENIZER_FILES if (directory / name).is_file()}
+    return files | checkpoint.code_files(directory, config)

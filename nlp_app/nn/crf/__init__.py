@@ -1,0 +1,1 @@
+"""The linear-chain CRF: layer, forward-backward, Viterbi, segments."""

@@ -1,0 +1,120 @@
+"""Exact posterior probability of tag segments: of an entity, say, over all readings of the rest.
+
+In NumPy and on the CPU wherever the scores are, as segments are few.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from nlp_app.nn.crf.lattice import Lattice
+
+
+Numbers = NDArray[np.int64]
+
+Logs = NDArray[np.float64]
+
+
+class Segments(NamedTuple):
+    """S runs of tags at given places, with what may stand beside them.
+
+    Segment s is the event that the path of row `rows[s]` has `tags[s, k]` at position `starts[s] + k` for every
+    k < `lengths[s]` and, where `before` and `after` are given, that the tag just before the segment is one of
+    `before[s]` and the tag just after it one of `after[s]`; their last column stands for the row's start and
+    end. In BIO the entity X at [s, e) is the tags B-X I-X ... with `after` false for I-X alone.
+    """
+
+    rows: Numbers  # (S,)
+    starts: Numbers  # (S,)
+    tags: Numbers  # (S, W), padded on the right with anything
+    lengths: Numbers  # (S,), 1 to W
+    before: NDArray[np.bool_] | None = None  # (S, T + 1); column T: the segment may open the row
+    after: NDArray[np.bool_] | None = None  # (S, T + 1); column T: the segment may close the row
+
+
+def segment_log_probability(lattice: Lattice, segments: Segments) -> Logs:
+    """(S,); -inf for what can't be.
+
+    Raises ValueError where shapes don't agree, a segment leaves its row, a tag isn't one, or a row has no
+    path.
+    """
+    rows, starts, tags, lengths, before, after = segments
+    if not len(rows):
+        return np.zeros(0)
+    scores = lattice.scores
+    emissions, moves, row_lengths, log_partition = (
+        part.cpu().numpy() for part in (scores.emissions, scores.moves, scores.lengths, lattice.log_partition)
+    )
+    _check_shapes(segments, emissions.shape[2])
+    _check_values(segments, row_lengths, emissions.shape[2])
+    if not np.isfinite(log_partition[rows]).all():
+        raise ValueError(
+            "segments: found a row without a permitted path of finite score; "
+            "expected scores that are numbers and constraints that leave a path"
+        )
+
+    offsets = np.arange(tags.shape[1])
+    inside = offsets < lengths[:, None]
+    tags = np.where(inside, tags, 0)
+    positions = np.where(inside, starts[:, None] + offsets, 0)
+    inner = np.where(inside, emissions[rows[:, None], positions, tags], 0.0).sum(1)
+    inner += np.where(inside[:, 1:], moves[tags[:, :-1], tags[:, 1:]], 0.0).sum(1)
+
+    start, between, end = moves[-2, :-2], moves[:-2, :-2], moves[:-2, -1]
+    first, last = tags[:, 0], tags[np.arange(len(rows)), lengths - 1]
+    ends = starts + lengths
+    opens, closes = starts == 0, ends == row_lengths[rows]
+    prefix = lattice.log_prefix(rows, starts - ~opens) + between.T[first]
+    suffix = lattice.log_suffix(rows, ends - closes) + between[last]
+    entering = _beside(prefix, start[first], opens, before)
+    leaving = _beside(suffix, end[last], closes, after)
+    total: Logs = entering + inner + leaving - log_partition[rows]
+    return total.clip(max=0.0)
+
+
+def _beside(neighbours: Logs, edge: Logs, at_edge: NDArray[np.bool_], allowed: NDArray[np.bool_] | None) -> Logs:
+    """Log mass of what stands on one side: (S, T) for the tags there, (S,) for the row's edge."""
+    scores = np.empty((len(edge), neighbours.shape[1] + 1))
+    scores[:, :-1], scores[:, -1] = neighbours, edge
+    impossible = np.empty(scores.shape, np.bool_)
+    impossible[:, :-1], impossible[:, -1] = at_edge[:, None], ~at_edge
+    if allowed is not None:
+        impossible |= ~allowed
+    np.copyto(scores, -math.inf, where=impossible)
+    top = scores.max(1, initial=np.finfo(np.float64).min)  # finite: -inf less itself is no number
+    with np.errstate(divide="ignore"):
+        total: Logs = np.log(np.exp(scores - top[:, None]).sum(1)) + top
+    return total
+
+
+def _check_shapes(segments: Segments, size: int) -> None:
+    rows, _, tags, *_ = segments
+    count = len(rows)
+    if tags.ndim != 2 or len(tags) != count or any(part.shape != rows.shape for part in (segments[1], segments[3])):
+        found = ", ".join(
+            f"{name} {tuple(part.shape)}" for name, part in zip(segments._fields[:4], segments[:4], strict=True)
+        )
+        raise ValueError(f"Segments: found {found}; expected (S,), (S,), (S, W), (S,)")
+    for name, part in (("before", segments.before), ("after", segments.after)):
+        if part is not None and (part.shape != (count, size + 1) or part.dtype != np.bool_):
+            raise ValueError(f"Segments: found {name} {part.dtype} {part.shape}; expected bool {(count, size + 1)}")
+
+
+def _check_values(segments: Segments, row_lengths: Numbers, size: int) -> None:
+    rows, starts, tags, lengths, *_ = segments
+    wrong = (rows < 0) | (rows >= len(row_lengths)) | (starts < 0) | (lengths < 1) | (lengths > tags.shape[1])
+    wrong |= starts + lengths > row_lengths.take(rows, mode="clip")
+    inside = np.arange(tags.shape[1]) < lengths[:, None]
+    wrong |= (inside & ((tags < 0) | (tags >= size))).any(1)
+    if wrong.any():
+        s = int(wrong.argmax())
+        raise ValueError(
+            f"segment {s}: found row {int(rows[s])}, start {int(starts[s])}, length {int(lengths[s])}, "
+            f"tags {tags[s].tolist()}; expected a row below {len(row_lengths)}, a place within the row, "
+            f"tags from 0 to {size - 1}"
+        )

@@ -1,0 +1,73 @@
+"""The table that `inspect` prints for texts with classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nlp_app.core.text_table import aligned, shorten
+from nlp_app.reports.classification_scores import LABELS_SHOWN, MATRIX_SHOWN
+
+
+def class_inspection_table(facts: Mapping[str, Any]) -> str:
+    """What `inspect` found in files of texts and classes, a column a file, and what is odd about them."""
+    files = facts["files"]
+    names = _file_names([file["path"] for file in files])
+    several = any(file["multi_label"] for file in files)
+    rows = [["", *(names[file["path"]] for file in files)], ["format", *(file["format"] for file in files)]]
+    rows += [
+        [title, *(f"{file[key]:,}" for file in files)]
+        for key, title in (
+            ("texts", "texts"),
+            ("unlabelled", "without a label"),
+            ("empty", "empty"),
+            ("duplicates", "repeated texts"),
+            ("contradictions", "texts with different labels"),
+        )
+    ]
+    rows += [
+        [f"characters, {title}", *(f"{file['characters'][key]:,}" for file in files)]
+        for key, title in (("min", "least"), ("median", "median"), ("p95", "95 %"), ("max", "most"))
+    ]
+    if len(files) > 1:
+        shared = {pair["file"]: pair["count"] for pair in facts["leaks"] if pair["train"] == files[0]["path"]}
+        rows.append(["texts also in first file", "-", *(f"{shared[file['path']]:,}" for file in files[1:])])
+    rows.append(["several labels a text", *("yes" if file["multi_label"] else "no" for file in files)])
+    rows += _class_rows(files)
+    notes = [f"{names[file['path']]}: {remark}" for file in files for remark in file["remarks"]]
+    notes += [
+        f"{names[file['path']]}:{repair['line']}: {repair['count']:,} {repair['what']}, the first of them"
+        for file in files
+        for repair in file["repairs"]
+    ]
+    notes += [
+        f"{names[pair['file']]}: labels that {names[pair['train']]} never has: "
+        + ", ".join(shorten(label) for label in pair["labels"][:MATRIX_SHOWN])
+        for pair in facts["unknown"]
+        if pair["labels"]
+    ]
+    if several:
+        notes.append("labels are counted one by one, as texts have several")
+    return "\n".join([*aligned(rows), *(["", *notes] if notes else [])])
+
+
+def _class_rows(files: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    totals: dict[str, int] = {}
+    for file in files:
+        for label, count in file["labels"].items():
+            totals[label] = totals.get(label, 0) + count
+    rows = [["labels", *(f"{len(file['labels']):,}" for file in files)]]
+    shown = sorted(totals, key=lambda label: (-totals[label], label))[:LABELS_SHOWN]
+    rows += [[f"  {shorten(label)}", *(f"{file['labels'].get(label, 0):,}" for file in files)] for label in shown]
+    if len(shown) < len(totals):
+        rows.append([f"  ... and {len(totals) - len(shown):,} more", *("" for _ in files)])
+    return rows
+
+
+def _file_names(paths: Sequence[str]) -> dict[str, str]:
+    """File names where they tell the files apart, else whole paths."""
+    names = [path.rpartition("/")[2] for path in paths]
+    return {
+        path: shorten(name if len(set(names)) == len(set(paths)) else path)
+        for path, name in zip(paths, names, strict=True)
+    }

@@ -1,0 +1,186 @@
+"""Pictures of a run, drawn with matplotlib, which is an extra: scores over epochs, and confusions of classes.
+
+Figures are made without pyplot, so no state is shared and no display is needed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nlp_app.core.errors import SettingsError
+from nlp_app.core.files import whole_file
+from nlp_app.core.text_table import shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontEntry, FontProperties
+
+
+COUNTED, NAMED = 25, 60  # up to so many classes the cells show counts, and the axes names
+
+# Fonts with Chinese, Japanese and Korean characters, as systems and distributions bring them.
+CJK_FONTS = (
+    "Noto Sans CJK SC",
+    "Noto Sans CJK JP",
+    "Source Han Sans SC",
+    "Source Han Sans CN",
+    "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei",
+    "Droid Sans Fallback",
+    "PingFang SC",
+    "PingFang HK",
+    "Hiragino Sans GB",
+    "Heiti TC",
+    "STHeiti",
+    "Microsoft YaHei",
+    "SimHei",
+    "SimSun",
+    "Arial Unicode MS",
+)
+
+# What a dev score's picture shows: the first row whose first score there is.
+_CURVES = (
+    {"f1": "F1", "precision": "precision", "recall": "recall"},
+    {"micro_f1": "micro F1", "macro_f1": "macro F1", "weighted_f1": "weighted F1"},
+    {"macro_f1": "macro F1", "weighted_f1": "weighted F1", "accuracy": "accuracy"},
+    {"accuracy": "accuracy", "weighted_f1": "weighted F1"},
+)
+
+
+def plotting_available() -> bool:
+    """Whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def draw_history(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Leave a PNG of `history_figure`. Raises SettingsError without matplotlib, DataError if `path` can't be
+    written."""
+    _save(history_figure(lines), path)
+
+
+def draw_confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]], path: Path) -> None:
+    """Leave a PNG of `confusion_figure`. Raises SettingsError without matplotlib, DataError if `path` can't be
+    written."""
+    _save(confusion_figure(labels, matrix), path)
+
+
+def history_figure(lines: Sequence[Mapping[str, Any]]) -> Figure:
+    """The loss and the dev scores over epochs, the best epoch marked; `lines`: those of history.jsonl, one at least."""
+    figure = _figure(7, 6)
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
+
+    epochs = [line["epoch"] for line in lines]
+    best = [line["epoch"] for line in lines if line["best"]][-1]
+    panels = [({"train_loss": "training loss"}, "loss", lines)]
+    scored = [line for line in lines if line["dev"]]
+    if scored:
+        curves = next(curves for curves in _CURVES if next(iter(curves)) in scored[0]["dev"])
+        panels.append((curves, "dev score", [{"epoch": line["epoch"], **line["dev"]} for line in scored]))
+    for place, (curves, title, points) in enumerate(panels, 1):
+        axes = figure.add_subplot(len(panels), 1, place)
+        for key, name in curves.items():
+            axes.plot([p["epoch"] for p in points], [p[key] for p in points], marker=".", label=name)
+        axes.axvline(best, color="grey", linestyle="--", label=f"best epoch: {best}")
+        axes.set_ylabel(title)
+        axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+        axes.legend()
+    axes.set_xlabel("epoch")
+    return figure
+
+
+def confusion_figure(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> Figure:
+    """A confusion matrix: rows gold, columns predicted, colours the share of the row.
+
+    Up to 25 classes the cells show their counts, up to 60 the axes show names. A name with characters that no font here
+    has is shown as its place among the labels, `#3`.
+    """
+    size = min(4 + 0.35 * len(labels), 20)
+    figure = _figure(size + 1, size)
+    axes = figure.add_subplot()
+    counts = np.asarray(matrix, np.int64).reshape(len(labels), len(labels))
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes, label="share of gold", fraction=0.046, pad=0.04)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("gold")
+    if len(labels) <= NAMED:
+        _name_axes(axes, labels)
+    if len(labels) <= COUNTED:
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=7, color=colour)
+    return figure
+
+
+def _name_axes(axes: Axes, labels: Sequence[str]) -> None:
+    names = [shorten(label) for label in labels]
+    fonts = choose_fonts(names, CJK_FONTS)
+    shown = [name if font else f"#{place}" for place, (name, font) in enumerate(zip(names, fonts, strict=True))]
+    # A dollar sign in a label is no formula.
+    axes.set_xticks(range(len(shown)), shown, rotation=90, parse_math=False)
+    axes.set_yticks(range(len(shown)), shown, parse_math=False)
+    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
+        for tick, font in zip(ticks, fonts, strict=True):
+            if font:
+                tick.set_fontproperties(font)
+            tick.set_fontsize(8)
+    if None in fonts:
+        axes.set_xlabel("predicted (#: place in confusion.labels of metrics.json, from 0; no font here has the name)")
+
+
+def choose_fonts(texts: Sequence[str], families: Sequence[str]) -> list[FontProperties | None]:
+    """For each text the first font that has all its characters: the default, or one of `families` that is installed;
+    None if there is none."""
+    from matplotlib.font_manager import FontProperties, fontManager, get_font  # noqa: PLC0415
+
+    # Of each family the plainest, whatever the order in which they were found.
+    installed = {font.name: font.fname for font in sorted(fontManager.ttflist, key=_decoration, reverse=True)}
+    # By file: looked up by name, a font without the exact weight would be complained of in the log.
+    files = [fontManager.findfont(FontProperties()), *(installed[name] for name in families if name in installed)]
+    chosen: list[FontProperties | None] = [None] * len(texts)
+    for file in files:
+        if None not in chosen:
+            break
+        characters = _characters(get_font(file))
+        for place, text in enumerate(texts):
+            if chosen[place] is None and characters.issuperset(text):
+                chosen[place] = FontProperties(fname=file)
+    return chosen
+
+
+def _decoration(font: FontEntry) -> tuple[bool, int, str]:
+    """How far a font is from upright and of normal weight."""
+    from matplotlib.font_manager import weight_dict  # noqa: PLC0415
+
+    weight = weight_dict.get(font.weight, 400) if isinstance(font.weight, str) else font.weight
+    return font.style != "normal", abs(weight - 400), font.fname
+
+
+def _characters(font: Any) -> set[str]:
+    return set(map(chr, font.get_charmap()))
+
+
+def _figure(width: float, height: float) -> Figure:
+    if not plotting_available():
+        raise SettingsError("pictures need matplotlib, which is not installed; pip install 'nlp-app[plot]'")
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    return Figure(figsize=(width, height))
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write the picture whole or not at all."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=100, bbox_inches="tight", metadata={"Software": None})
+    with whole_file(path) as stream:
+        stream.buffer.write(picture.getvalue())

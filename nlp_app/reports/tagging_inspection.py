@@ -1,0 +1,156 @@
+"""What `inspect` shows: the facts of one file or several, as plain values for machines and as a table for
+people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nlp_app.core.text_table import _printable, aligned
+from nlp_app.data.tagging.corpus import Corpus, choose_tokenizer
+from nlp_app.data.tagging.statistics import describe, leaks, unseen_entities
+from nlp_app.labels.schemes import NONE
+from nlp_app.reports.conversion import _changes, _ledger, _repairs, _shown
+
+
+def inspection(corpus: Corpus, others: Sequence[Corpus] = ()) -> dict[str, Any]:
+    """The facts of each file, and what each file shares with those before it; made of JSON's own types.
+
+    Keys: `files` (one each, in order), `leaks` and `unseen` (for each pair, `file` against an earlier
+    `train`).
+    """
+    corpora = [corpus, *others]
+    pairs = [(a, b) for place, b in enumerate(corpora) for a in corpora[:place]]
+    return {
+        "files": [_facts(each) for each in corpora],
+        "leaks": [{"train": a.path, "file": b.path, **asdict(leaks(a.sentences, b.sentences))} for a, b in pairs],
+        "unseen": [
+            {"train": a.path, "file": b.path, **asdict(found), "share": found.share}
+            for a, b in pairs
+            if (found := unseen_entities(a.sentences, b.sentences)).entities and a.labelled
+        ],
+    }
+
+
+def _facts(corpus: Corpus) -> dict[str, Any]:
+    agreement = choose_tokenizer(corpus.sentences)[1] if corpus.tokenizer is None else None
+    return {
+        "path": corpus.path,
+        "format": corpus.format,
+        "scheme": corpus.scheme,
+        "evidence": corpus.evidence,
+        "labelled": corpus.labelled,
+        "tokenizer": corpus.tokenizer,
+        **asdict(describe(corpus.sentences)),
+        "repairs": _repairs(corpus.repairs),
+        "ledger": _ledger(corpus.ledger),
+        "agreement": agreement,
+    }
+
+
+def inspection_table(facts: Mapping[str, Any]) -> str:
+    """The table of an `inspection`: a row each fact, a column each file, then the places worth a look."""
+    files = facts["files"]
+    names = _short_names([file["path"] for file in files])
+    rows = [["", *(names[file["path"]] for file in files)]]
+    rows += [[title, *(show(file) for file in files)] for title, show in _ROWS]
+    rows += _agreement_rows(files)
+    rows += _pair_rows(facts, files)
+    rows += _label_rows(files)
+    return "\n".join([*aligned(rows), *_places(facts, names)])
+
+
+def _lengths(file: Mapping[str, Any]) -> str:
+    lengths = file["lengths"]
+    if lengths is None:
+        return "-"
+    return f"{lengths['min']}/{lengths['median']:g}/{lengths['mean']:.1f}/{lengths['p95']}/{lengths['max']}"
+
+
+def _longest(file: Mapping[str, Any]) -> str:
+    entity = file["longest_entity"]
+    return f"{entity['tokens']} tokens" if entity and file["scheme"] != NONE else "-"
+
+
+def _account(file: Mapping[str, Any]) -> str:
+    ledger = file["ledger"]
+    return "/".join(f"{ledger[name]:,}" for name in ("gold", "kept", "adjusted", "dropped"))
+
+
+_ROWS = (
+    ("format", lambda file: file["format"]),
+    ("tag scheme", lambda file: file["scheme"] or "-"),
+    ("sentences", lambda file: f"{file['sentences']:,}"),
+    ("tokens", lambda file: f"{file['tokens']:,}"),
+    ("distinct tokens", lambda file: f"{file['vocabulary']:,}"),
+    ("length min/median/mean/95%/max", _lengths),
+    ("duplicate sentences", lambda file: f"{file['duplicates']['count']:,}"),
+    ("longest entity", _longest),
+    ("repaired tags", lambda file: f"{file['repairs']['count']:,}"),
+    ("gold/kept/adjusted/dropped", _account),
+)
+
+
+def _agreement_rows(files: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """How well each tokenizer finds the tokens of files that came with their own."""
+    agreements = [file["agreement"] or {} for file in files]
+    names = dict.fromkeys(name for agreement in agreements for name in agreement)
+    return [
+        [
+            f"agrees with tokenizer {name}",
+            *(f"{100 * a[name]:.1f}%" if name in a else "-" for a in agreements),
+        ]
+        for name in names
+    ]
+
+
+def _pair_rows(facts: Mapping[str, Any], files: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """What the files share with the first one; pairs of later files are told below the table."""
+    if len(files) < 2:
+        return []
+    first = files[0]["path"]
+    leaked = {pair["file"]: f"{pair['count']:,}" for pair in facts["leaks"] if pair["train"] == first}
+    unseen = {pair["file"]: f"{100 * pair['share']:.1f}%" for pair in facts["unseen"] if pair["train"] == first}
+    return [
+        ["sentences also in first file", "-", *(leaked[file["path"]] for file in files[1:])],
+        ["labelled forms unseen in first file", "-", *(unseen.get(file["path"], "-") for file in files[1:])],
+    ]
+
+
+def _label_rows(files: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    totals: Counter[str] = Counter()
+    for file in files:
+        totals.update(file["labels"])
+    rows = [["labels", *(f"{sum(file['labels'].values()):,}" for file in files)]] if totals else []
+    return rows + [
+        [f"  {_shown(label)}", *(f"{file['labels'].get(label, 0):,}" for file in files)]
+        for label, _ in totals.most_common()
+    ]
+
+
+def _places(facts: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+    """One line for each place in a file that a person may want to look at."""
+    lines: list[str] = []
+    for file in facts["files"]:
+        name = names[file["path"]]
+        lines += [f"{name}:{again}: repeats line {line}" for line, again in file["duplicates"]["lines"]]
+        lines += _changes(name, file["repairs"], file["ledger"])
+        if file["longest_entity"] and file["scheme"] != NONE:
+            entity = file["longest_entity"]
+            lines.append(f"{name}:{entity['line']}: longest {_shown(entity['label'])}: {_shown(entity['text'])}")
+    for pair in facts["leaks"]:
+        train, name = names[pair["train"]], names[pair["file"]]
+        if pair["count"]:
+            lines.append(f"{name}: {pair['count']:,} of its sentences also in {train}")
+        lines += [f"{name}:{again}: also {train}:{line}" for line, again in pair["lines"]]
+    return ["", *lines] if lines else []
+
+
+def _short_names(paths: Sequence[str]) -> dict[str, str]:
+    """File names where they tell the files apart, else whole paths."""
+    names = [Path(path).name for path in paths]
+    distinct = len(set(names)) == len(set(paths))
+    return {path: _printable(name if distinct else path) for path, name in zip(paths, names, strict=True)}

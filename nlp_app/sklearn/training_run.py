@@ -1,0 +1,50 @@
+"""The training run of an estimator, in a directory that is gone afterwards. Loads torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from nlp_app.config import ClassSettings, Settings, TaggingSettings
+from nlp_app.core.errors import NlpAppError
+from nlp_app.engine.random_state import random_state, set_random_state
+from nlp_app.inference import Classifier, Tagger, load
+from nlp_app.training import train_cls, train_ner
+
+
+def train(
+    settings: Settings, files: Mapping[str, Iterable[Mapping[str, Any]]], quiet: bool
+) -> tuple[Classifier | Tagger, dict[str, Any]]:
+    """The model that a run with these settings leaves, and its scores on dev.
+
+    files: JSON objects to learn from, `X`, and to choose by, `dev`; without those dev is held out of `X`. The global
+    random generators of Python, NumPy and torch are left as they were.
+    """
+    before = random_state()
+    with TemporaryDirectory(prefix="nlp_app-", ignore_cleanup_errors=True) as name:
+        directory = Path(name)
+        for key, rows in files.items():
+            with open(directory / key, "w", encoding="utf-8", newline="\n") as file:
+                file.writelines(json.dumps(row) + "\n" for row in rows)
+        paths = {"train": str(directory / "X"), "dev": str(directory / "dev") if "dev" in files else ""}
+        settings = settings.model_copy(
+            update={"data": settings.data.model_copy(update=paths | {"format": "jsonl"})},
+        )
+        try:
+            scores = _train(settings, directory / "run", quiet)["dev"]
+            return load(directory / "run"), scores
+        except NlpAppError as error:  # `X:3: found ...`, not the path of a file that nobody knows
+            raise type(error)(str(error).replace(f"{directory}/", "")) from error
+        finally:
+            set_random_state(*before)
+
+
+def _train(settings: Settings, output: Path, quiet: bool) -> dict[str, Any]:
+    if isinstance(settings, ClassSettings):
+        return train_cls(settings, output, quiet=quiet)
+    if isinstance(settings, TaggingSettings):
+        return train_ner(settings, output, quiet=quiet)
+    raise TypeError(f"found {type(settings).__name__}, expected the settings of a task")

@@ -1,0 +1,46 @@
+"""Fit temperature and thresholds of a classifier on dev."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nlp_app.core.types import ClassRecord
+from nlp_app.data.classification.splits import ClassSplit
+from nlp_app.inference.class_scores import (
+    MOST_KEPT,
+    EncodedForClassifier,
+    encode_texts,
+    predict_scores,
+    to_probabilities,
+)
+from nlp_app.metrics.calibration import TEMPERATURES, confidence_temperature, fit_temperature, tune_thresholds
+from nlp_app.models import Decision
+from nlp_app.training.classification.examples import record_chunks
+
+if TYPE_CHECKING:
+    from nlp_app.models import AnyClassifierParts
+
+
+def _encoded(parts: AnyClassifierParts, records: Sequence[ClassRecord]) -> Iterator[EncodedForClassifier]:
+    for chunk in record_chunks(records):
+        yield encode_texts(parts, [record.text for record in chunk])
+
+
+def decision_of(parts: AnyClassifierParts, dev: ClassSplit) -> Decision:
+    """The temperature that makes dev most likely and, with several labels a text, each label's threshold."""
+    classes = parts.class_set
+    most = max(1, MOST_KEPT // len(classes.labels))
+    records = dev.records[:: -(-len(dev.records) // most)]
+    scores = np.concatenate([predict_scores(parts, encoded) for encoded in _encoded(parts, records)])
+    targets = classes.targets([record.labels or () for record in records])
+    temperature = fit_temperature(scores, targets, classes.multi_label)
+    if temperature <= TEMPERATURES[0]:  # all of dev is right: as sure as if one more text had been wrong
+        temperature = confidence_temperature(scores, len(records) / (len(records) + 1), classes.multi_label)
+    if not classes.multi_label:
+        return Decision(temperature)
+    probabilities = to_probabilities(scores, replace(parts, decision=Decision(temperature)))
+    return Decision(temperature, tune_thresholds(probabilities, targets))

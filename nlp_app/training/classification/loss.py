@@ -1,0 +1,58 @@
+"""The loss of classification that settings name, with the weights of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nlp_app.config import ClassLossSettings
+from nlp_app.core.errors import SettingsError, did_you_mean
+from nlp_app.labels.class_set import ClassSet
+from nlp_app.nn.losses import Loss, make_loss
+
+
+def training_loss(train: ClassLossSettings, classes: ClassSet, counts: Mapping[str, int], texts: int) -> Loss:
+    """The loss that the settings name, with the weights of the classes."""
+    name: str = train.loss
+    if name == "auto":
+        plain, focal = ("binary_cross_entropy", "binary_focal") if classes.multi_label else ("cross_entropy", "focal")
+        name = focal if train.imbalance == "focal" else plain
+    elif train.imbalance == "focal" and "focal" not in name:
+        raise SettingsError(f"train.imbalance: found focal, which the loss {name!r} isn't; leave train.loss at auto")
+    return make_loss(
+        name,
+        multi_label=classes.multi_label,
+        weights=_class_weights(train, classes, counts, texts),
+        gamma=train.gamma if "focal" in name else None,
+        smoothing=train.smoothing if name == "cross_entropy" else None,
+    )
+
+
+def _class_weights(
+    train: ClassLossSettings, classes: ClassSet, counts: Mapping[str, int], texts: int
+) -> list[float] | None:
+    text = train.class_weights.strip()
+    if train.imbalance == "weights":
+        if text:
+            raise SettingsError("train.imbalance: found weights, and class_weights as well; expected one of the two")
+        text = "balanced"
+    if not text:
+        return None
+    if text == "balanced":
+        if classes.multi_label:  # as many positives as negatives
+            return [(texts - counts[label]) / counts[label] for label in classes.labels]
+        return [texts / (len(classes.labels) * counts[label]) for label in classes.labels]
+    weights = dict.fromkeys(classes.labels, 1.0)
+    for pair in text.split(","):
+        label, _, weight = (part.strip() for part in pair.rpartition("="))
+        if label not in weights:
+            hint = did_you_mean(label, weights)
+            raise SettingsError(
+                f"train.class_weights: found {pair!r}, expected `balanced`, or `LABEL=WEIGHT, ...`{hint}"
+            )
+        try:
+            weights[label] = float(weight)
+        except ValueError as error:
+            raise SettingsError(
+                f"train.class_weights: found {weight!r} for {label!r}, expected a number such as 2.5"
+            ) from error
+    return list(weights.values())

@@ -1,0 +1,1 @@
+"""Train small networks from a fine-tuned transformer."""

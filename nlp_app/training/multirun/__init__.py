@@ -1,0 +1,1 @@
+"""Work made of several runs: cross-validation, search, reproduction."""

@@ -1,0 +1,1 @@
+"""The directory of a run: lock, record, checkpoints, progress, files left behind."""

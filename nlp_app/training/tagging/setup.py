@@ -1,0 +1,176 @@
+"""A BiLSTM-CRF tagger from settings and data: untrained, with its encoded sentences and their batches."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nlp_app.config import TaggingSettings
+from nlp_app.core.errors import SettingsError
+from nlp_app.data.tagging.splits import TaggingData, labels_of
+from nlp_app.features.pretrained_vectors import Vectors, VectorWords
+from nlp_app.features.tagging.encoder import TaggingEncoder
+from nlp_app.features.tagging.vector_clusters import are_words, clusters_of
+from nlp_app.labels.tag_set import TagSet
+from nlp_app.models import AnyTaggerParts, TaggerParts
+from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
+from nlp_app.storage.cache import Entry, EntryWriter, kept_from
+from nlp_app.storage.sentences import TokensOf, origin
+from nlp_app.text.tokenizer import tokenizer_key
+from nlp_app.training.examples import Prepared, Rates
+from nlp_app.training.learner_setup import load_vectors
+from nlp_app.training.runs.progress import Progress
+from nlp_app.training.tagging.examples import EncodedSentences, _write
+from nlp_app.training.tagging.initial_model import files_of_start, taken, with_labels, with_words
+from nlp_app.training.tagging.long_sentences import LONGEST
+
+_ENCODER = "encoder"  # the folder of what was fitted
+
+
+def prepare_tagger(
+    settings: TaggingSettings, data: TaggingData, progress: Progress, start: AnyTaggerParts | None = None
+) -> Prepared[TaggerParts, EncodedSentences]:
+    """An untrained tagger, or one with what `start` has learned, and its training sentences; these, and what is fitted
+    to them, are found again if they were encoded before."""
+    model, train = settings.model, settings.train
+    if isinstance(start, TaggerParts):
+        parts = with_words(settings, with_labels(start, data, model.start), data)
+        progress.say(taken(model.start, start, parts), "")
+        files = files_of_start(Path(model.start))
+        examples = EncodedSentences.of(settings, parts, data.train.sentences)
+    else:
+        vectors = load_vectors(model.vectors, progress)
+        tag_set = _tag_set(settings, data)
+        fitted = _fitted(settings, data, vectors, tag_set, progress)
+        parts = _make_parts(settings, data, vectors, tag_set, fitted.encoder)
+        parts = _with_coverage(parts, data, fitted.coverage, progress)
+        files = [Path(model.vectors)] if model.vectors else []
+        examples = fitted.examples
+    rates: Rates = {"rate_factors": {"crf.": train.crf_rate / train.rate}, "sparse_rate": train.sparse_rate}
+    return Prepared(parts, examples, rates, files)
+
+
+def make_parts(
+    settings: TaggingSettings,
+    data: TaggingData,
+    vectors: Vectors | None,
+    tag_set: TagSet | None = None,
+    sentences: Collection[Sequence[str]] | None = None,
+) -> TaggerParts:
+    """An untrained tagger: labels, encoder and network as training data and settings want them; or as `tag_set` and the
+    tokens of other `sentences` do."""
+    encoder = _fit(settings, data, vectors, TokensOf(data.train.sentences) if sentences is None else sentences)
+    return _make_parts(settings, data, vectors, tag_set or _tag_set(settings, data), encoder)
+
+
+def _tag_set(settings: TaggingSettings, data: TaggingData) -> TagSet:
+    return TagSet(tuple(sorted(labels_of(data.train.sentences))), data.scheme_of(settings.model.scheme))
+
+
+def _fit(
+    settings: TaggingSettings, data: TaggingData, vectors: Vectors | None, sentences: Collection[Sequence[str]]
+) -> TaggingEncoder:
+    return TaggingEncoder.fit(
+        sentences,
+        data.tokenizer.normalise,
+        min_count=settings.model.min_count,
+        joint_min_count=settings.model.joint_min_count,
+        vectors=_words(vectors, settings) if vectors else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """What comes of the training sentences; coverage: the share of their tokens that have a vector."""
+
+    encoder: TaggingEncoder
+    examples: EncodedSentences
+    coverage: float
+
+
+def _fitted(
+    settings: TaggingSettings, data: TaggingData, vectors: Vectors | None, tag_set: TagSet, progress: Progress
+) -> _Fitted:
+    sentences = data.train.sentences
+
+    def write(writer: EntryWriter) -> None:
+        encoder = _fit(settings, data, vectors, TokensOf(sentences))
+        encoder.save(writer.folder / _ENCODER)
+        writer.facts["coverage"] = encoder.coverage(TokensOf(sentences)) if vectors else 0.0
+        _write(writer, encoder, tag_set, sentences)
+
+    def read(entry: Entry) -> _Fitted:
+        encoder = TaggingEncoder.load(entry.folder / _ENCODER, data.tokenizer.normalise, vectors=vectors is not None)
+        return _Fitted(encoder, EncodedSentences.read(settings, entry), entry.facts["coverage"])
+
+    source, rows = origin(sentences)
+    decisive = ["tagger", rows, *_decisive(settings, data, vectors, tag_set)]
+    return kept_from(source, decisive, write, read, progress.say)
+
+
+def _decisive(
+    settings: TaggingSettings, data: TaggingData, vectors: Vectors | None, tag_set: TagSet
+) -> Iterator[str | NDArray[np.float32]]:
+    """All but the sentences that decides what is fitted and encoded."""
+    model = settings.model
+    yield repr((tag_set.scheme, tag_set.labels, model.min_count, model.joint_min_count, LONGEST))
+    yield tokenizer_key(data.tokenizer)
+    if vectors is not None:
+        yield "\0".join(vectors.vocabulary.symbols)
+        yield vectors.matrix
+        yield repr((model.clusters, settings.train.seed))
+
+
+def _make_parts(
+    settings: TaggingSettings, data: TaggingData, vectors: Vectors | None, tag_set: TagSet, encoder: TaggingEncoder
+) -> TaggerParts:
+    model = settings.model
+    dimensions = TaggerDimensions(
+        norm=model.norm,
+        shape=model.shape,
+        part=model.part,
+        vector=vectors.matrix.shape[1] if vectors else 0,
+        hidden=model.hidden,
+        layers=model.layers,
+        input_dropout=model.input_dropout,
+        hidden_dropout=model.hidden_dropout,
+        feature_dropout=model.feature_dropout,
+        wide_dropout=model.wide_dropout,
+    )
+    network = _network(tag_set, TableSizes(**encoder.sizes), dimensions)
+    if vectors is not None:
+        network.set_vectors(torch.from_numpy(vectors.matrix), trained=model.train_vectors)
+    return TaggerParts(network, encoder, tag_set, data.tokenizer, data.about())
+
+
+def _words(vectors: Vectors, settings: TaggingSettings) -> VectorWords:
+    wanted = settings.model.clusters == "yes" or (settings.model.clusters == "auto" and are_words(vectors))
+    return VectorWords(vectors.vocabulary, clusters_of(vectors, settings.train.seed) if wanted else None)
+
+
+def _with_coverage(parts: TaggerParts, data: TaggingData, of_train: float, progress: Progress) -> TaggerParts:
+    """The parts, with a note of how many of the tokens have a pretrained vector, if there are vectors."""
+    if parts.encoder.vectors is None:
+        return parts
+    coverage = {
+        name: round(of_train if name == "train" else parts.encoder.coverage(TokensOf(corpus.sentences)), 4)
+        for name, corpus in data.corpora()
+    }
+    clustered = "" if parts.encoder.vectors.clusters is None else "; their clusters are window features"
+    shares = ", ".join(f"{share:.1%} of {name}" for name, share in coverage.items())
+    progress.say(f"tokens that have a vector: {shares}{clustered}", "")
+    return replace(parts, about=parts.about | {"vector_coverage": coverage})
+
+
+def _network(tag_set: TagSet, sizes: TableSizes, dimensions: TaggerDimensions) -> WideBiLstmCrf:
+    try:
+        return WideBiLstmCrf(len(tag_set.tags), torch.from_numpy(tag_set.allowed), sizes, dimensions)
+    except RuntimeError as error:
+        if "memory" not in str(error):
+            raise
+        raise SettingsError("model: the network doesn't fit into memory; give it smaller dimensions") from error

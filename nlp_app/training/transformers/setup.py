@@ -1,0 +1,188 @@
+"""Models on pretrained transformers from settings and data: the pretrained body under an untrained head."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from nlp_app.config import (
+    TransformerClassSettings,
+    TransformerModelSettings,
+    TransformerTaggerSettings,
+    TransformerTaggingSettings,
+)
+from nlp_app.core.errors import SettingsError
+from nlp_app.core.text_table import some
+from nlp_app.data.classification.splits import ClassData
+from nlp_app.data.tagging.splits import TaggingData
+from nlp_app.features.subwords.casing import KINDS
+from nlp_app.features.subwords.encoder import PieceEncoder
+from nlp_app.features.subwords.tokenizer import PieceTokenizer
+from nlp_app.labels.tag_set import TagSet
+from nlp_app.models import AnyTaggerParts
+from nlp_app.models.transformers.body import longest_of
+from nlp_app.models.transformers.models import TransformerClassifierParts, TransformerTaggerParts
+from nlp_app.models.transformers.pretrained import Pretrained, longest_window, make_body, read_pretrained
+from nlp_app.nn.partial_loading import PartialLoad
+from nlp_app.nn.transformer import TransformerClassifier, TransformerDimensions, TransformerTagger
+from nlp_app.nn.transformer_layers import freeze, rate_factors, takes_embeddings
+from nlp_app.training.classification.setup import undecided
+from nlp_app.training.examples import Prepared, Rates
+from nlp_app.training.runs.progress import Progress
+from nlp_app.training.tagging.initial_model import files_of_start, taken, with_labels
+from nlp_app.training.transformers.examples import SentenceWindows, TextWindows
+
+_HEAD_DROPOUT = ("classifier_dropout", "classifier_dropout_prob", "seq_classif_dropout", "dropout_classifier")
+
+_SUFFIXES = {".json", ".safetensors", ".txt", ".py"}
+
+
+def prepare_transformer_tagger(
+    settings: TransformerTaggingSettings,
+    data: TaggingData,
+    progress: Progress,
+    start: AnyTaggerParts | None = None,
+) -> Prepared[TransformerTaggerParts, SentenceWindows]:
+    """A pretrained transformer with a new head for the labels of the training data, or what `start` has learned with
+    its head grown; and the training windows."""
+    train = settings.train
+    if isinstance(start, TransformerTaggerParts):
+        parts, files = _grown(settings.model, data, progress, start)
+    else:
+        parts, files = _fresh(settings.model, data, progress)
+    freeze(parts.network, settings.model.freeze)
+    if train.gradient_checkpointing:
+        parts.network.enable_gradient_checkpointing()
+    rates: Rates = {
+        "rate_factors": rate_factors(
+            parts.network, train.layer_decay, head=train.head_rate / train.rate, crf=train.crf_rate / train.rate
+        )
+    }
+    return Prepared(parts, SentenceWindows.of(settings, parts, data, progress), rates, files)
+
+
+def _fresh(
+    model: TransformerTaggerSettings, data: TaggingData, progress: Progress
+) -> tuple[TransformerTaggerParts, list[Path]]:
+    pretrained = _read(model)
+    tag_set = TagSet.of(data.train.sentences, data.scheme_of(model.network_scheme))
+    body, loaded = make_body(
+        pretrained,
+        "base" if model.lstm else "token",
+        labels=tag_set.tags,
+        new_head=model.new_head,
+        partial=model.partial,
+    )
+    progress.say(_taken(pretrained, loaded))
+    capitals = _embeds_capitals(model, pretrained.tokenizer, body)
+    if capitals:
+        progress.say(f"{pretrained.name}: an embedding of capitals and digits is added (model.capitals)")
+    dimensions = TransformerDimensions(
+        model.pooling, model.head, model.lstm, model.dropout, capitals=KINDS if capitals else 0
+    )
+    network = TransformerTagger(body, len(tag_set.tags), torch.from_numpy(tag_set.allowed), dimensions)
+    encoder = _encoder(model, pretrained.tokenizer, longest_window(pretrained), capitals)
+    parts = TransformerTaggerParts(network, encoder, tag_set, data.tokenizer, pretrained.files, data.about())
+    return parts, _files(pretrained)
+
+
+def _grown(
+    model: TransformerTaggerSettings, data: TaggingData, progress: Progress, start: TransformerTaggerParts
+) -> tuple[TransformerTaggerParts, list[Path]]:
+    _set_dropout(start.network.body.config, model.dropout)
+    parts = with_labels(start, data, model.start)
+    parts.network.dimensions = replace(parts.network.dimensions, dropout=model.dropout)
+    progress.say(taken(model.start, start, parts))
+    most = longest_of(parts.network.body)
+    encoder = _encoder(model, start.encoder.tokenizer, most, start.encoder.capitals)
+    return replace(parts, encoder=encoder), files_of_start(Path(model.start))
+
+
+def prepare_transformer_classifier(
+    settings: TransformerClassSettings, data: ClassData, progress: Progress
+) -> Prepared[TransformerClassifierParts, TextWindows]:
+    """A pretrained transformer with a new head for the classes of the training data, and the training windows."""
+    model, train = settings.model, settings.train
+    pretrained = _read(model)
+    body, loaded = make_body(
+        pretrained,
+        "sequence",
+        labels=data.class_set.labels,
+        multi_label=data.class_set.multi_label,
+        new_head=model.new_head,
+        partial=model.partial,
+    )
+    progress.say(_taken(pretrained, loaded))
+    network = TransformerClassifier(body, len(data.class_set.labels))
+    freeze(network, model.freeze)
+    if train.gradient_checkpointing:
+        network.enable_gradient_checkpointing()
+    parts = TransformerClassifierParts(
+        network,
+        _encoder(model, pretrained.tokenizer, longest_window(pretrained)),
+        data.class_set,
+        undecided(data.class_set),
+        pretrained.files,
+        data.about(),
+    )
+    rates: Rates = {
+        "rate_factors": rate_factors(network, train.layer_decay, head=train.head_rate / train.rate, crf=1.0)
+    }
+    return Prepared(parts, TextWindows.of(settings, parts, data, progress), rates, _files(pretrained))
+
+
+def _taken(pretrained: Pretrained, loaded: PartialLoad) -> str:
+    """What came of a checkpoint's weights."""
+    parts = [f"{len(loaded.taken)} tensors taken"]
+    if loaded.missing:
+        parts.append(f"newly made: {some(loaded.missing, most=4)}")
+    if loaded.reshaped:
+        parts.append(f"of another shape there: {some(loaded.reshaped, most=4)}")
+    if loaded.left:
+        parts.append(f"left over: {some(loaded.left, most=4)}")
+    return f"{pretrained.name}: {'; '.join(parts)}"
+
+
+def _files(pretrained: Pretrained) -> list[Path]:
+    """The files of a pretrained model that what is trained depends on."""
+    return sorted(path for path in pretrained.directory.iterdir() if path.suffix in _SUFFIXES and path.is_file())
+
+
+def _read(model: TransformerModelSettings) -> Pretrained:
+    if not model.pretrained:
+        raise SettingsError(
+            "model.pretrained: found none, expected a pretrained model; give --set model.pretrained=NAME_OR_DIRECTORY"
+        )
+    pretrained = read_pretrained(model.pretrained, trust_remote_code=model.trust_remote_code)
+    return _with_dropout(pretrained, model.dropout)
+
+
+def _with_dropout(pretrained: Pretrained, share: float) -> Pretrained:
+    """The pretrained model with our share of dropout before its head, whatever its kind calls that."""
+    config = copy.deepcopy(pretrained.config)
+    _set_dropout(config, share)
+    return replace(pretrained, config=config)
+
+
+def _set_dropout(config: PreTrainedConfig, share: float) -> None:
+    for name in _HEAD_DROPOUT:
+        if hasattr(config, name):
+            setattr(config, name, share)
+
+
+def _embeds_capitals(model: TransformerTaggerSettings, tokenizer: PieceTokenizer, body: PreTrainedModel) -> bool:
+    if model.capitals != "auto":
+        return model.capitals == "yes"
+    return model.head == "crf" and tokenizer.uncased and takes_embeddings(body)
+
+
+def _encoder(
+    model: TransformerModelSettings, tokenizer: PieceTokenizer, most: int, capitals: bool = False
+) -> PieceEncoder:
+    if model.window > most:
+        raise SettingsError(f"model.window: found {model.window}, expected at most the {most} pieces the model takes")
+    return PieceEncoder(tokenizer, model.window or most, model.overlap, capitals)

@@ -1,0 +1,65 @@
+"""The data of a run: what is held out, what is said, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nlp_app.config import TaggingDataSettings
+from nlp_app.core.errors import SettingsError
+from nlp_app.data.tagging.splits import read_splits
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_the_report_tells_what_is_odd(tmp_path: Path) -> None:
+    train = write(tmp_path / "train.conll", "Anna B-PER\nI I-LOC\n\nsame O\n\nBob B-PER\n\nRome B-LOC\n\n")
+    dev = write(tmp_path / "dev.conll", "same O\n\nnothing O\n\n")
+    test = write(tmp_path / "test.conll", "Anna B-GOD\n\nBob B-PER\n\n")
+    data = read_splits(TaggingDataSettings(train=train, dev=dev, test=test), seed=1)
+    report = data.report()
+    assert [line.split() for line in report[:4]] == [
+        ["data", "sentences", "tokens", "labels"],
+        ["train", "4", "5", "4", train, "(conll,", "BIO)"],
+        ["dev", "2", "2", "0", dev, "(conll,", "BIO)"],
+        ["test", "2", "2", "2", test, "(conll,", "BIO)"],
+    ]
+    notes = "\n".join(report[4:])
+    assert "note: train: 1 tags could not follow the tag before them and were read as the CoNLL scorer does" in notes
+    assert f"the first: {train}:2: I-LOC" in notes
+    assert "note: dev: 1 of its sentences stand in train too" in notes
+    assert "note: dev: has no labelled span" in notes
+    assert "note: test: GOD: labels that training never had; they count as missed" in notes
+    assert "note: test: 1 of its sentences stand in train too" in notes
+
+
+def test_a_dev_part_that_was_cut_off_is_named_so(tmp_path: Path) -> None:
+    train = write(tmp_path / "a.conll", "".join(f"word{number} B-X\nI I-Y\n\n" for number in range(20)))
+    data = read_splits(TaggingDataSettings(train=train), seed=1)
+    assert data.held_out
+    assert len(data.dev.sentences) == 2
+    assert len(data.train.sentences) == 18
+    report = data.report()
+    assert report[2].split() == ["dev", "2", "4", "4", "cut", "from", "train", "(conll,", "BIO)"]
+    assert sum("could not follow" in line for line in report) == 1  # of the file, not of each part
+
+
+def test_texts_whose_spans_fit_no_tokens_or_that_have_no_token(tmp_path: Path) -> None:
+    lines = ['{"text": "", "label": []}', '{"text": "New York", "label": [[0, 8, "LOC"]]}']
+    lines += ['{"text": "in Rome", "label": [[3, 7, "LOC"]]}', '{"text": "Roman", "label": [[0, 3, "LOC"]]}']
+    train = write(tmp_path / "a.jsonl", "\n".join(lines))
+    data = read_splits(TaggingDataSettings(train=train, dev=train, alignment="strict"), seed=1)
+    report = "\n".join(data.report())
+    assert "note: train: 1 sentences without a token left out" in report
+    assert "of 3 labelled spans 0 were moved to token edges and 1 fit no tokens" in report
+    assert data.counts()["train"]["spans"] == data.counts()["dev"]["spans"] == 3
+    assert (len(data.train.sentences), len(data.dev.sentences)) == (3, 4)
+
+
+def test_dev_or_test_need_train() -> None:
+    with pytest.raises(SettingsError, match="give --train FILE"):
+        read_splits(TaggingDataSettings(test="x.conll"), seed=1)

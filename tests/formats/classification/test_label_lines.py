@@ -1,0 +1,170 @@
+"""Lines with labels, lines without, streams, and what is no text classification data."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nlp_app.core.errors import DataError, SettingsError
+from nlp_app.core.types import ClassRecord
+from nlp_app.formats.classification import ClassFile, ClassOptions, open_classes, read_class_lines
+
+PLAIN = ClassOptions()
+UNLABELLED = ClassOptions(labels=False)
+
+
+def opened(folder: Path, text: str, options: ClassOptions = PLAIN, name: str = "a.txt") -> ClassFile:
+    path = folder / name
+    path.write_bytes(text.encode())
+    return open_classes(path, options)
+
+
+def test_label_and_text(tmp_path: Path) -> None:
+    file = opened(tmp_path, "NUM:dist How far is it ?\nHUM:ind  Who came ?\nNUM:dist\tHow long ?\nNUM:dist x\n")
+    assert file.format == "label_text"
+    assert list(file)[:3] == [
+        ClassRecord("How far is it ?", ("NUM:dist",), 1),
+        ClassRecord(" Who came ?", ("HUM:ind",), 2),
+        ClassRecord("How long ?", ("NUM:dist",), 3),
+    ]
+    named = opened(tmp_path, "pos\n\nneg a b\n", ClassOptions(format="label_text"))
+    assert list(named) == [ClassRecord("", ("pos",), 1), ClassRecord("a b", ("neg",), 3)]
+    assert [(repair.what, repair.line) for repair in named.repairs] == [
+        ("records without a text", 1),
+        ("blank lines, left out", 2),
+    ]
+
+
+def test_label_and_text_or_prose(tmp_path: Path) -> None:
+    labelled = "pos a good film\nneg a bad one\npos fine\nneg boring\n"
+    assert opened(tmp_path, labelled).format == "label_text"
+    assert opened(tmp_path, labelled, UNLABELLED).format == "text"  # no text may lose its first word
+    for prose in (
+        "What is it ?\nHow are you ?\nWhat is that ?\nHow come ?\n",
+        "One line.\n\nAnother, longer one.\n",
+        "x\n",
+    ):
+        assert opened(tmp_path, prose).format == "text"
+    assert opened(tmp_path, "NUM:dist How far ?\nHUM:ind Who ?\n", UNLABELLED).format == "label_text"
+
+
+def test_marks_of_fasttext(tmp_path: Path) -> None:
+    text = "__label__a __label__b hello you\nno label\n__label__c\n__label__d,e  x\nat the end __label__f\n"
+    file = opened(tmp_path, text)
+    assert file.format == "fasttext"
+    assert list(file) == [
+        ClassRecord("hello you", ("a", "b"), 1),
+        ClassRecord("no label", None, 2),
+        ClassRecord("", ("c",), 3),
+        ClassRecord(" x", ("d,e",), 4),
+        ClassRecord("at the end", ("f",), 5),
+    ]
+    assert [(repair.what, repair.count, repair.line) for repair in file.repairs] == [
+        ("records without a label", 1, 2),
+        ("records without a text", 1, 3),
+        ("lines with a label after the text's beginning", 1, 5),
+    ]
+    assert [record.labels for record in opened(tmp_path, text, UNLABELLED)] == [None] * 5
+
+
+@given(st.lists(st.tuples(st.lists(st.sampled_from("abc"), unique=True), st.text("xy 马", min_size=1)), min_size=1))
+def test_marks_and_text_are_taken_apart(rows: list[tuple[list[str], str]]) -> None:
+    lines = ["".join(f"__label__{label} " for label in labels) + text for labels, text in rows]
+    records = read_class_lines(lines, "-", "\n".join(lines), ClassOptions(format="fasttext"))
+    assert [(record.labels, record.text) for record in records] == [
+        (tuple(labels) or None, text) for labels, text in rows
+    ]
+
+
+def test_texts_alone(tmp_path: Path) -> None:
+    file = opened(tmp_path, "One line\u2028still, of text.\n\n{not json\n", UNLABELLED)
+    assert list(file) == [
+        ClassRecord(text, None, line) for line, text in enumerate(["One line\u2028still, of text.", "", "{not json"], 1)
+    ]
+    assert not file.repairs
+
+
+def test_columns_of_lines_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="text has no columns"):
+        opened(tmp_path, "a b\n", ClassOptions(format="text", text_columns=(0,)))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.tsv", "EU\tB-ORG\nrejects\tO\n\nPeter\tB-PER\n"),
+        ("a.txt", "-DOCSTART- -X- O\n\nEU NNP O\n"),
+        ("a.conll", "EU O\n"),
+        ("a.txt", "1\tAda\tAda\tPROPN\tNNP\t_\t0\troot\t_\t_\n"),
+        ("a.txt", "the\tDT\ncat\tNN\n\na\tDT\ndog\tNN\n\nthe\tDT\nend\tNN\n\nyes\tUH\n"),
+        ("a.tsv", "#FORMAT=WebAnno TSV 3.3\n\n#Text=a\n1-1\t0-1\ta\n"),
+        ("a.jsonl", '{"tokens": ["a"], "ner_tags": ["O"]}\n'),
+        ("a.jsonl", '{"text": "a", "label": [[0, 1, "X"]]}\n'),
+        ("a.jsonl", '{"text": "a", "spans": [{"start": 0, "end": 1, "label": "X"}]}\n'),
+    ],
+)
+def test_sequence_labelling_data_is_named(tmp_path: Path, name: str, text: str) -> None:
+    with pytest.raises(DataError, match=r"sequence labelling data .* use `train ner`"):
+        list(opened(tmp_path, text, PLAIN, name))
+
+
+def test_short_texts_with_classes_are_no_sequences(tmp_path: Path) -> None:
+    assert len(list(opened(tmp_path, "".join(f"好片{row}\tpos\n差片{row}\tneg\n" for row in range(9))))) == 18
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize(
+    ("lines", "format"),
+    [
+        (["text,label", 'one,"x"', "two,y"], "csv"),
+        (["one\tx", "two\ty"], "tsv"),
+        ([json.dumps({"text": text, "label": label}) for text, label in (("one", "x"), ("two", "y"))], "jsonl"),
+        (["[", '{"text": "one", "label": "x"},', '{"text": "two", "label": "y"}', "]"], "jsonl"),
+        (["__label__x one", "__label__y two"], "fasttext"),
+    ],
+)
+def test_streams(lines: list[str], format: str, end: str) -> None:
+    records = read_class_lines([line + end for line in lines], "standard input", "\n".join(lines) + "\n", PLAIN)
+    assert records.format == format
+    assert [(record.text, record.labels) for record in records] == [("one", ("x",)), ("two", ("y",))]
+
+
+def test_a_stream_is_recognised_from_its_head_alone() -> None:
+    lines = [json.dumps({"text": f"text {number} " + "x" * 90, "label": "a"}) for number in range(2000)]
+    taken = 0
+
+    def source() -> list[str]:
+        nonlocal taken
+        for line in lines:
+            taken += 1
+            yield line
+
+    records = read_class_lines(source(), "-", "\n".join(lines)[: 1 << 16], PLAIN)  # type: ignore[arg-type]
+    assert taken == 0
+    assert next(records).text.startswith("text 0")
+    assert taken < 3
+    assert len(list(records)) == 1999
+
+
+def test_files_are_streamed(tmp_path: Path) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text("text\tlabel\n" + "some text\tx\n" * 50_000 + "two\tmany\tcells\n")
+    records = iter(open_classes(path))
+    assert [next(records).line for _ in range(3)] == [2, 3, 4]
+    with pytest.raises(DataError, match=r"a.tsv:50002: found 3 cells"):
+        list(records)
+
+
+def test_what_can_be_read_once_only_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="is no regular file"):
+        open_classes(tmp_path / "pipe")
+    with pytest.raises(SettingsError, match="hub"):
+        read_class_lines([], "-", "", ClassOptions(format="hub"))
+    with pytest.raises(DataError, match="is empty"):
+        read_class_lines([], "-", "", PLAIN)

@@ -1,0 +1,135 @@
+"""Every setting of [model] and [train] of `train cls` has an effect: another value gives another model, or run."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Small
+from safetensors.numpy import load_file
+
+from nlp_app.config import ClassifierSettings, ClassLoopSettings, ClassSettings, read_settings
+from nlp_app.training import train_cls
+
+BASE = {
+    "train.epochs": "2",
+    "train.batch_size": "40",
+    "train.checkpoint_seconds": "0",
+    "model.kind": "embedding_bag",
+    "model.characters": "2-3",
+    "model.hidden": "4",
+    "model.word": "6",
+    "model.filters": "6",
+    "track.plots": "false",
+}
+CNN = {"model.kind": "textcnn"}
+# A changed value, and what has to be set with it for the value to matter.
+CHANGES: dict[str, tuple[str, dict[str, str]]] = {
+    "model.kind": ("combined", {}),
+    "model.words": ("1-3", {}),
+    "model.characters": ("2-4", {}),
+    "model.character_share": ("0.5", {}),
+    "model.skip_share": ("0.25", {}),
+    "model.weighting": ("count", {}),
+    "model.class_weighting": ("false", {}),
+    "model.mode": ("mean", {}),
+    "model.min_count": ("2", {}),
+    "model.max_ngrams": ("500", {}),
+    "model.buckets": ("300", {}),
+    "model.wide": ("no", {}),
+    "model.hidden": ("5", {}),
+    "model.ngram_dropout": ("0.0", {}),
+    "model.hidden_dropout": ("0.0", {}),
+    "model.word": ("7", CNN),
+    "model.filters": ("7", CNN),
+    "model.kernels": ("2,3", CNN),
+    "model.stacked": ("2", CNN),
+    "model.word_min_count": ("2", CNN),
+    "model.word_dropout": ("0.0", CNN),
+    "model.filter_dropout": ("0.0", CNN),
+    "model.vectors": ("@vectors", CNN),
+    "model.train_vectors": ("true", CNN | {"model.vectors": "@vectors"}),
+    "train.epochs": ("3", {}),
+    "train.batch_size": ("30", {}),
+    "train.accumulation": ("2", {}),
+    "train.optimizer": ("adam", {"train.weight_decay": "0.5"}),
+    "train.rate": ("0.02", {}),
+    "train.wide_rate": ("1.0", {}),
+    "train.deep_rate": ("0.3", {}),
+    "train.weight_decay": ("0.2", {}),
+    "train.momentum": ("0.5", {"train.optimizer": "sgd"}),
+    "train.schedule": ("cosine", {}),
+    "train.warmup": ("0.5", {}),
+    "train.factor": ("0.1", {"train.schedule": "step", "train.step_epochs": "1"}),
+    "train.step_epochs": ("1", {"train.schedule": "step"}),
+    "train.clip": ("0.001", {}),
+    "train.precision": ("bf16", CNN),
+    "train.ema": ("0.5", {}),
+    "train.seed": ("7", {}),
+    "train.loss": ("focal", {}),
+    "train.smoothing": ("0.3", {}),
+    "train.gamma": ("0.5", {"train.loss": "focal"}),
+    "train.class_weights": ("fault=3", {}),
+    "train.imbalance": ("sampler", {}),
+}
+# Seen in other tests: patience stops a run early; threads change its time, checkpoint_seconds what it leaves meanwhile.
+ELSEWHERE = {
+    "train.patience", "train.threads", "train.checkpoint_seconds", "train.engine", "train.score_every",
+    "train.deterministic",
+}  # fmt: skip
+
+
+def weights(small: Small, output: Path, changes: dict[str, str]) -> dict[str, Any]:
+    files = {f"data.{name}": str(getattr(small, name)) for name in ("train", "dev")}
+    settings = read_settings(
+        ClassSettings, None, [f"{name}={value}" for name, value in (BASE | files | changes).items()]
+    )
+    train_cls(settings, output, quiet=True)
+    # The last state of all, since the best epoch may be the same.
+    (last,) = (output / "checkpoints").glob("checkpoint-*/tensors.safetensors")
+    return load_file(last)
+
+
+def differ(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return a.keys() != b.keys() or any(a[name].shape != b[name].shape or (a[name] != b[name]).any() for name in a)
+
+
+def test_no_setting_is_left_out() -> None:
+    known = {f"model.{name}" for name in ClassifierSettings.model_fields} | {
+        f"train.{name}" for name in ClassLoopSettings.model_fields
+    }
+    assert known == CHANGES.keys() | ELSEWHERE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHANGES)
+def test_another_value_gives_another_model(small_classes: Small, tmp_path: Path, name: str) -> None:
+    vectors = tmp_path / "vectors.txt"
+    with small_classes.train.open(encoding="utf-8", newline="") as file:
+        tokens = sorted({token.lower() for row in csv.DictReader(file) for token in row["text"].split()})
+    vectors.write_text("".join(f"{t} {len(t)}.5 -{ord(t[0]) % 7}.25 1.0\n" for t in tokens), encoding="utf-8")
+    value, along = CHANGES[name]
+    along = {key: text.replace("@vectors", str(vectors)) for key, text in along.items()}
+    before = weights(small_classes, tmp_path / "before", along)
+    assert not differ(before, weights(small_classes, tmp_path / "again", along))
+    changed = along | {name: value.replace("@vectors", str(vectors))}
+    assert differ(before, weights(small_classes, tmp_path / "after", changed))
+
+
+def test_patience_stops_a_run(small_classes: Small, tmp_path: Path) -> None:
+    weights(small_classes, tmp_path / "run", {"train.epochs": "40", "train.patience": "1"})
+    lines = (tmp_path / "run" / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    best = [json.loads(line)["best"] for line in lines]
+    assert len(best) < 40
+    assert best == [True] * (len(best) - 1) + [False]
+
+
+def test_checkpoints_are_as_far_apart_as_is_wanted(small_classes: Small, tmp_path: Path) -> None:
+    files = {f"data.{name}": str(getattr(small_classes, name)) for name in ("train", "dev")}
+    changes = BASE | files | {"train.checkpoint_seconds": "1000"}
+    settings = read_settings(ClassSettings, None, [f"{name}={value}" for name, value in changes.items()])
+    train_cls(settings, tmp_path / "run", quiet=True)
+    assert not list((tmp_path / "run" / "checkpoints").glob("checkpoint-*"))

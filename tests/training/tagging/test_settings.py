@@ -1,0 +1,111 @@
+"""Every setting of [model] and [train] has an effect: another value gives another model, or another run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Small
+from safetensors.numpy import load_file
+
+from nlp_app.config import TaggerSettings, TaggingLoopSettings, TaggingSettings, read_settings
+from nlp_app.training import train_ner
+
+BASE = {
+    "train.checkpoint_seconds": "0",  # the last checkpoint is looked at
+    "train.epochs": "2",
+    "train.batch_tokens": "512",
+    "train.rate": "0.01",
+    "model.norm": "8",
+    "model.shape": "4",
+    "model.part": "8",
+    "model.hidden": "8",
+}
+# A changed value, and what has to be set with it for the value to matter.
+CHANGES: dict[str, tuple[str, dict[str, str]]] = {
+    "model.scheme": ("BIO", {}),
+    "model.norm": ("9", {}),
+    "model.shape": ("5", {}),
+    "model.part": ("9", {}),
+    "model.hidden": ("9", {}),
+    "model.layers": ("2", {}),
+    "model.input_dropout": ("0.1", {}),
+    "model.hidden_dropout": ("0.1", {}),
+    "model.feature_dropout": ("0.0", {}),
+    "model.wide_dropout": ("0.0", {}),
+    "model.unknown_share": ("0.0", {}),
+    "model.min_count": ("2", {}),
+    "model.joint_min_count": ("1", {}),
+    "model.vectors": ("@vectors", {}),
+    "model.train_vectors": ("true", {"model.vectors": "@vectors"}),
+    "model.clusters": ("yes", {"model.vectors": "@vectors", "model.clusters": "no"}),
+    "train.epochs": ("3", {}),
+    "train.batch_tokens": ("300", {}),
+    "train.accumulation": ("2", {}),
+    "train.optimizer": ("adam", {}),
+    "train.rate": ("0.02", {}),
+    "train.sparse_rate": ("0.05", {}),
+    "train.crf_rate": ("0.02", {}),
+    "train.weight_decay": ("0.2", {}),
+    "train.momentum": ("0.5", {"train.optimizer": "sgd"}),
+    "train.schedule": ("cosine", {}),
+    "train.warmup": ("0.5", {}),
+    "train.factor": ("0.1", {"train.schedule": "step", "train.step_epochs": "1"}),
+    "train.step_epochs": ("1", {"train.schedule": "step"}),
+    "train.clip": ("0.001", {}),
+    "train.precision": ("bf16", {}),
+    "train.ema": ("0.5", {}),
+    "train.seed": ("7", {}),
+}
+# Seen in other tests: patience stops a run early; threads change its time, as the engine does; the kind of network
+# decides which settings there are; dev scores choose an epoch; the model is made small and shifted after training.
+ELSEWHERE = {
+    "train.patience", "train.threads", "train.checkpoint_seconds", "train.engine", "train.score_every",
+    "train.deterministic",
+    "train.shift_outside", "model.kind", "model.start", "model.compact",
+}  # fmt: skip
+
+
+def weights(small: Small, output: Path, changes: dict[str, str]) -> dict[str, Any]:
+    files = {f"data.{name}": str(getattr(small, name)) for name in ("train", "dev", "test")}
+    settings = read_settings(
+        TaggingSettings, None, [f"{name}={value}" for name, value in (BASE | files | changes).items()]
+    )
+    train_ner(settings, output, quiet=True)
+    # The last state of all, since the best epoch may be the same.
+    (last,) = (output / "checkpoints").glob("checkpoint-*/tensors.safetensors")
+    return load_file(last)
+
+
+def differ(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return a.keys() != b.keys() or any(a[name].shape != b[name].shape or (a[name] != b[name]).any() for name in a)
+
+
+def test_no_setting_is_left_out() -> None:
+    known = {f"model.{name}" for name in TaggerSettings.model_fields} | {
+        f"train.{name}" for name in TaggingLoopSettings.model_fields
+    }
+    assert known == CHANGES.keys() | ELSEWHERE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHANGES)
+def test_another_value_gives_another_model(small: Small, tmp_path: Path, name: str) -> None:
+    vectors = tmp_path / "vectors.txt"
+    tokens = sorted(set(small.train.read_text(encoding="utf-8").replace("\n", " ").split(" ")) - {""})
+    vectors.write_text("".join(f"{t} {len(t)}.5 -{ord(t[0]) % 7}.25 1.0\n" for t in tokens), encoding="utf-8")
+    value, along = CHANGES[name]
+    along = {key: text.replace("@vectors", str(vectors)) for key, text in along.items()}
+    before = weights(small, tmp_path / "before", along)
+    assert not differ(before, weights(small, tmp_path / "again", along))
+    assert differ(before, weights(small, tmp_path / "after", along | {name: value.replace("@vectors", str(vectors))}))
+
+
+def test_patience_stops_a_run(small: Small, tmp_path: Path) -> None:
+    weights(small, tmp_path / "run", {"train.epochs": "40", "train.patience": "1", "train.score_every": "1"})
+    lines = (tmp_path / "run" / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    best = [json.loads(line)["best"] for line in lines]
+    assert len(best) < 40
+    assert best == [True] * (len(best) - 1) + [False]

@@ -1,0 +1,147 @@
+"""Every setting of [model] and [train] of a transformer has an effect: another value gives another model or run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import Small
+from safetensors.numpy import load_file
+from tiny_transformers import tiny_bert
+
+from nlp_app.config import (
+    TransformerClassLoopSettings,
+    TransformerLoopSettings,
+    TransformerModelSettings,
+    TransformerTaggerSettings,
+    TransformerTaggingLoopSettings,
+    read_task_settings,
+)
+from nlp_app.training import train_cls, train_ner
+
+BASE = {
+    "train.checkpoint_seconds": "0",  # the last checkpoint is looked at
+    "train.epochs": "2",
+    "train.batch_pieces": "512",
+    "train.rate": "0.01",
+    "train.precision": "no",
+    "train.engine": "loop",
+}
+# A changed value, and what has to be set with it for the value to matter.
+SHARED: dict[str, tuple[str, dict[str, str]]] = {
+    "model.pretrained": ("@other", {}),
+    "model.dropout": ("0.5", {}),
+    "model.window": ("12", {}),
+    "model.overlap": ("1", {"model.window": "12"}),
+    "model.freeze": ("1", {}),
+    "train.epochs": ("3", {}),
+    "train.batch_pieces": ("300", {}),
+    "train.accumulation": ("2", {}),
+    "train.optimizer": ("adam", {}),
+    "train.rate": ("0.02", {}),
+    "train.layer_decay": ("0.5", {}),
+    "train.head_rate": ("0.02", {}),
+    "train.weight_decay": ("0.2", {}),
+    "train.momentum": ("0.5", {"train.optimizer": "sgd"}),
+    "train.schedule": ("cosine", {}),
+    "train.warmup": ("0.5", {}),
+    "train.factor": ("0.1", {"train.schedule": "step", "train.step_epochs": "1"}),
+    "train.step_epochs": ("1", {"train.schedule": "step"}),
+    "train.clip": ("0.001", {}),
+    "train.precision": ("bf16", {}),
+    "train.ema": ("0.5", {}),
+    "train.seed": ("7", {}),
+}
+TAGGER = SHARED | {
+    "model.head": ("softmax", {}),
+    "model.scheme": ("BIO", {}),
+    "model.pooling": ("last", {}),
+    "model.lstm": ("8", {}),
+    "model.capitals": ("no", {}),
+    "train.crf_rate": ("0.1", {}),
+}
+CLASSIFIER: dict[str, tuple[str, dict[str, str]]] = SHARED | {
+    "train.loss": ("hinge", {}),
+    "train.smoothing": ("0.0", {}),
+    "train.gamma": ("0.5", {"train.loss": "focal"}),
+    "train.class_weights": ("balanced", {}),
+    "train.imbalance": ("sampler", {}),
+}
+# Seen in other tests. Gradient checkpointing computes the same with less memory.
+ELSEWHERE = {
+    "train.patience", "train.threads", "train.checkpoint_seconds", "train.engine", "train.score_every",
+    "train.deterministic",
+    "train.gradient_checkpointing",
+    "model.kind", "model.new_head", "model.trust_remote_code", "model.partial", "model.start",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bodies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    directory = tmp_path_factory.mktemp("bodies")
+    words = ["周", "五", "我", "和", "the", "and", "on", "order", "please", "快", "递"]
+    return {
+        "@body": tiny_bert(directory / "body", words, cased=False, classifier_dropout=0.1),
+        "@other": tiny_bert(directory / "other", words, cased=False, hidden=16),
+    }
+
+
+def weights(
+    task: str, files: dict[str, str], bodies: dict[str, Path], output: Path, changes: dict[str, str]
+) -> dict[str, Any]:
+    chosen = {"model.kind": "transformer", "model.pretrained": "@body"} | BASE | files | changes
+    settings: Any = read_task_settings(task, None, [f"{key}={bodies.get(each, each)}" for key, each in chosen.items()])
+    (train_ner if task == "ner" else train_cls)(settings, output, quiet=True)
+    # The last state of all, since the best epoch may be the same.
+    (last,) = (output / "checkpoints").glob("checkpoint-*/tensors.safetensors")
+    return load_file(last)
+
+
+def differ(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    return a.keys() != b.keys() or any(a[name].shape != b[name].shape or (a[name] != b[name]).any() for name in a)
+
+
+def known(*tables: type[TransformerModelSettings] | type[TransformerLoopSettings]) -> set[str]:
+    model, train = tables
+    return {f"model.{name}" for name in model.model_fields} | {f"train.{name}" for name in train.model_fields}
+
+
+def test_no_setting_is_left_out() -> None:
+    assert known(TransformerTaggerSettings, TransformerTaggingLoopSettings) <= TAGGER.keys() | ELSEWHERE
+    assert known(TransformerModelSettings, TransformerClassLoopSettings) <= CLASSIFIER.keys() | ELSEWHERE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TAGGER)
+def test_another_value_gives_another_tagger(small: Small, bodies: dict[str, Path], tmp_path: Path, name: str) -> None:
+    files = {f"data.{split}": str(getattr(small, split)) for split in ("train", "dev")}
+    value, along = TAGGER[name]
+    before = weights("ner", files, bodies, tmp_path / "before", along)
+    assert differ(before, weights("ner", files, bodies, tmp_path / "after", along | {name: value}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLASSIFIER)
+def test_another_value_gives_another_classifier(
+    small_classes: Small, bodies: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    files = {f"data.{split}": str(getattr(small_classes, split)) for split in ("train", "dev")}
+    value, along = CLASSIFIER[name]
+    before = weights("cls", files, bodies, tmp_path / "before", along)
+    assert differ(before, weights("cls", files, bodies, tmp_path / "after", along | {name: value}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["ner", "cls"])
+def test_gradient_checkpointing_and_repetition_change_nothing(
+    small: Small, small_classes: Small, bodies: dict[str, Path], tmp_path: Path, task: str
+) -> None:
+    data = small if task == "ner" else small_classes
+    files = {f"data.{split}": str(getattr(data, split)) for split in ("train", "dev")}
+    once = weights(task, files, bodies, tmp_path / "once", {})
+    assert not differ(once, weights(task, files, bodies, tmp_path / "again", {}))
+    less = weights(task, files, bodies, tmp_path / "less", {"train.gradient_checkpointing": "true"})
+    assert once.keys() == less.keys()
+    assert all(np.allclose(once[name], less[name], atol=1e-4) for name in once if name.startswith("model/"))
