@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import encodings.aliases
-import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SMALL, Outcome, Small, files_of
+from limited import run_on_full_disk
 
 Cli = Callable[..., Outcome]
 GOOD = "Anna B-PER\nlives O\nin O\nRome B-LOC\n\nBob B-PER\nsaw O\nParis B-LOC\n\nNo O\none O\n\n"
@@ -222,25 +222,21 @@ def test_arguments_that_are_not_text(cli: Cli, small: Small) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # torch's threads are idle: there is only one
 @pytest.mark.parametrize("limit", [100, 1_700, 3_000, 100_000])
 @pytest.mark.parametrize("encoded", [True, False])
 def test_a_full_disk(
     cli: Cli, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, small: Small, limit: int, encoded: bool
 ) -> None:
     """Files may not grow beyond `limit` bytes: encoded texts, the run's notes, its history or its model don't fit."""
-    code = (
-        "import resource, signal, sys; from nlp_app.cli import main;"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); main(sys.argv[1:])"
-    )
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     arguments = ["train", "ner", "--train", str(small.train), "--quiet", *SMALL]
-    environment = os.environ | ({} if encoded else {"NLP_APP_CACHE": str(elsewhere / "cache")})
+    environment = {} if encoded else {"NLP_APP_CACHE": str(elsewhere / "cache")}
     if encoded:  # then the run's own files are what doesn't fit
         assert cli(*arguments, "--output", str(elsewhere / "run")).status == 0
-    command = [sys.executable, "-c", code, *arguments, "--output", str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env=environment)
+    outcome = run_on_full_disk([*arguments, "--output", str(tmp_path / "run")], limit, environment)
     place = tmp_path / "run" if encoded or limit == 100 else "texts"  # the note of what begins comes first
-    refused(Outcome(done.returncode, done.stdout, done.stderr), place, "make room")
+    refused(outcome, place, "make room")
     assert not list(tmp_path.iterdir())
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import Small
-from safetensors.numpy import load_file
+from conftest import Small, class_rows, write_csv
+from setting_effects import Before, Weights, differ, last_weights
 
 from nlp_app.config import ClassifierSettings, ClassLoopSettings, ClassSettings, read_settings
 from nlp_app.training import train_cls
@@ -82,19 +80,32 @@ ELSEWHERE = {
 }  # fmt: skip
 
 
-def weights(small: Small, output: Path, changes: dict[str, str]) -> dict[str, Any]:
-    files = {f"data.{name}": str(getattr(small, name)) for name in ("train", "dev")}
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Texts to train on, fewer for dev, and vectors of the words."""
+    directory = tmp_path_factory.mktemp("files")
+    rows = class_rows("train", 120)
+    train = write_csv(directory / "train.csv", rows)
+    dev = write_csv(directory / "dev.csv", class_rows("dev", 30))
+    tokens = sorted({token.lower() for text, _ in rows for token in text.split()})
+    vectors = directory / "vectors.txt"
+    vectors.write_text("".join(f"{t} {len(t)}.5 -{ord(t[0]) % 7}.25 1.0\n" for t in tokens), encoding="utf-8")
+    return {"data.train": str(train), "data.dev": str(dev), "@vectors": str(vectors)}
+
+
+@pytest.fixture(scope="module")
+def before(files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Before:
+    return Before(lambda output, along: weights(files, output, along), tmp_path_factory.mktemp("before"))
+
+
+def weights(files: dict[str, str], output: Path, changes: dict[str, str]) -> Weights:
+    data = {name: path for name, path in files.items() if name.startswith("data.")}
+    chosen = BASE | data | changes
     settings = read_settings(
-        ClassSettings, None, [f"{name}={value}" for name, value in (BASE | files | changes).items()]
+        ClassSettings, None, [f"{name}={files.get(value, value)}" for name, value in chosen.items()]
     )
     train_cls(settings, output, quiet=True)
-    # The last state of all, since the best epoch may be the same.
-    (last,) = (output / "checkpoints").glob("checkpoint-*/tensors.safetensors")
-    return load_file(last)
-
-
-def differ(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    return a.keys() != b.keys() or any(a[name].shape != b[name].shape or (a[name] != b[name]).any() for name in a)
+    return last_weights(output)
 
 
 def test_no_setting_is_left_out() -> None:
@@ -106,21 +117,14 @@ def test_no_setting_is_left_out() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
-def test_another_value_gives_another_model(small_classes: Small, tmp_path: Path, name: str) -> None:
-    vectors = tmp_path / "vectors.txt"
-    with small_classes.train.open(encoding="utf-8", newline="") as file:
-        tokens = sorted({token.lower() for row in csv.DictReader(file) for token in row["text"].split()})
-    vectors.write_text("".join(f"{t} {len(t)}.5 -{ord(t[0]) % 7}.25 1.0\n" for t in tokens), encoding="utf-8")
+def test_another_value_gives_another_model(files: dict[str, str], before: Before, tmp_path: Path, name: str) -> None:
     value, along = CHANGES[name]
-    along = {key: text.replace("@vectors", str(vectors)) for key, text in along.items()}
-    before = weights(small_classes, tmp_path / "before", along)
-    assert not differ(before, weights(small_classes, tmp_path / "again", along))
-    changed = along | {name: value.replace("@vectors", str(vectors))}
-    assert differ(before, weights(small_classes, tmp_path / "after", changed))
+    assert differ(before(along), weights(files, tmp_path / "after", along | {name: value}))
 
 
 def test_patience_stops_a_run(small_classes: Small, tmp_path: Path) -> None:
-    weights(small_classes, tmp_path / "run", {"train.epochs": "40", "train.patience": "1"})
+    files = {f"data.{name}": str(getattr(small_classes, name)) for name in ("train", "dev")}
+    weights(files, tmp_path / "run", {"train.epochs": "40", "train.patience": "1"})
     lines = (tmp_path / "run" / "history.jsonl").read_text(encoding="utf-8").splitlines()
     best = [json.loads(line)["best"] for line in lines]
     assert len(best) < 40
