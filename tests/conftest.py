@@ -8,6 +8,7 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import contextlib
 import csv
 import io
 import json
@@ -130,6 +131,25 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
     settings = read_settings(TaggingSettings, None, [*changes, *LEARNT])
     train_ner(settings, directory / "run", quiet=True)
     return Small(*paths.values(), directory / "run")
+
+
+@pytest.fixture(scope="session")
+def whole(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Any]]:
+    """The essence of an undisturbed run on the data of `small` with some more arguments, trained once for all tests."""
+    from nlp_app.cli import main
+
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    files = [f"--{split}={getattr(small, split)}" for split in ("train", "dev", "test")]
+
+    def run(*more: str) -> dict[str, Any]:
+        if more not in found:
+            output = tmp_path_factory.mktemp("whole") / "run"
+            with contextlib.redirect_stdout(io.StringIO()):
+                main(["train", "ner", *files, "--output", str(output), "--quiet", *SMALL, *more])
+            found[more] = essence(output)
+        return found[more]
+
+    return run
 
 
 @pytest.fixture(scope="session")

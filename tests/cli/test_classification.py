@@ -376,7 +376,7 @@ def test_several_label_columns(cli: Cli, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_bundled_corpus_is_the_default(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    outcome = cli("train", "cls")
+    outcome = cli("train", "cls", "--set", "train.epochs=8")
     assert outcome.status == 0
     assert "train.csv" in outcome.err
     metrics = json.loads(Path("runs/cls/metrics.json").read_text(encoding="utf-8"))

@@ -9,6 +9,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from nlp_app.core.errors import ModelError
 from nlp_app.core.locks import lock
 
 Cli = Callable[..., Outcome]
+Whole = Callable[..., dict[str, Any]]
 BURSTS = ("--set=train.rate=1e30", "--set=train.clip=0")
 
 
@@ -42,7 +44,7 @@ def advised(outcome: Outcome) -> list[str]:
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("function", ["read_splits", "make_learner"])
 def test_a_run_that_is_stopped_before_its_first_update_goes_on_with_its_settings(
-    cli: Cli, small: Small, tmp_path: Path, function: str, number: signal.Signals, status: int
+    cli: Cli, small: Small, whole: Whole, tmp_path: Path, function: str, number: signal.Signals, status: int
 ) -> None:
     with signal_in(function, number):
         outcome = train(cli, small, tmp_path / "run", "--seed", 5)
@@ -50,13 +52,14 @@ def test_a_run_that_is_stopped_before_its_first_update_goes_on_with_its_settings
     assert advised(outcome)[-1] == "--resume"
     # The command alone says nothing of data or settings.
     assert cli("train", "ner", "--output", tmp_path / "run", "--resume", "--quiet").status == 0
-    assert train(cli, small, tmp_path / "whole", "--seed", 5).status == 0
-    assert essence(tmp_path / "run") == essence(tmp_path / "whole")
+    assert essence(tmp_path / "run") == whole("--seed", "5")
     assert not (tmp_path / "run/checkpoints/begun.json").exists()
 
 
 @pytest.mark.interrupt
-def test_what_was_to_replace_a_run_is_taken_up_and_not_that_run(cli: Cli, small: Small, tmp_path: Path) -> None:
+def test_what_was_to_replace_a_run_is_taken_up_and_not_that_run(
+    cli: Cli, small: Small, whole: Whole, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     assert train(cli, small, run).status == 0
     before = files_of(run)
@@ -65,8 +68,7 @@ def test_what_was_to_replace_a_run_is_taken_up_and_not_that_run(cli: Cli, small:
     assert {name: content for name, content in files_of(run).items() if "begun" not in name} == before
     assert nlp_app.load(run).tag("Anna lives in Rome") is not None
     assert cli(*advised(outcome)).status == 0
-    assert train(cli, small, tmp_path / "whole", "--seed", 5).status == 0
-    assert essence(run) == essence(tmp_path / "whole")
+    assert essence(run) == whole("--seed", "5")
 
 
 def test_nothing_is_left_to_do_of_a_finished_run(cli: Cli, small: Small, tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ def test_scores_of_one_run_never_stand_beside_the_record_of_another(
 
 
 def test_what_was_there_is_gone_once_the_next_run_has_saved(
-    cli: Cli, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, small: Small, whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
     assert train(cli, small, run, "--seed", 3).status == 0
@@ -134,8 +136,7 @@ def test_what_was_there_is_gone_once_the_next_run_has_saved(
     assert not {"predictions.conll", "begun.json", ".unfinished-earlier"} & left
     assert [path.name for path in sorted((run / "checkpoints").glob("checkpoint-*"))] == ["checkpoint-000001"]
     assert train(cli, small, run, "--resume").status == 0
-    assert train(cli, small, tmp_path / "whole").status == 0
-    assert essence(run) == essence(tmp_path / "whole")
+    assert essence(run) == whole()
 
 
 def test_one_directory_is_one_process_s(cli: Cli, small: Small, tmp_path: Path) -> None:

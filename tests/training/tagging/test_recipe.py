@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import LEARNT, SMALL, Outcome, Small, files_of
+from conftest import LEARNT, SMALL, Outcome, Small, essence, files_of
 from signals import IGNORING_SIGINT
 from stopping import stopping_after
 
@@ -29,6 +29,7 @@ from nlp_app.metrics import entity_scores
 from nlp_app.models import read_model
 
 Cli = Callable[..., Outcome]
+Whole = Callable[..., dict[str, Any]]
 Process = subprocess.Popen[str]
 PATIENCE = 900.0  # seconds; only what never ends takes as long
 
@@ -36,13 +37,6 @@ PATIENCE = 900.0  # seconds; only what never ends takes as long
 def train(cli: Cli, small: Small, output: Path, *more: object) -> Outcome:
     files = ("--train", small.train, "--dev", small.dev, "--test", small.test)
     return cli("train", "ner", *files, "--output", output, "--quiet", *SMALL, *more)
-
-
-def essence(run: Path) -> dict[str, Any]:
-    """What two equal runs have in common: all but the seconds that their epochs took."""
-    files = {name: content for name, content in files_of(run).items() if not name.startswith("checkpoints")}
-    history = [json.loads(line) for line in files.pop("history.jsonl").decode().splitlines()]
-    return files | {"history": [{key: value for key, value in line.items() if key != "seconds"} for line in history]}
 
 
 def test_what_a_run_leaves(small: Small) -> None:
@@ -149,8 +143,9 @@ def test_resume_is_refused_where_it_would_be_another_run(cli: Cli, small: Small,
         assert "run.json" in outcome.err
 
 
-def test_a_damaged_newest_checkpoint(cli: Cli, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert train(cli, small, tmp_path / "whole").status == 0
+def test_a_damaged_newest_checkpoint(
+    cli: Cli, small: Small, whole: Whole, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with stopping_after(2, monkeypatch):
         train(cli, small, tmp_path / "run")
     checkpoints = sorted((tmp_path / "run/checkpoints").glob("checkpoint-*"))
@@ -160,7 +155,7 @@ def test_a_damaged_newest_checkpoint(cli: Cli, small: Small, tmp_path: Path, mon
     assert outcome.status == 0
     assert f"note: damaged and left out: {checkpoints[-1]}" in outcome.err
     assert f"resuming after epoch 1, from {checkpoints[0]}" in outcome.err
-    assert essence(tmp_path / "run") == essence(tmp_path / "whole")
+    assert essence(tmp_path / "run") == whole()
 
 
 def test_no_checkpoint_is_intact(cli: Cli, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,8 +225,7 @@ def await_epochs(run: Path, count: int, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_and_resumed(cli: Cli, small: Small, tmp_path: Path) -> None:
-    assert train(cli, small, tmp_path / "whole", "--set", "train.epochs=20").status == 0
+def test_killed_at_any_moment_and_resumed(cli: Cli, small: Small, whole: Whole, tmp_path: Path) -> None:
     chance = random.Random(5)
     for epoch in (1, 3, 5):
         with start([*command_of(small, tmp_path / "run"), "--resume"]) as process:
@@ -239,7 +233,7 @@ def test_killed_at_any_moment_and_resumed(cli: Cli, small: Small, tmp_path: Path
             time.sleep(chance.random() * 0.05)  # in the epoch, or as it is saved
             process.kill()
     assert train(cli, small, tmp_path / "run", "--set", "train.epochs=20", "--resume").status == 0
-    assert essence(tmp_path / "run") == essence(tmp_path / "whole")
+    assert essence(tmp_path / "run") == whole("--set", "train.epochs=20")
 
 
 KILLED_AT = [
@@ -250,18 +244,17 @@ KILLED_AT = [
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # torch's threads are idle: there is only one
 @pytest.mark.parametrize(("function", "call"), KILLED_AT)
-def test_killed_while_saving(cli: Cli, small: Small, tmp_path: Path, function: str, call: int) -> None:
+def test_killed_while_saving(cli: Cli, small: Small, whole: Whole, tmp_path: Path, function: str, call: int) -> None:
     """The process ends, without any cleaning up, at the n-th call of a function that saving goes through."""
     import multiprocessing
 
-    train(cli, small, tmp_path / "whole")
     context = multiprocessing.get_context("fork")
     process = context.Process(target=_train_and_die, args=(small, tmp_path / "run", function, call))
     process.start()
     process.join(900)
     assert process.exitcode == 99
     assert train(cli, small, tmp_path / "run", "--resume").status == 0
-    assert essence(tmp_path / "run") == essence(tmp_path / "whole")
+    assert essence(tmp_path / "run") == whole()
     assert not list((tmp_path / "run").rglob(".*"))
 
 
@@ -325,7 +318,9 @@ def signal_after(epoch: int, number: signal.Signals, run: Path, process: Process
 @pytest.mark.slow
 @pytest.mark.interrupt
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_told_to_stop(cli: Cli, small: Small, tmp_path: Path, number: signal.Signals, status: int) -> None:
+def test_told_to_stop(
+    cli: Cli, small: Small, whole: Whole, tmp_path: Path, number: signal.Signals, status: int
+) -> None:
     given = [*command_of(small, tmp_path / "run"), "--set=train.epochs=5", "--set=train.checkpoint_seconds=1000"]
     with pausing(given, tmp_path, 2) as process:
         signal_after(2, number, tmp_path / "run", process)
@@ -339,8 +334,7 @@ def test_told_to_stop(cli: Cli, small: Small, tmp_path: Path, number: signal.Sig
     assert json.loads((saved / "state.json").read_text())["state"]["step"] == int(said[1])
     assert shlex.split(said[2])[1:3] == ["train", "ner"]
     assert train(cli, small, tmp_path / "run", "--set", "train.epochs=5", "--resume").status == 0
-    assert train(cli, small, tmp_path / "whole", "--set", "train.epochs=5").status == 0
-    assert essence(tmp_path / "run") == essence(tmp_path / "whole")
+    assert essence(tmp_path / "run") == whole("--set", "train.epochs=5")
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import Small
-from safetensors.numpy import load_file
+from setting_effects import Before, Weights, differ, last_weights
 from tiny_transformers import tiny_bert
 
 from nlp_app.config import (
@@ -28,6 +28,7 @@ BASE = {
     "train.rate": "0.01",
     "train.precision": "no",
     "train.engine": "loop",
+    "track.plots": "false",
 }
 # A changed value, and what has to be set with it for the value to matter.
 SHARED: dict[str, tuple[str, dict[str, str]]] = {
@@ -90,17 +91,29 @@ def bodies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def weights(
     task: str, files: dict[str, str], bodies: dict[str, Path], output: Path, changes: dict[str, str]
-) -> dict[str, Any]:
+) -> Weights:
     chosen = {"model.kind": "transformer", "model.pretrained": "@body"} | BASE | files | changes
     settings: Any = read_task_settings(task, None, [f"{key}={bodies.get(each, each)}" for key, each in chosen.items()])
     (train_ner if task == "ner" else train_cls)(settings, output, quiet=True)
-    # The last state of all, since the best epoch may be the same.
-    (last,) = (output / "checkpoints").glob("checkpoint-*/tensors.safetensors")
-    return load_file(last)
+    return last_weights(output)
 
 
-def differ(a: dict[str, Any], b: dict[str, Any]) -> bool:
-    return a.keys() != b.keys() or any(a[name].shape != b[name].shape or (a[name] != b[name]).any() for name in a)
+def files_of_data(data: Small) -> dict[str, str]:
+    return {f"data.{split}": str(getattr(data, split)) for split in ("train", "dev")}
+
+
+@pytest.fixture(scope="module")
+def before_tagger(small: Small, bodies: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Before:
+    files, directory = files_of_data(small), tmp_path_factory.mktemp("tagger")
+    return Before(lambda output, along: weights("ner", files, bodies, output, along), directory)
+
+
+@pytest.fixture(scope="module")
+def before_classifier(
+    small_classes: Small, bodies: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Before:
+    files, directory = files_of_data(small_classes), tmp_path_factory.mktemp("classifier")
+    return Before(lambda output, along: weights("cls", files, bodies, output, along), directory)
 
 
 def known(*tables: type[TransformerModelSettings] | type[TransformerLoopSettings]) -> set[str]:
@@ -115,22 +128,22 @@ def test_no_setting_is_left_out() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TAGGER)
-def test_another_value_gives_another_tagger(small: Small, bodies: dict[str, Path], tmp_path: Path, name: str) -> None:
-    files = {f"data.{split}": str(getattr(small, split)) for split in ("train", "dev")}
+def test_another_value_gives_another_tagger(
+    small: Small, bodies: dict[str, Path], before_tagger: Before, tmp_path: Path, name: str
+) -> None:
     value, along = TAGGER[name]
-    before = weights("ner", files, bodies, tmp_path / "before", along)
-    assert differ(before, weights("ner", files, bodies, tmp_path / "after", along | {name: value}))
+    files = files_of_data(small)
+    assert differ(before_tagger(along), weights("ner", files, bodies, tmp_path / "after", along | {name: value}))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CLASSIFIER)
 def test_another_value_gives_another_classifier(
-    small_classes: Small, bodies: dict[str, Path], tmp_path: Path, name: str
+    small_classes: Small, bodies: dict[str, Path], before_classifier: Before, tmp_path: Path, name: str
 ) -> None:
-    files = {f"data.{split}": str(getattr(small_classes, split)) for split in ("train", "dev")}
     value, along = CLASSIFIER[name]
-    before = weights("cls", files, bodies, tmp_path / "before", along)
-    assert differ(before, weights("cls", files, bodies, tmp_path / "after", along | {name: value}))
+    files = files_of_data(small_classes)
+    assert differ(before_classifier(along), weights("cls", files, bodies, tmp_path / "after", along | {name: value}))
 
 
 @pytest.mark.slow
