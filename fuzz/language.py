@@ -10,6 +10,8 @@ from nlp_app.core.types import CharSpan, Tokens, TokenSpan
 from nlp_app.data.tagging.alignment import Ledger, TokenEdges, align_spans
 from nlp_app.formats.tagging.conllu import align
 from nlp_app.labels import schemes as tag_schemes
+from nlp_app.labels.scheme_detection import recognise
+from nlp_app.labels.transitions import allowed_transitions, segment_boundaries
 from nlp_app.text import TOKENIZERS, agreement, make_tokenizer
 from nlp_app.text.spacing import join_tokens
 
@@ -60,7 +62,7 @@ def schemes(data: bytes) -> None:
     name = choices.pick((*tag_schemes.SCHEMES, *tag_schemes.ALIASES))
     tags = [tag for tag in choices.rest().decode("utf-8", "replace").split() if tag]
     with suppress(NlpAppError):
-        assert tag_schemes.recognise([tags]).scheme in tag_schemes.SCHEMES
+        assert recognise([tags]).scheme in tag_schemes.SCHEMES
     try:
         spans, repairs = tag_schemes.decode(tags, name)
     except NlpAppError:
@@ -70,8 +72,8 @@ def schemes(data: bytes) -> None:
     written = tag_schemes.encode(spans, len(tags), name)
     assert repairs or written == tags, (tags, written)
     with suppress(NlpAppError):
-        tag_schemes.allowed_transitions(list(dict.fromkeys(tags))[:50], name)
-        tag_schemes.segment_boundaries(list(dict.fromkeys(tags))[:50], name)
+        allowed_transitions(list(dict.fromkeys(tags))[:50], name)
+        segment_boundaries(list(dict.fromkeys(tags))[:50], name)
     if name == tag_schemes.NONE:
         return
     for other in tag_schemes.SCHEMES:

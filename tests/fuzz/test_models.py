@@ -182,6 +182,7 @@ def test_arrays_of_another_shape(shape: str, kind: str, tmp_path: Path) -> None:
 def test_pairs_of_many_tags_are_those_of_few() -> None:
     """The quick way to the legal transitions, against asking the scheme for each pair."""
     from nlp_app.labels import schemes
+    from nlp_app.labels.transitions import allowed_transitions, segment_boundaries
 
     for name, scheme in schemes.SCHEMES.items():
         if name == schemes.NONE:
@@ -192,8 +193,8 @@ def test_pairs_of_many_tags_are_those_of_few() -> None:
             expected = np.array([[scheme.allows(previous, tag) for tag in ends] for previous in ends])
             expected[:, len(tags)] = False
             expected[len(tags) + 1] = False
-            assert np.array_equal(schemes.allowed_transitions(tags, name), expected)
-            opens, closes = schemes.segment_boundaries(tags, name)
+            assert np.array_equal(allowed_transitions(tags, name), expected)
+            opens, closes = segment_boundaries(tags, name)
             for one, previous in enumerate([*tags, "O"]):
                 for two, tag in enumerate([*tags, "O"]):
                     divided = scheme.divides(previous, tag)

@@ -14,8 +14,7 @@ from small_classifiers import LABELS, SHAPES, TEXTS, classifier_parts
 
 from nlp_app.core.errors import SettingsError
 from nlp_app.core.types import Label
-from nlp_app.inference import Classifier
-from nlp_app.inference import classifier as module
+from nlp_app.inference import Classifier, class_scores
 
 pytestmark = pytest.mark.numeric
 
@@ -62,14 +61,14 @@ def test_the_best_class_and_its_probability(each: Classifier) -> None:
 
 def test_probabilities_are_a_softmax_at_the_temperature(single: Classifier) -> None:
     parts = single.parts
-    scores = torch.from_numpy(module.predict_scores(parts, parts.encoder.encode(TEXTS))).double()
+    scores = torch.from_numpy(class_scores.predict_scores(parts, parts.encoder.encode(TEXTS))).double()
     expected = torch.softmax(scores / parts.decision.temperature, 1)
     np.testing.assert_allclose(single.probabilities(TEXTS), expected, atol=1e-6)
 
 
 def test_probabilities_of_several_labels_are_sigmoids(several: Classifier) -> None:
     parts = several.parts
-    scores = torch.from_numpy(module.predict_scores(parts, parts.encoder.encode(TEXTS))).double()
+    scores = torch.from_numpy(class_scores.predict_scores(parts, parts.encoder.encode(TEXTS))).double()
     expected = torch.sigmoid(scores / parts.decision.temperature)
     np.testing.assert_allclose(several.probabilities(TEXTS), expected, atol=1e-6)
 
@@ -101,17 +100,17 @@ def test_many_are_as_one_by_one(
 ) -> None:
     texts = [*TEXTS, *ODD] * 2
     alone = np.concatenate([each.probabilities([text]) for text in texts])
-    monkeypatch.setattr(module, "_CHUNK_TEXTS", texts_of_a_chunk)
-    monkeypatch.setattr(module, "_CHUNK_CHARACTERS", size)
-    monkeypatch.setattr(module, "_BATCH_NGRAMS", 10 * size)
-    monkeypatch.setattr(module, "_BATCH_WORDS", size)
+    monkeypatch.setattr(class_scores, "_CHUNK_TEXTS", texts_of_a_chunk)
+    monkeypatch.setattr(class_scores, "_CHUNK_CHARACTERS", size)
+    monkeypatch.setattr(class_scores, "_BATCH_NGRAMS", 10 * size)
+    monkeypatch.setattr(class_scores, "_BATCH_WORDS", size)
     np.testing.assert_allclose(each.probabilities(texts), alone, atol=1e-5)
 
 
 @given(st.lists(st.integers(0, 400_000), max_size=30), st.integers(0, 2500))
 def test_chunks_are_all_texts_in_order_and_small(long: list[int], short: int) -> None:
     texts = ["x" * size for size in long] + ["y"] * short
-    chunks = list(module.text_chunks(texts))
+    chunks = list(class_scores.text_chunks(texts))
     assert [text for chunk in chunks for text in chunk] == texts
     assert all(chunks)
     assert all(len(chunk) <= 1000 for chunk in chunks)

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from tiny_models import some_tagger
 
 from nlp_app.core.types import Span
-from nlp_app.inference import Tagger, tag_scores
-from nlp_app.inference import tagger as tagging
+from nlp_app.inference import Tagger, tag_decoding, tag_scores
 from nlp_app.nn import LinearChainCRF
 from nlp_app.nn.crf import viterbi
 
@@ -36,7 +35,7 @@ def windowed(monkeypatch: pytest.MonkeyPatch) -> Any:
     def on() -> None:
         monkeypatch.setattr(tag_scores, "LONGEST_SENTENCE", 200)
         monkeypatch.setattr(tag_scores, "_SHARED_TOKENS", 100)
-        monkeypatch.setattr(tagging, "_SEGMENT_CELLS", 100)
+        monkeypatch.setattr(tag_decoding, "_SEGMENT_CELLS", 100)
         monkeypatch.setattr(viterbi, "_BLOCK", 7)
 
     return on
