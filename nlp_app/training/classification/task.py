@@ -1,39 +1,34 @@
-"""`train cls`: one run, to be read from top to bottom."""
+"""The steps of a training run that are particular to classifiers."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 
 from nlp_app import engine
-from nlp_app.config import ClassSettings, DistilledClassSettings, TransformerClassSettings
+from nlp_app.config import ClassSettings, TransformerClassSettings
 from nlp_app.core.errors import TrainingError
 from nlp_app.data.classification.splits import ClassData, ClassSplit, read_class_splits
 from nlp_app.inference.class_scores import EncodedForClassifier, decide_all, predict_scores, to_probabilities
+from nlp_app.labels.class_set import ClassSet
 from nlp_app.metrics.classes import class_headline, score_classes
-from nlp_app.models import write_model
-from nlp_app.nn.summary import summary_table
 from nlp_app.reports.model_card import classifier_card
 from nlp_app.reports.plots import draw_confusion, plotting_available
-from nlp_app.storage.batching import Share
-from nlp_app.training.classification.calibrate import _encoded, decision_of
+from nlp_app.training.classification.calibrate import decision_of, encode_records
 from nlp_app.training.classification.examples import record_chunks
 from nlp_app.training.classification.loss import training_loss
-from nlp_app.training.classification.setup import prepare_classifier
 from nlp_app.training.examples import Prepared, StoredExamples
-from nlp_app.training.fit import fit, leave
-from nlp_app.training.learner_setup import make_learner, place_of, scored_in, with_epochs
-from nlp_app.training.runs.directory import RunDirectory
+from nlp_app.training.learner_setup import with_epochs
+from nlp_app.training.networks import load_prepare
 from nlp_app.training.runs.predictions import write_class_predictions
 from nlp_app.training.runs.progress import Progress
-from nlp_app.training.runs.record import stored_metrics
-from nlp_app.training.runs.start import Launch, Watch, open_run, start_run
+from nlp_app.training.task import TrainingResult
 
 if TYPE_CHECKING:
     from nlp_app.models import AnyClassifierParts
@@ -42,170 +37,144 @@ if TYPE_CHECKING:
 _SCRATCH = ".unfinished-texts"  # swept away by the next run, should this one be killed
 
 
-def train_cls(
-    settings: ClassSettings | TransformerClassSettings,
-    output: Path,
-    resume: bool = False,
-    quiet: bool = False,
-    watch: Watch | None = None,
-) -> dict[str, Any]:
-    """Train a classifier and leave its directory in `output`; returns what stands in metrics.json.
-
-    watch: told of each epoch once it is kept. Of several processes each calls this, and the main one has the scores.
-    Raises SettingsError, DataError or TrainingError; nothing in `output` has changed if data or settings are wrong.
-    Raises Interrupted when told to stop, with everything saved that `resume` goes on from.
-    """
-    processes = engine.join_processes()
-    progress = Progress(quiet or not processes.is_main)
-    launch = Launch(output, resume, progress, watch, processes)
-    with open_run(launch, "cls", settings) as run:
-        if run is None:
-            return stored_metrics(output) if processes.is_main else {}
-        with processes.main_first():
-            data = read_class_splits(settings.data, settings.train.seed)
-        progress.say(*data.report(), "")
-        if settings.train.threads:
-            torch.set_num_threads(settings.train.threads)
-        engine.seed_everything(settings.train.seed)
-        with engine.deterministic(settings.train.deterministic):
-            return _trained(settings, data, launch, run)
-
-
-def _trained(
-    settings: ClassSettings | TransformerClassSettings, data: ClassData, launch: Launch, run: RunDirectory
-) -> dict[str, Any]:
-    progress, processes = launch.progress, launch.processes
-    loss = training_loss(settings.train, data.class_set, data.label_counts, data.train_size)
-    with processes.main_first():
-        prepared = _prepared(settings, data, progress)
-    parts, examples = prepared.parts, prepared.examples
-    parts.network.loss = loss
-    progress.say(summary_table(parts.network), "")
-    settings = with_epochs(settings, examples.batch_count())
-    learner = make_learner(settings.train, parts.network, examples.batch_count(), prepared.rates, launch.processes)
-
-    start_run(run, launch, "cls", settings, [*data.files(), *prepared.files], learner)
-    scratch = launch.output / f"{_SCRATCH}-{processes.rank}"
-    try:
-        examples.store(scratch)
-        progress.say(
-            f"training: {data.train_size:,} texts, {examples.batch_count()} batches an epoch, on {place_of(learner)}"
-        )
-        with scored_in(parts.network, learner):
-            fit(_Classification(data, parts, examples, processes), learner, settings, run, launch)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    return _finish(settings, data, parts, run, learner.state, progress) if processes.is_main else {}
-
-
-def _prepared(
-    settings: ClassSettings | TransformerClassSettings, data: ClassData, progress: Progress
-) -> Prepared[AnyClassifierParts, StoredExamples]:
-    if isinstance(settings, DistilledClassSettings):
-        from nlp_app.training.distillation.setup import prepare_distilled_classifier  # noqa: PLC0415
-
-        return prepare_distilled_classifier(settings, data, progress)
-    if isinstance(settings, TransformerClassSettings):
-        # It imports transformers, which takes a second that others needn't wait.
-        from nlp_app.training.transformers.setup import prepare_transformer_classifier  # noqa: PLC0415
-
-        return prepare_transformer_classifier(settings, data, progress)
-    return prepare_classifier(settings, data, progress)
-
-
 @dataclass(frozen=True)
-class _Classification:
-    """A classifier in training."""
+class ClassificationTask:
+    """A run that trains a classifier."""
 
+    settings: ClassSettings | TransformerClassSettings
     data: ClassData
-    parts: AnyClassifierParts
-    examples: StoredExamples
-    processes: engine.Processes
+
+    name: ClassVar[str] = "cls"
+
+    @staticmethod
+    def read(settings: ClassSettings | TransformerClassSettings) -> ClassificationTask:
+        """Read the splits."""
+        return ClassificationTask(settings, read_class_splits(settings.data, settings.train.seed))
 
     @property
     def source(self) -> str:
+        """Path of the training data."""
         return self.data.train.file.path
 
     @property
-    def score_name(self) -> str:
+    def has_dev(self) -> bool:
+        """True if there is a dev set."""
+        return self.data.dev is not None
+
+    def prepare(self, progress: Progress) -> Prepared[AnyClassifierParts, StoredExamples]:
+        """Make the untrained classifier with its loss, and open the training texts."""
+        data = self.data
+        loss = training_loss(self.settings.train, data.class_set, data.label_counts, data.train_size)
+        prepared: Prepared[AnyClassifierParts, StoredExamples]
+        prepared = load_prepare(type(self.settings))(self.settings, data, progress)
+        prepared.parts.network.loss = loss
+        return prepared
+
+    def with_epochs(self, batches: int) -> ClassificationTask:
+        """Return the task with the number of epochs in its settings."""
+        return replace(self, settings=with_epochs(self.settings, batches))
+
+    def summary(self, examples: StoredExamples) -> str:
+        """Sizes of the training data, for a person."""
+        return f"{self.data.train_size:,} texts, {examples.batch_count()} batches an epoch"
+
+    @contextmanager
+    def stored(self, examples: StoredExamples, output: Path, processes: engine.Processes) -> Iterator[None]:
+        """Encode the training texts into a temporary directory in `output` within the block."""
+        directory = output / f"{_SCRATCH}-{processes.rank}"
+        try:
+            examples.store(directory)
+            yield
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def score_name(self, parts: AnyClassifierParts) -> str:
+        """Name of the dev score."""
         return "weighted F1"
 
-    def batch_count(self) -> int:
-        return self.examples.batch_count()
-
-    def batches(self, epoch: int, share: Share) -> Iterator[engine.Batch]:
-        return self.examples.batches(epoch, share)
-
-    @property
-    def evaluate(self) -> Callable[[], engine.Evaluation] | None:
+    def evaluator(
+        self, parts: AnyClassifierParts, examples: StoredExamples, processes: engine.Processes
+    ) -> Callable[[], engine.Evaluation] | None:
+        """Encode this process's share of dev; return a function that scores the network on all of dev."""
         if self.data.dev is None:
             return None
         dev = self.data.dev
-        own = dev.records[self.processes.rank :: self.processes.count]
-        encoded = list(_encoded(self.parts, own))
-        return lambda: self._score(dev, encoded)
+        encoded = list(encode_records(parts, dev.records[processes.rank :: processes.count]))
 
-    def _score(self, dev: ClassSplit, texts: Sequence[EncodedForClassifier]) -> engine.Evaluation:
-        """The score of all of dev; texts: this process's share of it."""
-        self.examples.release()
-        classes, thresholds = self.parts.class_set, self.parts.decision.thresholds
-        own: list[tuple[str, ...]] = []
-        for encoded in texts:
-            scores = predict_scores(self.parts, encoded)
-            if not np.isfinite(scores).all():
-                raise TrainingError("training has diverged: scores are no longer finite; lower the rates in [train]")
-            own += classes.decide(to_probabilities(scores, self.parts), thresholds)
-        found = self._of_all(own, len(dev.records))
-        result = score_classes(self.parts.class_set, dev.gold, found)
-        return engine.Evaluation(class_headline(result), _numbers(result))
+        def evaluate() -> engine.Evaluation:
+            examples.release()
+            return _evaluate(parts, dev, encoded, processes)
 
-    def _of_all(self, own: list[tuple[str, ...]], texts: int) -> list[tuple[str, ...]]:
-        """What all processes found, each in its share of the texts."""
-        if self.processes.count == 1:
-            return own
-        labels, ids, count = self.parts.class_set.labels, self.parts.class_set.ids, self.processes.count
-        hot = np.zeros((len(own), len(labels)), dtype=np.uint8)
-        for row, each in enumerate(own):
-            hot[row, [ids[label] for label in each]] = 1
-        together: list[tuple[str, ...]] = [()] * texts
-        for rank, part in enumerate(self.processes.gather(hot)):
-            together[rank::count] = [tuple(labels[place] for place in np.flatnonzero(row)) for row in part]
-        return together
+        return evaluate
 
-    def lines(self, rows: Iterable[int]) -> list[int]:
-        wanted = set(self.examples.sources(rows))
+    def lines(self, places: Iterable[int]) -> list[int]:
+        """Lines of texts in the training file."""
+        wanted = set(places)
         return [record.line for row, record in enumerate(self.data.train) if row in wanted]
 
+    def complete(self, parts: AnyClassifierParts, progress: Progress) -> AnyClassifierParts:
+        """Calibrate on dev."""
+        return parts if self.data.dev is None else replace(parts, decision=decision_of(parts, self.data.dev))
 
-def _numbers(scores: dict[str, Any]) -> dict[str, float]:
-    """The plain numbers among scores: what a line of history has room for."""
-    return {name: value for name, value in scores.items() if isinstance(value, float)}
+    def score(self, parts: AnyClassifierParts, output: Path) -> TrainingResult:
+        """Score the finished classifier on dev and test; write its predictions and the confusion matrix."""
+        result = TrainingResult()
+        for name, split in self.data.scored():
+            texts = ([record.text for record in chunk] for chunk in record_chunks(split.records))
+            found = decide_all(parts, texts, len(split.records))
+            result.predictions[name] = found.labels
+            scores = score_classes(parts.class_set, split.gold, found.labels, found.probabilities)
+            result.metrics[name] = scores
+            write_class_predictions(output, split.records, found.labels, found.best)
+            confusion = scores.get("confusion")
+            if self.settings.track.plots and plotting_available() and confusion is not None:
+                draw_confusion(confusion["labels"], confusion["matrix"], output / "confusion.png")
+        return result
+
+    def card(self, parts: AnyClassifierParts, metrics: Mapping[str, Any]) -> str:
+        """Make the model card."""
+        return classifier_card(parts, metrics, self.settings, self.data.counts())
 
 
-def _finish(
-    settings: ClassSettings | TransformerClassSettings,
-    data: ClassData,
-    parts: AnyClassifierParts,
-    run: RunDirectory,
-    state: engine.TrainState,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Calibrate and score the best model and put it, its scores and its predictions in place."""
-    parts = run.load_best(state.best_epoch, parts)
-    if data.dev is not None:
-        parts = replace(parts, decision=decision_of(parts, data.dev))
-    metrics: dict[str, Any] = {}
-    for name, split in data.scored():
-        texts = ([record.text for record in chunk] for chunk in record_chunks(split.records))
-        found = decide_all(parts, texts, len(split.records))
-        metrics[name] = score_classes(parts.class_set, split.gold, found.labels, found.probabilities)
-        write_class_predictions(run.output, split.records, found.labels, found.best)
-        confusion = metrics[name].get("confusion")
-        if settings.track.plots and plotting_available() and confusion is not None:
-            draw_confusion(confusion["labels"], confusion["matrix"], run.output / "confusion.png")
-    leave(run, settings, metrics, classifier_card(parts, metrics, settings, data.counts()), progress)
-    write_model(parts, run.output)
-    run.close()
-    chosen = "the best on dev" if data.dev is not None else "the last"
-    progress.say("", f"the model of epoch {state.best_epoch}, {chosen}, is in {run.output}")
-    return metrics
+def _evaluate(
+    parts: AnyClassifierParts, dev: ClassSplit, texts: Sequence[EncodedForClassifier], processes: engine.Processes
+) -> engine.Evaluation:
+    """Score the network on dev. texts: this process's share of the texts."""
+    classes, thresholds = parts.class_set, parts.decision.thresholds
+    local: list[tuple[str, ...]] = []
+    for encoded in texts:
+        scores = predict_scores(parts, encoded)
+        if not np.isfinite(scores).all():
+            raise TrainingError("training has diverged: scores are no longer finite; lower the rates in [train]")
+        local += classes.decide(to_probabilities(scores, parts), thresholds)
+    result = score_classes(classes, dev.gold, gather_predictions(local, len(dev.records), classes, processes))
+    # A line of history has room for plain numbers only.
+    numbers = {name: value for name, value in result.items() if isinstance(value, float)}
+    return engine.Evaluation(class_headline(result), numbers)
+
+
+def gather_predictions(
+    local: list[tuple[str, ...]], texts: int, classes: ClassSet, processes: engine.Processes
+) -> list[tuple[str, ...]]:
+    """Collect the classes of all texts from all processes, each of which has classified its share of them.
+
+    Args:
+        local: This process's classes, of each of its texts: those at its rank, and every `processes.count` further.
+        texts: The number of all texts.
+        classes: The classes of the model.
+        processes: This process and the others.
+
+    Returns:
+        The classes of each text.
+    """
+    if processes.count == 1:
+        return local
+    hot = np.zeros((len(local), len(classes.labels)), dtype=np.uint8)
+    for row, each in enumerate(local):
+        hot[row, [classes.ids[label] for label in each]] = 1
+    gathered: list[tuple[str, ...]] = [()] * texts
+    for rank, part in enumerate(processes.gather(hot)):
+        gathered[rank :: processes.count] = [
+            tuple(classes.labels[place] for place in np.flatnonzero(row)) for row in part
+        ]
+    return gathered
