@@ -101,7 +101,7 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_sentence_is_found_once_by_a_tagger_that_never_saw_it(data: Path, run: Path) -> None:
     gold, found = rows_of(data / "train.conll"), rows_of(run / "folds/predictions.conll")
     assert [[row[0] for row in sentence] for sentence in found] == [[row[0] for row in sentence] for sentence in gold]
-    account = json.loads((run / "cross_validation.json").read_text())
+    account = json.loads((run / "folds.json").read_text())
     assert sum(each["sentences"] for each in account["each"]) == len(gold)
     met = 0
     for fold in (1, 2, 3):
@@ -122,7 +122,7 @@ def test_every_sentence_is_found_once_by_a_tagger_that_never_saw_it(data: Path, 
 def test_the_score_is_that_of_all_folds_together(run: Path) -> None:
     found = rows_of(run / "folds/predictions.conll")
     gold, predicted = ([[row[column] for row in sentence] for sentence in found] for column in (1, 2))
-    account, metrics = (json.loads((run / name).read_text()) for name in ("cross_validation.json", "metrics.json"))
+    account, metrics = (json.loads((run / name).read_text()) for name in ("folds.json", "metrics.json"))
     expected = f1_score(gold, predicted)
     assert expected > 0
     assert account["pooled"]["f1"] == metrics["dev"]["f1"] == pytest.approx(expected, abs=1e-12)
@@ -181,7 +181,7 @@ def test_stopped_and_resumed(
     monkeypatch.setattr(RunDirectory, "keep", keep_and_stop)
     with pytest.raises(Stop):
         folded(cli, data, tmp_path / "run", "--quiet")
-    assert not (tmp_path / "run/cross_validation.json").exists()
+    assert not (tmp_path / "run/folds.json").exists()
     assert folded(cli, data, tmp_path / "run", "--quiet", "--resume").status == 0
     assert kept == 8  # two epochs of three folds and of the final model, none twice
     assert result(tmp_path / "run") == result(run)
