@@ -31,13 +31,17 @@ PHASES = (
     ("writing a checkpoint", {"save_checkpoint"}, set()),
     ("final save: the model", {"write_model"}, {"_finish"}),
     ("writing the best model", {"write_model"}, set()),
-    ("final save: scores, predictions, card", {"leave", "write_predictions", "write_class_predictions"}, {"_finish"}),
+    (
+        "final save: scores, predictions, card",
+        {"write_run_outputs", "write_predictions", "write_class_predictions"},
+        {"_finish"},
+    ),
     ("final save: tidying", {"close"}, {"_finish"}),
     ("scoring the finished model", {"_finish"}, set()),
     ("writing history", {"keep"}, set()),
     ("scoring dev", {"score_epoch"}, set()),
     ("training", {"fit"}, set()),
-    ("making the directory ready", {"start"}, {"train_tagger", "train_cls"}),
+    ("making the directory ready", {"start"}, {"start_run"}),
     ("folds or search: bookkeeping", {"cross_validate", "search"}, set()),
 )
 BEFORE, AFTER = "reading and encoding", "at its end"

@@ -10,7 +10,6 @@ output/
 
 from __future__ import annotations
 
-from nlp_app.training.classification.recipe import train_cls
-from nlp_app.training.tagging.recipe import train_ner
+from nlp_app.training.run import train_cls, train_ner
 
 __all__ = ["train_cls", "train_ner"]

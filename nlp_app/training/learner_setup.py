@@ -64,6 +64,15 @@ def check_precision(precision: str) -> str:
     return precision
 
 
+def _common_precision(precision: str, processes: engine.Processes) -> str:
+    """Return the precision of all processes; the main one decides on "auto", as it may rest on a measurement."""
+    local = check_precision(precision)
+    if precision != "auto":
+        return local
+    is_bf16 = processes.most([int(processes.is_main and local == "bf16")])[0]
+    return "bf16" if is_bf16 else "no"
+
+
 def make_learner(
     train: LoopSettings,
     network: nn.Module,
@@ -75,7 +84,7 @@ def make_learner(
 
     Raises TrainingError if other processes have another network.
     """
-    accelerator = engine.make_accelerator(check_precision(train.precision))
+    accelerator = engine.make_accelerator(_common_precision(train.precision, processes))
     network.to(accelerator.device)
     _check_equal(network, processes)
     optimizers = engine.make_optimizers(

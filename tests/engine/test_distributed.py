@@ -610,6 +610,26 @@ def test_processes_with_different_networks_are_refused(team: Team) -> None:
         assert str(error).startswith(f"process {rank}: found another network than other processes have")
 
 
+def with_bf16_at(processes: Processes, rank: int) -> str:
+    from nlp_app.config import TransformerTaggingSettings
+    from nlp_app.training import learner_setup
+
+    settings = TransformerTaggingSettings().train.model_copy(update={"epochs": 1, "precision": "auto"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(learner_setup, "has_fast_bf16", lambda _: processes.rank == rank)
+        torch.manual_seed(0)
+        return make_learner(settings, Dense(), 3, {}, processes).accelerator.mixed_precision
+
+
+def test_the_main_process_decides_on_the_precision_of_all(team: Team) -> None:
+    """Each process may have measured another speed."""
+    try:
+        assert team.do(with_bf16_at, 0) == ["bf16", "bf16"]
+        assert team.do(with_bf16_at, 1) == ["no", "no"]
+    finally:
+        team.do(with_bf16_at, -1)  # Accelerate keeps the precision asked for last
+
+
 # What goes wrong
 
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from nlp_app.models import AnyClassifierParts
 
 
-def _encoded(parts: AnyClassifierParts, records: Sequence[ClassRecord]) -> Iterator[EncodedForClassifier]:
+def encode_records(parts: AnyClassifierParts, records: Sequence[ClassRecord]) -> Iterator[EncodedForClassifier]:
+    """Encode texts for a classifier, a chunk at a time."""
     for chunk in record_chunks(records):
         yield encode_texts(parts, [record.text for record in chunk])
 
@@ -35,7 +36,7 @@ def decision_of(parts: AnyClassifierParts, dev: ClassSplit) -> Decision:
     classes = parts.class_set
     most = max(1, MOST_KEPT // len(classes.labels))
     records = dev.records[:: -(-len(dev.records) // most)]
-    scores = np.concatenate([predict_scores(parts, encoded) for encoded in _encoded(parts, records)])
+    scores = np.concatenate([predict_scores(parts, encoded) for encoded in encode_records(parts, records)])
     targets = classes.targets([record.labels or () for record in records])
     temperature = fit_temperature(scores, targets, classes.multi_label)
     if temperature <= TEMPERATURES[0]:  # all of dev is right: as sure as if one more text had been wrong

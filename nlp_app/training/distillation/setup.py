@@ -20,7 +20,7 @@ from nlp_app.data.tagging.corpus import read_corpus
 from nlp_app.data.tagging.splits import TaggingData, corpus_options
 from nlp_app.formats.classification import open_classes
 from nlp_app.labels.tag_set import TagSet
-from nlp_app.models import ClassifierParts, TaggerParts
+from nlp_app.models import AnyTaggerParts, ClassifierParts, TaggerParts
 from nlp_app.nn.tagger import Teacher
 from nlp_app.storage.ragged import Columns
 from nlp_app.text import make_tokenizer
@@ -43,12 +43,12 @@ from nlp_app.training.tagging.setup import make_parts
 
 
 def prepare_distilled_tagger(
-    settings: DistilledTaggingSettings, data: TaggingData, progress: Progress
+    settings: DistilledTaggingSettings, data: TaggingData, progress: Progress, start: AnyTaggerParts | None = None
 ) -> Prepared[TaggerParts, EncodedSentences]:
     """An untrained tagger with the tags of its teacher, and what it is to learn: paths as the teacher weighs them."""
     distill, train = settings.distill, settings.train
     _check_files(settings.data.train, distill)
-    if settings.model.start:
+    if settings.model.start or start is not None:
         raise SettingsError(
             f"model.start: found {settings.model.start}, expected none where a teacher is learned from; leave one out"
         )

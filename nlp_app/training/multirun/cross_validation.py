@@ -27,12 +27,12 @@ from nlp_app.labels.schemes import NONE
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.metrics.spans import headline, score_spans
 from nlp_app.training.multirun.plan import begin, begin_final, make_plan, require_one_process
+from nlp_app.training.run import train_ner, train_tagger
 from nlp_app.training.runs.predictions import write_predictions
 from nlp_app.training.runs.progress import Progress
 from nlp_app.training.runs.record import check_output, read_run, run_file
-from nlp_app.training.runs.start import Launch, open_run
+from nlp_app.training.runs.start import RunOptions, open_run
 from nlp_app.training.tagging.initial_model import read_start
-from nlp_app.training.tagging.recipe import train_ner, train_tagger
 
 DIRECTORY = "folds"
 
@@ -101,10 +101,11 @@ def cross_validate(
     with progress_bar(quiet, " folds", total=folds) as bar:
         for fold, part in enumerate(parts):
 
-            def watch(report: EpochReport, fold: int = fold) -> None:
+            def show_epoch(report: EpochReport, fold: int = fold) -> None:
                 bar.set_postfix_str(f"fold {fold + 1}, epoch {report.epoch}")
 
-            spans = _spans_of(directory / str(fold + 1), whole, part, Launch(output, resume, Progress(True), watch))
+            options = RunOptions(output, resume, Progress(True), show_epoch)
+            spans = _spans_of(directory / str(fold + 1), whole, part, options)
             mine = [place for place, of in enumerate(places) if of == fold]
             for place, each in zip(mine, spans, strict=True):
                 found[place] = each
@@ -156,20 +157,20 @@ def _cut(data: TaggingData, places: list[int], fold: int) -> _FoldData:
     )
 
 
-def _spans_of(directory: Path, whole: Settings, part: _FoldData, launch: Launch) -> Spans:
+def _spans_of(directory: Path, whole: Settings, part: _FoldData, options: RunOptions) -> Spans:
     """What a tagger of the other folds finds in a fold; it is trained if it hasn't been."""
     path = directory / _SPANS
-    if launch.resume and path.is_file():
+    if options.resume and path.is_file():
         found = _read_spans(path)
     else:
         decided, start = read_start(whole, directory)  # anew for each fold, as training changes it
         # One that had just finished, and hasn't left what it found, is trained anew.
-        resume = launch.resume and run_file(directory).is_file() and not read_run(directory).finished
-        launch = replace(launch, output=directory, resume=resume)
-        with open_run(launch, "ner", decided) as run:
+        resume = options.resume and run_file(directory).is_file() and not read_run(directory).finished
+        options = replace(options, output=directory, resume=resume)
+        with open_run(options, "ner", decided) as run:
             if run is None:
                 raise RuntimeError(f"{directory}: a fold that had not finished has")
-            found = train_tagger(decided, start, part, launch, run).found["fold"]
+            found = train_tagger(decided, start, part, options, run).predictions["fold"]
         write_text(path, json.dumps(found, ensure_ascii=False) + "\n")
     shutil.rmtree(directory / "checkpoints", ignore_errors=True)  # nothing goes on from there
     return found

@@ -37,14 +37,13 @@ from nlp_app.data.tagging.splits import read_splits
 from nlp_app.engine import EpochReport
 from nlp_app.metrics.classes import class_headline
 from nlp_app.metrics.spans import headline
-from nlp_app.training.classification.recipe import train_cls
 from nlp_app.training.multirun.optuna_study import FAILED, FINISHED, QUARTERS, STOPPED, Study, Trial, require_optuna
 from nlp_app.training.multirun.plan import begin, begin_final, make_plan, require_one_process
 from nlp_app.training.multirun.search_space import changed, space_of, values_of
+from nlp_app.training.run import train_cls, train_ner
 from nlp_app.training.runs.progress import Progress
 from nlp_app.training.runs.record import check_output, stored_settings
 from nlp_app.training.tagging.initial_model import read_start
-from nlp_app.training.tagging.recipe import train_ner
 
 DIRECTORY = "search"
 

@@ -16,55 +16,63 @@ from nlp_app.training.runs.environment import environment, note_of_launch
 from nlp_app.training.runs.progress import Progress
 from nlp_app.training.runs.record import RunRecord, check_output, has_finished, run_file
 
-Watch = Callable[[engine.EpochReport], None]
+OnEpochEnd = Callable[[engine.EpochReport], None]
 
 
 @dataclass(frozen=True)
-class Launch:
-    """How a run is started: where, whether it goes on from a checkpoint, what shows it, what is told of each epoch that
-    has been kept (it may end the run by raising), and which processes take part."""
+class RunOptions:
+    """Options of a run that are no settings.
+
+    resume: continue from the last checkpoint. on_epoch_end: called with the report of each epoch after the epoch is
+    saved; it may end the run by raising. processes: the processes that take part.
+    """
 
     output: Path
     resume: bool
     progress: Progress
-    watch: Watch | None = None
+    on_epoch_end: OnEpochEnd | None = None
     processes: engine.Processes = engine.ALONE
 
 
 @contextmanager
-def open_run(launch: Launch, task: str, settings: Settings) -> Iterator[RunDirectory | None]:
+def open_run(options: RunOptions, task: str, settings: Settings) -> Iterator[RunDirectory | None]:
     """The directory of a run, its own within the block; None if a run that was to go on has finished.
 
     Raises SettingsError, DataError or TrainingError, before anything is read, for a place that can't be used and for a
     run that can't be taken up. What raises one of them within the block leaves nothing of a run that has saved nothing.
     """
-    output, progress = launch.output, launch.progress
+    output, progress = options.output, options.progress
     check_output(output, task)
     check_precision(settings.train.precision)
-    progress.say(*note_of_launch(launch.processes))
+    progress.say(*note_of_launch(options.processes))
     run = RunDirectory(output, settings.train.checkpoint_seconds)
-    if launch.resume:
+    if options.resume:
         if has_finished(output, settings):
             progress.say(f"note: the run in {output} has finished: nothing is left to do")
-            if launch.processes.is_main:
+            if options.processes.is_main:
                 run.tidy()  # it may have been killed as it ended
             yield None
             return
         if not run_file(output).is_file():
             corpus = "" if settings.data.train else ", on the bundled corpus"
             progress.say(f"note: nothing was saved in {output}: starting from the beginning{corpus}")
-    with run.taken(task, settings, launch.resume) if launch.processes.is_main else nullcontext():
+    with run.taken(task, settings, options.resume) if options.processes.is_main else nullcontext():
         yield run
 
 
 def start_run(
-    run: RunDirectory, launch: Launch, task: str, settings: Settings, files: Iterable[Path], learner: engine.Learner
+    run: RunDirectory,
+    options: RunOptions,
+    task: str,
+    settings: Settings,
+    files: Iterable[Path],
+    learner: engine.Learner,
 ) -> None:
     """Make a run's directory ready for its first update, with these settings on these files."""
     record = RunRecord(
         task,
         settings.model_dump(),
         {str(path): checksum(path) for path in files},
-        environment(launch.processes, learner.accelerator.device),
+        environment(options.processes, learner.accelerator.device),
     )
-    run.start(record, learner, launch.resume, launch.progress)
+    run.start(record, learner, options.resume, options.progress)

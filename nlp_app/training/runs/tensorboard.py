@@ -101,6 +101,20 @@ class Tracker:
             ) from error
 
 
+@contextmanager
+def open_tracker(directory: Path, step: int, enabled: bool) -> Iterator[Tracker | None]:
+    """Open a run's tracker; if it is not `enabled`, remove the events of a previous run and yield None."""
+    if enabled:
+        with Tracker(directory, step) as tracker:
+            yield tracker
+        return
+    for path in directory.glob(EVENTS):
+        path.unlink()
+    if directory.is_dir() and not any(directory.iterdir()):
+        directory.rmdir()
+    yield None
+
+
 _TRACING: tuple[type[Exception], ...] = (
     RuntimeError,  # and its subclasses, as for what the tracer does not support
     TypeError,

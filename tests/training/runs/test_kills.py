@@ -76,5 +76,6 @@ def test_phases_are_told_from_the_stack(killing: ModuleType) -> None:
     assert killing.phase_of(stack("write_model", "_finish", "main")) == "final save: the model"
     assert killing.phase_of(stack("_remove", "save_checkpoint", "fit", "main")) == "removing an old checkpoint"
     assert killing.phase_of(stack("score_epoch", "fit", "main")) == "scoring dev"
+    assert killing.phase_of(stack("start", "start_run", "main")) == "making the directory ready"
     assert killing.phase_of(stack("read", "main")) == killing.BEFORE
     assert killing.phase_of("") == killing.BEFORE
