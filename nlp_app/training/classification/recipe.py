@@ -14,6 +14,7 @@ import torch
 from nlp_app import engine
 from nlp_app.config import ClassSettings, DistilledClassSettings, TransformerClassSettings
 from nlp_app.core.errors import TrainingError
+from nlp_app.core.files import temporary_path
 from nlp_app.data.classification.splits import ClassData, ClassSplit, read_class_splits
 from nlp_app.inference.class_scores import EncodedForClassifier, decide_all, predict_scores, to_probabilities
 from nlp_app.metrics.classes import class_headline, score_classes
@@ -37,9 +38,6 @@ from nlp_app.training.runs.start import Launch, Watch, open_run, start_run
 
 if TYPE_CHECKING:
     from nlp_app.models import AnyClassifierParts
-
-
-_SCRATCH = ".unfinished-texts"  # swept away by the next run, should this one be killed
 
 
 def train_cls(
@@ -85,7 +83,7 @@ def _trained(
     learner = make_learner(settings.train, parts.network, examples.batch_count(), prepared.rates, launch.processes)
 
     start_run(run, launch, "cls", settings, [*data.files(), *prepared.files], learner)
-    scratch = launch.output / f"{_SCRATCH}-{processes.rank}"
+    scratch = temporary_path(launch.output / "texts")  # swept away by the next run, should this one be killed
     try:
         examples.store(scratch)
         progress.say(

@@ -131,7 +131,8 @@ def test_what_was_there_is_gone_once_the_next_run_has_saved(
     with stopping_after(1, monkeypatch):
         train(cli, small, run)
     left = {path.name for path in run.rglob("*")} - {path.name for path in (run / "vocab").iterdir()}
-    assert not {"predictions.conll", "begun.json", ".unfinished-earlier"} & left
+    assert not {"predictions.conll", "begun.json"} & left
+    assert not list(run.rglob(".*"))
     assert [path.name for path in sorted((run / "checkpoints").glob("checkpoint-*"))] == ["checkpoint-000001"]
     assert train(cli, small, run, "--resume").status == 0
     assert train(cli, small, tmp_path / "whole").status == 0
