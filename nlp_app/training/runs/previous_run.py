@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from nlp_app.core.files import is_temporary, temporary_path
+from nlp_app.core.files import is_temporary, remove_directory, temporary_path
 from nlp_app.training.runs.predictions import COLUMNS, RECORDS
 from nlp_app.training.runs.record import PLAN, SEVERAL, run_file
 
@@ -44,6 +44,9 @@ class EarlierRun:
     def put_back(self) -> bool:
         """Move them to where they were, in place of what is there now; whether there were any."""
         found = bool(self._moved)
+        if found:
+            for path in run_file(self._output).parent.glob("best-*"):  # of the run that failed
+                remove_directory(path)
         while self._moved:
             path, place = self._moved.pop()
             if path.is_dir():
