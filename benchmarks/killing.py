@@ -19,15 +19,15 @@ from typing import Any
 RUN = Path(__file__).resolve().parents[1] / "run.py"
 # What a kill waits for: a name below the run's directory, # for its numbers, that is new or another file than before.
 AIMS = (
-    "checkpoints", "checkpoints/begun.json", "checkpoints/.unfinished-earlier", "checkpoints/run.json",
-    "checkpoints/.unfinished-checkpoint-#", "checkpoints/checkpoint-#",
-    "checkpoints/best-#", "checkpoints/best-#/.saving-*", "checkpoints/best-#/nlp_app.json", "history.jsonl",
-    "predictions.conll", "predictions.jsonl", "metrics.json", "README.md", ".saving-*", "model.safetensors", "vocab",
-    "nlp_app.json", ".unfinished-texts",
+    "checkpoints", "checkpoints/begun.json", "checkpoints/.earlier.*", "checkpoints/run.json",
+    "checkpoints/.checkpoint-#.*", "checkpoints/checkpoint-#",
+    "checkpoints/best-#", "checkpoints/best-#/.model.*", "checkpoints/best-#/nlp_app.json", "history.jsonl",
+    "predictions.conll", "predictions.jsonl", "metrics.json", "README.md", ".model.*", "model.safetensors", "vocab",
+    "nlp_app.json", ".texts.*",
 )  # fmt: skip
 # Phases, by functions on the stack: the first that is there.
 PHASES = (
-    ("removing an old checkpoint", {"_remove"}, {"save_checkpoint"}),
+    ("removing an old checkpoint", {"remove_directory"}, {"save_checkpoint"}),
     ("writing a checkpoint", {"save_checkpoint"}, set()),
     ("final save: the model", {"write_model"}, {"_finish"}),
     ("writing the best model", {"write_model"}, set()),
@@ -68,7 +68,7 @@ def stored(output: Path) -> Iterator[tuple[str, tuple[int, int]]]:
         try:
             for entry in os.scandir(folder):
                 name = os.path.relpath(entry.path, output)
-                short = re.sub(r"\.saving-\w+", ".saving-*", re.sub(r"\d{6,}", "#", name))
+                short = re.sub(r"\d{6,}", "#", re.sub(r"\.[0-9a-f]{32}\b", ".*", name))
                 status = entry.stat(follow_symlinks=False)
                 yield short, (status.st_ino, status.st_mtime_ns if entry.is_file() else 0)
                 if entry.is_dir() and (name == "checkpoints" or "best-" in entry.name):

@@ -1,23 +1,86 @@
-"""Atomic writes, checksums and fsync."""
+"""Atomic files and directories, checksums and fsync.
+
+Whatever is written or removed in several steps has a temporary name meanwhile, `.NAME.HEX` beside its place: one that a
+killed process left behind is found by that name.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import os
+import re
+import shutil
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO, Literal, TextIO, overload
 
 from nlp_app.core.errors import DataError
+from nlp_app.core.locks import lock
+
+# Names that older versions gave; the last ones also to what had to be kept from readers of a cache.
+_OLD_NAMES = r"\.(saving|unfinished)-({of})|(nlp_app|\.[0-9a-f]{{32}})-[0-9a-f]{{32}}"
+
+_PRIVATE = 0o700
+
+_YOUNG = 10.0  # seconds: a directory so new may not have its lock yet
+
+_STALE = 24 * 3600.0  # seconds without a change after which nobody writes, where a file system has no locks
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux
+
+
+def temporary_path(path: Path) -> Path:
+    """A new temporary name beside `path`. Nothing is created."""
+    return path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex}")
+
+
+def is_temporary(name: str, of: str = r".*") -> bool:
+    """Tell temporary names, older versions' included, from all others.
+
+    Args:
+        name: The name of a file or directory, without its directory.
+        of: A regular expression for the names that it may be a temporary one of.
+
+    Returns:
+        Whether a file or directory of this name is being written or removed, or was left behind.
+    """
+    return re.fullmatch(rf"\.({of})\.[0-9a-f]{{32}}|{_OLD_NAMES.format(of=of)}", name, re.DOTALL) is not None
+
+
+@overload
+def atomic_file(path: str | Path, binary: Literal[False] = False) -> AbstractContextManager[TextIO]: ...
+
+
+@overload
+def atomic_file(path: str | Path, binary: Literal[True]) -> AbstractContextManager[BinaryIO]: ...
+
+
+def atomic_file(path: str | Path, binary: bool = False) -> AbstractContextManager[TextIO | BinaryIO]:
+    """Open a file that is complete or absent: flushed to the disk and renamed into place when the block ends well.
+
+    A link is followed: the file that it leads to is replaced. Special files (`/dev/null`, a named pipe) are written to
+    directly, as nothing could be renamed onto them.
+
+    Args:
+        path: The file. Its directory has to exist.
+        binary: Open it for bytes instead of text (UTF-8, line feeds).
+
+    Returns:
+        A context manager for the open file.
+
+    Raises:
+        DataError: The file can't be written, or the text is not valid UTF-8. Raised within the block or at its end.
+    """
+    return _atomic_bytes(path) if binary else _atomic_text(path)
 
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[TextIO]:
-    """A text file (UTF-8, line feeds), written as `whole_bytes` does. Raises DataError if it can't be written."""
-    with whole_bytes(path) as raw:
+def _atomic_text(path: str | Path) -> Iterator[TextIO]:
+    with _atomic_bytes(path) as raw:
         stream = io.TextIOWrapper(raw, encoding="utf-8", newline="\n")
         try:
             yield stream
@@ -30,37 +93,27 @@ def whole_file(path: str | Path) -> Iterator[TextIO]:
 
 
 @contextmanager
-def whole_bytes(path: str | Path) -> Iterator[BinaryIO]:
-    """A file that is written aside, stored, and moved into place when the block ends well.
-
-    What is no regular file (`/dev/null`, a named pipe) is written to directly, as nothing could be moved onto it.
-    Raises DataError if it can't be written.
-    """
+def _atomic_bytes(path: str | Path) -> Iterator[BinaryIO]:
     target = Path(path)
-    aside: Path | None = None
+    temporary: Path | None = None
     try:
         if target.is_dir():
             raise DataError("can't be written: is a directory; name a file", path)
         if not target.exists() or target.is_file():
             target = Path(os.path.realpath(target))
-            aside = target.with_name(f".{target.name[:50]}.{uuid.uuid4().hex}")
-        with (aside or target).open("wb" if aside is None else "xb") as stream:
+            temporary = temporary_path(target)
+        with (temporary or target).open("wb" if temporary is None else "xb") as stream:
             yield stream
             stream.flush()
-            if aside is not None:
+            if temporary is not None:
                 os.fsync(stream.fileno())
-        if aside is not None:
-            os.replace(aside, target)
+        if temporary is not None:
+            os.replace(temporary, target)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
-        if aside is not None and os.path.lexists(aside):
-            aside.unlink()
-
-
-def unwritable(path: str | Path, error: OSError) -> DataError:
-    """What is said of a file that can't be written."""
-    return DataError(f"can't be written: {error.strerror}; make room or name another place", path)
+        if temporary is not None and os.path.lexists(temporary):
+            temporary.unlink()
 
 
 def _let_go(stream: io.TextIOWrapper) -> None:
@@ -69,6 +122,156 @@ def _let_go(stream: io.TextIOWrapper) -> None:
         stream.detach()
     except (OSError, ValueError):  # it flushes once more
         return
+
+
+def unwritable(path: str | Path, error: OSError) -> DataError:
+    """What is said of a file that can't be written."""
+    return DataError(f"can't be written: {error.strerror}; make room or name another place", path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Put a text file in place, whole. Raises DataError if it can't be written."""
+    with atomic_file(path) as file:
+        file.write(text)
+
+
+@contextmanager
+def temporary_directory(path: Path, mode: int = _PRIVATE) -> Iterator[Path]:
+    """Create a directory beside `path`, and remove it at the end unless the block has renamed it.
+
+    It is locked, so that `remove_leftovers` of other processes skips it.
+
+    Args:
+        path: The place that it is named for, in a directory that exists.
+        mode: Its permissions, less those that the umask takes away; by default it is for this user alone.
+
+    Yields:
+        The directory, empty.
+
+    Raises:
+        OSError: It can't be created.
+    """
+    folder = temporary_path(path)
+    folder.mkdir(mode)
+    with ExitStack() as stack:
+        stack.callback(_remove_if_there, folder)
+        with suppress(OSError):  # a file system without locks
+            stack.callback(os.close, lock(folder))
+        yield folder
+
+
+def _remove_if_there(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)  # files that are mapped may stay, on Windows
+
+
+@contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """Fill a directory that is complete or absent: flushed to the disk and renamed into place when the block ends well.
+
+    A directory that is there already is replaced, and removed. Linux exchanges the two in one step; elsewhere a process
+    that is killed between two renames leaves neither. A link is followed.
+
+    Args:
+        path: The directory. Its parent has to exist.
+
+    Yields:
+        The directory to write into, empty.
+
+    Raises:
+        OSError: It can't be written.
+    """
+    target = Path(os.path.realpath(path))
+    with temporary_directory(target, 0o777) as folder:
+        yield folder
+        for inner in folder.rglob("*"):
+            if inner.is_dir():
+                flush_directory(inner)
+            else:
+                flush_file(inner)
+        flush_directory(folder)
+        _rename_onto(folder, target)
+        flush_directory(target.parent)
+
+
+def _rename_onto(folder: Path, target: Path) -> None:
+    """Rename a directory, also onto one with files, whose own files then have a temporary name or are gone."""
+    if not target.is_dir():
+        folder.rename(target)
+    elif not _exchange(folder, target):
+        old = target.rename(temporary_path(target))
+        try:
+            folder.rename(target)
+        except OSError:
+            old.rename(target)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names in one step, where the system and the file system can."""
+    import ctypes  # noqa: PLC0415 - 4 ms, for what is rare
+
+    rename = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
+    if rename is None:
+        return False
+    return bool(rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0)
+
+
+def remove_directory(path: Path) -> None:
+    """Remove a directory, under a temporary name: whoever looks finds all of it or nothing. Of a link, only the link.
+
+    Args:
+        path: The directory, which has to exist.
+
+    Raises:
+        OSError: It can't be removed.
+    """
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path.rename(temporary_path(path)))
+
+
+def remove_leftovers(directory: Path, of: str = r".*", shared: bool = False) -> None:
+    """Remove the temporary files and directories that killed processes have left; what can't be removed stays.
+
+    Args:
+        directory: The directory, not those below it.
+        of: As for `is_temporary`.
+        shared: Other processes may be writing there: keep whatever is new, or locked, or where there are no locks was
+            changed within a day. Otherwise the caller has the directory for itself.
+    """
+    found: list[Path] = []
+    with suppress(OSError):  # it can't be listed
+        found += (path for path in directory.iterdir() if is_temporary(path.name, of))
+    for path in found:
+        with suppress(OSError):  # another process removes it, too
+            if not shared or _age(path) > _patience(path):
+                _delete(path)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink()
+
+
+def _patience(path: Path) -> float:
+    """Seconds without a change after which nobody writes any more."""
+    try:
+        os.close(lock(path))
+    except BlockingIOError:
+        return float("inf")
+    except OSError:
+        return _STALE
+    return _YOUNG
+
+
+def _age(path: Path) -> float:
+    """Seconds since a file, or a directory or a file in it, was written to."""
+    return time.time() - max(inner.stat().st_mtime for inner in (path, *path.rglob("*")))
 
 
 def checksum(path: Path) -> str:
@@ -94,9 +297,3 @@ def flush_directory(path: Path) -> None:
         return  # some network file systems
     finally:
         os.close(descriptor)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Put a text file in place, whole. Raises DataError if it can't be written."""
-    with whole_file(path) as file:
-        file.write(text)

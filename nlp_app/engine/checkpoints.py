@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +25,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from nlp_app.core.errors import TrainingError
-from nlp_app.core.files import checksum, flush_directory, flush_file
+from nlp_app.core.files import atomic_directory, checksum, remove_directory, remove_leftovers
 from nlp_app.engine.learner import Learner, TrainState
 from nlp_app.engine.non_finite import check_weights
 from nlp_app.engine.random_state import random_state, set_random_state
@@ -36,8 +35,6 @@ FORMAT = 2
 TENSORS, STATE, SUMS = "tensors.safetensors", "state.json", "SHA256SUMS"
 
 NAME = re.compile(r"checkpoint-(\d{6,})")
-
-UNFINISHED = ".unfinished-"  # prefix of a directory being written or removed
 
 
 class Latest(NamedTuple):
@@ -58,12 +55,12 @@ def save_checkpoint(directory: str | Path, learner: Learner, keep: int = 2) -> P
     tensors, plain = _pack(learner)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        _remove_unfinished(directory)
+        remove_leftovers(directory, of=NAME.pattern)  # others may be of a run that is not replaced yet
         earlier = _checkpoints(directory)
         path = directory / f"checkpoint-{_number(earlier[-1]) + 1 if earlier else 1:06d}"
         _write(path, tensors, plain)
         for old in (*earlier, path)[: -max(keep, 1)]:
-            _remove(old)
+            remove_directory(old)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error).rpartition("I/O error: ")[2]
         raise TrainingError(
@@ -173,22 +170,11 @@ def _misfit(path: Path, problem: str) -> TrainingError:
 
 
 def _write(path: Path, tensors: dict[str, Tensor], plain: Mapping[str, Any]) -> None:
-    """Write a checkpoint whole: aside, flushed to the disk, renamed into place."""
-    aside = path.with_name(UNFINISHED + path.name)
-    try:
-        aside.mkdir()
-        safetensors.torch.save_file(tensors, aside / TENSORS)
-        (aside / STATE).write_text(json.dumps(plain, allow_nan=False, separators=(",", ":")), encoding="utf-8")
-        sums = "".join(f"{checksum(aside / name)}  {name}\n" for name in (TENSORS, STATE))
-        (aside / SUMS).write_text(sums, encoding="ascii")
-        for name in (TENSORS, STATE, SUMS):
-            flush_file(aside / name)
-        flush_directory(aside)
-        aside.rename(path)
-    except (OSError, SafetensorError):
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
-    flush_directory(path.parent)
+    with atomic_directory(path) as folder:
+        safetensors.torch.save_file(tensors, folder / TENSORS)
+        (folder / STATE).write_text(json.dumps(plain, allow_nan=False, separators=(",", ":")), encoding="utf-8")
+        sums = "".join(f"{checksum(folder / name)}  {name}\n" for name in (TENSORS, STATE))
+        (folder / SUMS).write_text(sums, encoding="ascii")
 
 
 def _verified(path: Path) -> dict[str, bytes]:
@@ -218,14 +204,3 @@ def _checkpoints(directory: Path) -> list[Path]:
 
 def _number(path: Path) -> int:
     return int(path.name.rpartition("-")[2])
-
-
-def _remove(path: Path) -> None:
-    """Remove a checkpoint, under another name first, so that a half-removed one is never taken for one."""
-    aside = path.rename(path.with_name(UNFINISHED + path.name))
-    shutil.rmtree(aside)
-
-
-def _remove_unfinished(directory: Path) -> None:
-    for path in directory.glob(UNFINISHED + "*"):
-        shutil.rmtree(path)

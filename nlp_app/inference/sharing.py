@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
 from nlp_app.core.errors import ModelError
+from nlp_app.core.files import temporary_directory
 from nlp_app.models import AnyParts, write_model
 from nlp_app.models.hub import CARD, hub_errors, is_hub_name, is_repository, reason_of
 
@@ -54,12 +55,12 @@ def save_pretrained(parts: AnyParts, directory: str | Path) -> None:
     place = Path(directory)
     write_model(parts, place)
     text = parts.card or plain_card(parts)
-    aside = place / f".saving-{CARD}"
     try:
-        aside.write_bytes(text.encode("utf-8", "surrogateescape"))
-        os.replace(aside, place / CARD)
+        # A link is replaced, not followed: it may lead into a cache of models.
+        with temporary_directory(place / CARD) as folder:
+            (folder / CARD).write_bytes(text.encode("utf-8", "surrogateescape"))
+            os.replace(folder / CARD, place / CARD)
     except OSError as error:
-        aside.unlink(missing_ok=True)
         raise ModelError(f"{place / CARD}: can't be written: {error.strerror or error}; make room") from error
 
 

@@ -20,7 +20,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -31,7 +30,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from nlp_app.core.errors import ModelError, is_out_of_memory
-from nlp_app.core.files import checksum, flush_directory, flush_file
+from nlp_app.core.files import checksum, flush_directory, flush_file, temporary_directory
 from nlp_app.features.subwords.tokenizer import is_panic
 from nlp_app.nn.skeletons import build_skeleton, check_materialized
 from nlp_app.text import unidata_version
@@ -78,19 +77,16 @@ def write_model(parts: Parts, directory: Path) -> None:
     fresh = not directory.exists()
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=".saving-", dir=directory))
-        try:
-            files = _write_parts(parts, aside)
-            checksums = {path.relative_to(aside).as_posix(): checksum(path) for path in files}
+        with temporary_directory(directory / "model") as folder:
+            files = _write_parts(parts, folder)
+            checksums = {path.relative_to(folder).as_posix(): checksum(path) for path in files}
             description = {"format": FORMAT, "unidata_version": unidata_version()} | parts.describe()
             description["files"] = checksums
             description["checksum"] = own_checksum(description)
             text = json.dumps(description, ensure_ascii=False, indent=1) + "\n"
-            (aside / DESCRIPTION).write_text(text, encoding="utf-8")
-            shutil.copymode(aside / DESCRIPTION, aside / WEIGHTS)  # safetensors' files are their owner's alone
-            _move([*files, aside / DESCRIPTION], aside, directory)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            (folder / DESCRIPTION).write_text(text, encoding="utf-8")
+            shutil.copymode(folder / DESCRIPTION, folder / WEIGHTS)  # safetensors' files are their owner's alone
+            _move([*files, folder / DESCRIPTION], folder, directory)
     except OSError as error:
         if fresh:
             shutil.rmtree(directory, ignore_errors=True)
@@ -120,9 +116,9 @@ def _separate(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return separate
 
 
-def _move(files: list[Path], aside: Path, directory: Path) -> None:
+def _move(files: list[Path], folder: Path, directory: Path) -> None:
     """Put the files in place, the last one last, and remove what an earlier model has beyond them."""
-    new = {path.relative_to(aside).as_posix() for path in files}
+    new = {path.relative_to(folder).as_posix() for path in files}
     old = _files_of_model(directory)
     vocabulary = directory / VOCABULARY
     if any(name.startswith(f"{VOCABULARY}/") for name in new | old):
@@ -132,7 +128,7 @@ def _move(files: list[Path], aside: Path, directory: Path) -> None:
     for path in files:
         flush_file(path)
     for path in files:  # at one go: what is killed in between leaves a directory that is of neither model
-        os.replace(path, directory / path.relative_to(aside))
+        os.replace(path, directory / path.relative_to(folder))
     flush_directory(directory)
     for name in old - new:
         (directory / name).unlink(missing_ok=True)

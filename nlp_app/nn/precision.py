@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from nlp_app.core.errors import DataError, TrainingError, is_unsupported
-from nlp_app.core.files import whole_file
+from nlp_app.core.files import atomic_file
 from nlp_app.core.paths import cache_directory
 
 PRECISIONS = ("full", "auto", "bf16", "fp16")
@@ -99,6 +99,6 @@ def _cached_measurement() -> bool:
     faster = is_bf16_faster()
     with suppress(OSError, DataError, TrainingError):
         cache_directory().mkdir(parents=True, exist_ok=True)
-        with whole_file(cache_directory() / name) as file:
+        with atomic_file(cache_directory() / name) as file:
             json.dump(faster, file)
     return faster

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nlp_app.core.errors import SettingsError
-from nlp_app.core.files import whole_file
+from nlp_app.core.files import atomic_file
 from nlp_app.core.text_table import shorten
 
 if TYPE_CHECKING:
@@ -182,5 +182,5 @@ def _save(figure: Figure, path: Path) -> None:
     """Write the picture whole or not at all."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=100, bbox_inches="tight", metadata={"Software": None})
-    with whole_file(path) as stream:
+    with atomic_file(path) as stream:
         stream.buffer.write(picture.getvalue())

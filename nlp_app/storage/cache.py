@@ -26,7 +26,7 @@ import numpy as np
 from nlp_app.core.errors import ModelError, TrainingError
 from nlp_app.core.paths import cache_directory
 from nlp_app.core.version import __version__
-from nlp_app.storage.cache_dir import TEMPORARY, aside, is_entry_name, remove, remove_oldest
+from nlp_app.storage.cache_dir import NO_ENTRY, is_entry_name, new_folder, remove, remove_oldest
 from nlp_app.storage.memory_map import ColumnsWriter, StoredColumns, map_columns
 from nlp_app.storage.ragged import Array, Columns
 
@@ -141,7 +141,7 @@ def kept(
         except TrainingError as error:
             if say is not None:
                 say(f"note: {error}; encoded for this run alone")
-    with _room(Path("temporary files")), aside(Path(gettempdir()), TEMPORARY) as folder:
+    with _room(Path("temporary files")), new_folder(Path(gettempdir()), NO_ENTRY) as folder:
         return _written(folder, write, read)
 
 
@@ -181,7 +181,7 @@ def cached(
     found = _found(entry, read)
     if found is not None:
         return found[0]
-    with _room(directory), aside(directory, key) as folder:
+    with _room(directory), new_folder(directory, key) as folder:
         made = _written(folder, write, read)
         if _found(entry, read) is None:  # else another run was first
             remove(entry)

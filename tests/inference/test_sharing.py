@@ -263,4 +263,4 @@ def test_a_place_that_can_t_be_written(tmp_path: Path) -> None:
     (tmp_path / "model" / "README.md").mkdir(parents=True)
     with pytest.raises(ModelError, match=r"README\.md: can't be written"):
         save_pretrained(classifier_parts(), tmp_path / "model")
-    assert not list((tmp_path / "model").glob(".saving-*"))
+    assert not list((tmp_path / "model").glob(".*"))

@@ -168,8 +168,9 @@ def test_a_large_file_that_is_damaged_in_its_middle(tmp_path: Path, same_time: b
     cached_columns(tmp_path, KEY, unwanted)
 
 
-def test_what_dead_runs_left_goes_and_what_others_write_stays(tmp_path: Path) -> None:
-    old, new = (tmp_path / f".{KEY}-{encoding_key(name)}" for name in ("old", "new"))
+@pytest.mark.parametrize("separator", [".", "-"])  # now, and in older versions
+def test_what_dead_runs_left_goes_and_what_others_write_stays(tmp_path: Path, separator: str) -> None:
+    old, new = (tmp_path / f".{KEY}{separator}{encoding_key(name)}" for name in ("old", "new"))
     for path in (old, new):
         path.mkdir()
     os.utime(old, (time.time() - 60,) * 2)
@@ -187,7 +188,7 @@ def test_a_writer_keeps_its_folder_while_it_lives(
     while not [*tmp_path.glob(".*/rows-*")]:
         time.sleep(0.001)
     found = entries(tmp_path)
-    monkeypatch.setattr("nlp_app.storage.cache_dir._YOUNG", 0)
+    monkeypatch.setattr("nlp_app.core.files._YOUNG", 0)
     if not is_alive:
         process.kill()
         process.join()
@@ -200,7 +201,7 @@ def test_a_writer_keeps_its_folder_while_it_lives(
 
 def test_where_there_are_no_locks_age_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nlp_app.core.locks.fcntl", None)
-    old, new = (tmp_path / f".{KEY}-{encoding_key(name)}" for name in ("old", "new"))
+    old, new = (tmp_path / f".{KEY}.{encoding_key(name)}" for name in ("old", "new"))
     for path in (old, new):
         path.mkdir()
         (path / "rows").write_text("some")
@@ -218,8 +219,8 @@ def test_what_is_kept_is_for_its_user_alone(tmp_path: Path) -> None:
 
 def test_nowhere_to_keep_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    dead, other = tmp_path / f"nlp_app-{KEY}", tmp_path / "nlp_app-models"
-    for path in (dead, other):
+    others = {f".other.{KEY}", "nlp_app-models", ".unfinished-other"}
+    for path in map(tmp_path.joinpath, (f".nlp_app.{KEY}", f"nlp_app-{KEY}", *others)):
         path.mkdir()
         os.utime(path, (time.time() - 60,) * 2)
     if os.name == "posix":  # neither HOME nor, below, an entry of the user
@@ -234,7 +235,7 @@ def test_nowhere_to_keep_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert_same(kept(KEY, write_some, lambda entry: entry.columns, say=notes.append), some())
     assert len(notes) == 1
     assert "NLP_APP_CACHE; encoded for this run alone" in notes[0]
-    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {other.name}
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == others
 
 
 def write_some(writer: EntryWriter) -> None:

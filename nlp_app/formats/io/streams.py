@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from nlp_app.core.console import standard_output
 from nlp_app.core.errors import DataError, unreadable
-from nlp_app.core.files import whole_bytes
+from nlp_app.core.files import atomic_file
 from nlp_app.formats.io.compression import Decompressed, Readable, compression_of
 from nlp_app.formats.io.lines import CHUNK
 
@@ -102,5 +102,5 @@ def write_answers(data: bytes, target: str | None) -> None:
         with standard_output() as out:
             out.write(data.decode())
     else:
-        with whole_bytes(target) as stream:
+        with atomic_file(target, binary=True) as stream:
             stream.write(data)

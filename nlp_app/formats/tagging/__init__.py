@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from nlp_app.core.errors import DataError, SettingsError, did_you_mean, unreadable
-from nlp_app.core.files import whole_file
+from nlp_app.core.files import atomic_file
 from nlp_app.core.types import Record
 from nlp_app.formats.io.compression import inner_path, open_bytes
 from nlp_app.formats.io.hf_datasets import is_data_set
@@ -128,7 +128,7 @@ def write(records: Iterable[Record], path: str | Path, format: str) -> None:
     if writer is None:
         known = ", ".join(name for name, entry in FORMATS.items() if entry.writer is not None)
         raise SettingsError(f"format: {format} can't be written, only {known}")
-    with whole_file(path) as stream:
+    with atomic_file(path) as stream:
         for number, line in enumerate(writer(records, str(path))):
             # A reader takes one mark at the beginning for the encoding's; this one belongs to the text.
             mark = "\ufeff" if number == 0 and line.startswith("\ufeff") else ""

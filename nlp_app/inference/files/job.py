@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from nlp_app.core.console import standard_output
 from nlp_app.core.errors import DataError, NlpAppError, is_out_of_memory
-from nlp_app.core.files import whole_bytes
+from nlp_app.core.files import atomic_file
 from nlp_app.core.progress_bar import progress_bar
 from nlp_app.core.signals import Interrupted
 from nlp_app.formats.io.compression import frame
@@ -74,7 +74,7 @@ def _run_straight(
         with standard_output() as out:
             _answer_all(model, question, selection, plan, lambda data, _: out.write(data.decode()))
         return selection.remarks()
-    with whole_bytes(place) as stream:
+    with atomic_file(place, binary=True) as stream:
 
         def write(data: bytes, _: int) -> None:
             stream.write(data)

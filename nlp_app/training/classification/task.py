@@ -14,6 +14,7 @@ import numpy as np
 from nlp_app import engine
 from nlp_app.config import ClassSettings, TransformerClassSettings
 from nlp_app.core.errors import TrainingError
+from nlp_app.core.files import temporary_path
 from nlp_app.data.classification.splits import ClassData, ClassSplit, read_class_splits
 from nlp_app.inference.class_scores import EncodedForClassifier, decide_all, predict_scores, to_probabilities
 from nlp_app.labels.class_set import ClassSet
@@ -32,9 +33,6 @@ from nlp_app.training.task import TrainingResult
 
 if TYPE_CHECKING:
     from nlp_app.models import AnyClassifierParts
-
-
-_SCRATCH = ".unfinished-texts"  # swept away by the next run, should this one be killed
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class ClassificationTask:
     @contextmanager
     def stored(self, examples: StoredExamples, output: Path, processes: engine.Processes) -> Iterator[None]:
         """Encode the training texts into a temporary directory in `output` within the block."""
-        directory = output / f"{_SCRATCH}-{processes.rank}"
+        directory = temporary_path(output / "texts")  # the next run removes it if this one is killed
         try:
             examples.store(directory)
             yield

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,13 +23,13 @@ from torch import Tensor
 from nlp_app import engine
 from nlp_app.config import Settings
 from nlp_app.core.errors import NlpAppError, SettingsError, TrainingError
-from nlp_app.core.files import write_text
+from nlp_app.core.files import remove_directory, remove_leftovers, write_text
 from nlp_app.core.locks import lock
 from nlp_app.models import Parts, read_model, write_model
 from nlp_app.training.runs.environment import differing_environment
 from nlp_app.training.runs.previous_run import EarlierRun
 from nlp_app.training.runs.progress import Progress
-from nlp_app.training.runs.record import ANEW, ASIDE, RunRecord, begun_file, check_same, read_run, run_file, write_begun
+from nlp_app.training.runs.record import ANEW, RunRecord, begun_file, check_same, read_run, run_file, write_begun
 
 P = TypeVar("P", bound=Parts)
 
@@ -143,10 +142,10 @@ class RunDirectory:
         write_text(self._history, "".join(lines[:epoch]))
         for path in self.checkpoints.glob("best-*"):
             if path > self._best(epoch):  # of an epoch whose checkpoint is damaged, or was never finished
-                _remove(path)
+                remove_directory(path)
         for path in self.checkpoints.glob("checkpoint-*"):
             if path > latest.path:  # damaged: of the two that are kept, it must be none
-                _remove(path)
+                remove_directory(path)
         within = f" and {learner.state.window} updates" if learner.state.window else ""
         progress.say(f"resuming after epoch {epoch}{within}, from {latest.path}")
         others = differing_environment(before.environment, record.environment)
@@ -198,7 +197,7 @@ class RunDirectory:
         self._saving = self._saved_at - began
         # The last checkpoint but one may be needed too, and what was best then.
         for path in sorted(self.checkpoints.glob("best-*"))[:-2]:
-            _remove(path)
+            remove_directory(path)
 
     def _write_best(self, state: engine.TrainState, parts: Parts) -> None:
         """Write the model of the best epoch, where its weights are still held in memory."""
@@ -238,12 +237,11 @@ class RunDirectory:
         self._earlier.drop()
         self._sweep()
         for path in [*self.checkpoints.glob("best-*"), *sorted(self.checkpoints.glob("checkpoint-*"))[:-1]]:
-            _remove(path)
+            remove_directory(path)
 
     def _sweep(self) -> None:
-        for path in [*self.output.glob(".*"), *self.checkpoints.glob(".*"), *self.checkpoints.glob("best-*/.*")]:
-            if ASIDE.fullmatch(path.name):
-                _remove_now(path)
+        for directory in (self.output, self.checkpoints, *self.checkpoints.glob("best-*")):
+            remove_leftovers(directory)
 
     def _discard(self, known: bool, fresh: Sequence[Path]) -> None:
         """After a failure: leave nothing of a run that has saved nothing, and all of one that was there before.
@@ -276,24 +274,6 @@ class RunDirectory:
 def _copied(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Copies, on the CPU: an accelerator may have no room for them."""
     return {name: value.to("cpu", copy=True) for name, value in weights.items()}
-
-
-def _set_aside(path: Path) -> Path:
-    """Give a directory a name under which nobody takes it for what it was; the next run sweeps it away."""
-    return path.rename(path.with_name(f".unfinished-{path.name}"))
-
-
-def _remove_now(path: Path) -> None:
-    """Remove what nobody takes for anything; another process may be about it, too."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _remove(path: Path) -> None:
-    """Remove a directory: it is there, or it isn't."""
-    shutil.rmtree(_set_aside(path))
 
 
 def _make_directory(path: Path) -> None:

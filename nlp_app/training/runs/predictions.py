@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from nlp_app.core.files import whole_file, write_text
+from nlp_app.core.files import atomic_file, write_text
 from nlp_app.core.types import ClassRecord, Sentence, TokenSpan
 from nlp_app.data.tagging.corpus import Corpus
 from nlp_app.labels import schemes
@@ -38,7 +38,7 @@ def write_class_predictions(
     directory: Path, records: Sequence[ClassRecord], found: Sequence[tuple[str, ...]], scores: Sequence[float]
 ) -> None:
     """`predictions.jsonl`: each text, its gold label or labels, those predicted, and the score of the best one."""
-    with whole_file(directory / RECORDS) as file:
+    with atomic_file(directory / RECORDS) as file:
         for record, labels, score in zip(records, found, scores, strict=True):
             gold = record.labels or ()
             several = len(gold) != 1 or len(labels) != 1

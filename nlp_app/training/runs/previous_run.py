@@ -6,13 +6,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from nlp_app.core.files import is_temporary, remove_directory, temporary_path
 from nlp_app.training.runs.predictions import COLUMNS, RECORDS
 from nlp_app.training.runs.record import PLAN, SEVERAL, run_file
 
 # What a run may leave or not: of an earlier one in the same place, nothing must stay.
 _NOT_ALWAYS = ("history.jsonl", "history.png", "confusion.png", COLUMNS, RECORDS)
-
-_PLACE = ".unfinished-earlier"  # a name that the next run sweeps away
 
 
 class EarlierRun:
@@ -20,13 +19,13 @@ class EarlierRun:
 
     def __init__(self, output: Path) -> None:
         self._output = output
-        self._aside = output / "checkpoints" / _PLACE
+        self._aside = temporary_path(output / "checkpoints" / "earlier")  # the next run sweeps it away
         self._moved: list[tuple[Path, Path]] = []  # where it was, where it is
 
     def set_aside(self) -> None:
         """Move them, so that none can be taken for the new run's."""
         checkpoints = run_file(self._output).parent
-        found = [path for path in checkpoints.iterdir() if path.is_dir() and path != self._aside]
+        found = [path for path in checkpoints.iterdir() if path.is_dir() and not is_temporary(path.name)]
         found += [path for path in map(self._output.joinpath, _NOT_ALWAYS) if path.is_file()]
         for name in SEVERAL:  # of what is under way there is no account yet
             account = self._output / f"{name}.json"
@@ -45,6 +44,9 @@ class EarlierRun:
     def put_back(self) -> bool:
         """Move them to where they were, in place of what is there now; whether there were any."""
         found = bool(self._moved)
+        if found:
+            for path in run_file(self._output).parent.glob("best-*"):  # of the run that failed
+                remove_directory(path)
         while self._moved:
             path, place = self._moved.pop()
             if path.is_dir():

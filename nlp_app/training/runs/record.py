@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from nlp_app.config import Settings, read_toml
 from nlp_app.core.errors import DataError, ModelError, SettingsError, TrainingError
-from nlp_app.core.files import checksum, write_text
+from nlp_app.core.files import checksum, is_temporary, write_text
 from nlp_app.models import DESCRIPTION, read_description
 from nlp_app.models.directory import check_files
 
@@ -21,9 +20,6 @@ ANEW = "train without --resume to start over"
 SEVERAL = ("folds", "search")
 
 PLAN = "plan.json"
-
-# What files and directories are called while they are written; killed then, a run leaves them behind.
-ASIDE = re.compile(r"\.(saving-|unfinished-).*|\..*\.[0-9a-f]{32}")
 
 # Settings that change nothing of what comes out.
 _MAY_CHANGE = {("train", "threads"), ("train", "engine"), ("train", "checkpoint_seconds")}
@@ -90,7 +86,7 @@ def check_output(output: Path, task: str) -> None:
         ours = any(path.is_file() for path in (output / DESCRIPTION, run_file(output), begun_file(output)))
         # A run that was killed as it began has got no farther than this.
         below = [*output.iterdir(), *(output / "checkpoints").glob("*")]
-        begun = all(path.name in _BEGUN or ASIDE.fullmatch(path.name) or _is_several(path) for path in below)
+        begun = all(path.name in _BEGUN or is_temporary(path.name) or _is_several(path) for path in below)
         if not ours and not begun:
             raise SettingsError(
                 f"--output {output}: holds other files, and no run of nlp_app; name an empty or new directory"
@@ -103,7 +99,7 @@ def _is_several(path: Path) -> bool:
     """Whether this is where several runs are, or their plan was about to be written."""
     if path.name not in SEVERAL or not path.is_dir():
         return False
-    return (path / PLAN).is_file() or all(ASIDE.fullmatch(inner.name) for inner in path.iterdir())
+    return (path / PLAN).is_file() or all(is_temporary(inner.name) for inner in path.iterdir())
 
 
 def run_file(output: Path) -> Path:

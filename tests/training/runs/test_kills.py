@@ -50,9 +50,10 @@ def test_a_difference_is_noticed(kills: ModuleType, tmp_path: Path) -> None:
     assert kills.differences(kills.essence(tmp_path / "b"), expected) == []
     (tmp_path / "b/model.safetensors").write_bytes(b"12345679")
     (tmp_path / "b/history.jsonl").write_text('{"epoch": 2, "seconds": 1.5}\n')
-    (tmp_path / "b/checkpoints/.unfinished-checkpoint-000001").touch()
+    left = f"checkpoints/.checkpoint-000001.{32 * '0'}"
+    (tmp_path / "b" / left).touch()
     found = kills.differences(kills.essence(tmp_path / "b"), expected)
-    assert found == ["checkpoints/.unfinished-checkpoint-000001", "history.jsonl", "model.safetensors"]
+    assert found == [left, "history.jsonl", "model.safetensors"]
 
 
 def test_damage_is_done_to_the_newest_checkpoint_where_there_is_one_before_it(
@@ -74,7 +75,7 @@ def test_phases_are_told_from_the_stack(killing: ModuleType) -> None:
 
     assert killing.phase_of(stack("fsync", "write_model", "keep", "fit", "main")) == "writing the best model"
     assert killing.phase_of(stack("write_model", "_finish", "main")) == "final save: the model"
-    assert killing.phase_of(stack("_remove", "save_checkpoint", "fit", "main")) == "removing an old checkpoint"
+    assert killing.phase_of(stack("remove_directory", "save_checkpoint", "fit", "main")) == "removing an old checkpoint"
     assert killing.phase_of(stack("score_epoch", "fit", "main")) == "scoring dev"
     assert killing.phase_of(stack("start", "start_run", "main")) == "making the directory ready"
     assert killing.phase_of(stack("read", "main")) == killing.BEFORE

@@ -102,6 +102,22 @@ def test_a_run_that_fails_leaves_the_one_before_as_it_was(cli: Cli, small: Small
     assert cli("reproduce", run, "--quiet").status == 0
 
 
+def test_a_first_checkpoint_that_can_t_be_written_leaves_the_run_before_as_it_was(
+    cli: Cli, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    assert train(cli, small, run).status == 0
+    before = files_of(run)
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("nlp_app.engine.checkpoints._write", full)
+        refused(train(cli, small, run, "--seed", 3), "can't write a checkpoint", "make room")
+    assert files_of(run) == before
+
+
 def test_a_run_that_fails_in_a_new_place_leaves_nothing(cli: Cli, small: Small, tmp_path: Path) -> None:
     refused(train(cli, small, tmp_path / "run", *BURSTS, "--set=train.checkpoint_seconds=1000"), "expected finite")
     assert not (tmp_path / "run").exists()
@@ -133,7 +149,8 @@ def test_what_was_there_is_gone_once_the_next_run_has_saved(
     with stopping_after(1, monkeypatch):
         train(cli, small, run)
     left = {path.name for path in run.rglob("*")} - {path.name for path in (run / "vocab").iterdir()}
-    assert not {"predictions.conll", "begun.json", ".unfinished-earlier"} & left
+    assert not {"predictions.conll", "begun.json"} & left
+    assert not list(run.rglob(".*"))
     assert [path.name for path in sorted((run / "checkpoints").glob("checkpoint-*"))] == ["checkpoint-000001"]
     assert train(cli, small, run, "--resume").status == 0
     assert essence(run) == whole()
