@@ -17,7 +17,6 @@ from nlp_app.formats.io.compression import inner_path, open_bytes
 from nlp_app.formats.io.hf_datasets import is_data_set
 from nlp_app.formats.io.lines import CHUNK, encoding_of, lines_of_bytes, lines_of_text
 from nlp_app.formats.tagging import brat, conll, conllu, detection, hf_rows, jsonl, plain_text
-from nlp_app.formats.tagging.conll import append_column
 from nlp_app.formats.tagging.options import TOKEN_PATTERNS, ReadOptions
 
 __all__ = [
@@ -25,7 +24,6 @@ __all__ = [
     "TOKEN_PATTERNS",
     "Format",
     "ReadOptions",
-    "append_column",
     "file_lines",
     "is_data_set",
     "read",
