@@ -29,12 +29,6 @@ def calibration_scores(confidence: ArrayLike, correct: ArrayLike, likelihood: Ar
     return {"ece": _gap(bins), "nll": float(-np.log(true).mean()) if len(true) else 0.0, "bins": bins}
 
 
-def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
-    """The mean distance between confidence and accuracy over the bins, weighted by their counts (Naeini et al. 2015;
-    Guo et al. 2017, eq. 5); 0 of nothing. Arguments as for `calibration_bins`."""
-    return _gap(calibration_bins(confidence, correct, bins))
-
-
 def calibration_bins(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> list[dict[str, float | int]]:
     """The reliability diagram of n decisions: `low`, `high`, `count`, mean `confidence` and `accuracy` of each of the
     equally wide bins (low, high] that isn't empty.
@@ -63,6 +57,8 @@ def calibration_bins(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) 
 
 
 def _gap(bins: list[dict[str, float | int]]) -> float:
+    """The mean distance between confidence and accuracy, weighted by the bins' counts (Naeini et al. 2015; Guo et al.
+    2017, eq. 5); 0 without bins."""
     total = sum(each["count"] for each in bins)
     return sum(each["count"] * abs(each["accuracy"] - each["confidence"]) for each in bins) / total if bins else 0.0
 
