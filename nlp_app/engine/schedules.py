@@ -10,8 +10,7 @@ p = (n - W) / (N - W), held at 1 beyond the end:
     step              factor ** floor((n - W) / every)
     plateau           factor ** (how often the dev score stood still for more than `patience` epochs)
 
-`linear` and `cosine` run from 1 to `floor`: floor + (1 - floor) * shape; `step` and `plateau` stop at it. All
-but plateau depend on n alone.
+All but plateau depend on n alone.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ class ScheduleOptions:
     total_steps: int
     name: str = "linear"
     warmup: float = 0.0
-    floor: float = 0.0
     factor: float = 0.5
     every: int = 1
     patience: int = 2
@@ -58,7 +56,7 @@ class Schedule:
         if step < self._warmup_steps:
             return (step + 1) / self._warmup_steps
         if self.needs_score:
-            return max(self.options.floor, self.options.factor**self._drops)
+            return self.options.factor**self._drops
         return self._shape(step - self._warmup_steps, self.options.total_steps - self._warmup_steps, self.options)
 
     def observe(self, score: float) -> None:
@@ -84,15 +82,15 @@ def _constant(step: int, steps: int, options: ScheduleOptions) -> float:
 
 
 def _linear(step: int, steps: int, options: ScheduleOptions) -> float:
-    return options.floor + (1 - options.floor) * (1 - _progress(step, steps))
+    return 1 - _progress(step, steps)
 
 
 def _cosine(step: int, steps: int, options: ScheduleOptions) -> float:
-    return options.floor + (1 - options.floor) * (1 + math.cos(math.pi * _progress(step, steps))) / 2
+    return (1 + math.cos(math.pi * _progress(step, steps))) / 2
 
 
 def _step(step: int, steps: int, options: ScheduleOptions) -> float:
-    return max(options.floor, options.factor ** (step // options.every))
+    return options.factor ** (step // options.every)
 
 
 def _progress(step: int, steps: int) -> float:
@@ -115,7 +113,6 @@ def _check(options: ScheduleOptions) -> None:
     for name, fits, expected in (
         ("total_steps", options.total_steps >= 1, "at least 1"),
         ("warmup", 0 <= options.warmup <= 1, "a share of the updates, from 0 to 1"),
-        ("floor", 0 <= options.floor <= 1, "from 0 to 1"),
         ("factor", 0 < options.factor < 1, "between 0 and 1"),
         ("every", options.every >= 1, "at least 1"),
         ("patience", options.patience >= 0, "0 or more"),

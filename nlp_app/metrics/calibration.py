@@ -1,5 +1,5 @@
 """Probabilities that can be believed: how far they are from what comes true, and what is fitted on dev to bring them
-nearer. NumPy only, as it is used where a model predicts.
+nearer. It imports NumPy alone, as it is used where a model predicts; fitting a temperature loads SciPy.
 """
 
 from __future__ import annotations
@@ -27,12 +27,6 @@ def calibration_scores(confidence: ArrayLike, correct: ArrayLike, likelihood: Ar
     bins = calibration_bins(confidence, correct)
     true = np.maximum(np.asarray(likelihood, np.float64), _SMALLEST)
     return {"ece": _gap(bins), "nll": float(-np.log(true).mean()) if len(true) else 0.0, "bins": bins}
-
-
-def expected_calibration_error(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> float:
-    """The mean distance between confidence and accuracy over the bins, weighted by their counts (Naeini et al. 2015;
-    Guo et al. 2017, eq. 5); 0 of nothing. Arguments as for `calibration_bins`."""
-    return _gap(calibration_bins(confidence, correct, bins))
 
 
 def calibration_bins(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) -> list[dict[str, float | int]]:
@@ -63,6 +57,8 @@ def calibration_bins(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) 
 
 
 def _gap(bins: list[dict[str, float | int]]) -> float:
+    """The mean distance between confidence and accuracy, weighted by the bins' counts (Naeini et al. 2015; Guo et al.
+    2017, eq. 5); 0 without bins."""
     total = sum(each["count"] for each in bins)
     return sum(each["count"] * abs(each["accuracy"] - each["confidence"]) for each in bins) / total if bins else 0.0
 
@@ -80,23 +76,22 @@ def fit_temperature(logits: NDArray[Any], targets: NDArray[Any], multi_label: bo
     targets = np.asarray(targets)
     if targets.shape != (logits.shape if multi_label else logits.shape[:1]):
         raise ValueError(f"found targets of {targets.shape} for logits of {logits.shape}")
-    # The loss is convex in the inverse temperature: Newton's steps, within what still may hold the minimum.
-    derivatives = _sigmoid_derivatives if multi_label else _softmax_derivatives
-    low, high = 1 / TEMPERATURES[1], 1 / TEMPERATURES[0]
-    slope_low, slope_high = (derivatives(logits, targets, end)[0] for end in (low, high))
-    if slope_low == slope_high == 0:
+    from scipy.optimize import minimize_scalar  # noqa: PLC0415 - predicting imports this module, and never fits
+
+    loss_at = _sigmoid_loss if multi_label else _softmax_loss
+
+    def loss(log_temperature: float) -> float:
+        return loss_at(logits, targets, float(np.exp(-log_temperature)))
+
+    # The loss is convex in the inverse temperature, so it has one minimum in the logarithm too.
+    bounds = np.log(TEMPERATURES)
+    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    ends = loss(bounds[0]), loss(bounds[1])
+    if ends[0] == ends[1] == found.fun:
         return 1.0
-    if slope_low >= 0 or slope_high <= 0:
-        return TEMPERATURES[1] if slope_low >= 0 else TEMPERATURES[0]
-    inverse = 1.0
-    while high - low > 1e-6 * high:
-        slope, curvature = derivatives(logits, targets, inverse)
-        low, high = (inverse, high) if slope < 0 else (low, inverse)
-        step = slope / curvature if curvature > 0 else np.inf
-        if abs(step) <= 1e-7 * inverse:
-            break
-        inverse = inverse - step if low < inverse - step < high else (low + high) / 2
-    return float(1 / inverse)
+    if min(ends) <= found.fun:  # the search comes near the bounds, but never reaches them
+        return TEMPERATURES[0] if ends[0] <= ends[1] else TEMPERATURES[1]
+    return float(np.exp(found.x))
 
 
 def confidence_temperature(logits: NDArray[Any], confidence: float, multi_label: bool) -> float:
@@ -116,32 +111,26 @@ def confidence_temperature(logits: NDArray[Any], confidence: float, multi_label:
     return float((low + high) / 2)
 
 
-def _softmax_derivatives(logits: NDArray[Any], targets: NDArray[Any], inverse: float) -> tuple[float, float]:
-    """Slope and curvature, in the inverse temperature, of the summed negative log-likelihood: the mean logit less the
-    true one, and the variance of the logits, under the softmax."""
-    slope, curvature = 0.0, 0.0
+def _softmax_loss(logits: NDArray[Any], targets: NDArray[Any], inverse: float) -> float:
+    """The summed negative log-likelihood at an inverse temperature."""
+    loss = 0.0
     for rows in _slices(logits):
         known = targets[rows] >= 0
         z = logits[rows][known].astype(np.float64)
-        z -= z.max(1, keepdims=True)
-        weights = np.exp(inverse * z)
-        weights /= weights.sum(1, keepdims=True)
-        mean = (weights * z).sum(1)
-        slope += float((mean - z[np.arange(len(z)), targets[rows][known]]).sum())
-        curvature += float((weights * (z - mean[:, None]) ** 2).sum())
-    return slope, curvature
+        z = inverse * (z - z[np.arange(len(z)), targets[rows][known]][:, None])
+        most = z.max(1, keepdims=True)
+        loss += float((most[:, 0] + np.log(np.exp(z - most).sum(1))).sum())
+    return loss
 
 
-def _sigmoid_derivatives(logits: NDArray[Any], targets: NDArray[Any], inverse: float) -> tuple[float, float]:
-    """As for the softmax, of decisions on each text and label."""
-    slope, curvature = 0.0, 0.0
+def _sigmoid_loss(logits: NDArray[Any], targets: NDArray[Any], inverse: float) -> float:
+    """The same of decisions on each text and label."""
+    loss = 0.0
     for rows in _slices(logits):
         known = targets[rows] >= 0
         z = logits[rows][known].astype(np.float64)
-        truth = (1 + np.tanh(inverse * z / 2)) / 2
-        slope += float((z * (truth - targets[rows][known])).sum())
-        curvature += float((z**2 * truth * (1 - truth)).sum())
-    return slope, curvature
+        loss += float(np.logaddexp(0, np.where(targets[rows][known] > 0, -inverse, inverse) * z).sum())
+    return loss
 
 
 def _slices(table: NDArray[Any]) -> list[slice]:

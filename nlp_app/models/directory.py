@@ -1,7 +1,7 @@
 """A model's directory, whatever its task: JSON, safetensors, text and plain arrays. Loading one runs no code from it.
 
     nlp_app.json        what the model is: task, labels, tokenizer, network; checksums, its own included
-    model.safetensors   the network's weights; a compact tagger's packed (see `packing`), from format 2 on
+    model.safetensors   the network's weights; a compact tagger's packed (see `packed_tensors`), from format 2 on
     vocab/              the encoder's vocabularies (text) and feature keys (.npy without pickles)
 
 or, of a pretrained transformer, in place of vocab/ the files that transformers reads too:

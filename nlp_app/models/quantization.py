@@ -1,8 +1,8 @@
 """A trained tagger made small: tables of numbers that a byte or half a byte can hold.
 
-What is saved of it is what it computes with (see `packing`), so it is to be scored after this, not before. A window
-feature's weights are parts of a log-probability, in nats, whatever the data, and they are rounded to a step of that;
-features of which nothing is left are dropped.
+What is saved of it is what it computes with (see `packed_tensors`), so it is to be scored after this, not before. A
+window feature's weights are parts of a log-probability, in nats, whatever the data, and they are rounded to a step of
+that; features of which nothing is left are dropped.
 """
 
 from __future__ import annotations

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import importlib.util
 import io
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from nlp_app.core.text_table import shorten
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.font_manager import FontEntry, FontProperties
+    from matplotlib.font_manager import FontProperties
 
 
 COUNTED, NAMED = 25, 60  # up to so many classes the cells show counts, and the axes names
@@ -123,51 +125,43 @@ def confusion_figure(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> 
 
 
 def _name_axes(axes: Axes, labels: Sequence[str]) -> None:
+    font, characters = label_font(CJK_FONTS)
     names = [shorten(label) for label in labels]
-    fonts = choose_fonts(names, CJK_FONTS)
-    shown = [name if font else f"#{place}" for place, (name, font) in enumerate(zip(names, fonts, strict=True))]
+    shown = [name if characters.issuperset(name) else f"#{place}" for place, name in enumerate(names)]
     # A dollar sign in a label is no formula.
-    axes.set_xticks(range(len(shown)), shown, rotation=90, parse_math=False)
-    axes.set_yticks(range(len(shown)), shown, parse_math=False)
-    for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
-        for tick, font in zip(ticks, fonts, strict=True):
-            if font:
-                tick.set_fontproperties(font)
-            tick.set_fontsize(8)
-    if None in fonts:
+    axes.set_xticks(range(len(shown)), shown, rotation=90, parse_math=False, fontproperties=font)
+    axes.set_yticks(range(len(shown)), shown, parse_math=False, fontproperties=font)
+    if shown != names:
         axes.set_xlabel("predicted (#: place in confusion.labels of metrics.json, from 0; no font here has the name)")
 
 
-def choose_fonts(texts: Sequence[str], families: Sequence[str]) -> list[FontProperties | None]:
-    """For each text the first font that has all its characters: the default, or one of `families` that is installed;
-    None if there is none."""
+def label_font(families: Sequence[str]) -> tuple[FontProperties, set[str]]:
+    """The default font with those of `families` that are installed as its fallbacks, and the characters they have."""
     from matplotlib.font_manager import FontProperties, fontManager, get_font  # noqa: PLC0415
 
-    # Of each family the plainest, whatever the order in which they were found.
-    installed = {font.name: font.fname for font in sorted(fontManager.ttflist, key=_decoration, reverse=True)}
-    # By file: looked up by name, a font without the exact weight would be complained of in the log.
-    files = [fontManager.findfont(FontProperties()), *(installed[name] for name in families if name in installed)]
-    chosen: list[FontProperties | None] = [None] * len(texts)
-    for file in files:
-        if None not in chosen:
-            break
-        characters = _characters(get_font(file))
-        for place, text in enumerate(texts):
-            if chosen[place] is None and characters.issuperset(text):
-                chosen[place] = FontProperties(fname=file)
-    return chosen
+    installed = {font.name for font in fontManager.ttflist}
+    characters: set[str] = set()
+    with _no_font_warnings():
+        names = [FontProperties().get_name(), *(name for name in families if name in installed)]
+        font = FontProperties(family=names, size=8)
+        for name in names:
+            each = font.copy()
+            each.set_family(name)
+            file = fontManager.findfont(each, fallback_to_default=False)
+            characters.update(map(chr, get_font(file).get_charmap()))
+    return font, characters
 
 
-def _decoration(font: FontEntry) -> tuple[bool, int, str]:
-    """How far a font is from upright and of normal weight."""
-    from matplotlib.font_manager import weight_dict  # noqa: PLC0415
-
-    weight = weight_dict.get(font.weight, 400) if isinstance(font.weight, str) else font.weight
-    return font.style != "normal", abs(weight - 400), font.fname
-
-
-def _characters(font: Any) -> set[str]:
-    return set(map(chr, font.get_charmap()))
+@contextmanager
+def _no_font_warnings() -> Iterator[None]:
+    """Leave out that a family has no face of normal weight; fonts that were found are not reported when drawn."""
+    logger = logging.getLogger("matplotlib.font_manager")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _figure(width: float, height: float) -> Figure:

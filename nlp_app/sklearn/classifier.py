@@ -32,7 +32,7 @@ _PLACES = places(ClassSettings, {name: name for name in ("dev_share", "tokenizer
 class TextClassifier(ClassifierMixin, RunEstimator):  # type: ignore[misc]
     """Finds the class of a text, or any number of classes, as `train cls` learns to.
 
-    Parameters are those of [model] and [train] in `configs/cls_embedding_bag.toml`, with the same defaults, and
+    Parameters are those of [model] and [train] in `configs/cls_combined.toml`, with the same defaults, and
     `dev_share`, `tokenizer` and `lower_case` of [data]. `random_state` (an int, a RandomState or None) is the seed;
     `verbose=1` shows the run.
 

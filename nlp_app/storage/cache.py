@@ -1,8 +1,10 @@
 """What was made of a corpus, kept between runs and found by what it was made from and how.
 
-An entry is a folder: columns in files, facts, maybe vocabularies, and a manifest with the checksums of all, its own
-included. It is written aside, a piece at a time, and moved into place, so that it is complete or absent; one that is
-damaged is made anew. Several runs may use one directory at a time: whoever is first leaves the entry, and one that is
+An entry is a folder: columns in files, facts, maybe vocabularies, and a manifest with the size of each file and its own
+checksum. It is written aside, a piece at a time, and moved into place, so that it is complete or absent. All files are
+on the disk before the manifest is written: beside an intact manifest, a crash leaves no incomplete file. An entry with
+a damaged manifest, or a file that is missing or has another size, is made anew; the contents of files aren't checked.
+Several runs may use one directory at a time: whoever is first leaves the entry, and one that is
 removed while it is read stays readable, as mapped files do.
 """
 
@@ -10,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,11 +20,12 @@ from hashlib import blake2b
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import gettempdir
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from nlp_app.core.errors import ModelError, TrainingError
+from nlp_app.core.files import flush_directory, flush_file
 from nlp_app.core.paths import cache_directory
 from nlp_app.core.version import __version__
 from nlp_app.storage.cache_dir import NO_ENTRY, is_entry_name, new_folder, remove, remove_oldest
@@ -32,13 +34,9 @@ from nlp_app.storage.ragged import Array, Columns
 
 LIMIT = 2 << 30  # bytes of all entries; beyond, those that were not used for longest are removed
 
-_LAYOUT = 3
+_LAYOUT = 4
 
 _MANIFEST = "manifest.json"  # after a line with its checksum
-
-_BLOCK = 1 << 16
-
-_SAMPLED = 128  # blocks of a file that is as it was left, by its time: a start can't wait for all of a large one
 
 # Folders whose code decides how a corpus is read and encoded.
 _DECIDING = ("core", "text", "labels", "storage", "formats", "data", "features")
@@ -84,12 +82,15 @@ class EntryWriter:
             columns[name] = {
                 key: [path.name, kind.dtype.str, kind.shape[1:]] for key, (path, kind) in writer.parts.items()
             }
-        files = {
-            path.relative_to(self.folder).as_posix(): _sealed(path)
-            for path in sorted(self.folder.rglob("*"))
-            if path.is_file()
-        }
-        body = json.dumps({"columns": columns, "facts": self.facts, "files": files}).encode()
+        sizes: dict[str, int] = {}
+        for path in sorted(self.folder.rglob("*")):
+            if path.is_file():
+                flush_file(path)
+                sizes[path.relative_to(self.folder).as_posix()] = path.stat().st_size
+            else:
+                flush_directory(path)
+        flush_directory(self.folder)
+        body = json.dumps({"columns": columns, "facts": self.facts, "sizes": sizes}).encode()
         with (self.folder / _MANIFEST).open("wb") as file:
             file.write(_digest(body) + b"\n" + body)
             file.flush()
@@ -226,8 +227,10 @@ def _read(folder: Path, read: Callable[[Entry], T]) -> T:
     if head != _digest(body):
         raise ValueError(f"{folder / _MANIFEST}: the file has changed")
     manifest = json.loads(body)
-    for name, seal in manifest["files"].items():
-        _check(folder / name, seal)
+    for name, size in manifest["sizes"].items():
+        found = (folder / name).stat().st_size
+        if found != size:
+            raise ValueError(f"{folder / name}: found {found} bytes, expected {size}")
     columns = {name: _columns(folder, parts) for name, parts in manifest["columns"].items()}
     return read(Entry(folder, columns, manifest["facts"]))
 
@@ -240,33 +243,3 @@ def _columns(folder: Path, parts: Mapping[str, tuple[str, str, list[int]]]) -> S
 
 def _digest(body: bytes) -> bytes:
     return blake2b(body, digest_size=16).hexdigest().encode()
-
-
-def _sealed(path: Path) -> list[int]:
-    """Store a file, and tell its size, its time, and the checksums of a sample and of all of it."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-        facts = os.fstat(file.fileno())
-        checksums = [_checksum(file, facts.st_size, sampled) for sampled in (True, False)]
-    return [facts.st_size, facts.st_mtime_ns, *checksums]
-
-
-def _check(path: Path, seal: list[int]) -> None:
-    """Raises ValueError for a file that isn't as it was sealed. All of it is read only if its time is another."""
-    size, time, of_sample, of_all = seal
-    with path.open("rb") as file:
-        facts = os.fstat(file.fileno())
-        is_untouched = facts.st_mtime_ns == time
-        expected = of_sample if is_untouched else of_all
-        if facts.st_size != size or _checksum(file, size, is_untouched) != expected:
-            raise ValueError(f"{path}: the file has changed")
-
-
-def _checksum(file: BinaryIO, size: int, sampled: bool) -> int:
-    """Of a file's blocks, or of some that are spread over all of it."""
-    found = 0
-    step = _BLOCK * max(1, size // (_BLOCK * _SAMPLED) if sampled else 1)
-    for place in (*range(0, size, step), max(0, size - _BLOCK)):
-        file.seek(place)
-        found = zlib.crc32(file.read(_BLOCK), found)
-    return found

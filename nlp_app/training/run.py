@@ -132,7 +132,7 @@ def train(task: TrainingTask[P, E], options: RunOptions, run: RunDirectory) -> T
         learner = make_learner(task.settings.train, parts.network, examples.batch_count(), prepared.rates, processes)
 
         start_run(run, options, task.name, task.settings, [*task.data.files(), *prepared.files], learner)
-        with task.stored(examples, options.output, processes):
+        with task.stored(examples, options.output):
             progress.say(f"training: {task.summary(examples)}, on {place_of(learner)}")
             with scored_in(parts.network, learner):
                 fit(task, parts, examples, learner, run, options)

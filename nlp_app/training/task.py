@@ -72,7 +72,7 @@ class TrainingTask(Protocol[P, E]):
     def summary(self, examples: E) -> str:
         """Sizes of the training data, for a person."""
 
-    def stored(self, examples: E, output: Path, processes: engine.Processes) -> AbstractContextManager[None]:
+    def stored(self, examples: E, output: Path) -> AbstractContextManager[None]:
         """Keep examples that are too large for memory in a temporary directory in `output` within the block."""
 
     def score_name(self, parts: P) -> str:

@@ -30,14 +30,8 @@ def torch_rates(make, steps=STEPS):
     ("options", "make"),
     [
         (ScheduleOptions(STEPS, "constant"), lambda o: lr_scheduler.ConstantLR(o, 1.0)),
-        (
-            ScheduleOptions(STEPS, "linear", floor=0.1),
-            lambda o: lr_scheduler.LinearLR(o, 1.0, 0.1, total_iters=STEPS),
-        ),
-        (
-            ScheduleOptions(STEPS, "cosine", floor=0.05),
-            lambda o: lr_scheduler.CosineAnnealingLR(o, STEPS, 0.05),
-        ),
+        (ScheduleOptions(STEPS, "linear"), lambda o: lr_scheduler.LinearLR(o, 1.0, 0.0, total_iters=STEPS)),
+        (ScheduleOptions(STEPS, "cosine"), lambda o: lr_scheduler.CosineAnnealingLR(o, STEPS)),
         (ScheduleOptions(STEPS, "step", factor=0.3, every=7), lambda o: lr_scheduler.StepLR(o, 7, 0.3)),
         (
             ScheduleOptions(STEPS, "constant", warmup=0.25),
@@ -66,19 +60,18 @@ def test_closed_forms():
     assert [linear.multiplier(n) for n in (0, 4, 9, 10, 55, 99, 100, 500)] == pytest.approx(
         [0.1, 0.5, 1.0, 1.0, 0.5, 1 / 90, 0.0, 0.0]
     )
-    cosine = Schedule(ScheduleOptions(100, "cosine", floor=0.2))
-    assert cosine.multiplier(25) == pytest.approx(0.2 + 0.8 * (1 + math.cos(math.pi / 4)) / 2)
-    assert cosine.multiplier(1000) == pytest.approx(0.2)
+    cosine = Schedule(ScheduleOptions(100, "cosine"))
+    assert cosine.multiplier(25) == pytest.approx((1 + math.cos(math.pi / 4)) / 2)
+    assert cosine.multiplier(1000) == pytest.approx(0.0)
 
 
 @settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.4, 0.5]), max_size=25),
     st.integers(0, 3),
-    st.sampled_from([0.0, 0.2]),
 )
-def test_plateau_equals_torch(scores, patience, floor):
-    schedule = Schedule(ScheduleOptions(STEPS, "plateau", patience=patience, factor=0.5, floor=floor))
+def test_plateau_equals_torch(scores, patience):
+    schedule = Schedule(ScheduleOptions(STEPS, "plateau", patience=patience, factor=0.5))
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     reference = lr_scheduler.ReduceLROnPlateau(
         optimizer,
@@ -87,7 +80,6 @@ def test_plateau_equals_torch(scores, patience, floor):
         patience=patience,
         threshold=0,
         threshold_mode="abs",
-        min_lr=floor,
         eps=0,
     )
     for score in scores:
@@ -103,13 +95,12 @@ def test_plateau_equals_torch(scores, patience, floor):
     st.sampled_from(sorted(SHAPES)),
     st.integers(1, 300),
     st.floats(0, 1),
-    st.floats(0, 1),
     st.integers(0, 400),
 )
-def test_multiplier_stays_between_zero_and_one(name, total, warmup, floor, step):
-    value = Schedule(ScheduleOptions(total, name, warmup=warmup, floor=floor)).multiplier(step)
+def test_multiplier_stays_between_zero_and_one(name, total, warmup, step):
+    value = Schedule(ScheduleOptions(total, name, warmup=warmup)).multiplier(step)
     assert 0 <= value <= 1 + 1e-12
-    assert value > 0 or step >= total or floor == 0
+    assert value > 0 or step >= total
 
 
 def test_first_and_last_updates_move():

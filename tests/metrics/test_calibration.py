@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -16,7 +18,6 @@ from nlp_app.metrics.calibration import (
     calibration_bins,
     calibration_scores,
     confidence_temperature,
-    expected_calibration_error,
     fit_temperature,
     tune_thresholds,
 )
@@ -96,21 +97,34 @@ def test_logits_and_targets_have_to_fit() -> None:
 @given(st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.2, 1 / 3, 0.5, 0.61, 0.999, 1.0]), st.booleans()), max_size=40))
 def test_bins_hold_what_lies_between_their_edges(decisions: list[tuple[float, bool]]) -> None:
     confidence, correct = [c for c, _ in decisions], [r for _, r in decisions]
-    error, total = 0.0, 0
+    total = 0
     for each in calibration_bins(confidence, correct, bins=10):
         inside = [(c, r) for c, r in decisions if each["low"] < c <= each["high"] or c == each["low"] == 0]
         assert each["count"] == len(inside) > 0
         assert each["confidence"] == pytest.approx(np.mean([c for c, _ in inside]))
         assert each["accuracy"] == pytest.approx(np.mean([r for _, r in inside]))
-        error += abs(sum(c for c, _ in inside) - sum(r for _, r in inside))
         total += len(inside)
     assert total == len(decisions)
-    assert expected_calibration_error(confidence, correct, bins=10) == pytest.approx(error / total if total else 0.0)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.61, 0.999, 1.0]), st.booleans()), max_size=40))
+def test_the_calibration_error_is_the_mean_gap(decisions: list[tuple[float, bool]]) -> None:
+    confidence, correct = [c for c, _ in decisions], [r for _, r in decisions]
+    error = 0.0
+    for place in range(15):
+        inside = [(c, r) for c, r in decisions if max(math.ceil(c * 15) - 1, 0) == place]
+        error += abs(sum(c for c, _ in inside) - sum(r for _, r in inside))
+    expected = error / len(decisions) if decisions else 0.0
+    assert expected_error(confidence, correct) == pytest.approx(expected)
+
+
+def expected_error(confidence: list[float], correct: list[bool]) -> float:
+    return float(calibration_scores(confidence, correct, [])["ece"])
 
 
 def test_calibration_by_hand() -> None:
-    assert expected_calibration_error([1.0, 1.0, 1.0, 1.0], [True, True, True, False]) == 0.25
-    assert expected_calibration_error([0.55, 0.95], [False, True]) == pytest.approx((0.55 + 0.05) / 2)
+    assert expected_error([1.0, 1.0, 1.0, 1.0], [True, True, True, False]) == 0.25
+    assert expected_error([0.55, 0.95], [False, True]) == pytest.approx((0.55 + 0.05) / 2)
     scores = calibration_scores([0.5, 0.5], [True, False], [0.5, 0.25])
     assert scores["nll"] == pytest.approx((np.log(2) + np.log(4)) / 2)
     assert scores["ece"] == 0
@@ -118,14 +132,12 @@ def test_calibration_by_hand() -> None:
 
 
 def test_confidences_are_probabilities() -> None:
-    assert expected_calibration_error([np.nextafter(np.float32(1), np.float32(2))], [True]) == pytest.approx(
-        0, abs=1e-6
-    )
+    assert expected_error([np.nextafter(np.float32(1), np.float32(2))], [True]) == pytest.approx(0, abs=1e-6)
     for wrong in (-0.1, 1.1, np.nan):
         with pytest.raises(ValueError, match="outside"):
-            expected_calibration_error([wrong], [True])
+            calibration_bins([wrong], [True])
     with pytest.raises(ValueError, match="one shape"):
-        expected_calibration_error([0.5], [True, False])
+        calibration_bins([0.5], [True, False])
 
 
 def thresholds_between(values: Array) -> Array:

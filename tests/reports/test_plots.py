@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,16 @@ pytest.importorskip("matplotlib")
 
 import matplotlib
 from matplotlib import pyplot
-from matplotlib.font_manager import FontProperties
+from matplotlib.font_manager import FontProperties, fontManager
 from matplotlib.image import imread
 
 from nlp_app.core.errors import DataError, SettingsError
 from nlp_app.reports.plots import (
-    choose_fonts,
     confusion_figure,
     draw_confusion,
     draw_history,
     history_figure,
+    label_font,
     plotting_available,
 )
 
@@ -120,14 +122,43 @@ def test_a_name_without_a_font_is_shown_by_its_place() -> None:
     assert "metrics.json" in axes.get_xlabel()
 
 
-def test_fonts_are_chosen_for_what_the_default_lacks() -> None:
+def test_fonts_stand_in_for_what_the_default_lacks() -> None:
     """With fonts that matplotlib brings itself."""
-    default, stix, nothing = choose_fonts(["plain", "\ue000", "plain\U0010ffff"], ["no such font", "STIXNonUnicode"])
-    assert default is not None
-    assert stix is not None
-    assert stix.get_name() == "STIXNonUnicode"
-    assert default.get_name() == FontProperties().get_name()
-    assert nothing is None
+    default, has = label_font(["no such font"])
+    assert has.issuperset("plain")
+    assert not has & {"\ue000", "\U0010ffff"}
+    font, characters = label_font(["no such font", "STIXNonUnicode"])
+    assert characters > has
+    assert "\ue000" in characters
+    assert "\U0010ffff" not in characters
+    assert default.get_name() == font.get_name() == FontProperties().get_name()
+
+
+BOLD = ("STIXGeneral", "normal", 700)
+
+
+def test_a_name_from_several_fonts_is_drawn(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of the second font there is only a bold face, which matplotlib would warn of."""
+    bold = next(each for each in fontManager.ttflist if (each.name, each.style, each.weight) == BOLD)
+    monkeypatch.setattr(fontManager, "ttflist", [*fontManager.ttflist, replace(bold, name="Only Bold")])
+    monkeypatch.setattr("nlp_app.reports.plots.CJK_FONTS", ("Only Bold",))
+    labels, matrix = ["mixed Ⓐ", "b"], [[1, 0], [0, 1]]
+    draw_confusion(labels, matrix, tmp_path / "confusion.png")  # a missing glyph would be a warning, and an error here
+    assert_png(tmp_path / "confusion.png")
+    axes = confusion_figure(labels, matrix).axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == labels
+    assert caplog.records == []
+    assert not logging.getLogger("matplotlib.font_manager").level
+
+
+def test_a_default_font_that_is_not_installed(caplog: pytest.LogCaptureFixture) -> None:
+    with matplotlib.rc_context({"font.family": ["no such font"]}):
+        font, characters = label_font([])
+    assert font.get_family() == ["DejaVu Sans"]
+    assert characters.issuperset("plain")
+    assert caplog.records == []
 
 
 def test_nothing_shared_is_touched(tmp_path: Path) -> None:

@@ -16,8 +16,6 @@ from nlp_app.core.types import CharSpan, TokenSpan
 
 Alignment = Literal["strict", "expand", "contract"]
 
-ALIGNMENTS: tuple[Alignment, ...] = ("strict", "expand", "contract")
-
 TRIMMED = "edge trimmed to the outermost token"
 
 EXPANDED = "expanded to token edges"

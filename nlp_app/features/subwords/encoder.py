@@ -36,7 +36,7 @@ class PieceSentences:
     """Sentences as windows of pieces. A sentence without tokens has no window.
 
     pieces: a row a window; array "ids" (int32), special pieces included; with capitals also "capitals" (int8), how the
-        token is written to which a piece belongs, as in `features.capitals`, 0 for special pieces
+        token is written to which a piece belongs, as in `features.subwords.casing`, 0 for special pieces
     tokens: a row a window, of the tokens that it answers for; arrays "starts" and "ends" (int32): where in the window
         the pieces of each token stand, end exclusive. All rows together are the tokens of all sentences, in order.
     offsets: (sentences + 1,) tokens; windows: (sentences + 1,) windows

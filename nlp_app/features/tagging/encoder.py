@@ -62,7 +62,7 @@ class TaggingEncoder:
         min_count: occurrences that each entry needs; joint_min_count: those that a feature of several tokens needs.
         """
         nothing = FeatureIndex(np.zeros(0, dtype=np.uint64))
-        empty = cls(Forms.build(Counter(), normalise), nothing, np.zeros(0, dtype=np.int32), vectors)
+        empty = cls(Forms.empty(normalise), nothing, np.zeros(0, dtype=np.int32), vectors)
         return empty.extended(sentences, min_count, joint_min_count)
 
     def extended(

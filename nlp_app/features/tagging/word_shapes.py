@@ -76,9 +76,9 @@ class Forms:
         self.normalise = normalise
 
     @classmethod
-    def build(cls, counts: Counter[str], normalise: Callable[[str], str], min_count: int = 1) -> Forms:
-        """Vocabularies of the strings that `counts` (form -> occurrences in training data) holds often enough."""
-        return cls({kind: Vocabulary(()) for kind in _KINDS}, normalise).extended(counts, min_count)
+    def empty(cls, normalise: Callable[[str], str]) -> Forms:
+        """Vocabularies without entries, to be extended."""
+        return cls({kind: Vocabulary(()) for kind in _KINDS}, normalise)
 
     def extended(self, counts: Counter[str], min_count: int = 1) -> Forms:
         """These vocabularies with what more data (form -> occurrences) holds often enough; each id stays."""

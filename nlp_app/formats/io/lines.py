@@ -157,9 +157,9 @@ def _lines_of(texts: Iterable[str]) -> Iterator[str]:
         yield end
 
 
-def lines_of_text(lines: Iterable[str], name: str, first: int = 1) -> Iterator[str]:
+def lines_of_text(lines: Iterable[str], name: str) -> Iterator[str]:
     """The lines without their ends. Raises DataError for a NUL."""
-    for number, line in enumerate(lines, first):
+    for number, line in enumerate(lines, 1):
         if "\0" in line:
             raise DataError(f"found a NUL, as in binary files and UTF-16; {_EXPECTED}", name, number)
         yield line.removesuffix("\n").removesuffix("\r")

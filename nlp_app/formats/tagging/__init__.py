@@ -17,7 +17,6 @@ from nlp_app.formats.io.compression import inner_path, open_bytes
 from nlp_app.formats.io.hf_datasets import is_data_set
 from nlp_app.formats.io.lines import CHUNK, encoding_of, lines_of_bytes, lines_of_text
 from nlp_app.formats.tagging import brat, conll, conllu, detection, hf_rows, jsonl, plain_text
-from nlp_app.formats.tagging.conll import append_column
 from nlp_app.formats.tagging.options import TOKEN_PATTERNS, ReadOptions
 
 __all__ = [
@@ -25,8 +24,6 @@ __all__ = [
     "TOKEN_PATTERNS",
     "Format",
     "ReadOptions",
-    "append_column",
-    "file_lines",
     "is_data_set",
     "read",
     "read_lines",
@@ -98,16 +95,6 @@ def read(path: str | Path, format: str | None = None, options: ReadOptions = _DE
         raise unreadable(path, error) from error
     if not found:
         raise DataError("found no sentence, expected one at least; check the file", path)
-
-
-def file_lines(path: str | Path, options: ReadOptions = _DEFAULTS) -> Iterator[str]:
-    """The lines of a text file, decoded as `read` decodes them and without their ends. Raises DataError."""
-    try:
-        with open_bytes(path) as stream:
-            encoding = encoding_of(stream.peek(CHUNK), options.encoding)
-            yield from lines_of_bytes(stream, str(path), encoding)
-    except OSError as error:
-        raise unreadable(path, error) from error
 
 
 def read_lines(lines: Iterable[str], name: str, format: str, options: ReadOptions = _DEFAULTS) -> Iterator[Record]:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 from nlp_app.core.errors import DataError, OtherTaskError
 from nlp_app.core.types import Record, TokenRecord
-from nlp_app.formats.io.lines import lines_of_text
 from nlp_app.formats.tagging.options import ReadOptions
 
 DOCUMENT_START = "-DOCSTART-"
@@ -142,48 +141,6 @@ def write(records: Iterable[Record], name: str) -> Iterator[str]:
             for token, tag in zip(record.tokens, record.tags, strict=True):
                 yield f"{token}\t{tag}"
         yield ""
-
-
-def append_column(
-    lines: Iterable[str], tags: Iterable[Sequence[str]], name: str, options: ReadOptions
-) -> Iterator[str]:
-    """A file's lines with a tag appended to each token's line, space-separated as conlleval reads them.
-
-    `tags` has a list for each sentence that `read` yields, in order. Blank lines stay as they are; a
-    `-DOCSTART-` line gets an `O`, as conlleval wants the same number of columns throughout.
-
-    Raises DataError for a column that holds a space (or is empty), which this form can't keep apart;
-    ValueError if `tags` doesn't fit the sentences.
-    """
-    remaining = lines_of_text(lines, name)
-    sample = list(itertools.islice(remaining, SAMPLE))
-    layout = layout_of(sample, options.separator)
-    sentences = iter(tags)
-    current: Iterator[str] | None = None
-    for number, line in enumerate(itertools.chain(sample, remaining), 1):
-        if is_blank(line) or is_document_start(line):
-            _finish(current)
-            current = None
-            yield line if is_blank(line) else " ".join((*layout.split(line), "O"))
-            continue
-        if current is None:
-            current = iter(next(sentences, ()))
-        fields = layout.fields(line, name, number)
-        if any(not field or " " in field for field in fields):
-            reason = "a space in a column, or an empty one, can't stand in space-separated output"
-            raise DataError(f"{reason}; write JSON lines instead", name, number)
-        tag = next(current, None)
-        if tag is None:
-            raise ValueError(f"{name}:{number}: fewer tags than tokens")
-        yield " ".join((*fields, tag))
-    _finish(current)
-    if next(sentences, None) is not None:
-        raise ValueError(f"{name}: more sentences of tags than sentences")
-
-
-def _finish(tags: Iterator[str] | None) -> None:
-    if tags is not None and next(tags, None) is not None:
-        raise ValueError("more tags than tokens in a sentence")
 
 
 def _record(tokens: list[str], tags: list[str], end: int) -> TokenRecord:

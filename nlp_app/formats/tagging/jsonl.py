@@ -3,13 +3,12 @@
 An object is recognised by its keys, line by line:
 
 * `{"text", "label" or "labels": [[start, end, type], ...]}`: doccano;
-* `{"text", "spans": [{"start", "end", "label"}, ...]}`: Prodigy, and what `tag` writes. Lines whose `answer`
-is not
+* `{"text", "spans": [{"start", "end", "label"}, ...]}`: Prodigy, and what `tag` writes. Lines whose `answer` is not
   `accept` were turned down by the annotator and are skipped;
-* `{"text", "entities": [{"start_offset", "end_offset", "label"}, ...]}`: doccano with relations, which are
-left out; * `{"tokens": [...], "ner_tags" or "tags" or "labels": [...]}`: Hugging Face data sets, with the
-tags' names; * `{"data": {...}, "annotations": [...]}`: Label Studio (see `label_studio`); * `{"text"}` and
-`{"tokens"}` alone: unlabelled.
+* `{"text", "entities": [{"start_offset", "end_offset", "label"}, ...]}`: doccano with relations, which are left out;
+* `{"tokens": [...], "ner_tags" or "tags" or "labels": [...]}`: Hugging Face data sets, with the tags' names;
+* `{"data": {...}, "annotations": [...]}`: Label Studio (see `label_studio`);
+* `{"text"}` and `{"tokens"}` alone: unlabelled.
 
 Offsets count code points, and the end is exclusive. A file whose first object goes over several lines, or
 that is one list, is read as a whole; true JSON lines are streamed.

@@ -20,8 +20,8 @@ _SPACES = "a space in a column, or an empty one, can't stand in space-separated 
 
 
 def sequence_items(lines: Lines, name: str, format: str, options: ReadOptions) -> Iterator[Item]:
-    """The items of a file of a format in `formats.FORMATS` that is read from lines. Raises DataError for a file that is
-    no such file at all, SettingsError for options that don't fit."""
+    """The items of a file of a format in `formats.tagging.FORMATS` that is read from lines. Raises DataError for a file
+    that is no such file at all, SettingsError for options that don't fit."""
     if format == "conll":
         return _column_items(lines, name, options)
     if format == "conllu":

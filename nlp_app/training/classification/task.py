@@ -77,7 +77,7 @@ class ClassificationTask:
         return f"{self.data.train_size:,} texts, {examples.batch_count()} batches an epoch"
 
     @contextmanager
-    def stored(self, examples: StoredExamples, output: Path, processes: engine.Processes) -> Iterator[None]:
+    def stored(self, examples: StoredExamples, output: Path) -> Iterator[None]:
         """Encode the training texts into a temporary directory in `output` within the block."""
         directory = temporary_path(output / "texts")  # the next run removes it if this one is killed
         try:

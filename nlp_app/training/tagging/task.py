@@ -79,7 +79,7 @@ class TaggingTask:
             f"{examples.padding():.1%} padding"
         )
 
-    def stored(self, examples: Examples, output: Path, processes: engine.Processes) -> AbstractContextManager[None]:
+    def stored(self, examples: Examples, output: Path) -> AbstractContextManager[None]:
         """Do nothing: the encoded sentences are in the cache."""
         return nullcontext()
 

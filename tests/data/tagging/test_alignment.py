@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import pytest
 from hypothesis import example, given, settings
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nlp_app.core.types import CharSpan, TokenSpan
 from nlp_app.data.tagging import alignment
-from nlp_app.data.tagging.alignment import ALIGNMENTS, Alignment, Ledger, TokenEdges, align_spans
+from nlp_app.data.tagging.alignment import Alignment, Ledger, TokenEdges, align_spans
 from nlp_app.text.spacing import between_words, between_written_words, join_tokens, nowhere
 
 MIXED = "ab Z9.,-'\t\n\u00a0\u3000\u200b\ufeff\u0301éß马云杭州，。𠀀가🙂\ud800"
@@ -73,7 +73,7 @@ def reference(document: Document, mode: Alignment) -> tuple[set[TokenSpan], list
 
 
 @settings(max_examples=600, deadline=None)
-@given(documents(), st.sampled_from(ALIGNMENTS))
+@given(documents(), st.sampled_from(get_args(Alignment)))
 @example(Document("", [], [], [CharSpan(0, 0, "PER"), CharSpan(0, 1, "PER")]), "strict")
 def test_every_gold_span_is_kept_adjusted_or_dropped(document: Document, mode: Alignment) -> None:
     aligned, unaligned, ledger = align(document, mode)
@@ -89,7 +89,7 @@ def test_every_gold_span_is_kept_adjusted_or_dropped(document: Document, mode: A
 
 
 @settings(max_examples=400, deadline=None)
-@given(documents(), st.sampled_from(ALIGNMENTS))
+@given(documents(), st.sampled_from(get_args(Alignment)))
 def test_alignment_equals_the_reference_by_positions(document: Document, mode: Alignment) -> None:
     aligned, unaligned, ledger = align(document, mode)
     assert (set(aligned), unaligned) == reference(document, mode)

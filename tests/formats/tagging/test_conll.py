@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nlp_app.core.errors import DataError, SettingsError
 from nlp_app.core.types import TextRecord, TokenRecord
-from nlp_app.formats.tagging import ReadOptions, append_column, read, read_lines, write
+from nlp_app.formats.tagging import ReadOptions, read, read_lines, write
 
 ZERO_WIDTH, NO_BREAK, WIDE, MARK, LOST = "\u200b", "\u00a0", "\u3000", "\ufeff", "\ufffd"
 
@@ -142,20 +142,3 @@ def test_what_columns_cannot_hold_is_not_written(tmp_path: Path, record: TokenRe
 def test_labelled_and_unlabelled_sentences_do_not_share_a_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"with tags and without"):
         write([TokenRecord(["a"], ["O"], ()), TokenRecord(["a"], None, ())], tmp_path / "out.conll", "conll")
-
-
-def test_a_column_is_appended_as_the_conll_scorer_reads_it() -> None:
-    lines = ["-DOCSTART- -X- O\n", "\n", "Ann\tNNP\tB-PER\r\n", "runs\tVBZ\tO\n", "\t\n", "x\tX\tO"]
-    output = list(append_column(lines, [["B-PER", "O"], ["O"]], "f", ReadOptions()))
-    assert output == ["-DOCSTART- -X- O O", "", "Ann NNP B-PER B-PER", "runs VBZ O O", "\t", "x X O O"]
-
-
-@pytest.mark.parametrize("tags", [[["O"]], [["O", "O", "O"]], [["O", "O"], ["O"]], []])
-def test_predictions_that_do_not_fit_are_a_bug(tags: list[list[str]]) -> None:
-    with pytest.raises(ValueError, match=r"tags|sentences"):
-        list(append_column(["a O", "b O"], tags, "f", ReadOptions()))
-
-
-def test_space_separated_output_needs_columns_without_spaces() -> None:
-    with pytest.raises(DataError, match=r"f:1: a space in a column"):
-        list(append_column(["New York\tO"], [["O"]], "f", ReadOptions()))
