@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import click
 
 from nlp_app.cli.data import convert, inspect
-from nlp_app.cli.options import CLASS_FORMATS, FORMATS, PRECISIONS
+from nlp_app.cli.options import PRECISIONS
 from nlp_app.cli.predict import classify, evaluate, tag
 from nlp_app.cli.reproduce import reproduce
 from nlp_app.cli.terminal import USER_ERROR, fail, is_first, process_count, say
@@ -23,7 +23,7 @@ from nlp_app.core.errors import NlpAppError
 from nlp_app.core.signals import terminable
 from nlp_app.core.version import __version__
 
-__all__ = ["CLASS_FORMATS", "FORMATS", "PRECISIONS", "main", "program"]
+__all__ = ["PRECISIONS", "main", "program"]
 
 INTERRUPTED = 130
 
