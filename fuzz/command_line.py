@@ -14,7 +14,9 @@ from fuzz import tiny
 from fuzz.choices import Choices
 from fuzz.folder import folder
 from fuzz.readers import SUFFIXES
-from nlp_app.cli import CLASS_FORMATS, FORMATS, PRECISIONS, main
+from nlp_app.cli import PRECISIONS, main
+from nlp_app.formats.classification import CLASS_FORMATS
+from nlp_app.formats.tagging import FORMATS
 
 _COMMANDS = ("inspect", "convert", "tag", "classify", "evaluate", "train", "distill", "")
 _FLAGS = (

@@ -7,25 +7,37 @@ import io
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 import click
 
-from nlp_app.cli.data import convert, inspect
-from nlp_app.cli.options import CLASS_FORMATS, FORMATS, PRECISIONS
-from nlp_app.cli.predict import classify, evaluate, tag
-from nlp_app.cli.reproduce import reproduce
+from nlp_app.cli.options import PRECISIONS
 from nlp_app.cli.terminal import USER_ERROR, fail, is_first, process_count, say
-from nlp_app.cli.train import distill, train
 from nlp_app.core.console import drop_standard_output
 from nlp_app.core.errors import NlpAppError
 from nlp_app.core.signals import terminable
 from nlp_app.core.version import __version__
 
-__all__ = ["CLASS_FORMATS", "FORMATS", "PRECISIONS", "main", "program"]
+__all__ = ["PRECISIONS", "main", "program"]
 
 INTERRUPTED = 130
+
+# From each command to its module in this folder, where it has the same name.
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "train": "train",
+        "distill": "train",
+        "reproduce": "reproduce",
+        "evaluate": "predict",
+        "tag": "predict",
+        "classify": "predict",
+        "inspect": "data",
+        "convert": "data",
+    }
+)
 
 
 class _Program(click.Group):
@@ -68,8 +80,8 @@ def program() -> None:
     """Train, evaluate and use taggers and text classifiers for Chinese, English and mixed text."""
 
 
-for command in (train, distill, reproduce, evaluate, tag, classify, inspect, convert):
-    program.add_command(command)
+for _name, _module in COMMANDS.items():
+    program.add_command(getattr(import_module(f"nlp_app.cli.{_module}"), _name))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from nlp_app.cli.options import (
-    FORMATS,
+    FormatChoice,
     any_format_option,
     changes_option,
     class_changes,
@@ -19,6 +19,7 @@ from nlp_app.cli.options import (
     label_column_option,
     no_columns,
     sequence_format,
+    tagging_formats,
     text_column_option,
 )
 from nlp_app.cli.terminal import say, show
@@ -50,7 +51,7 @@ def _inspected(files: Sequence[str], task: str | None, how: dict[str, Any]) -> d
 
     changed = {change.partition("=")[0].strip().removeprefix("data.") for change in class_changes(how)}
     told = not changed.isdisjoint(ClassDataSettings.model_fields.keys() - TaggingDataSettings.model_fields.keys())
-    if task is None and (told or how["format"] not in (None, *FORMATS)):
+    if task is None and (told or how["format"] not in (None, *tagging_formats())):
         task = "cls"
     if task != "cls":
         no_columns(how)
@@ -67,7 +68,7 @@ def _inspected(files: Sequence[str], task: str | None, how: dict[str, Any]) -> d
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
 @format_option
-@click.option("--to", type=click.Choice(FORMATS), help="The output's format, where OUT doesn't tell.")
+@click.option("--to", type=FormatChoice(tagging_formats), help="The output's format, where OUT doesn't tell.")
 @click.option("--scheme", help="The output's tag scheme; without it, BIO.")
 @click.option(
     "--shape",

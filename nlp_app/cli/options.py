@@ -3,17 +3,42 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Any, TypeVar
 
 import click
 
 C = TypeVar("C", bound=Callable[..., Any])
 
-# As nlp_app.formats.tagging and nlp_app.formats.classification name them; a test holds them equal.
-FORMATS = ("conll", "conllu", "jsonl", "brat", "text", "hub")
 
-CLASS_FORMATS = ("csv", "tsv", "jsonl", "label_text", "fasttext", "text", "hub")
+class FormatChoice(click.Choice[str]):
+    """A choice of format names, loaded on first use: the readers take 80 ms of a command that asks for no format."""
+
+    def __init__(self, load: Callable[[], Iterable[str]]) -> None:
+        super().__init__(())
+        del self.choices
+        self._load = load
+
+    @cached_property
+    def choices(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The names, in the order of the table of formats."""
+        return tuple(dict.fromkeys(self._load()))
+
+
+def tagging_formats() -> Iterable[str]:
+    """The formats of tokens or spans."""
+    from nlp_app.formats.tagging import FORMATS  # noqa: PLC0415
+
+    return FORMATS
+
+
+def class_formats() -> Iterable[str]:
+    """The formats of texts with classes."""
+    from nlp_app.formats.classification import CLASS_FORMATS  # noqa: PLC0415
+
+    return CLASS_FORMATS
+
 
 MOST_THREADS = 1024  # beyond any machine's cores; many more than that exhaust its memory
 
@@ -21,14 +46,14 @@ quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
 
 threads_option = click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="CPU threads to compute with.")
 
-_ALL_FORMATS = tuple(dict.fromkeys((*FORMATS, *CLASS_FORMATS)))
-
 format_option = click.option(
-    "--format", type=click.Choice(FORMATS), help="The input's format, where it isn't recognised."
+    "--format", type=FormatChoice(tagging_formats), help="The input's format, where it isn't recognised."
 )
 
 any_format_option = click.option(
-    "--format", type=click.Choice(_ALL_FORMATS), help="The input's format, where it isn't recognised."
+    "--format",
+    type=FormatChoice(lambda: (*tagging_formats(), *class_formats())),
+    help="The input's format, where it isn't recognised.",
 )
 
 text_column_option = click.option(
@@ -117,6 +142,7 @@ def no_columns(how: dict[str, Any]) -> None:
 
 def sequence_format(format: str | None) -> str | None:
     """A format of tokens or spans; others are refused."""
-    if format not in (None, *FORMATS):
-        raise click.UsageError(f"--format {format} is for texts with classes; expected one of {', '.join(FORMATS)}")
+    names = tagging_formats()
+    if format not in (None, *names):
+        raise click.UsageError(f"--format {format} is for texts with classes; expected one of {', '.join(names)}")
     return format

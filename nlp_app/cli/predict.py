@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nlp_app.cli.options import (
-    CLASS_FORMATS,
+    FormatChoice,
     any_format_option,
     bulk_options,
     changes_option,
     class_changes,
+    class_formats,
     format_option,
     json_option,
     label_column_option,
@@ -106,7 +107,7 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
 @click.option("--output", "target", metavar="FILE", help="Where results go; without it, standard output.")
 @click.option("--top-k", type=int, metavar="N", help="So many classes of each text, best first.")
 @click.option("--threshold", type=float, metavar="P", help="The classes of at least this probability; maybe none.")
-@click.option("--format", type=click.Choice(CLASS_FORMATS), help="The input's format, where it isn't recognised.")
+@click.option("--format", type=FormatChoice(class_formats), help="The input's format, where it isn't recognised.")
 @text_column_option
 @changes_option
 @bulk_options

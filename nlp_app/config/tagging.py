@@ -25,7 +25,7 @@ class TaggingDataSettings(DataSettings):
 
     BUNDLE: ClassVar[str] = "data/ner/{}.conll"
 
-    format: Literal["auto", "conll", "conllu", "jsonl", "brat", "text", "hub"] = "auto"
+    format: str = "auto"
     scheme: str = "auto"
     separator: Literal["auto", "tab", "space"] = "auto"
     token_column: Number = 0

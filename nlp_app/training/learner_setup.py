@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -18,16 +18,15 @@ from nlp_app.features.pretrained_vectors import Vectors, read_vectors
 from nlp_app.nn.lstm import BiLstm
 from nlp_app.nn.precision import has_fast_bf16, has_lstm
 from nlp_app.training.examples import Rates
-from nlp_app.training.runs.progress import Progress
 
 
-def load_vectors(path: str, progress: Progress) -> Vectors | None:
-    """The pretrained vectors of a file; none without a path."""
+def load_vectors(path: str, say: Callable[[str], None]) -> Vectors | None:
+    """The pretrained vectors of a file; none without a path. `say` gets their size."""
     if not path:
         return None
     vectors = read_vectors(Path(path))
     rows, width = len(vectors.vocabulary.symbols), vectors.matrix.shape[1]
-    progress.say(f"vectors: {rows:,} of {width} dimensions; {vectors.untrained} untrained rows left out")
+    say(f"vectors: {rows:,} of {width} dimensions; {vectors.untrained} untrained rows left out")
     return vectors
 
 

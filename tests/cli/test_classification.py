@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 from conftest import SMALL_CLASSES, Outcome, Small, files_of, refused, write_csv
 
-from nlp_app.cli import CLASS_FORMATS
 from nlp_app.formats import classification as classes
 from nlp_app.inference import Classifier
 
@@ -60,8 +59,11 @@ def train(cli: Cli, data: object, output: Path, *more: object) -> Outcome:
     return cli("train", "cls", "--train", data, "--output", output, "--quiet", *SMALL_CLASSES, *more)
 
 
-def test_the_formats_are_those_that_can_be_read() -> None:
-    assert set(CLASS_FORMATS) == set(classes.CLASS_FORMATS)
+def test_the_formats_are_those_that_can_be_read(cli: Cli) -> None:
+    shown = "".join(cli("classify", "--help").out.split())
+    assert f"--format[{'|'.join(classes.CLASS_FORMATS)}]" in shown
+    error = cli("classify", "DIR", "--format", "xml").err
+    assert all(repr(name) in error for name in classes.CLASS_FORMATS)
 
 
 def test_help(cli: Cli) -> None:

@@ -15,7 +15,6 @@ import pytest
 from conftest import SMALL, Outcome, Small
 from signals import signal_in
 
-from nlp_app.cli import FORMATS
 from nlp_app.formats import tagging as formats
 from nlp_app.inference import Tagger
 
@@ -49,8 +48,11 @@ def as_json(tagger: Tagger, texts: list[str]) -> list[Any]:
     ]
 
 
-def test_the_formats_are_those_that_can_be_read() -> None:
-    assert set(FORMATS) == set(formats.FORMATS)
+def test_the_formats_are_those_that_can_be_read(cli: Cli) -> None:
+    shown = "".join(cli("tag", "--help").out.split())
+    assert f"--format[{'|'.join(formats.FORMATS)}]" in shown
+    error = cli("tag", "DIR", "--format", "xml").err
+    assert all(repr(name) in error for name in formats.FORMATS)
 
 
 @pytest.mark.interrupt

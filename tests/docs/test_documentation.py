@@ -21,7 +21,7 @@ from nlp_app.formats import tagging as formats
 from nlp_app.formats.tagging.detection import recognise
 from nlp_app.labels.schemes import ALIASES, SCHEMES, encode
 
-DOCUMENTS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "data/README.md")] + sorted(
+DOCUMENTS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "data/README.md")] + sorted(
     (ROOT / "docs").glob("*.md")
 )
 EVERY_DOCUMENT = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

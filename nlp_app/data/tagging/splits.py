@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from nlp_app.config import TaggingDataSettings, with_bundle
-from nlp_app.core.errors import DataError, SettingsError
+from nlp_app.core.errors import DataError, SettingsError, did_you_mean
 from nlp_app.core.text_table import aligned, some
 from nlp_app.core.types import Sentence
 from nlp_app.data.tagging.cached_corpus import read_stored_corpus
 from nlp_app.data.tagging.corpus import Corpus, CorpusOptions, choose_tokenizer
 from nlp_app.data.tagging.hold_out import hold_out_sentences
-from nlp_app.formats.tagging import ReadOptions
+from nlp_app.formats.tagging import FORMATS, ReadOptions
 from nlp_app.labels.schemes import NONE
 from nlp_app.storage.sentences import StoredSentences, stored, taking
 from nlp_app.text import Tokenizer, make_tokenizer
@@ -161,7 +161,14 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
 def corpus_options(
     settings: TaggingDataSettings, tokenizer: Tokenizer | None = None, scheme: str | None = None
 ) -> CorpusOptions:
-    """How files are read by these settings; `tokenizer` and `scheme`, where given, go before the settings'."""
+    """How files are read by these settings; `tokenizer` and `scheme`, where given, go before the settings'.
+
+    Raises SettingsError if `data.format` is no format, or another setting has no value that a reader can use.
+    """
+    known = ("auto", *FORMATS)
+    if settings.format not in known:
+        hint = did_you_mean(settings.format, known)
+        raise SettingsError(f"data.format: found {settings.format!r}, expected one of {', '.join(known)}{hint}")
     reading = ReadOptions(
         encoding=None if settings.encoding == "auto" else settings.encoding,
         token_column=settings.token_column,

@@ -35,7 +35,8 @@ __all__ = [
 class Format(NamedTuple):
     """How a format is read from lines (None: only from files, `brat` and `hub`) and written (None: it is only read).
 
-    Both get a name to put in front of messages.
+    Both get a name to put in front of messages. A file is recognised by the suffixes, unless `detection` has rules for
+    its format.
     """
 
     reader: Callable[[Iterable[str], str, ReadOptions], Iterator[Record]] | None
@@ -77,7 +78,7 @@ def recognise_format(path: str | Path, head: bytes | str | None = None) -> str:
                 head = stream.read(CHUNK)
         except OSError as error:
             raise unreadable(path, error) from error
-    return detection.recognise(inner_path(source), head)
+    return _recognised(inner_path(source), head)
 
 
 def read(path: str | Path, format: str | None = None, options: ReadOptions = _DEFAULTS) -> Iterator[Record]:
@@ -133,10 +134,20 @@ def _records(source: str | Path, format: str | None, options: ReadOptions) -> It
         return
     with open_bytes(path) as stream:
         head = stream.peek(CHUNK)  # not `read`: a pipe has no way back
-        reader = _named(format or detection.recognise(inner_path(path), head)).reader
+        reader = _named(format or _recognised(inner_path(path), head)).reader
         if reader is not None:
             lines = lines_of_bytes(stream, str(path), encoding_of(head, options.encoding))
             yield from reader(lines, str(path), options)
+
+
+def _recognised(path: Path, head: bytes | str) -> str:
+    """The format of a file that begins with `head`: detection has no rules for formats added after the first ones, and
+    their suffix decides."""
+    suffix = path.suffix.lower()
+    for name, entry in FORMATS.items():
+        if name not in detection.RULED and entry.reader is not None and suffix in entry.suffixes:
+            return name
+    return detection.recognise(path, head)
 
 
 def _is_brat(path: Path) -> bool:

@@ -10,6 +10,8 @@ from nlp_app.core.errors import OtherTaskError
 from nlp_app.formats.io.lines import CHUNK
 from nlp_app.formats.tagging.conll import is_blank, is_document_start, layout_of
 
+RULED = ("conll", "conllu", "jsonl", "text")  # `recognise` tells these apart
+
 _CONLLU_COMMENT = re.compile(r"# ?(sent_id|text|newdoc|newpar|global\.columns)\b")
 
 _CONLLU_LINE = re.compile(r"[0-9]+(-[0-9]+)?\t([^\t]*\t){8}[^\t]*")

@@ -10,6 +10,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -45,10 +46,91 @@ T = TypeVar("T")
 
 
 class StockTokenizer(NamedTuple):
-    """A checkpoint's tokenizer, and the files in which transformers keeps what else it knows of it."""
+    """A checkpoint's tokenizer, and the files in which transformers keeps what else it knows of it, with the model's
+    own code if it has any."""
 
     pieces: PieceTokenizer
     files: dict[str, bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A pretrained model's directory and its configuration; the tokenizer and the weights are read on request."""
+
+    directory: Path
+    config: PreTrainedConfig
+    trust_remote_code: bool = False
+
+    def read_tokenizer(self) -> StockTokenizer:
+        """Read the fast tokenizer that transformers finds there, with its files and the model's own code.
+
+        Raises:
+            ModelError: the tokenizer is missing, slow or damaged, or belongs to another model.
+        """
+        tokenizer, files = _read_tokenizer(self.directory, self.trust_remote_code)
+        self.check_vocabulary(tokenizer)
+        return StockTokenizer(tokenizer, files | self.code_files())
+
+    def read_weights(self) -> dict[str, Tensor]:
+        """All tensors of `model.safetensors`, or of the files that its index names."""
+        directory = self.directory
+        index = directory / INDEX
+        if (directory / WEIGHTS).is_file():
+            return _tensors(directory / WEIGHTS)
+        if not index.is_file():
+            pickled = sorted(path.name for path in directory.glob("*.bin"))
+            found = f"found {pickled[0]}, a pickle, which may run code" if pickled else f"found no {WEIGHTS}"
+            todo = (
+                "; convert it with transformers: AutoModel.from_pretrained(OLD).save_pretrained(NEW)"
+                if pickled
+                else "; a model whose weights are pytorch_model.bin has to be converted to safetensors first"
+            )
+            raise ModelError(f"{directory}: {found}; expected its weights in {WEIGHTS}{todo}")
+        places = _json(index).get("weight_map")
+        if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
+            raise ModelError(f"{index}: found no weight_map of file names; copy the model again")
+        weights: dict[str, Tensor] = {}
+        for name in sorted(set(places.values())):
+            if Path(name).name != name or "\\" in name or not name.endswith(".safetensors"):
+                raise ModelError(
+                    f"{index}: names {name!r}, expected .safetensors files beside it; don't use this model"
+                )
+            if not (directory / name).is_file():
+                raise ModelError(f"{directory / name}: missing, named in {INDEX}; copy the model again")
+            weights |= _tensors(directory / name)
+        return weights
+
+    def code_files(self) -> dict[str, bytes]:
+        """The Python files beside a model that brings its code; none for all others."""
+        if not getattr(self.config, "auto_map", None):
+            return {}
+        return {path.name: path.read_bytes() for path in sorted(self.directory.glob("*.py"))}
+
+    def check_vocabulary(self, tokenizer: PieceTokenizer) -> None:
+        """That each piece has a row in the table of embeddings. Raises ModelError."""
+        rows = getattr(self.config, "vocab_size", None)
+        if not isinstance(rows, int) or rows < tokenizer.size:
+            raise ModelError(
+                f"{self.directory}: the tokenizer has {tokenizer.size:,} pieces, the model's table {rows} rows; "
+                "they don't belong together: copy both from one model"
+            )
+
+
+def open_checkpoint(directory: Path, trust_remote_code: bool = False) -> Checkpoint:
+    """Read the configuration of a directory, for 32-bit weights and transformers' own choice of attention.
+
+    Args:
+        directory: a model as transformers saves it.
+        trust_remote_code: whether code in the directory may run.
+
+    Raises:
+        ModelError: the configuration is missing, damaged, or of a model that can't be used.
+    """
+    return Checkpoint(
+        directory=directory,
+        config=_read_config(directory, trust_remote_code),
+        trust_remote_code=trust_remote_code,
+    )
 
 
 @contextmanager
@@ -65,8 +147,7 @@ def quiet() -> Iterator[None]:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def read_config(directory: Path, trust_remote_code: bool = False) -> PreTrainedConfig:
-    """The configuration, for 32-bit weights and transformers' own choice of attention."""
+def _read_config(directory: Path, trust_remote_code: bool) -> PreTrainedConfig:
     path = directory / CONFIG
     if not path.is_file():
         raise ModelError(f"{directory}: found no {CONFIG}; expected a model as transformers saves it")
@@ -116,35 +197,7 @@ def _check_numbers(path: Path, values: Any) -> None:
                     raise ModelError(f"{path}: found {count} for {key}, expected at most {most:,}; copy it again")
 
 
-def read_weights(directory: Path) -> dict[str, Tensor]:
-    """All tensors of `model.safetensors`, or of the files that its index names."""
-    index = directory / INDEX
-    if (directory / WEIGHTS).is_file():
-        return _tensors(directory / WEIGHTS)
-    if not index.is_file():
-        pickled = sorted(path.name for path in directory.glob("*.bin"))
-        found = f"found {pickled[0]}, a pickle, which may run code" if pickled else f"found no {WEIGHTS}"
-        todo = (
-            "; convert it with transformers: AutoModel.from_pretrained(OLD).save_pretrained(NEW)"
-            if pickled
-            else "; a model whose weights are pytorch_model.bin has to be converted to safetensors first"
-        )
-        raise ModelError(f"{directory}: {found}; expected its weights in {WEIGHTS}{todo}")
-    places = _json(index).get("weight_map")
-    if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
-        raise ModelError(f"{index}: found no weight_map of file names; copy the model again")
-    weights: dict[str, Tensor] = {}
-    for name in sorted(set(places.values())):
-        if Path(name).name != name or "\\" in name or not name.endswith(".safetensors"):
-            raise ModelError(f"{index}: names {name!r}, expected .safetensors files beside it; don't use this model")
-        if not (directory / name).is_file():
-            raise ModelError(f"{directory / name}: missing, named in {INDEX}; copy the model again")
-        weights |= _tensors(directory / name)
-    return weights
-
-
-def read_tokenizer(directory: Path, trust_remote_code: bool = False) -> StockTokenizer:
-    """The fast tokenizer that transformers finds there."""
+def _read_tokenizer(directory: Path, trust_remote_code: bool) -> StockTokenizer:
     present = any((directory / name).is_file() for name in PIECE_FILES)
     if not present and not (directory / "tokenizer_config.json").is_file():
         raise ModelError(f"{directory}: found no tokenizer files; expected tokenizer.json or the model's vocabulary")
@@ -173,23 +226,6 @@ def read_tokenizer(directory: Path, trust_remote_code: bool = False) -> StockTok
     padding = next((p for p in (tokenizer.pad_token_id, tokenizer.eos_token_id) if p is not None), 0)
     backend = tokenizer.backend_tokenizer
     return StockTokenizer(_attempt(directory, lambda: PieceTokenizer(backend, tokenizer.unk_token_id, padding)), files)
-
-
-def code_files(directory: Path, config: PreTrainedConfig) -> dict[str, bytes]:
-    """The Python files beside a model that brings its code; none for all others."""
-    if not getattr(config, "auto_map", None):
-        return {}
-    return {path.name: path.read_bytes() for path in sorted(directory.glob("*.py"))}
-
-
-def check_vocabulary(directory: Path, config: PreTrainedConfig, tokenizer: PieceTokenizer) -> None:
-    """That each piece has a row in the table of embeddings. Raises ModelError."""
-    rows = getattr(config, "vocab_size", None)
-    if not isinstance(rows, int) or rows < tokenizer.size:
-        raise ModelError(
-            f"{directory}: the tokenizer has {tokenizer.size:,} pieces, the model's table {rows} rows; "
-            "they don't belong together: copy both from one model"
-        )
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

@@ -28,8 +28,8 @@ from nlp_app.labels.schemes import NONE, OUTSIDE, SCHEMES
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.models.classifier import Decision
 from nlp_app.models.directory import CONFIG
-from nlp_app.models.transformers import checkpoint
 from nlp_app.models.transformers.body import label_names, label_rows, load_body, longest_of, set_labels
+from nlp_app.models.transformers.checkpoint import Checkpoint, open_checkpoint
 from nlp_app.models.transformers.loading import check_answer
 from nlp_app.models.transformers.models import TransformerClassifierParts, TransformerTaggerParts
 from nlp_app.nn.transformer import TransformerClassifier, TransformerDimensions, TransformerTagger
@@ -61,18 +61,17 @@ def read_foreign(
 ) -> TransformerTaggerParts | TransformerClassifierParts:
     """The model of a directory as transformers leaves it. Raises ModelError if it can't be used as a tagger or a
     classifier."""
-    config = checkpoint.read_config(directory, trust_remote_code)
+    checkpoint = open_checkpoint(directory, trust_remote_code)
+    config = checkpoint.config
     kind = _kind(directory, config)
-    tokenizer, files = checkpoint.read_tokenizer(directory, trust_remote_code)
-    checkpoint.check_vocabulary(directory, config, tokenizer)
-    files |= checkpoint.code_files(directory, config)
+    tokenizer, files = checkpoint.read_tokenizer()
     names = label_names(config)
     if len(set(names)) != len(names):
         raise ModelError(f"{directory / CONFIG}: found a label twice in id2label ({', '.join(names[:20])})")
     about: dict[str, Any] = {"data": {"agreement": {}}, "settings": {}}
     if kind == "token":
         reading = read_labels(names, directory)
-        body = _body(directory, config, (reading.names, reading.tag_set.tags), trust_remote_code)
+        body = _body(checkpoint, (reading.names, reading.tag_set.tags))
         allowed = torch.from_numpy(reading.tag_set.allowed) if reading.legal else None
         tagger = TransformerTagger(body, len(reading.tag_set.tags), allowed, TransformerDimensions()).eval()
         encoder = PieceEncoder(tokenizer, longest_of(body), OVERLAP)
@@ -83,7 +82,7 @@ def read_foreign(
     if (len(names) < 2 and not multi_label) or config.problem_type == "regression":
         raise ModelError(f"{directory / CONFIG}: it gives a number, not classes (regression); expected a classifier")
     class_set = ClassSet.of(names, multi_label)
-    body = _body(directory, config, (names, class_set.labels), trust_remote_code)
+    body = _body(checkpoint, (names, class_set.labels))
     thresholds = np.full(len(names), THRESHOLD) if multi_label else None
     classifier = TransformerClassifier(body, len(names)).eval()
     encoder = PieceEncoder(tokenizer, longest_of(body), OVERLAP)
@@ -140,17 +139,13 @@ def _kind(directory: Path, config: PreTrainedConfig) -> str:
     return kind
 
 
-def _body(
-    directory: Path,
-    config: PreTrainedConfig,
-    labels: tuple[Sequence[str | None], Sequence[str]],
-    trust_remote_code: bool,
-) -> PreTrainedModel:
+def _body(checkpoint: Checkpoint, labels: tuple[Sequence[str | None], Sequence[str]]) -> PreTrainedModel:
     """The network with its head's rows, called by the first of `labels`, in the order of the second."""
     names, wanted = labels
+    directory, config = checkpoint.directory, checkpoint.config
     kind = _kind(directory, config)
-    weights = checkpoint.read_weights(directory)
-    heads = label_rows(config, kind, trust_remote_code) & weights.keys()
+    weights = checkpoint.read_weights()
+    heads = label_rows(config, kind, checkpoint.trust_remote_code) & weights.keys()
     for head in heads:
         if len(weights[head]) != len(names):
             raise ModelError(
@@ -161,7 +156,7 @@ def _body(
     if heads and set(wanted) - set(names) and not any(weights[head].dim() == 1 for head in heads):
         raise ModelError(f"{directory}: its head has no bias, by which tags that it lacks could be kept out")
     set_labels(config, wanted, None if kind == "token" else config.problem_type == "multi_label_classification")
-    loaded = load_body(config, kind, weights, trust_remote_code)
+    loaded = load_body(config, kind, weights, checkpoint.trust_remote_code)
     if loaded.missing:
         raise ModelError(
             f"{directory}: {len(loaded.missing)} weights are missing, {loaded.missing[0]} among them; "

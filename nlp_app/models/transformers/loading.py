@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer as Backend
 from torch import Tensor
-from transformers import PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from nlp_app.core.errors import ModelError
 from nlp_app.features.subwords.casing import KINDS
@@ -29,8 +29,8 @@ from nlp_app.models.directory import (
     read_about,
     read_labels,
 )
-from nlp_app.models.transformers import checkpoint
 from nlp_app.models.transformers.body import build_body, label_names, longest_of
+from nlp_app.models.transformers.checkpoint import Checkpoint, open_checkpoint
 from nlp_app.models.transformers.models import N, TransformerClassifierParts, TransformerTaggerParts, body_kind
 from nlp_app.nn.transformer import TransformerClassifier, TransformerDimensions, TransformerTagger
 from nlp_app.text import Tokenizer, make_tokenizer
@@ -44,20 +44,20 @@ def read_transformer_tagger(
     tag_set, dimensions, legal = damaged(place, lambda: _tagging(description))
     tokenizer = damaged(place, lambda: _tokenizer(description))
     about = damaged(place, lambda: read_about(description))
-    config = checkpoint.read_config(directory, trust_remote_code)
-    _check_names(directory, config, tag_set.tags)
-    encoder = _encoder(directory, description, config, capitals=bool(dimensions.capitals))
+    checkpoint = open_checkpoint(directory, trust_remote_code)
+    _check_names(checkpoint, tag_set.tags)
+    encoder = _encoder(checkpoint, description, capitals=bool(dimensions.capitals))
 
     def build() -> TransformerTagger:
-        body = build_body(config, body_kind(dimensions), trust_remote_code)
+        body = build_body(checkpoint.config, body_kind(dimensions), trust_remote_code)
         # Made on the device that the body is made on.
         allowed = torch.from_numpy(tag_set.allowed).to(body.device) if legal else None
         return TransformerTagger(body, len(tag_set.tags), allowed, dimensions)
 
-    network = _network(directory, build)
+    network = _network(checkpoint, build)
     _check_window(directory, network.body, encoder)
     check_answer(directory, network, encoder)
-    files = _kept(directory, config)
+    files = _kept(checkpoint)
     return TransformerTaggerParts(network, encoder, tag_set, tokenizer, files, about, legal=legal)
 
 
@@ -66,16 +66,18 @@ def read_transformer_classifier(
 ) -> TransformerClassifierParts:
     """The classifier of a directory whose files are intact. Raises ModelError if the description doesn't fit them."""
     class_set, decision, about = damaged(directory / DESCRIPTION, lambda: read_classes(description))
-    config = checkpoint.read_config(directory, trust_remote_code)
-    _check_names(directory, config, list(class_set.labels))
-    encoder = _encoder(directory, description, config)
+    checkpoint = open_checkpoint(directory, trust_remote_code)
+    _check_names(checkpoint, list(class_set.labels))
+    encoder = _encoder(checkpoint, description)
     network = _network(
-        directory,
-        lambda: TransformerClassifier(build_body(config, "sequence", trust_remote_code), len(class_set.labels)),
+        checkpoint,
+        lambda: TransformerClassifier(
+            build_body(checkpoint.config, "sequence", trust_remote_code), len(class_set.labels)
+        ),
     )
     _check_window(directory, network.body, encoder)
     check_answer(directory, network, encoder)
-    return TransformerClassifierParts(network, encoder, class_set, decision, _kept(directory, config), about)
+    return TransformerClassifierParts(network, encoder, class_set, decision, _kept(checkpoint), about)
 
 
 def _tagging(description: Mapping[str, Any]) -> tuple[TagSet, TransformerDimensions, bool]:
@@ -95,9 +97,9 @@ def _tokenizer(description: Mapping[str, Any]) -> Tokenizer:
     return make_tokenizer(description["tokenizer"]["name"], **description["tokenizer"]["settings"])
 
 
-def _encoder(
-    directory: Path, description: Mapping[str, Any], config: PreTrainedConfig, capitals: bool = False
-) -> PieceEncoder:
+def _encoder(checkpoint: Checkpoint, description: Mapping[str, Any], capitals: bool = False) -> PieceEncoder:
+    directory, config = checkpoint.directory, checkpoint.config
+
     def read() -> tuple[PieceTokenizer, int, int]:
         values = [description["pieces"][name] for name in ("window", "overlap", "padding", "unknown")]
         # A bool is an int too.
@@ -112,7 +114,7 @@ def _encoder(
         return tokenizer, window, overlap
 
     tokenizer, window, overlap = damaged(directory / PIECES, read)
-    checkpoint.check_vocabulary(directory, config, tokenizer)
+    checkpoint.check_vocabulary(tokenizer)
     return damaged(directory / DESCRIPTION, lambda: PieceEncoder(tokenizer, window, overlap, capitals))
 
 
@@ -127,18 +129,18 @@ def backend_of(text: str) -> Backend:
         raise ValueError(str(error)) from error
 
 
-def _network(directory: Path, build: Callable[[], N]) -> N:
-    """The network that `build` makes, with the weights of the directory, in evaluation mode."""
+def _network(checkpoint: Checkpoint, build: Callable[[], N]) -> N:
+    """The network that `build` makes, with the weights of the checkpoint, in evaluation mode."""
 
     def read() -> N:
-        weights = checkpoint.read_weights(directory)
+        weights = checkpoint.read_weights()
         with torch.device("meta"):
             _check_shapes(build(), weights)
         network = build()
         network.load_weights(weights)
         return network.eval()
 
-    return damaged(directory / WEIGHTS, read)
+    return damaged(checkpoint.directory / WEIGHTS, read)
 
 
 def _check_shapes(skeleton: TransformerTagger | TransformerClassifier, weights: Mapping[str, Tensor]) -> None:
@@ -153,9 +155,11 @@ def _check_shapes(skeleton: TransformerTagger | TransformerClassifier, weights: 
         raise ValueError(f"found {len(wrong)} tensors missing, unknown or of another shape, {wrong[0]} among them")
 
 
-def _check_names(directory: Path, config: PreTrainedConfig, names: list[str]) -> None:
-    if label_names(config) != names:
-        raise ModelError(f"{directory / CONFIG}: its labels differ from those in {DESCRIPTION}; copy the model again")
+def _check_names(checkpoint: Checkpoint, names: list[str]) -> None:
+    if label_names(checkpoint.config) != names:
+        raise ModelError(
+            f"{checkpoint.directory / CONFIG}: its labels differ from those in {DESCRIPTION}; copy the model again"
+        )
 
 
 def _check_window(directory: Path, body: PreTrainedModel, encoder: PieceEncoder) -> None:
@@ -189,6 +193,7 @@ def check_answer(directory: Path, network: TransformerTagger | TransformerClassi
     damaged(directory / CONFIG, answer)
 
 
-def _kept(directory: Path, config: PreTrainedConfig) -> dict[str, bytes]:
+def _kept(checkpoint: Checkpoint) -> dict[str, bytes]:
+    directory = checkpoint.directory
     files = {name: (directory / name).read_bytes() for name in TOKENIZER_FILES if (directory / name).is_file()}
-    return files | checkpoint.code_files(directory, config)
+    return files | checkpoint.code_files()

@@ -15,7 +15,6 @@ from transformers import PreTrainedConfig, PreTrainedModel
 from nlp_app.core.errors import ModelError, SettingsError
 from nlp_app.features.subwords.tokenizer import PieceTokenizer
 from nlp_app.models import hub
-from nlp_app.models.transformers import checkpoint as stock
 from nlp_app.models.transformers.body import (
     Loaded,
     label_names,
@@ -25,22 +24,20 @@ from nlp_app.models.transformers.body import (
     set_labels,
     skeleton,
 )
+from nlp_app.models.transformers.checkpoint import Checkpoint, open_checkpoint
 from nlp_app.nn.partial_loading import PartialLoad
 
 _POOLER = "pooler"  # a body without one is whole: what was pretrained on pieces alone has none
 
 
-@dataclass(frozen=True)
-class Pretrained:
+@dataclass(frozen=True, kw_only=True)
+class Pretrained(Checkpoint):
     """A checkpoint, not yet with its weights. `name` as it was given; `files` besides `tokenizer.json` that the
     tokenizer needs in transformers, and the model's own code if it has any."""
 
     name: str
-    directory: Path
-    config: PreTrainedConfig
     tokenizer: PieceTokenizer
     files: Mapping[str, bytes]
-    trust_remote_code: bool = False
 
 
 def read_pretrained(name: str, *, trust_remote_code: bool = False) -> Pretrained:
@@ -50,17 +47,27 @@ def read_pretrained(name: str, *, trust_remote_code: bool = False) -> Pretrained
     there (offline: not in the cache), that transformers doesn't know, or whose tokenizer is missing or not a fast one.
     """
     with _as_setting():
-        directory = Path(name)
-        if not directory.is_dir():
-            if not hub.is_hub_name(name):
-                found = "is a file" if directory.exists() else "no such directory"
-                raise ModelError(f"{name}: {found}; expected a directory with a pretrained model, or a name on the Hub")
-            directory = hub.download(name, code=trust_remote_code)
-        config = stock.read_config(directory, trust_remote_code)
-        tokenizer, files = stock.read_tokenizer(directory, trust_remote_code)
-        stock.check_vocabulary(directory, config, tokenizer)
-        code = stock.code_files(directory, config)
-        return Pretrained(name, directory, config, tokenizer, files | code, trust_remote_code)
+        checkpoint = open_checkpoint(_directory_of(name, code=trust_remote_code), trust_remote_code)
+        tokenizer, files = checkpoint.read_tokenizer()
+        return Pretrained(
+            directory=checkpoint.directory,
+            config=checkpoint.config,
+            trust_remote_code=trust_remote_code,
+            name=name,
+            tokenizer=tokenizer,
+            files=files,
+        )
+
+
+def _directory_of(name: str, code: bool) -> Path:
+    """The local directory of that name, or of a model on the Hub, downloaded with its Python code if `code`."""
+    directory = Path(name)
+    if directory.is_dir():
+        return directory
+    if not hub.is_hub_name(name):
+        found = "is a file" if directory.exists() else "no such directory"
+        raise ModelError(f"{name}: {found}; expected a directory with a pretrained model, or a name on the Hub")
+    return hub.download(name, code=code)
 
 
 def longest_window(pretrained: Pretrained) -> int:
@@ -89,7 +96,7 @@ def make_body(
         config = copy.deepcopy(pretrained.config)
         named = label_names(config)
         set_labels(config, labels, multi_label if kind == "sequence" else None)
-        weights = stock.read_weights(pretrained.directory)
+        weights = pretrained.read_weights()
         heads = [] if kind == "base" else _heads(pretrained, config, kind, weights)
         set_aside = [name for name in weights if name in _head_names(config, kind, pretrained)] if new_head else []
         dropped = {name: weights.pop(name) for name in set_aside} if heads else {}

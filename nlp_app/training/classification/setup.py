@@ -44,7 +44,7 @@ def prepare_classifier(
 ) -> Prepared[ClassifierParts, StoredTexts]:
     """An untrained classifier and its training texts; these, and what is fitted to them, are found again if they were
     encoded before."""
-    vectors = load_vectors(settings.model.vectors, progress)
+    vectors = load_vectors(settings.model.vectors, progress.say)
     encoder, columns = _fitted(settings, data, vectors, progress)
     parts = _make_parts(settings, data, vectors, encoder)
     if encoder.bags is not None and encoder.bags.pruned:

@@ -68,10 +68,10 @@ def prepare_distilled_tagger(
     more = [tokens for tokens in more if tokens]
     sentences = [*labelled, *more, *copies_of(teacher, labelled, distill, train.seed)]
     progress.say(_told(distill, (len(labelled), len(more), len(sentences)), "sentences"))
-    taught = taught_scores(teacher, sentences, progress)
+    taught = taught_scores(teacher, sentences, progress.quiet)
     model = settings.model.model_copy(update={"min_count": distill.min_count})
     student = settings.model_copy(update={"model": model})
-    parts = make_parts(student, data, load_vectors(model.vectors, progress), tag_set, sentences)
+    parts = make_parts(student, data, load_vectors(model.vectors, progress.say), tag_set, sentences)
     parts.network.teacher = Teacher(teacher_crf(teacher, tag_set))
     columns = parts.encoder.encode(sentences)
     tags = np.zeros(len(taught), dtype=np.int64)
@@ -108,7 +108,7 @@ def prepare_distilled_classifier(
     unlabelled = len(texts) - len(labelled)
     texts += _varied_texts(settings, [record.text for record in labelled], teacher.parts)
     progress.say(_told(distill, (len(labelled), unlabelled, len(texts)), "texts"))
-    targets = taught_probabilities(teacher, texts, progress)
+    targets = taught_probabilities(teacher, texts, progress.quiet)
     found = classes.decide(targets, teacher.parts.decision.thresholds)
     gold = classes.targets([record.labels or () for record in labelled])
     hot = gold if classes.multi_label else np.eye(len(classes.labels), dtype=np.float32)[gold]
@@ -123,7 +123,7 @@ def prepare_distilled_classifier(
     ]
     model = settings.model.model_copy(update={"min_count": distill.min_count})
     student = settings.model_copy(update={"model": model})
-    parts = make_classifier(student, data, load_vectors(model.vectors, progress), records)
+    parts = make_classifier(student, data, load_vectors(model.vectors, progress.say), records)
     rates = table_rates(settings.train, parts.network, classes.multi_label)
     return Prepared(parts, TaughtTexts(settings, parts, records, targets, len(labelled)), rates, _files(settings))
 

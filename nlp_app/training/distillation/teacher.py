@@ -21,7 +21,6 @@ from nlp_app.models.transformers.models import TransformerClassifierParts, Trans
 from nlp_app.nn.crf.layer import LinearChainCRF
 from nlp_app.storage.ragged import Columns
 from nlp_app.training.distillation.word_replacement import Substitution
-from nlp_app.training.runs.progress import Progress
 
 Texts = Sequence[Sequence[str]]
 
@@ -60,10 +59,10 @@ def teacher_crf(parts: TransformerTaggerParts, tag_set: TagSet) -> LinearChainCR
 
 
 @torch.inference_mode()
-def taught_scores(parts: TransformerTaggerParts, sentences: Texts, progress: Progress) -> NDArray[np.float16]:
+def taught_scores(parts: TransformerTaggerParts, sentences: Texts, quiet: bool) -> NDArray[np.float16]:
     """(tokens, tags): the teacher's scores of all tokens, sentence after sentence."""
     found: list[NDArray[np.float16]] = []
-    with progress_bar(progress.quiet, unit=" sentences", total=len(sentences)) as bar:
+    with progress_bar(quiet, unit=" sentences", total=len(sentences)) as bar:
         for chunk in chunks(sentences, len):
             encoded = parts.encoder.encode(chunk)
             scores = np.zeros((int(encoded.offsets[-1]), len(parts.tag_set.tags)), dtype=np.float16)
@@ -76,10 +75,10 @@ def taught_scores(parts: TransformerTaggerParts, sentences: Texts, progress: Pro
     return np.concatenate(found)
 
 
-def taught_probabilities(teacher: Classifier, texts: Sequence[str], progress: Progress) -> NDArray[np.float32]:
+def taught_probabilities(teacher: Classifier, texts: Sequence[str], quiet: bool) -> NDArray[np.float32]:
     """(texts, classes): the teacher's probabilities."""
     found: list[NDArray[np.float32]] = []
-    with progress_bar(progress.quiet, unit=" texts", total=len(texts)) as bar:
+    with progress_bar(quiet, unit=" texts", total=len(texts)) as bar:
         for chunk in chunks(texts, len):
             found.append(teacher.probabilities(chunk).astype(np.float32))
             bar.update(len(chunk))

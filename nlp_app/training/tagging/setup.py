@@ -44,7 +44,7 @@ def prepare_tagger(
         files = files_of_start(Path(model.start))
         examples = EncodedSentences.of(settings, parts, data.train.sentences)
     else:
-        vectors = load_vectors(model.vectors, progress)
+        vectors = load_vectors(model.vectors, progress.say)
         tag_set = _tag_set(settings, data)
         fitted = _fitted(settings, data, vectors, tag_set, progress)
         parts = _make_parts(settings, data, vectors, tag_set, fitted.encoder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,6 @@ from nlp_app.storage.ragged import Columns, collate, gather
 from nlp_app.storage.sentences import origin
 from nlp_app.training.classification.examples import draw, label_columns, record_chunks, targets_of
 from nlp_app.training.examples import TrainBatch
-from nlp_app.training.runs.progress import Progress
 from nlp_app.training.tagging.long_sentences import cut_targets
 
 
@@ -77,7 +76,11 @@ class SentenceWindows(_Windows):
 
     @classmethod
     def of(
-        cls, settings: TransformerTaggingSettings, parts: TransformerTaggerParts, data: TaggingData, progress: Progress
+        cls,
+        settings: TransformerTaggingSettings,
+        parts: TransformerTaggerParts,
+        data: TaggingData,
+        say: Callable[[str], None],
     ) -> SentenceWindows:
         """The encoded sentences, found again if they were encoded before."""
 
@@ -103,11 +106,9 @@ class SentenceWindows(_Windows):
         tags = repr((parts.tag_set.scheme, parts.tag_set.labels))
         source, rows = origin(data.train.sentences)
         decisive: list[str | NDArray[np.int64]] = ["pieces of sentences", rows, *_decisive(parts.encoder), tags]
-        found = kept_from(source, decisive, write, read, progress.say)
+        found = kept_from(source, decisive, write, read, say)
         if found.encoded.cut:
-            progress.say(
-                f"note: of {found.encoded.cut:,} tokens only the first pieces are read, as many as a window holds"
-            )
+            say(f"note: of {found.encoded.cut:,} tokens only the first pieces are read, as many as a window holds")
         return found
 
     def _rows(self, epoch: int) -> list[NDArray[np.int64]]:
@@ -146,7 +147,11 @@ class TextWindows(_Windows):
 
     @classmethod
     def of(
-        cls, settings: TransformerClassSettings, parts: TransformerClassifierParts, data: ClassData, progress: Progress
+        cls,
+        settings: TransformerClassSettings,
+        parts: TransformerClassifierParts,
+        data: ClassData,
+        say: Callable[[str], None],
     ) -> TextWindows:
         """The encoded texts, found again if they were encoded before."""
 
@@ -163,7 +168,7 @@ class TextWindows(_Windows):
             encoded = PieceTexts(columns["pieces"], columns["windows"].offsets)
             return cls(settings, encoded, columns["labels"], data.class_set, parts.encoder.tokenizer.padding)
 
-        return kept_from(data.key, ["pieces of texts", *_decisive(parts.encoder)], write, read, progress.say)
+        return kept_from(data.key, ["pieces of texts", *_decisive(parts.encoder)], write, read, say)
 
     def _rows(self, epoch: int) -> list[NDArray[np.int64]]:
         train, lengths = self.settings.train, self.encoded.pieces.lengths

@@ -62,7 +62,7 @@ def prepare_transformer_tagger(
             parts.network, train.layer_decay, head=train.head_rate / train.rate, crf=train.crf_rate / train.rate
         )
     }
-    return Prepared(parts, SentenceWindows.of(settings, parts, data, progress), rates, files)
+    return Prepared(parts, SentenceWindows.of(settings, parts, data, progress.say), rates, files)
 
 
 def _fresh(
@@ -132,7 +132,7 @@ def prepare_transformer_classifier(
     rates: Rates = {
         "rate_factors": rate_factors(network, train.layer_decay, head=train.head_rate / train.rate, crf=1.0)
     }
-    return Prepared(parts, TextWindows.of(settings, parts, data, progress), rates, _files(pretrained))
+    return Prepared(parts, TextWindows.of(settings, parts, data, progress.say), rates, _files(pretrained))
 
 
 def _taken(pretrained: Pretrained, loaded: PartialLoad) -> str:

@@ -63,3 +63,9 @@ def test_texts_whose_spans_fit_no_tokens_or_that_have_no_token(tmp_path: Path) -
 def test_dev_or_test_need_train() -> None:
     with pytest.raises(SettingsError, match="give --train FILE"):
         read_splits(TaggingDataSettings(test="x.conll"), seed=1)
+
+
+def test_an_unknown_format_is_refused_with_those_there_are() -> None:
+    expected = "data.format: found 'conl', expected one of auto, conll, .*hub; did you mean 'conll'"
+    with pytest.raises(SettingsError, match=expected):
+        read_splits(TaggingDataSettings(format="conl"), seed=1)
