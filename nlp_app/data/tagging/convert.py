@@ -13,7 +13,6 @@ from nlp_app.data.tagging.alignment import Ledger
 from nlp_app.data.tagging.corpus import Corpus, CorpusOptions, TagRepair, make_corpus
 from nlp_app.data.tagging.scan import spacing
 from nlp_app.formats import tagging as formats
-from nlp_app.formats.tagging.ignored_fields import not_read
 from nlp_app.labels import schemes
 from nlp_app.text import make_tokenizer
 from nlp_app.text.spacing import join_tokens
@@ -62,13 +61,12 @@ def convert(
     Raises DataError for what can't be read or written, SettingsError for a target that can't hold the source.
     """
     options = options or CorpusOptions()
-    if Path(source).exists() and not (Path(source).is_file() or Path(source).is_dir()):
-        raise DataError("is no regular file, and it has to be read twice; write it to a file", source)
     source_format = options.format or formats.recognise_format(source)
     target_format = target_format or _format_of(target)
-    records = list(formats.read(source, source_format, options.reading))
+    log = formats.ReadLog()
+    records = list(formats.read(source, source_format, options.reading, log))
     shape = _choose_shape(shape, target_format, records)
-    losses = not_read(source, source_format, options.reading)
+    losses = log.skipped()
     if shape == "text" and all(isinstance(record, TextRecord) for record in records):
         corpus, written = Corpus(str(source), source_format), list(records)
         scheme = None

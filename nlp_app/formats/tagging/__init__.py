@@ -19,11 +19,13 @@ from nlp_app.formats.io.lines import CHUNK, encoding_of, lines_of_bytes, lines_o
 from nlp_app.formats.tagging import brat, conll, conllu, detection, hf_rows, jsonl, plain_text
 from nlp_app.formats.tagging.conll import append_column
 from nlp_app.formats.tagging.options import TOKEN_PATTERNS, ReadOptions
+from nlp_app.formats.tagging.read_log import ReadLog
 
 __all__ = [
     "FORMATS",
     "TOKEN_PATTERNS",
     "Format",
+    "ReadLog",
     "ReadOptions",
     "append_column",
     "file_lines",
@@ -41,7 +43,7 @@ class Format(NamedTuple):
     Both get a name to put in front of messages.
     """
 
-    reader: Callable[[Iterable[str], str, ReadOptions], Iterator[Record]] | None
+    reader: Callable[[Iterable[str], str, ReadOptions, ReadLog | None], Iterator[Record]] | None
     writer: Callable[[Iterable[Record], str], Iterator[str]] | None
     suffixes: tuple[str, ...]
 
@@ -83,15 +85,17 @@ def recognise_format(path: str | Path, head: bytes | str | None = None) -> str:
     return detection.recognise(inner_path(source), head)
 
 
-def read(path: str | Path, format: str | None = None, options: ReadOptions = _DEFAULTS) -> Iterator[Record]:
-    """The records of a file or data set, one by one; `format` None recognises it.
+def read(
+    path: str | Path, format: str | None = None, options: ReadOptions = _DEFAULTS, log: ReadLog | None = None
+) -> Iterator[Record]:
+    """The records of a file or data set, one by one; `format` None recognises it; `log` collects what is skipped.
 
     Raises DataError for a file that can't be read, isn't what it should be (with the line), or holds no
     record.
     """
     found = False
     try:
-        for record in _records(path, format, options):
+        for record in _records(path, format, options, log):
             found = True
             yield record
     except OSError as error:
@@ -116,7 +120,7 @@ def read_lines(lines: Iterable[str], name: str, format: str, options: ReadOption
     options.check_column()
     if reader is None:
         raise SettingsError(f"format: {format} can't be read from lines, only from its files")
-    return reader(lines_of_text(lines, name), name, options)
+    return reader(lines_of_text(lines, name), name, options, None)
 
 
 def write(records: Iterable[Record], path: str | Path, format: str) -> None:
@@ -135,21 +139,21 @@ def write(records: Iterable[Record], path: str | Path, format: str) -> None:
             stream.write(f"{mark}{line}\n")
 
 
-def _records(source: str | Path, format: str | None, options: ReadOptions) -> Iterator[Record]:
+def _records(source: str | Path, format: str | None, options: ReadOptions, log: ReadLog | None) -> Iterator[Record]:
     if format == "hub" or (format is None and is_data_set(source)):
-        yield from hf_rows.read(str(source), options)
+        yield from hf_rows.read(str(source), options, log)
         return
     options.check_column()
     path = Path(source)
     if format == "brat" or (format is None and _is_brat(path)):
-        yield from brat.read(path, options)
+        yield from brat.read(path, options, log)
         return
     with open_bytes(path) as stream:
         head = stream.peek(CHUNK)  # not `read`: a pipe has no way back
         reader = _named(format or detection.recognise(inner_path(path), head)).reader
         if reader is not None:
             lines = lines_of_bytes(stream, str(path), encoding_of(head, options.encoding))
-            yield from reader(lines, str(path), options)
+            yield from reader(lines, str(path), options, log)
 
 
 def _is_brat(path: Path) -> bool:

@@ -14,9 +14,10 @@ from nlp_app.core.errors import DataError
 from nlp_app.core.types import CharSpan, TextRecord
 from nlp_app.formats.io.lines import encoding_of
 from nlp_app.formats.tagging.options import ReadOptions
+from nlp_app.formats.tagging.read_log import ReadLog
 
 
-def read(path: Path, options: ReadOptions) -> Iterator[TextRecord]:
+def read(path: Path, options: ReadOptions, log: ReadLog | None = None) -> Iterator[TextRecord]:
     """The document of a `.ann` or its `.txt`, or all documents of a folder and the folders in it, by name.
 
     Raises DataError for a file without its partner, a span in several pieces, and offsets that don't fit the
@@ -25,6 +26,8 @@ def read(path: Path, options: ReadOptions) -> Iterator[TextRecord]:
     annotations = sorted(path.rglob("*.ann")) if path.is_dir() else [path.with_suffix(".ann")]
     if not annotations:
         raise DataError("found a folder without .ann files, expected brat's .txt and .ann pairs, or a file", path)
+    if log is not None and path.is_dir():
+        log.skip("documents", len(annotations), before="the names of ")
     for annotation in annotations:
         text = _text(annotation.with_suffix(".txt"), options)
         lines = _text(annotation, options).split("\n")
@@ -33,6 +36,9 @@ def read(path: Path, options: ReadOptions) -> Iterator[TextRecord]:
             for number, line in enumerate(lines, 1)
             if line.startswith("T")
         ]
+        if log is not None:
+            others = sum(bool(line.strip()) and not line.startswith("T") for line in lines)
+            log.skip("annotations that aren't spans (events, relations, notes)", others)
         yield TextRecord(text, spans, 1)
 
 
