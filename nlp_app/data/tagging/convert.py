@@ -26,7 +26,8 @@ DEFAULT_SCHEME = "BIO"
 class ConversionReport:
     """What was written: from what format and scheme to which, how much, and what of the source is not in it.
 
-    `ledger` and `repairs` name the spans and tags that `losses` counts. A scheme is None without tags.
+    `ledger` and `repairs` name the spans and tags that `losses` counts; `remarks` say how the source was read. A scheme
+    is None without tags.
     """
 
     source: str
@@ -40,6 +41,7 @@ class ConversionReport:
     losses: list[str]
     repairs: list[TagRepair]
     ledger: Ledger
+    remarks: list[str]
 
 
 def convert(
@@ -61,7 +63,7 @@ def convert(
     Raises DataError for what can't be read or written, SettingsError for a target that can't hold the source.
     """
     options = options or CorpusOptions()
-    source_format = options.format or formats.recognise_format(source)
+    source_format = options.format or formats.recognise_format(source, encoding=options.reading.encoding)
     target_format = target_format or _format_of(target)
     log = formats.ReadLog()
     records = list(formats.read(source, source_format, options.reading, log))
@@ -89,6 +91,7 @@ def convert(
         losses=losses,
         repairs=corpus.repairs,
         ledger=corpus.ledger,
+        remarks=log.remarks,
     )
 
 

@@ -14,6 +14,7 @@ from nlp_app.core.errors import DataError, SettingsError, did_you_mean, unreadab
 from nlp_app.core.files import whole_file
 from nlp_app.core.types import Record
 from nlp_app.formats.io.compression import inner_path, open_bytes
+from nlp_app.formats.io.encodings import find_encoding
 from nlp_app.formats.io.hf_datasets import is_data_set
 from nlp_app.formats.io.lines import CHUNK, encoding_of, lines_of_bytes, lines_of_text
 from nlp_app.formats.tagging import brat, conll, conllu, detection, hf_rows, jsonl, plain_text
@@ -62,8 +63,10 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
 _DEFAULTS = ReadOptions()
 
 
-def recognise_format(path: str | Path, head: bytes | str | None = None) -> str:
+def recognise_format(path: str | Path, head: bytes | str | None = None, encoding: str | None = None) -> str:
     """The name in `FORMATS` of a file, folder or data set, by suffix and content; `head` is how the file begins.
+
+    `encoding`: of the file, or of `head`; None finds it, of a `head` by its mark.
 
     Raises DataError for a kind of file that holds neither tokens nor spans.
     """
@@ -80,9 +83,10 @@ def recognise_format(path: str | Path, head: bytes | str | None = None) -> str:
         try:
             with open_bytes(source) as stream:
                 head = stream.read(CHUNK)
+            encoding = find_encoding(source, encoding).codec
         except OSError as error:
             raise unreadable(path, error) from error
-    return detection.recognise(inner_path(source), head)
+    return detection.recognise(inner_path(source), head, encoding)
 
 
 def read(
@@ -108,7 +112,7 @@ def file_lines(path: str | Path, options: ReadOptions = _DEFAULTS) -> Iterator[s
     """The lines of a text file, decoded as `read` decodes them and without their ends. Raises DataError."""
     try:
         with open_bytes(path) as stream:
-            encoding = encoding_of(stream.peek(CHUNK), options.encoding)
+            encoding = _encoding_of(Path(path), stream.peek(CHUNK), options, None)
             yield from lines_of_bytes(stream, str(path), encoding)
     except OSError as error:
         raise unreadable(path, error) from error
@@ -150,10 +154,22 @@ def _records(source: str | Path, format: str | None, options: ReadOptions, log: 
         return
     with open_bytes(path) as stream:
         head = stream.peek(CHUNK)  # not `read`: a pipe has no way back
-        reader = _named(format or detection.recognise(inner_path(path), head)).reader
+        encoding = _encoding_of(path, head, options, log)
+        reader = _named(format or detection.recognise(inner_path(path), head, encoding)).reader
         if reader is not None:
-            lines = lines_of_bytes(stream, str(path), encoding_of(head, options.encoding))
-            yield from reader(lines, str(path), options, log)
+            lines = lines_of_bytes(stream, str(path), encoding)
+            yield from reader(lines, str(path), options, log if log is not None and log.counting else None)
+
+
+def _encoding_of(path: Path, head: bytes, options: ReadOptions, log: ReadLog | None) -> str:
+    """The codec of a file; a pipe, which has no way back, is known by its beginning."""
+    if not path.is_file():
+        return encoding_of(head, options.encoding)
+    encoding = find_encoding(path, options.encoding)
+    if log is not None:
+        for remark in encoding.remarks:
+            log.remark(remark)
+    return encoding.codec
 
 
 def _is_brat(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Report of a read: the parts of a file that its records do not hold, counted while it is read."""
+"""Report of a read: how a file was read, and the parts of it that its records do not hold, counted on the way."""
 
 from __future__ import annotations
 
@@ -7,14 +7,22 @@ from collections.abc import Iterable
 
 
 class ReadLog:
-    """Counts of the parts of a file that a reader skips.
+    """Remarks on how a file was read, and counts of the parts that its reader skips.
 
-    A reader fills the log it is given. Readers without a log count nothing, so training does not pay for it.
+    A reader fills the log it is given. With `counting` off it fills only the remarks, so training does not pay for
+    counts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, counting: bool = True) -> None:
+        self.counting = counting
+        self.remarks: list[str] = []
         self._counts: Counter[tuple[str, str]] = Counter()
         self._uncounted: dict[str, None] = {}
+
+    def remark(self, remark: str) -> None:
+        """Add a remark, unless it was made before: a file may be read more than once with one log."""
+        if remark not in self.remarks:
+            self.remarks.append(remark)
 
     def skip(self, what: str, count: int = 1, *, before: str = "") -> None:
         """Add to the count of a skipped part; `before` stands before the number in its phrase."""
