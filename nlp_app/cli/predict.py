@@ -97,7 +97,10 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
     if texts:
         tag_texts(tagger, texts, target)
         return
-    say(*tag_file(tagger, source or "-", target, how["format"], how["changes"], _plan(model, how)))
+    notes, said = tag_file(tagger, source or "-", target, how["format"], how["changes"], _plan(model, how))
+    if not how["quiet"]:
+        say(*(f"note: {remark}" for remark in notes))
+    say(*said)
 
 
 @click.command()

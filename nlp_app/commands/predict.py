@@ -14,6 +14,7 @@ from nlp_app.data.classification.splits import reading_remarks
 from nlp_app.formats import tagging as formats
 from nlp_app.formats.classification import ClassFile, ClassOptions, Repair, open_classes
 from nlp_app.formats.io.compression import inner_path, kind_of
+from nlp_app.formats.io.encodings import find_input_encoding
 from nlp_app.formats.io.hf_datasets import is_data_set
 from nlp_app.formats.io.lines import encoding_of, lines_or_errors
 from nlp_app.formats.io.streams import STDIN, check_characters, input_of, write_answers
@@ -107,9 +108,9 @@ def tag_texts(tagger: Tagger, texts: Sequence[str], target: str | None) -> None:
 
 def tag_file(
     tagger: Tagger, source: str, target: str | None, format: str | None, changes: Sequence[str], plan: Plan
-) -> list[str]:
+) -> tuple[list[str], list[str]]:
     """Tag a file (`-`: standard input) of any size in bounded memory, in order, in the form that it came in; returns
-    what is to be said at the end.
+    notes on how it was read, and what has to be said of the job.
 
     Columns come back with the predicted tag appended; texts, tokens and JSON lines as JSON lines.
     """
@@ -121,13 +122,14 @@ def tag_file(
     reading = {"task": "tag", "format": format, "changes": list(changes)}
     if is_data_set:
         rows = map(item_of, formats.read(source, "hub", options))
-        return run_file(tagger, question, Input(source, source, rows, reading, is_data_set=True), target, plan)
+        return [], run_file(tagger, question, Input(source, source, rows, reading, is_data_set=True), target, plan)
     with input_of(source) as stream:
         name = STDIN if source == "-" else source
-        found = format or formats.recognise_format(inner_path(name), stream.head)
+        encoding = find_input_encoding(stream, name, options.encoding)
+        codec = encoding.codec
+        found = format or formats.recognise_format(inner_path(name), stream.head, codec)
         if found == "brat" and format is None:
             found = "text"  # a text beside its annotations
-        codec = encoding_of(stream.head, options.encoding)
         items = sequence_items(lines_or_errors(stream, name, codec), name, found, options)
         given = Input(source, name, items, reading, stream.size, lambda: stream.position, codec)
-        return run_file(tagger, question, given, target, plan)
+        return encoding.remarks, run_file(tagger, question, given, target, plan)

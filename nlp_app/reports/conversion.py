@@ -49,6 +49,7 @@ def conversion_text(report: ConversionReport) -> str:
     target = " ".join(filter(None, (report.target_format, report.target_scheme)))
     size = f"{report.records:,} records, {report.spans:,} spans"
     lines = [f"{report.source} ({source}) -> {report.target} ({target}): {size}"]
+    lines += [f"{report.source}: {remark}" for remark in report.remarks]
     lines += [f"lost: {loss}" for loss in report.losses] or ["lost: nothing"]
     return "\n".join([*lines, *_changes(report.source, _repairs(report.repairs), _ledger(report.ledger))])
 

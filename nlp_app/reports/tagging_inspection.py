@@ -40,6 +40,7 @@ def _facts(corpus: Corpus) -> dict[str, Any]:
     return {
         "path": corpus.path,
         "format": corpus.format,
+        "remarks": list(corpus.remarks),
         "scheme": corpus.scheme,
         "evidence": corpus.evidence,
         "labelled": corpus.labelled,
@@ -136,6 +137,7 @@ def _places(facts: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
     lines: list[str] = []
     for file in facts["files"]:
         name = names[file["path"]]
+        lines += [f"{name}: {remark}" for remark in file["remarks"]]
         lines += [f"{name}:{again}: repeats line {line}" for line, again in file["duplicates"]["lines"]]
         lines += _changes(name, file["repairs"], file["ledger"])
         if file["longest_entity"] and file["scheme"] != NONE:

@@ -19,8 +19,17 @@ GOOD = "Anna B-PER\nlives O\nin O\nRome B-LOC\n\nBob B-PER\nsaw O\nParis B-LOC\n
 BAD_FILES = {
     "empty": ("a.conll", b"", "a.conll: found no sentence"),
     "only blank lines": ("a.conll", b"\n\n \n", "a.conll: found no sentence"),
-    "binary": ("a.conll", bytes(range(1, 256)) * 9, "a.conll:2: byte 0x80 at offset 127 is not utf-8"),
-    "encoding": ("a.conll", "Anna O\n\n马 B-PER\n".encode("gb18030"), "a.conll:3: byte 0xC2 at offset 8 is not utf-8"),
+    "binary": ("a.conll", bytes(range(1, 256)) * 9, "a.conll:2: byte 0x80 at offset 127 is not UTF-8"),
+    "encoding": (
+        "a.conll",
+        f"Anna O\n\n{'這樣好' * 5} B-PER\n".encode("big5"),
+        "a.conll:3: byte 0xB3 at offset 8 is not UTF-8",
+    ),
+    "damaged": (
+        "a.conll",
+        "Anna O\n\n马云 B-PER\n".encode() + b"a\xff O\n",
+        "a.conll:4: byte 0xFF at offset 22",
+    ),
     "ragged": ("a.conll", GOOD.encode() + b"Anna\nx O\n", "a.conll:13: found 1 column, expected 2"),
     "no tags": ("a.conll", b"Anna\nlives\n\nBob\n", "a.conll: found no labels"),
     "unknown scheme": ("a.conll", b"Anna O\nx Q-PER\nlives O\nx B-PER\n\n", "a.conll:2: found tags of no known scheme"),
@@ -59,7 +68,7 @@ def test_training_data(cli: Cli, tmp_path: Path, case: str) -> None:
     assert files_of(tmp_path) == before
 
 
-@pytest.mark.parametrize("case", ["binary", "lone surrogate", "csv", "deep JSON"])
+@pytest.mark.parametrize("case", ["binary", "encoding", "lone surrogate", "csv", "deep JSON"])
 def test_a_file_to_tag(cli: Cli, tmp_path: Path, small: Small, case: str) -> None:
     name, content, said = BAD_FILES[case]
     (tmp_path / name).write_bytes(content)
@@ -68,7 +77,7 @@ def test_a_file_to_tag(cli: Cli, tmp_path: Path, small: Small, case: str) -> Non
     assert files_of(tmp_path) == before
 
 
-@pytest.mark.parametrize("case", ["encoding", "ragged", "NUL", "bad JSON"])
+@pytest.mark.parametrize("case", ["damaged", "ragged", "NUL", "bad JSON"])
 def test_a_record_to_tag(cli: Cli, tmp_path: Path, small: Small, case: str) -> None:
     """One bad record among good ones ends the job only with --strict."""
     name, content, said = BAD_FILES[case]

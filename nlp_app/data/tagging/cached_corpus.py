@@ -24,8 +24,9 @@ _NAMED = 100  # repairs and moved spans that are named; all are counted
 def read_stored_corpus(path: str | Path, options: CorpusOptions, say: Callable[[str], None] | None = None) -> Corpus:
     """`read_corpus`, but that the sentences are `StoredSentences`, and that repairs and the ledger's entries name the
     first ones alone; `say` is told why they can't be kept for other runs."""
-    name = options.format or formats.recognise_format(path)
-    records: Iterable[Record] = RecordFile(path, name, options.reading)
+    name = options.format or formats.recognise_format(path, encoding=options.reading.encoding)
+    file = RecordFile(path, name, options.reading)
+    records: Iterable[Record] = file
     if not is_data_set(path) and not Path(path).is_file() and not Path(path).is_dir():
         records = list(records)  # of a pipe, which can't be read twice
 
@@ -46,6 +47,7 @@ def read_stored_corpus(path: str | Path, options: CorpusOptions, say: Callable[[
             "labelled": labelled,
             "repairs": corpus.repairs,
             "repaired": corpus.repaired,
+            "remarks": file.log.remarks,
             "ledger": {name: getattr(corpus.ledger, name) for name in ("gold", "kept", "adjusted", "dropped")},
         }
 

@@ -13,7 +13,6 @@ from nlp_app.data.tagging.alignment import Ledger
 from nlp_app.data.tagging.corpus import Corpus, CorpusOptions, TagRepair, make_corpus
 from nlp_app.data.tagging.scan import spacing
 from nlp_app.formats import tagging as formats
-from nlp_app.formats.tagging.ignored_fields import not_read
 from nlp_app.labels import schemes
 from nlp_app.text import make_tokenizer
 from nlp_app.text.spacing import join_tokens
@@ -27,7 +26,8 @@ DEFAULT_SCHEME = "BIO"
 class ConversionReport:
     """What was written: from what format and scheme to which, how much, and what of the source is not in it.
 
-    `ledger` and `repairs` name the spans and tags that `losses` counts. A scheme is None without tags.
+    `ledger` and `repairs` name the spans and tags that `losses` counts; `remarks` say how the source was read. A scheme
+    is None without tags.
     """
 
     source: str
@@ -41,6 +41,7 @@ class ConversionReport:
     losses: list[str]
     repairs: list[TagRepair]
     ledger: Ledger
+    remarks: list[str]
 
 
 def convert(
@@ -62,13 +63,12 @@ def convert(
     Raises DataError for what can't be read or written, SettingsError for a target that can't hold the source.
     """
     options = options or CorpusOptions()
-    if Path(source).exists() and not (Path(source).is_file() or Path(source).is_dir()):
-        raise DataError("is no regular file, and it has to be read twice; write it to a file", source)
-    source_format = options.format or formats.recognise_format(source)
+    source_format = options.format or formats.recognise_format(source, encoding=options.reading.encoding)
     target_format = target_format or _format_of(target)
-    records = list(formats.read(source, source_format, options.reading))
+    log = formats.ReadLog()
+    records = list(formats.read(source, source_format, options.reading, log))
     shape = _choose_shape(shape, target_format, records)
-    losses = not_read(source, source_format, options.reading)
+    losses = log.skipped()
     if shape == "text" and all(isinstance(record, TextRecord) for record in records):
         corpus, written = Corpus(str(source), source_format), list(records)
         scheme = None
@@ -91,6 +91,7 @@ def convert(
         losses=losses,
         repairs=corpus.repairs,
         ledger=corpus.ledger,
+        remarks=log.remarks,
     )
 
 

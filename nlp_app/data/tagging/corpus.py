@@ -14,7 +14,7 @@ from nlp_app.core.types import Record, Sentence, TextRecord, TokenRecord, TokenS
 from nlp_app.data.tagging.alignment import Alignment, Ledger, TokenEdges, align_spans
 from nlp_app.data.tagging.scan import Survey, survey_scheme
 from nlp_app.formats import tagging as formats
-from nlp_app.formats.tagging import ReadOptions
+from nlp_app.formats.tagging import ReadLog, ReadOptions
 from nlp_app.labels import schemes
 from nlp_app.text import TOKENIZERS, Tokenizer, agreement, make_tokenizer
 from nlp_app.text.spacing import between_written_words, join_tokens
@@ -54,7 +54,7 @@ class Corpus:
     `scheme` is None where the file holds spans over raw text, or no labels; `evidence` says what spoke for
     it, where it was recognised. `tokenizer` is the name of the tokenizer that divided raw texts, None for
     pre-tokenised files. `repaired` counts tags; `repairs` and the ledger's entries name each of them, or only the
-    first ones, where the sentences are kept in files.
+    first ones, where the sentences are kept in files. `remarks` say how the file was read, its encoding for one.
     """
 
     path: str
@@ -66,6 +66,7 @@ class Corpus:
     repairs: list[TagRepair] = field(default_factory=list)
     ledger: Ledger = field(default_factory=Ledger)
     repaired: int = 0
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def labelled(self) -> bool:
@@ -75,14 +76,15 @@ class Corpus:
 
 @dataclass(frozen=True)
 class RecordFile:
-    """The records of a file, which is read each time that they are iterated over."""
+    """The records of a file, which is read each time that they are iterated over. `log` has its remarks then."""
 
     path: str | Path
     format: str
     reading: ReadOptions
+    log: ReadLog = field(default_factory=lambda: ReadLog(counting=False))
 
     def __iter__(self) -> Iterator[Record]:
-        return formats.read(self.path, self.format, self.reading)
+        return formats.read(self.path, self.format, self.reading, self.log)
 
 
 def read_corpus(path: str | Path, options: CorpusOptions | None = None) -> Corpus:
@@ -93,8 +95,11 @@ def read_corpus(path: str | Path, options: CorpusOptions | None = None) -> Corpu
     invalid tag sequence.
     """
     options = options or CorpusOptions()
-    name = options.format or formats.recognise_format(path)
-    return make_corpus(list(formats.read(path, name, options.reading)), path, name, options)
+    name = options.format or formats.recognise_format(path, encoding=options.reading.encoding)
+    file = RecordFile(path, name, options.reading)
+    corpus = make_corpus(list(file), path, name, options)
+    corpus.remarks = file.log.remarks
+    return corpus
 
 
 def make_corpus(records: Iterable[Record], path: str | Path, format: str, options: CorpusOptions) -> Corpus:

@@ -225,7 +225,8 @@ def labels_of(sentences: Iterable[Sentence]) -> set[str]:
 
 
 def reading_remarks(corpus: Corpus) -> Iterator[str]:
-    """What had to be changed to read a file."""
+    """What was recognised and had to be changed to read a file."""
+    yield from corpus.remarks
     if corpus.repairs:
         first = corpus.repairs[0]
         yield (

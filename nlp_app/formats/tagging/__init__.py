@@ -14,15 +14,18 @@ from nlp_app.core.errors import DataError, SettingsError, did_you_mean, unreadab
 from nlp_app.core.files import atomic_file
 from nlp_app.core.types import Record
 from nlp_app.formats.io.compression import inner_path, open_bytes
+from nlp_app.formats.io.encodings import find_encoding
 from nlp_app.formats.io.hf_datasets import is_data_set
 from nlp_app.formats.io.lines import CHUNK, encoding_of, lines_of_bytes, lines_of_text
 from nlp_app.formats.tagging import brat, conll, conllu, detection, hf_rows, jsonl, plain_text
 from nlp_app.formats.tagging.options import TOKEN_PATTERNS, ReadOptions
+from nlp_app.formats.tagging.read_log import ReadLog
 
 __all__ = [
     "FORMATS",
     "TOKEN_PATTERNS",
     "Format",
+    "ReadLog",
     "ReadOptions",
     "is_data_set",
     "read",
@@ -39,7 +42,7 @@ class Format(NamedTuple):
     its format.
     """
 
-    reader: Callable[[Iterable[str], str, ReadOptions], Iterator[Record]] | None
+    reader: Callable[[Iterable[str], str, ReadOptions, ReadLog | None], Iterator[Record]] | None
     writer: Callable[[Iterable[Record], str], Iterator[str]] | None
     suffixes: tuple[str, ...]
 
@@ -58,8 +61,10 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
 _DEFAULTS = ReadOptions()
 
 
-def recognise_format(path: str | Path, head: bytes | str | None = None) -> str:
+def recognise_format(path: str | Path, head: bytes | str | None = None, encoding: str | None = None) -> str:
     """The name in `FORMATS` of a file, folder or data set, by suffix and content; `head` is how the file begins.
+
+    `encoding`: of the file, or of `head`; None finds it, of a `head` by its mark.
 
     Raises DataError for a kind of file that holds neither tokens nor spans.
     """
@@ -76,20 +81,23 @@ def recognise_format(path: str | Path, head: bytes | str | None = None) -> str:
         try:
             with open_bytes(source) as stream:
                 head = stream.read(CHUNK)
+            encoding = find_encoding(source, encoding).codec
         except OSError as error:
             raise unreadable(path, error) from error
-    return _recognised(inner_path(source), head)
+    return _recognised(inner_path(source), head, encoding)
 
 
-def read(path: str | Path, format: str | None = None, options: ReadOptions = _DEFAULTS) -> Iterator[Record]:
-    """The records of a file or data set, one by one; `format` None recognises it.
+def read(
+    path: str | Path, format: str | None = None, options: ReadOptions = _DEFAULTS, log: ReadLog | None = None
+) -> Iterator[Record]:
+    """The records of a file or data set, one by one; `format` None recognises it; `log` collects what is skipped.
 
     Raises DataError for a file that can't be read, isn't what it should be (with the line), or holds no
     record.
     """
     found = False
     try:
-        for record in _records(path, format, options):
+        for record in _records(path, format, options, log):
             found = True
             yield record
     except OSError as error:
@@ -104,7 +112,7 @@ def read_lines(lines: Iterable[str], name: str, format: str, options: ReadOption
     options.check_column()
     if reader is None:
         raise SettingsError(f"format: {format} can't be read from lines, only from its files")
-    return reader(lines_of_text(lines, name), name, options)
+    return reader(lines_of_text(lines, name), name, options, None)
 
 
 def write(records: Iterable[Record], path: str | Path, format: str) -> None:
@@ -123,31 +131,43 @@ def write(records: Iterable[Record], path: str | Path, format: str) -> None:
             stream.write(f"{mark}{line}\n")
 
 
-def _records(source: str | Path, format: str | None, options: ReadOptions) -> Iterator[Record]:
+def _records(source: str | Path, format: str | None, options: ReadOptions, log: ReadLog | None) -> Iterator[Record]:
     if format == "hub" or (format is None and is_data_set(source)):
-        yield from hf_rows.read(str(source), options)
+        yield from hf_rows.read(str(source), options, log)
         return
     options.check_column()
     path = Path(source)
     if format == "brat" or (format is None and _is_brat(path)):
-        yield from brat.read(path, options)
+        yield from brat.read(path, options, log)
         return
     with open_bytes(path) as stream:
         head = stream.peek(CHUNK)  # not `read`: a pipe has no way back
-        reader = _named(format or _recognised(inner_path(path), head)).reader
+        encoding = _encoding_of(path, head, options, log)
+        reader = _named(format or _recognised(inner_path(path), head, encoding)).reader
         if reader is not None:
-            lines = lines_of_bytes(stream, str(path), encoding_of(head, options.encoding))
-            yield from reader(lines, str(path), options)
+            lines = lines_of_bytes(stream, str(path), encoding)
+            yield from reader(lines, str(path), options, log if log is not None and log.counting else None)
 
 
-def _recognised(path: Path, head: bytes | str) -> str:
+def _encoding_of(path: Path, head: bytes, options: ReadOptions, log: ReadLog | None) -> str:
+    """The codec of a file; a pipe, which has no way back, is known by its beginning."""
+    if not path.is_file():
+        return encoding_of(head, options.encoding)
+    encoding = find_encoding(path, options.encoding)
+    if log is not None:
+        for remark in encoding.remarks:
+            log.remark(remark)
+    return encoding.codec
+
+
+def _recognised(path: Path, head: bytes | str, encoding: str | None) -> str:
     """The format of a file that begins with `head`: detection has no rules for formats added after the first ones, and
     their suffix decides."""
     suffix = path.suffix.lower()
     for name, entry in FORMATS.items():
         if name not in detection.RULED and entry.reader is not None and suffix in entry.suffixes:
             return name
-    return detection.recognise(path, head)
+    return detection.recognise(path, head, encoding)
 
 
 def _is_brat(path: Path) -> bool:

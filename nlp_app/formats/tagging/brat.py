@@ -12,11 +12,12 @@ from pathlib import Path
 
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import CharSpan, TextRecord
-from nlp_app.formats.io.lines import encoding_of
+from nlp_app.formats.io.encodings import Encoding, find_encoding
 from nlp_app.formats.tagging.options import ReadOptions
+from nlp_app.formats.tagging.read_log import ReadLog
 
 
-def read(path: Path, options: ReadOptions) -> Iterator[TextRecord]:
+def read(path: Path, options: ReadOptions, log: ReadLog | None = None) -> Iterator[TextRecord]:
     """The document of a `.ann` or its `.txt`, or all documents of a folder and the folders in it, by name.
 
     Raises DataError for a file without its partner, a span in several pieces, and offsets that don't fit the
@@ -25,21 +26,35 @@ def read(path: Path, options: ReadOptions) -> Iterator[TextRecord]:
     annotations = sorted(path.rglob("*.ann")) if path.is_dir() else [path.with_suffix(".ann")]
     if not annotations:
         raise DataError("found a folder without .ann files, expected brat's .txt and .ann pairs, or a file", path)
+    if log is not None and path.is_dir():
+        log.skip("documents", len(annotations), before="the names of ")
+    recognized: dict[str, list[str]] = {}
     for annotation in annotations:
-        text = _text(annotation.with_suffix(".txt"), options)
-        lines = _text(annotation, options).split("\n")
+        source = annotation.with_suffix(".txt")
+        text, encoding = _text(source, options)
+        if encoding.remarks:
+            recognized.setdefault(encoding.codec, []).append(f"{source.name}: {encoding.remarks[0]}")
+        lines = _text(annotation, options, encoding.codec)[0].split("\n")
         spans = [
             _span(line.removesuffix("\r"), text, annotation, number)
             for number, line in enumerate(lines, 1)
             if line.startswith("T")
         ]
+        if log is not None:
+            skipped = sum(bool(line.strip()) and not line.startswith("T") for line in lines)
+            log.skip("annotations that aren't spans (events, relations, notes)", skipped)
         yield TextRecord(text, spans, 1)
+    if log is not None:
+        for first, *others in recognized.values():
+            log.remark(f"{first} (and {len(others):,} more files)" if others else first)
 
 
-def _text(path: Path, options: ReadOptions) -> str:
+def _text(path: Path, options: ReadOptions, codec_of_text: str = "utf-8-sig") -> tuple[str, Encoding]:
+    """The content of a file. An annotation that isn't UTF-8 is in the encoding of its text, which is more evidence."""
+    fallback = None if codec_of_text.startswith("utf") else codec_of_text
     try:
-        content = path.read_bytes()
-        return content.decode(encoding_of(content, options.encoding))
+        encoding = find_encoding(path, options.encoding, fallback)
+        return path.read_bytes().decode(encoding.codec), encoding
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         found = f"byte 0x{byte:02X} at offset {error.start} is not {error.encoding}"

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from nlp_app.core.errors import DataError, OtherTaskError
 from nlp_app.core.types import Record, TokenRecord
 from nlp_app.formats.tagging.options import ReadOptions
+from nlp_app.formats.tagging.read_log import ReadLog
 
 DOCUMENT_START = "-DOCSTART-"
 
@@ -85,7 +86,7 @@ def token_of(fields: Sequence[str], column: int, regex: re.Pattern[str] | None, 
     return token
 
 
-def read(lines: Iterable[str], name: str, options: ReadOptions) -> Iterator[Record]:
+def read(lines: Iterable[str], name: str, options: ReadOptions, log: ReadLog | None = None) -> Iterator[Record]:
     """A TokenRecord a sentence. A file of one column has tokens without tags.
 
     Raises DataError, with the line, for another number of columns than the first lines have, an empty token
@@ -97,6 +98,8 @@ def read(lines: Iterable[str], name: str, options: ReadOptions) -> Iterator[Reco
     _refuse_other_kinds(sample, layout, name)
     token_column, tag_column = _choose_columns(layout.columns, options, name)
     regex = options.token_regex
+    if log is not None:
+        log.skip("columns besides token and tag", max(0, layout.columns - 2))
     tokens: list[str] = []
     tags: list[str] = []
     number = 0
@@ -105,10 +108,14 @@ def read(lines: Iterable[str], name: str, options: ReadOptions) -> Iterator[Reco
             if tokens:
                 yield _record(tokens, tags, number)
                 tokens, tags = [], []
+            if log is not None and is_document_start(line):
+                log.skip("documents", before="the bounds of ")
             continue
         fields = layout.fields(line, name, number)
         token = token_of(fields, token_column, regex, (name, number))
         tokens.append(token)
+        if log is not None and token != fields[token_column]:
+            log.skip_uncounted("what stands in the tokens' column besides what the token pattern takes")
         if tag_column is not None:
             if not fields[tag_column]:
                 raise DataError(f"found an empty tag in column {tag_column} of {token!r}", name, number)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import Record, TokenRecord
 from nlp_app.formats.tagging.options import CONLLU_COLUMNS, ReadOptions
+from nlp_app.formats.tagging.read_log import ReadLog
 
 _RANGE = re.compile(r"([0-9]+)-([0-9]+)")
 
@@ -32,10 +33,12 @@ class _Sentence:
     surface: list[str] = field(default_factory=list)  # words and multi-word tokens, with their spaces
     covered: int = 0  # the last word that a multi-word token stands for
 
-    def record(self, column: str) -> TokenRecord:
+    def record(self, column: str, log: ReadLog | None) -> TokenRecord:
         """The finished sentence. All `_` is a column without annotation (but `feats` may be empty)."""
         tags = None if column != "feats" and set(self.tags) == {"_"} else self.tags
         text, starts = self._aligned()
+        if log is not None and self.text is not None and text != self.text:
+            log.skip("raw texts that don't hold their tokens")
         first, last = self.lines[0], self.lines[-1]
         contiguous = last - first + 1 == len(self.lines)
         lines = range(first, last + 1) if contiguous else self.lines
@@ -70,7 +73,7 @@ def align(tokens: Sequence[str], text: str) -> list[int] | None:
     return None if text[end:].strip() else starts
 
 
-def read(lines: Iterable[str], name: str, options: ReadOptions) -> Iterator[Record]:
+def read(lines: Iterable[str], name: str, options: ReadOptions, log: ReadLog | None = None) -> Iterator[Record]:
     """A TokenRecord a sentence, tagged with `options.column`; no tags where that column is `_` throughout.
 
     `text` and `starts` are None where the words aren't literally in the text (`du` as `de` `le`).
@@ -81,7 +84,7 @@ def read(lines: Iterable[str], name: str, options: ReadOptions) -> Iterator[Reco
     for number, line in enumerate(lines, 1):
         if not line.strip(" \t"):
             if sentence.forms:
-                yield sentence.record(options.column)
+                yield sentence.record(options.column, log)
             sentence = _Sentence()
         elif line.startswith("#"):
             match = _TEXT.fullmatch(line)
@@ -89,13 +92,27 @@ def read(lines: Iterable[str], name: str, options: ReadOptions) -> Iterator[Reco
                 sentence.text = match[1]
             elif line.startswith("# global.columns"):
                 raise DataError("found CoNLL-U Plus, expected the ten columns of CoNLL-U", name, number)
+            elif log is not None:
+                log.skip("comments")
         else:
             fields = line.split("\t")
             if len(fields) != len(CONLLU_COLUMNS):
                 raise DataError(f"found {len(fields)} columns, expected 10 with tabs between", name, number)
             _add(sentence, fields, column, name, number)
+            if log is not None:
+                _log_skipped(fields, column, log)
     if sentence.forms:
-        yield sentence.record(options.column)
+        yield sentence.record(options.column, log)
+
+
+def _log_skipped(fields: list[str], column: int, log: ReadLog) -> None:
+    """Count the parts of a line that its record does not hold; `SpaceAfter=No` stands in the raw text."""
+    if not fields[0].isdecimal():
+        log.skip("multi-word tokens" if "-" in fields[0] else "empty nodes")
+        return
+    for place in range(2, len(fields)):
+        if place != column and fields[place] not in ("_", "SpaceAfter=No"):
+            log.skip(f"values of the column {CONLLU_COLUMNS[place]}")
 
 
 def _add(sentence: _Sentence, fields: list[str], column: int, name: str, number: int) -> None:

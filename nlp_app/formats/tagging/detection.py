@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from pathlib import Path
 
 from nlp_app.core.errors import OtherTaskError
-from nlp_app.formats.io.lines import CHUNK
+from nlp_app.formats.io.lines import CHUNK, encoding_of
 from nlp_app.formats.tagging.conll import is_blank, is_document_start, layout_of
 
 RULED = ("conll", "conllu", "jsonl", "text")  # `recognise` tells these apart
@@ -23,15 +22,16 @@ _QUESTION_CLASS = re.compile(r"[A-Z]+:[a-z]+ .+")  # TREC: a coarse and a fine c
 _COLUMNS = (".conll", ".bio", ".bmes", ".iob", ".iob2", ".ner", ".pos", ".tsv")
 
 
-def recognise(path: Path, head: bytes | str) -> str:
+def recognise(path: Path, head: bytes | str, encoding: str | None = None) -> str:
     """The name of the format of a file that begins with `head`.
 
+    `encoding`: the codec of `head`; None tells UTF-16 by its mark from UTF-8.
     Sentences without columns are `text`, except where the suffix says that the file has columns.
 
     Raises DataError for a kind of file that holds no tokens or spans.
     """
     suffix = path.suffix.lower()
-    text = _decode(head) if isinstance(head, bytes) else head
+    text = _decode(head, encoding) if isinstance(head, bytes) else head
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     if len(head) >= CHUNK and len(lines) > 1:
         lines.pop()  # cut in its middle
@@ -56,9 +56,11 @@ def recognise(path: Path, head: bytes | str) -> str:
     return "text" if _is_plain(filled, len(filled) < len(lines) - (lines[-1] == "")) else "conll"
 
 
-def _decode(head: bytes) -> str:
-    encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
-    return head.decode(encoding, "replace")
+def _decode(head: bytes, encoding: str | None) -> str:
+    try:
+        return head.decode(encoding or encoding_of(head, None), "replace")
+    except UnicodeError:  # some rare codecs refuse to replace; what separates columns is ASCII in most of them
+        return head.decode("utf-8-sig", "replace")
 
 
 def _begins_conllu(lines: list[str]) -> bool:

@@ -14,6 +14,7 @@ from nlp_app.core.types import Record
 from nlp_app.formats.io.hf_datasets import BATCH, open_data_set
 from nlp_app.formats.tagging import jsonl
 from nlp_app.formats.tagging.options import DEFAULT_COLUMN, ReadOptions
+from nlp_app.formats.tagging.read_log import ReadLog
 
 # In order of preference.
 TOKEN_NAMES = ("tokens", "words", "forms", "token", "word", "form")
@@ -44,7 +45,7 @@ class _Columns(NamedTuple):
     answer: str | None
 
 
-def read(path: str, options: ReadOptions) -> Iterator[Record]:
+def read(path: str, options: ReadOptions, log: ReadLog | None = None) -> Iterator[Record]:
     """A record for each row of the data set at an address or a local path.
 
     Raises DataError, with the row, for what can't be read as JSON lines couldn't, and for columns that can't be told;
@@ -53,6 +54,10 @@ def read(path: str, options: ReadOptions) -> Iterator[Record]:
     dataset = open_data_set(path)
     columns = _choose(dataset.features, options, path)
     chosen = [name for name in columns if name is not None]
+    if log is not None:
+        for name in dataset.features:
+            if name not in chosen:
+                log.skip_uncounted(f"the column {name}")
     naming = {name: _naming(dataset.features[name]) for name in chosen}
     number = 0
     for batch in dataset.select_columns(chosen).iter(BATCH):
@@ -61,29 +66,25 @@ def read(path: str, options: ReadOptions) -> Iterator[Record]:
             number += 1
             row = dict(zip(chosen, values, strict=True))
             if columns.answer is None or row[columns.answer] in ("accept", None):
-                yield _record(row, columns, path, number)
+                yield _record(row, columns, path, number, log)
+            elif log is not None:
+                log.skip(jsonl.REJECTED)
 
 
-def columns_not_read(path: str, options: ReadOptions) -> list[str]:
-    """The columns of a data set that its records leave aside."""
-    features = open_data_set(path).features
-    return [name for name in features if name not in _choose(features, options, path)]
-
-
-def _record(row: Mapping[str, Any], columns: _Columns, path: str, number: int) -> Record:
+def _record(row: Mapping[str, Any], columns: _Columns, path: str, number: int, log: ReadLog | None) -> Record:
     text = None if columns.text is None else row[columns.text]
     labels = None if columns.labels is None else row[columns.labels]
     if columns.tokens is None:
         if not isinstance(text, str):
             raise DataError(f"`{columns.text}`: found nothing, expected a text", path, number)
         spans = _rows_of(labels) if isinstance(labels, dict) else labels
-        return jsonl.text_record({"spans": spans}, text, path, number)
+        return jsonl.text_record({"spans": spans}, text, path, number, log)
     if row[columns.tokens] is None:
         raise DataError(f"`{columns.tokens}`: found nothing, expected a list of tokens", path, number)
     if labels and all(label == -1 for label in labels):
         labels = None  # the tags of a test part that are kept secret
     tags = {} if labels is None else {str(columns.labels): labels}
-    return jsonl.token_record(row[columns.tokens], tags, text, path, number)
+    return jsonl.token_record(row[columns.tokens], tags, text, path, number, log)
 
 
 def _choose(features: Mapping[str, Any], options: ReadOptions, path: str) -> _Columns:

@@ -26,10 +26,20 @@ from nlp_app.formats.io.json_objects import kind, objects
 from nlp_app.formats.tagging import label_studio
 from nlp_app.formats.tagging.conllu import align
 from nlp_app.formats.tagging.options import ReadOptions
+from nlp_app.formats.tagging.read_log import ReadLog
+
+REJECTED = "objects that their annotator didn't accept"
+
+_PARTED = "raw texts that don't hold their tokens"
 
 _SPAN_KEYS = ("spans", "entities", "label", "labels", "annotations")
 
 _TAG_KEYS = ("ner_tags", "tags", "labels", "label")
+
+# Null under these keys is read as if the key were missing.
+_OPTIONAL_KEYS = (*_SPAN_KEYS, *_TAG_KEYS, "tokens", "text", "data", "cats", "answer")
+
+_OFFSET_KEYS = ("start", "end", "start_offset", "end_offset", "label", "text")
 
 _CLASSES = (
     "this looks like text classification data (a text and its classes): use `train cls`, or give tokens with "
@@ -37,13 +47,16 @@ _CLASSES = (
 )
 
 
-def read(lines: Iterable[str], name: str, options: ReadOptions) -> Iterator[Record]:
+def read(lines: Iterable[str], name: str, options: ReadOptions, log: ReadLog | None = None) -> Iterator[Record]:
     """A record for each object. Raises DataError, with the line, for bad JSON, offsets or types.
 
     Of `options` only `labels` has a say here.
     """
+    if log is not None:  # whole objects and texts stand before keys in the report
+        log.skip(REJECTED, 0)
+        log.skip(_PARTED, 0)
     for number, value in objects(lines, name):
-        record = _record(value, name, number, options.labels)
+        record = _record(value, name, number, options.labels, log)
         if record is not None:
             yield record
 
@@ -65,31 +78,48 @@ def write(records: Iterable[Record], name: str) -> Iterator[str]:
         yield json.dumps(value, ensure_ascii=False)
 
 
-def _record(value: dict[str, Any], name: str, line: int, labels: bool) -> Record | None:
+def _record(value: dict[str, Any], name: str, line: int, labels: bool, log: ReadLog | None) -> Record | None:
     """The object's record; None for one that its annotator rejected."""
+    whole = value
     if not labels:
         value = {key: value[key] for key in ("tokens", "text", "data") if key in value}
     elif value.get("answer", "accept") != "accept":
+        if log is not None:
+            log.skip(REJECTED)
         return None
     if isinstance(value.get("data"), dict):
-        return label_studio.record(value, name, line)
+        return label_studio.record(value, name, line, log)
     tokens, text = value.get("tokens"), value.get("text")
     tag_keys = [key for key in _TAG_KEYS if value.get(key) is not None]
     if isinstance(tokens, list) and (text is None or not any(isinstance(token, dict) for token in tokens)):
-        return token_record(tokens, {key: value[key] for key in tag_keys}, text, name, line)
+        if log is not None:
+            _log_keys(whole, {"tokens", *tag_keys[:1]} | ({"text"} if isinstance(text, str) else set()), log)
+        return token_record(tokens, {key: value[key] for key in tag_keys}, text, name, line, log)
     if not isinstance(text, str):
         keys = ", ".join(map(str, value)) or "none"
         found = "no `text`" if text is None else f"a `text` that is {kind(text)}"
         raise DataError(f"found {found} (keys: {keys}), expected `text` or `tokens`", name, line)
-    return text_record(value, text, name, line)
+    record = text_record(value, text, name, line, log)
+    if log is not None:
+        _log_keys(whole, {"text", *(key for key in _SPAN_KEYS if value.get(key) is not None)}, log)
+    return record
 
 
-def token_record(tokens: list[Any], tags: Mapping[str, Any], text: Any, name: str, line: int) -> TokenRecord:
+def _log_keys(value: dict[str, Any], read: set[str], log: ReadLog) -> None:
+    """Count the keys of an object that were not read."""
+    log.skip_keys(value, {"answer", *read, *(key for key in _OPTIONAL_KEYS if value.get(key) is None)})
+
+
+def token_record(
+    tokens: list[Any], tags: Mapping[str, Any], text: Any, name: str, line: int, log: ReadLog | None = None
+) -> TokenRecord:
     """An object with tokens; of `tags`, by their key, the first are taken. Raises DataError."""
     if not all(isinstance(token, str) and token for token in tokens):
         raise DataError("`tokens`: expected strings that aren't empty", name, line)
     starts = align(tokens, text) if isinstance(text, str) else None
     source = text if starts is not None else None
+    if log is not None and isinstance(text, str) and starts is None:
+        log.skip(_PARTED)
     lines = (line,) * len(tokens)
     if not tags:
         return TokenRecord(tokens, None, lines, source, starts)
@@ -104,7 +134,7 @@ def token_record(tokens: list[Any], tags: Mapping[str, Any], text: Any, name: st
     return TokenRecord(tokens, values, lines, source, starts)
 
 
-def text_record(value: dict[str, Any], text: str, name: str, line: int) -> TextRecord:
+def text_record(value: dict[str, Any], text: str, name: str, line: int, log: ReadLog | None = None) -> TextRecord:
     """An object with a text, and spans under one key. Raises DataError, OtherTaskError for classes of the text."""
     if value.get("cats") is not None and value.get("spans") is None:
         raise OtherTaskError(_CLASSES, name, line)
@@ -118,7 +148,13 @@ def text_record(value: dict[str, Any], text: str, name: str, line: int) -> TextR
         raise OtherTaskError(_CLASSES, name, line)
     if not isinstance(items, list):
         raise DataError(f"`{keys[0]}`: found {kind(items)}, expected a list of spans", name, line)
-    return TextRecord(text, [_span(item, text, keys[0], name, line) for item in items], line)
+    spans = [_span(item, text, keys[0], name, line) for item in items]
+    if log is not None:
+        for item in items:
+            if isinstance(item, dict):
+                labels = ("labels",) if item.get("label") is None else ()
+                log.skip_keys(item, (*_OFFSET_KEYS, *labels), f"{keys[0]}.")
+    return TextRecord(text, spans, line)
 
 
 def _holds_classes(items: Any) -> bool:

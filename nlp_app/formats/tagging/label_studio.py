@@ -12,21 +12,43 @@ from typing import Any
 
 from nlp_app.core.errors import DataError, OtherTaskError
 from nlp_app.core.types import CharSpan, TextRecord
+from nlp_app.formats.tagging.read_log import ReadLog
 
 
-def record(task: dict[str, Any], name: str, line: int) -> TextRecord:
+def record(task: dict[str, Any], name: str, line: int, log: ReadLog | None = None) -> TextRecord:
     """The task's text with the spans of its annotation; unlabelled if nobody annotated it.
 
     Raises DataError for a task that can't be read as labelled spans.
     """
     chosen = chosen_annotations(task, name, line)
     if not chosen:
-        return TextRecord(_only_text(task["data"], name, line), None, line)
-    read = [_spans(item, task, name, line) for item in chosen]
-    if any(other != read[0] for other in read[1:]):
-        reason = f"found {len(read)} annotations that differ, expected one, or one marked as ground truth"
-        raise DataError(reason, name, line)
-    return TextRecord(*read[0], line)
+        key = _only_text_key(task["data"], name, line)
+        found: tuple[str, list[CharSpan] | None] = task["data"][key], None
+    else:
+        read = [_spans(item, task, name, line) for item in chosen]
+        if any(other != read[0] for other in read[1:]):
+            reason = f"found {len(read)} annotations that differ, expected one, or one marked as ground truth"
+            raise DataError(reason, name, line)
+        key, found = read[0]
+    if log is not None:
+        _log_skipped(task, chosen, key, log)
+    return TextRecord(*found, line)
+
+
+def _log_skipped(task: dict[str, Any], chosen: list[dict[str, Any]], text_key: str, log: ReadLog) -> None:
+    """Count the parts of a task that its record does not hold, except for annotations that repeat the first one."""
+    source = "annotations" if task.get("annotations") else "completions"
+    log.skip_keys(task, ("data", source))
+    log.skip_keys(task["data"], (text_key,), "data.")
+    log.skip("annotations that were cancelled, or aren't the ground truth", len(task.get(source) or ()) - len(chosen))
+    for annotation in chosen[:1]:
+        log.skip_keys(annotation, ("result", "was_cancelled", "ground_truth"), f"{source}.")
+        for item in annotation.get("result") or ():
+            if not isinstance(item, dict) or item.get("type") != "labels":
+                log.skip("results that aren't labels (relations, notes)")
+                continue
+            log.skip_keys(item, ("type", "value", "source", "to_name"), f"{source}.result.")
+            log.skip_keys(item["value"], ("start", "end", "labels", "text"), f"{source}.result.value.")
 
 
 def chosen_annotations(task: dict[str, Any], name: str, line: int) -> list[dict[str, Any]]:
@@ -48,7 +70,10 @@ def results_of(annotation: dict[str, Any], name: str, line: int) -> list[dict[st
     return [item for item in _list(annotation, "result", name, line) if isinstance(item, dict)]
 
 
-def _spans(annotation: dict[str, Any], task: dict[str, Any], name: str, line: int) -> tuple[str, list[CharSpan]]:
+def _spans(
+    annotation: dict[str, Any], task: dict[str, Any], name: str, line: int
+) -> tuple[str, tuple[str, list[CharSpan]]]:
+    """The key of the task's text, and the text with its spans."""
     results = results_of(annotation, name, line)
     regions = [item for item in results if item.get("type") == "labels"]
     kinds = {str(item.get("type")) for item in results}
@@ -57,9 +82,10 @@ def _spans(annotation: dict[str, Any], task: dict[str, Any], name: str, line: in
         raise OtherTaskError(reason, name, line)
     if "hypertextlabels" in kinds:
         raise DataError("found labels in HTML, expected plain text (<Text>)", name, line)
-    text = _text_of(regions, task["data"], name, line)
+    key = _text_key(regions, task["data"], name, line)
+    text = task["data"][key]
     is_old = "completions" in task
-    return text, sorted({span for item in regions for span in _region(item, text, is_old, name, line)})
+    return key, (text, sorted({span for item in regions for span in _region(item, text, is_old, name, line)}))
 
 
 def _region(item: dict[str, Any], text: str, is_old: bool, name: str, line: int) -> list[CharSpan]:
@@ -83,24 +109,24 @@ def _region(item: dict[str, Any], text: str, is_old: bool, name: str, line: int)
     return [CharSpan(start, end, label) for label in labels]
 
 
-def _text_of(regions: list[dict[str, Any]], data: dict[str, Any], name: str, line: int) -> str:
-    """The field that the regions mark: the one they name, else the only one."""
+def _text_key(regions: list[dict[str, Any]], data: dict[str, Any], name: str, line: int) -> str:
+    """The key of the field that the regions mark: the one they name, else the only one."""
     sources = {str(region["source"]).removeprefix("$") for region in regions if region.get("source")}
     sources |= {str(region.get("to_name")) for region in regions} if not sources else set()
-    named = [data[source] for source in sorted(sources) if isinstance(data.get(source), str)]
+    named = [source for source in sorted(sources) if isinstance(data.get(source), str)]
     if len(named) == 1:
-        return str(named[0])
-    return _only_text(data, name, line)
+        return named[0]
+    return _only_text_key(data, name, line)
 
 
-def _only_text(data: dict[str, Any], name: str, line: int) -> str:
+def _only_text_key(data: dict[str, Any], name: str, line: int) -> str:
     if isinstance(data.get("text"), str):
-        return str(data["text"])
+        return "text"
     fields = [key for key, value in data.items() if isinstance(value, str)]
     if len(fields) != 1:
         found = ", ".join(fields) or "none"
         raise DataError(f"can't tell which field of `data` is the text (strings: {found}), expected `text`", name, line)
-    return str(data[fields[0]])
+    return fields[0]
 
 
 def _list(value: dict[str, Any], key: str, name: str, line: int) -> list[Any]:

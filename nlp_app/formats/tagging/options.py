@@ -23,7 +23,7 @@ CONLLU_COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "depre
 class ReadOptions:
     """What the content of a file doesn't say by itself.
 
-    `encoding`: None is UTF-8, or UTF-16 if the file begins with its byte order mark.
+    `encoding`: a codec; None is found by evidence (`formats.io.encodings`).
     `token_column`, `tag_column`: of CoNLL columns, counted from 0, or from the end if negative; None is the last. Of
     data sets likewise, where 0 and None are known by their names. `separator`: of CoNLL columns, a tab or a space;
     None finds it. `token_pattern`: a regular expression for the whole of a token's column, whose group 1 is the token,

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from nlp_app.core.types import Record, TextRecord
 from nlp_app.formats.tagging.options import ReadOptions
+from nlp_app.formats.tagging.read_log import ReadLog
 
 
-def read(lines: Iterable[str], name: str, options: ReadOptions) -> Iterator[Record]:
+def read(lines: Iterable[str], name: str, options: ReadOptions, log: ReadLog | None = None) -> Iterator[Record]:
     """An unlabelled TextRecord for each line, empty ones too, so that output can match input line by line."""
     return (TextRecord(line, None, number) for number, line in enumerate(lines, 1))

@@ -18,8 +18,8 @@ from nlp_app.formats.classification.detection import SUFFIXES
 from nlp_app.formats.classification.dialect import NOT_CLOSED, RFC_4180
 from nlp_app.formats.classification.read_plan import Ledger, Plan
 from nlp_app.formats.io.compression import inner_path
-from nlp_app.formats.io.encodings import find_encoding
-from nlp_app.formats.io.lines import CHUNK, encoding_of, lines_or_errors
+from nlp_app.formats.io.encodings import find_input_encoding
+from nlp_app.formats.io.lines import CHUNK, lines_or_errors
 from nlp_app.formats.io.streams import Replayed
 from nlp_app.inference.files.records import Item, Lines, bad, moved, read_in_runs, strict
 from nlp_app.inference.files.tagging_input import check_objects, filled, is_object, look_for_document
@@ -194,12 +194,9 @@ def settle(stream: Replayed, name: str, options: ClassOptions, opened: Opener) -
     file that can't be read.
     """
     path = Path(name)
-    remarks: list[str] = []
-    codec = encoding_of(stream.head, options.encoding)
-    if stream.size is not None and not stream.compressed:
+    codec, remarks, is_damaged = find_input_encoding(stream, name, options.encoding)
+    if stream.size is not None and not stream.compressed and not is_damaged:
         try:
-            encoding = find_encoding(path, options.encoding)
-            codec, remarks = encoding.codec, encoding.remarks
             file = opened(lambda chosen: open_classes(path, replace(chosen, encoding=codec)))
             return _settled(name, codec, file, remarks)
         except DataError as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from nlp_app.core.errors import DataError, SettingsError
 from nlp_app.core.types import TokenSpan
 from nlp_app.data.tagging.convert import convert
 from nlp_app.data.tagging.corpus import CorpusOptions, read_corpus
+from nlp_app.formats.tagging import ReadOptions
 from nlp_app.labels.schemes import encode
 from nlp_app.reports.conversion import conversion_text
 
@@ -180,7 +183,7 @@ def test_keys_that_are_lost_are_told(tmp_path: Path) -> None:
     assert losses == [
         "1 objects that their annotator didn't accept",
         "1 values of the key spans.score",
-        "2 values of the key meta",
+        "1 values of the key meta",
         "1 values of the key tokens",
     ]
 
@@ -201,6 +204,92 @@ def test_what_brat_annotates_besides_spans_is_told(tmp_path: Path) -> None:
         "1 annotations that aren't spans (events, relations, notes)",
     ]
     assert report.spans == 2
+
+
+def losses_of(path: Path, content: str, target: str = "out.jsonl", **options: Any) -> list[str]:
+    path.write_text(content, encoding="utf-8", newline="")
+    return convert(path, path.parent / target, options=CorpusOptions(reading=ReadOptions(**options))).losses
+
+
+def test_an_object_that_is_skipped_is_counted_once(tmp_path: Path) -> None:
+    lines = '{"text": "a", "spans": [], "id": 1}\n{"text": "b", "spans": [], "id": 2, "answer": "ignore"}\n'
+    assert losses_of(tmp_path / "a.jsonl", lines) == [
+        "1 objects that their annotator didn't accept",
+        "1 values of the key id",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "losses"),
+    [
+        ({"tokens": ["a"], "ner_tags": ["O"], "tags": ["X"], "text": "a"}, ["1 values of the key tags"]),
+        ({"tokens": ["a"], "text": "a", "spans": []}, ["1 values of the key spans"]),
+        ({"tokens": ["a"], "ner_tags": ["O"], "text": 3, "tags": None}, ["1 values of the key text"]),
+        ({"text": "a", "annotations": [{"start": 0, "end": 1, "labels": ["X"]}], "spans": None}, []),
+        ({"text": "a", "spans": [{"start": 0, "end": 1, "label": "X", "labels": ["X"]}], "cats": {"Y": 1}},
+         ["1 values of the key spans.labels", "1 values of the key cats"]),
+    ],
+)  # fmt: skip
+def test_keys_count_by_what_the_object_was_read_as(tmp_path: Path, value: dict[str, Any], losses: list[str]) -> None:
+    assert losses_of(tmp_path / "a.jsonl", json.dumps(value)) == losses
+
+
+def test_what_label_studio_holds_besides_spans_is_told(tmp_path: Path) -> None:
+    region = {
+        "id": "r", "type": "labels", "from_name": "l", "to_name": "text",
+        "value": {"start": 0, "end": 3, "text": "Ada", "labels": ["PER"], "confidence": 1},
+    }  # fmt: skip
+    task = {
+        "id": 1,
+        "data": {"text": "Ada left.", "source": "web"},
+        "annotations": [
+            {"result": [region, {"type": "relation", "from_id": "r", "to_id": "r"}], "lead_time": 3},
+            {"result": [], "was_cancelled": True},
+        ],
+    }
+    assert losses_of(tmp_path / "a.json", json.dumps(task, indent=1)) == [
+        "1 values of the key id",
+        "1 values of the key data.source",
+        "1 annotations that were cancelled, or aren't the ground truth",
+        "1 values of the key annotations.lead_time",
+        "1 values of the key annotations.result.id",
+        "1 values of the key annotations.result.from_name",
+        "1 values of the key annotations.result.value.confidence",
+        "1 results that aren't labels (relations, notes)",
+    ]
+
+
+def test_a_token_pattern_loses_only_what_it_leaves(tmp_path: Path) -> None:
+    cut = "what stands in the tokens' column besides what the token pattern takes"
+    assert losses_of(tmp_path / "a.conll", "马0\tB-PER\n云1\tI-PER\n", token_pattern="segmented") == [cut]
+    assert losses_of(tmp_path / "a.conll", "马\tB-PER\n云\tI-PER\n", token_pattern="(.*)") == []
+
+
+def test_comments_and_texts_of_conllu_are_counted_as_they_are_read(tmp_path: Path) -> None:
+    content = "#text=du\n#\n1-2\tdu\t_\t_\t_\t_\t_\t_\t_\t_\n"
+    content += "1\tde\t_\tADP\t_\t_\t_\t_\t_\t_\n2\tle\t_\tDET\t_\t_\t_\t_\t_\t_\n\n"
+    assert losses_of(tmp_path / "a.conllu", content) == [
+        "1 comments",
+        "1 multi-word tokens",
+        "1 raw texts that don't hold their tokens",
+    ]
+
+
+def test_blank_lines_of_brat_are_no_annotations(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Ada")
+    assert losses_of(tmp_path / "a.ann", "T1\tPER 0 3\tAda\r\n\r\n#1\tNote T1\tx\r\n") == [
+        "1 annotations that aren't spans (events, relations, notes)"
+    ]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_text, args=(CONLL_2003,))
+    writer.start()
+    report = convert(tmp_path / "pipe", tmp_path / "b.conll", options=CorpusOptions(format="conll"))
+    writer.join()
+    assert report.losses == ["2 columns besides token and tag", "the bounds of 2 documents"]
 
 
 def test_repairs_are_losses(tmp_path: Path) -> None:

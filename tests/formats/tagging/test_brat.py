@@ -60,6 +60,6 @@ def test_missing_partners_and_foreign_folders(tmp_path: Path) -> None:
     (tmp_path / "a.ann").write_text("")
     with pytest.raises(DataError, match=r"a.txt: .*same name"):
         list(read(tmp_path / "a.ann"))
-    (tmp_path / "a.txt").write_bytes(b"ab\xff")
-    with pytest.raises(DataError, match=r"byte 0xFF at offset 2"):
+    (tmp_path / "a.txt").write_bytes("马云\n".encode() + b"ab\xff")
+    with pytest.raises(DataError, match=r"a.txt:2: byte 0xFF at offset 9"):
         list(read(tmp_path / "a.ann"))

@@ -49,7 +49,7 @@ def test_unknown_encodings_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("prefix", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("before", [0, 1, CHUNK - 5, CHUNK - 1, CHUNK, 3 * CHUNK + 7])
 def test_a_bad_byte_is_named_with_offset_and_line(tmp_path: Path, prefix: bytes, before: int) -> None:
-    good = prefix + (("é\tO\n" * (before // 5 + 1)).encode())[: before - before % 5]
+    good = prefix + ("éé\tOOOO\n" + "é\tO\n" * (before // 5 + 1)).encode()[: max(10, before - before % 5)]
     path = tmp_path / "a.conll"
     path.write_bytes(good + b"a\xf0b\tO\n")
     offset, line = len(good) + 1, good.count(b"\n") + 1

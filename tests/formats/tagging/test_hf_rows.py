@@ -173,6 +173,7 @@ def test_rejected_rows_are_left_out(tmp_path: Path) -> None:
     path = parquet(tmp_path / "a.parquet", rows)
     assert [record.line for record in read(path) if isinstance(record, TextRecord)] == [2]
     assert len(list(read(path, options=ReadOptions(labels=False)))) == 2
+    assert convert(path, tmp_path / "a.jsonl").losses == ["1 objects that their annotator didn't accept"]
 
 
 def test_raw_texts_beside_tokens(tmp_path: Path) -> None:

@@ -277,7 +277,7 @@ def test_bad_sentences_of_columns(cli: Cli, small: Small, tmp_path: Path, tagger
     path.write_bytes(
         b"Anna NNP\nlives VB\n\nBob\nsaw VB\n\n\n-DOCSTART- x\n\nRome NNP\n\nin\xff x\nRome NNP\n\na  b c\n\nBob NNP\n"
     )
-    outcome = cli("tag", small.run, "--input", path)
+    outcome = cli("tag", small.run, "--input", path, "--set", "data.encoding=utf-8")
     tags = iter([tag for sentence in tagger.tag_tokens([["Anna", "lives"], ["Rome"], ["Bob"]]) for tag in sentence])
     expected = [
         f"Anna NNP {next(tags)}", f"lives VB {next(tags)}", "", "_ _ O", "saw VB O", "", "", "-DOCSTART- x O", "",
@@ -296,7 +296,7 @@ def test_bad_sentences_of_conllu(cli: Cli, small: Small, tmp_path: Path) -> None
         good + line.format(1, "Anna") + "2\tx\n\n" + good + line.format(1, "a") + line.format(3, "b") + "\n" + good
     )
     (tmp_path / "a.conllu").write_bytes(content.encode() + b"# text = \xff\n" + good.encode())
-    outcome = cli("tag", small.run, "--input", tmp_path / "a.conllu")
+    outcome = cli("tag", small.run, "--input", tmp_path / "a.conllu", "--set", "data.encoding=utf-8")
     found = [json.loads(each) for each in outcome.out.splitlines()]
     assert [each.get("tokens") for each in found] == [["Anna", "x"], None, ["Anna", "x"], None, ["Anna", "x"], None]
     assert [each["error"].split(":")[0] for each in found if "error" in each] == ["5", "11", "16"]
@@ -335,7 +335,7 @@ def test_a_quote_that_is_never_closed_is_told_with_its_line(cli: Cli, small_clas
 
 
 def test_many_bad_records_are_counted(cli: Cli, small: Small, tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_bytes(b"Anna\nin \xff\n" * 50)
+    (tmp_path / "a.txt").write_bytes(("马云\nin ".encode() + b"\xff\n") * 50)
     outcome = cli("tag", small.run, "--input", tmp_path / "a.txt")
     assert outcome.status == 0
     assert outcome.err.count("bad record: ") == 11
@@ -346,15 +346,19 @@ def test_a_file_of_bad_records_is_refused(cli: Cli, small: Small, small_classes:
     chinese = "马云在杭州创办了阿里巴巴。\n\n" * 200
     (tmp_path / "a.txt").write_bytes(chinese.encode("gb18030"))
     (tmp_path / "b.txt").write_bytes(random.Random(0).randbytes(50_000))
+    (tmp_path / "c.txt").write_bytes(("這部電影很好看\n\n" * 200).encode("big5"))
     before = files_of(tmp_path)
-    for name in before:
-        refused(
-            cli("tag", small.run, "--input", tmp_path / name, "--output", tmp_path / "o"), f"{name}:", "is not utf-8"
-        )
+    for name, said in {"a.txt": "is not utf-8", "b.txt": "is not utf-8", "c.txt": "name its encoding"}.items():
+        more = ["--set", "data.encoding=utf-8"] if name == "a.txt" else []
+        outcome = cli("tag", small.run, "--input", tmp_path / name, "--output", tmp_path / "o", *more)
+        refused(outcome, f"{name}:", said)
     refused(cli("classify", small_classes.run, "--input", tmp_path / "b.txt", "--output", tmp_path / "o"), "b.txt")
     assert files_of(tmp_path) == before
-    outcome = cli("tag", small.run, "--input", tmp_path / "a.txt", "--set", "data.encoding=gb18030")
-    assert [json.loads(each)["text"] for each in outcome.out.splitlines()] == chinese.splitlines()
+    for more, said in (((), "note: encoding: GB18030, as byte 0xC2 at offset 0"), (("data.encoding=gb18030",), "")):
+        outcome = cli("tag", small.run, "--input", tmp_path / "a.txt", *(f"--set={each}" for each in more))
+        assert [json.loads(each)["text"] for each in outcome.out.splitlines()] == chinese.splitlines()
+        assert outcome.err.startswith(said)
+        assert bool(outcome.err) == bool(said)
 
 
 ENCODINGS = ["utf-8-sig", "gb18030", "cp1252", "utf-16", "utf-16-le", "big5", "shift_jis", "latin-1", "iso2022_jp"]
