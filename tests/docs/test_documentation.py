@@ -152,6 +152,16 @@ def test_the_module_map_is_complete() -> None:
     assert named == {str(path.relative_to(ROOT)) for path in modules if path.name != "__init__.py"}
 
 
+@pytest.mark.parametrize(("command", "limit"), [("train ner", 25), ("tag", 12)])
+def test_the_way_of_a_command_is_short_and_names_files(command: str, limit: int) -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    story = text.partition(f"## `{command}`")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (\d+) \| `(\S+)` \|", story, re.MULTILINE)
+    assert [int(number) for number, _ in rows] == list(range(1, len(rows) + 1))
+    assert 5 < len({file for _, file in rows}) == len(rows) <= limit
+    assert all((ROOT / file).is_file() for _, file in rows)
+
+
 FORMATS = ROOT / "docs/formats.md"
 
 
