@@ -30,8 +30,6 @@ _YOUNG = 10.0  # seconds: a directory so new may not have its lock yet
 
 _STALE = 24 * 3600.0  # seconds without a change after which nobody writes, where a file system has no locks
 
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux
-
 
 def temporary_path(path: Path) -> Path:
     """A new temporary name beside `path`. Nothing is created."""
@@ -169,8 +167,8 @@ def _remove_if_there(folder: Path) -> None:
 def atomic_directory(path: Path) -> Iterator[Path]:
     """Fill a directory that is complete or absent: flushed to the disk and renamed into place when the block ends well.
 
-    A directory that is there already is replaced, and removed. Linux exchanges the two in one step; elsewhere a process
-    that is killed between two renames leaves neither. A link is followed.
+    A directory that is there already is replaced, and removed: a process that is killed between the two renames leaves
+    both under temporary names. A link is followed.
 
     Args:
         path: The directory. Its parent has to exist.
@@ -198,24 +196,14 @@ def _rename_onto(folder: Path, target: Path) -> None:
     """Rename a directory, also onto one with files, whose own files then have a temporary name or are gone."""
     if not target.is_dir():
         folder.rename(target)
-    elif not _exchange(folder, target):
-        old = target.rename(temporary_path(target))
-        try:
-            folder.rename(target)
-        except OSError:
-            old.rename(target)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two names in one step, where the system and the file system can."""
-    import ctypes  # noqa: PLC0415 - 4 ms, for what is rare
-
-    rename = getattr(ctypes.CDLL(None), "renameat2", None) if os.name == "posix" else None
-    if rename is None:
-        return False
-    return bool(rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0)
+        return
+    old = target.rename(temporary_path(target))
+    try:
+        folder.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def remove_directory(path: Path) -> None:

@@ -33,7 +33,6 @@ NEW = {"below": b"", "below/b": b"new", "c": b"new"}
 HEX = "0123456789abcdef" * 2
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills forked processes")
-needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="exchanges names as Linux does")
 needs_locks = pytest.mark.skipif(os.name != "posix", reason="locks directories")
 forks = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
@@ -134,49 +133,11 @@ def test_a_directory_is_complete_or_absent_after_a_kill(tmp_path: Path, before: 
         shutil.rmtree(path, ignore_errors=True)
         if before is not None:
             fill(path, before)
-    expected = [before, NEW] if before is None or sys.platform == "linux" else [None, before, NEW]
+    expected = [None, NEW] if before is None else [None, before, NEW]
     assert all(each in expected for each in found)
     assert all(each in found for each in expected)
     assert files_of(path) == NEW
     assert [path.name for path in tmp_path.iterdir()] == ["directory"]
-
-
-@needs_fork
-@forks
-def test_a_directory_is_replaced_where_names_can_t_be_exchanged(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(files, "_exchange", lambda one, other: False)
-    path = tmp_path / "directory"
-    fill(path, OLD)
-    for _ in killed_at_each_line(lambda: put(path, NEW)):
-        assert not path.exists() or files_of(path) in (OLD, NEW)
-        only_leftovers(tmp_path, "directory")
-        shutil.rmtree(path, ignore_errors=True)
-        fill(path, OLD)
-    assert files_of(path) == NEW
-    assert [path.name for path in tmp_path.iterdir()] == ["directory"]
-
-
-@needs_linux
-def test_a_directory_that_is_replaced_is_always_there(tmp_path: Path) -> None:
-    path = tmp_path / "directory"
-    put(path, OLD)
-    missing, done = 0, threading.Event()
-
-    def watch() -> None:
-        nonlocal missing
-        while not done.is_set():
-            missing += not path.is_dir()
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    for number in range(50):
-        put(path, {"a": str(number).encode()})
-    done.set()
-    watcher.join()
-    assert missing == 0
-    assert files_of(tmp_path) == {"directory": b"", "directory/a": b"49"}
 
 
 @needs_fork
