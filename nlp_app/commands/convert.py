@@ -15,7 +15,7 @@ from nlp_app.reports.conversion import conversion_text
 
 @dataclass(frozen=True)
 class ConversionTarget:
-    """What `convert` is to write; None: what OUT's suffix or the source suggests."""
+    """The form that `convert` writes; None: as the suffix of OUT or the source suggests."""
 
     format: str | None = None
     scheme: str | None = None

@@ -18,7 +18,7 @@ from nlp_app.labels.schemes import NONE
 
 
 def model_settings(classifier: Classifier, format: str | None, changes: Sequence[str]) -> ClassDataSettings:
-    """How the training data was read, changed by `changes`; the encoding is each file's own."""
+    """Settings the training data was read with, changed by `changes`; the encoding is each file's own."""
     stored = classifier.parts.about["settings"] | {"format": format or "auto", "encoding": "auto"}
     return change_settings(ClassSettings, {"data": stored}, changes, only="data").data
 
@@ -38,8 +38,8 @@ _COLUMNS = ("token_column", "tag_column", "column")  # settings
 def tagging_reading_options(
     tagger: Tagger, path: str | Path, format: str | None, changes: Sequence[str]
 ) -> CorpusOptions:
-    """How the training data was read, with the model's own tokenizer; the encoding is each file's own, and so are the
-    columns, where one is a data set and the other a file."""
+    """Options the training data was read with, and the model's tokenizer. The encoding is each file's own, and so are
+    the columns if one is a data set and the other a file."""
     stored = tagger.parts.about["settings"] | {"format": format or "auto", "encoding": "auto"}
     if _names_data_set(path, format) != (tagger.parts.about["data"].get("format") == "hub"):
         stored = {name: value for name, value in stored.items() if name not in _COLUMNS}

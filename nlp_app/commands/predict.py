@@ -29,7 +29,7 @@ from nlp_app.inference.files.tagging_input import item_of, sequence_items
 
 @dataclass(frozen=True)
 class Choice:
-    """Which classes of a text are wanted: `top_k` of them, those of at least `threshold`; None: as the model does."""
+    """The classes to return for a text: the best `top_k`, those of at least `threshold`; None: as the model decides."""
 
     top_k: int | None = None
     threshold: float | None = None

@@ -79,7 +79,7 @@ class TrackSettings(Table):
 
 
 class Settings(Table):
-    """What the settings of all tasks have in common."""
+    """Settings that all tasks share."""
 
     data: DataSettings = DataSettings()
     model: Table = Table()

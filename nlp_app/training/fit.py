@@ -93,7 +93,7 @@ def fit(
         if precision != "no" and is_unsupported(error):
             raise SettingsError(
                 f"train.precision: found {train.precision}, expected one that this machine can compute the model in: "
-                f"its {learner.accelerator.device.type} has no {precision} for it ({reason}); use no"
+                f"its {learner.accelerator.device.type} has no {precision} for it ({reason}). Set train.precision=no."
             ) from error
         raise
 

@@ -324,5 +324,5 @@ def test_a_layer_that_a_processor_refuses_is_no_lack_of_memory(given: list[objec
     assert "memory" not in said
     if not able:
         assert said.startswith("error: train.precision: found bf16, expected one that this machine can compute"), said
-        assert said.endswith("; use no\n")
+        assert said.endswith("Set train.precision=no.\n")
         assert not (tmp_path / "run").exists()
