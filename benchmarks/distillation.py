@@ -1,6 +1,6 @@
 """What a small network keeps of a fine-tuned transformer: scores, speed and size of teacher, student and student alone.
 
-    python benchmarks/distillation.py FOLDER TEACHER SET [--unlabelled FILE] [--seeds 1,2,3] [--set A.B=C]...
+    python benchmarks/distillation.py FOLDER TEACHER SET [--unlabeled FILE] [--seeds 1,2,3] [--set A.B=C]...
 
 FOLDER holds the sets as they were published, TEACHER is a directory that `train ner` left, SET a name of
 transformer.py's sets of entities. Teacher, and student with and without it, have the same training and dev files; test
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("teacher", type=Path)
     parser.add_argument("name", choices=[name for name, each in SETS.items() if each.task == "ner"])
-    parser.add_argument("--unlabelled", type=Path)
+    parser.add_argument("--unlabeled", type=Path)
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--set", dest="changes", action="append", default=[])
     arguments = parser.parse_args()
@@ -76,7 +76,7 @@ def main() -> None:
     chosen = SETS[arguments.name]
     paths = {"train": chosen.train, "dev": chosen.dev, "test": chosen.test}
     files = [f"data.{split}={arguments.folder / path}" for split, path in paths.items() if path]
-    changes = [*arguments.changes, *([f"distill.unlabelled={arguments.unlabelled}"] if arguments.unlabelled else [])]
+    changes = [*arguments.changes, *([f"distill.unlabeled={arguments.unlabelled}"] if arguments.unlabelled else [])]
     test = arguments.folder / chosen.test
     print("| | dev F1 | test F1 | each seed | tokens a CPU s | MB | CPU s a run |\n|---|---|---|---|---|---|---|")
     for what, teacher in (("student alone", None), ("taught", arguments.teacher)):

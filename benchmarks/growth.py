@@ -94,16 +94,16 @@ def train_ours(case: Case) -> Cost:
     examples = EncodedSentences.of(settings, parts, sentences)
     preparing = time.process_time() - began
     updates = examples.batch_count()
-    rates = {"crf.": settings.train.crf_rate / settings.train.rate}
+    rates = {"crf.": settings.train.crf_learning_rate / settings.train.learning_rate}
     # The schedule is that of the whole run by default, of which only the first epochs are made.
     fixed = settings.train.model_copy(update={"epochs": max(epochs_of(settings.train, updates), case.rounds)})
     learner = make_learner(
-        fixed, parts.network, updates, {"sparse_rate": settings.train.sparse_rate, "rate_factors": rates}
+        fixed, parts.network, updates, {"sparse_rate": settings.train.sparse_learning_rate, "rate_factors": rates}
     )
     seconds = []
     for epoch in range(1, case.rounds + 1):
         began = time.process_time()
-        options = training.LoopOptions(epochs=epoch, max_grad_norm=settings.train.clip or None)
+        options = training.LoopOptions(epochs=epoch, max_grad_norm=settings.train.max_grad_norm or None)
         list(training.train(learner, examples.batches, None, options))
         seconds.append(time.process_time() - began)
     tokens, peak = sum(map(len, sentences)), memory("VmHWM") - before

@@ -41,24 +41,40 @@ from typing import Any, NamedTuple
 from killing import AFTER, BEFORE, PHASES, TIMEOUT, Ended, Killer, damage, ended_rightly
 
 ROOT = Path(__file__).resolve().parents[1]
-NER = "train.epochs=4 train.batch_tokens=256 model.norm=16 model.shape=8 model.part=16 model.hidden=16"
-CLS = "train.epochs=4 train.batch_size=20 model.characters=2-3 model.hidden=4 model.word=8 model.filters=4"
-BERT = "model.kind=transformer train.epochs=3 train.batch_pieces=512 train.precision=no"
+NER = (
+    "train.epochs=4 train.batch_tokens=256 model.word_dim=16 model.shape_dim=8 model.affix_dim=16 model.hidden_size=16"
+)
+CLS = (
+    "train.epochs=4 train.batch_size=20 model.char_ngrams=2-3 model.hidden_size=4 model.word_dim=8 model.num_filters=4"
+)
+BERT = "model.kind=transformer train.epochs=3 train.batch_subwords=512 train.precision=no"
 # At the end of each epoch; now and then; often within an epoch.
 AT_ONCE, SELDOM, WITHIN = (f"train.checkpoint_seconds={seconds}" for seconds in (0, 0.3, 0.01))
 PLAIN = "track.plots=false"
 # By name: task, settings, more arguments; `{body}`: a tiny BERT.
 CASES = {
-    "ner": ("ner", f"{NER} {AT_ONCE} {PLAIN} train.score_every=1", ()),
-    "ner-ema": ("ner", f"{NER} {AT_ONCE} {PLAIN} train.ema=0.9 train.accumulation=3 train.score_every=1", ()),
-    "ner-seldom": ("ner", f"{NER} {SELDOM} train.score_every=1 train.epochs=8", ()),
-    "ner-within": ("ner", f"{NER} {WITHIN} {PLAIN} train.batch_tokens=48 train.ema=0.9 train.accumulation=2", ()),
+    "ner": ("ner", f"{NER} {AT_ONCE} {PLAIN} train.eval_every_epochs=1", ()),
+    "ner-ema": (
+        "ner",
+        f"{NER} {AT_ONCE} {PLAIN} train.ema_decay=0.9 train.gradient_accumulation_steps=3 train.eval_every_epochs=1",
+        (),
+    ),
+    "ner-seldom": ("ner", f"{NER} {SELDOM} train.eval_every_epochs=1 train.epochs=8", ()),
+    "ner-within": (
+        "ner",
+        f"{NER} {WITHIN} {PLAIN} train.batch_tokens=48 train.ema_decay=0.9 train.gradient_accumulation_steps=2",
+        (),
+    ),
     "ner-over": ("ner", f"{NER} {AT_ONCE} {PLAIN}", ()),
     "cls": ("cls", f"{CLS} {AT_ONCE}", ()),
-    "cls-ema": ("cls", f"{CLS} {AT_ONCE} {PLAIN} model.kind=embedding_bag train.ema=0.9 train.accumulation=2", ()),
+    "cls-ema": (
+        "cls",
+        f"{CLS} {AT_ONCE} {PLAIN} model.kind=embedding_bag train.ema_decay=0.9 train.gradient_accumulation_steps=2",
+        (),
+    ),
     "cls-within": ("cls", f"{CLS} {WITHIN} {PLAIN} train.batch_size=4", ()),
-    "bert-ner": ("ner", f"{BERT} {AT_ONCE} {PLAIN} model.pretrained={{body}} train.engine=loop train.ema=0", ()),
-    "bert-cls": ("cls", f"{BERT} {WITHIN} {PLAIN} model.pretrained={{body}} train.batch_pieces=96", ()),
+    "bert-ner": ("ner", f"{BERT} {AT_ONCE} {PLAIN} model.pretrained={{body}} train.engine=loop train.ema_decay=0", ()),
+    "bert-cls": ("cls", f"{BERT} {WITHIN} {PLAIN} model.pretrained={{body}} train.batch_subwords=96", ()),
     "folds": ("ner", f"{NER} {AT_ONCE} {PLAIN} train.epochs=2", ("--folds", "2")),
     "search": ("cls", f"{CLS} {AT_ONCE} {PLAIN} train.epochs=2 model.kind=embedding_bag", ("--search", "2")),
 }

@@ -1,7 +1,7 @@
 """Resident memory and start-up of training, as the training file grows and dev and test stay as they are.
 
     python benchmarks/memory.py ner --train train.conll --dev dev.conll --test test.conll
-    python benchmarks/memory.py cls --train train.tsv --dev dev.tsv --test test.tsv --set model.hidden=0
+    python benchmarks/memory.py cls --train train.tsv --dev dev.tsv --test test.tsv --set model.hidden_size=0
 
 The training file is written 1, 2, 4, 8 and 16 times over into one file. Each of these is trained on in a process of its
 own, for so many batches, at first with an empty cache and then with what the first has left there. Printed are, for

@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--set", dest="changes", action="append", default=[])
     arguments = parser.parse_args()
-    arguments.changes = [*arguments.changes, f"train.score_every={arguments.epochs}"]
+    arguments.changes = [*arguments.changes, f"train.eval_every_epochs={arguments.epochs}"]
     found = {}
     with tempfile.TemporaryDirectory() as directory:
         for processes in (1, 2):

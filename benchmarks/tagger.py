@@ -1,6 +1,6 @@
 """The tagger beside a tutorial's BiLSTM + pytorch-crf and python-crfsuite: training and tagging, in one run.
 
-    python benchmarks/tagger.py --train F --dev F --test F [--epochs 10] [--set model.hidden=128]
+    python benchmarks/tagger.py --train F --dev F --test F [--epochs 10] [--set model.hidden_size=128]
 
 CPU seconds (`time.process_time`) at one thread. Epochs of both networks alternate, so that a machine whose speed
 drifts is fair to both; an epoch counts batching, forward, backward and update. Tagging counts everything from lists of
@@ -76,7 +76,10 @@ class Ours:
         self.parts = make_parts(self.settings, data, None)
         self.examples = EncodedSentences.of(self.settings, self.parts, data.train.sentences)
         train = self.settings.train
-        rates: Rates = {"sparse_rate": train.sparse_rate, "rate_factors": {"crf.": train.crf_rate / train.rate}}
+        rates: Rates = {
+            "sparse_rate": train.sparse_learning_rate,
+            "rate_factors": {"crf.": train.crf_learning_rate / train.learning_rate},
+        }
         self.learner = make_learner(train, self.parts.network, self.examples.batch_count(), rates)
 
     def epoch(self) -> float:

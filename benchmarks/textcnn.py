@@ -1,6 +1,6 @@
 """The classifier with its convolution alone beside a tutorial's TextCNN: training and classifying, in one run.
 
-    python benchmarks/textcnn.py --train F --test F [--epochs 5] [--set model.filters=256]
+    python benchmarks/textcnn.py --train F --test F [--epochs 5] [--set model.num_filters=256]
 
 CPU seconds (`time.process_time`) at one thread. Epochs of both networks alternate, so that a machine whose speed
 drifts is fair to both; an epoch counts batching, forward, backward and update. Classifying counts everything from
@@ -92,7 +92,9 @@ class Ours:
 
     def epoch(self) -> float:
         began = time.process_time()
-        options = training.LoopOptions(epochs=self.learner.state.epoch + 1, max_grad_norm=self.train.clip or None)
+        options = training.LoopOptions(
+            epochs=self.learner.state.epoch + 1, max_grad_norm=self.train.max_grad_norm or None
+        )
         list(training.train(self.learner, self.stored.batches, None, options))
         return time.process_time() - began
 

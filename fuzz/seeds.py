@@ -79,7 +79,8 @@ _TAGS = (
 )  # fmt: skip
 _SETTINGS = (
     '[data]\ntrain = "a"\ndev_share = 0.2\n[train]\nepochs = 3\nseed = 1\n', '[model]\nkind = "transformer"\n',
-    '[data]\nformat = "conll"\nscheme = "BIO"\nstrict = true\n', "model.kind = \"combined\"\ntrain = {rate = 1e-3}\n",
+    '[data]\nformat = "conll"\nscheme = "BIO"\nstrict = true\n',
+    "model.kind = \"combined\"\ntrain = {learning_rate = 1e-3}\n",
     "[train]\nrate = 0x10\nseed = 1979-05-27\nclip = [[[1]]]\n",
 )  # fmt: skip
 
@@ -131,7 +132,7 @@ def tags() -> list[bytes]:
 def settings() -> list[bytes]:
     """A task, no changes or one; then a file."""
     made = [_behind([task, 0], text) for text in _SETTINGS for task in (0, 1)]
-    changes = ("train.epochs=3", "model.kind=transformer", "data.train='a'", "train.rate=[[", "x.y=1")
+    changes = ("train.epochs=3", "model.kind=transformer", "data.train='a'", "train.learning_rate=[[", "x.y=1")
     return made + [
         _behind([task, 1, -(-255 * len(change) // len(change + _SETTINGS[0]))], change + _SETTINGS[0])
         for change in changes

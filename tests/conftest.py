@@ -31,7 +31,7 @@ SMALL = [
     f"--set={change}"
     for change in (
         "train.checkpoint_seconds=0", "train.epochs=3", "train.batch_tokens=256",
-        "model.norm=16", "model.shape=8", "model.part=16", "model.hidden=16"
+        "model.word_dim=16", "model.shape_dim=8", "model.affix_dim=16", "model.hidden_size=16"
     )
 ]  # fmt: skip
 
@@ -40,15 +40,15 @@ SMALL_CLASSES = [
     f"--set={change}"
     for change in (
         "model.kind=embedding_bag",
-        "model.characters=2-3",
-        "model.hidden=4",
+        "model.char_ngrams=2-3",
+        "model.hidden_size=4",
         "train.checkpoint_seconds=0",
         "train.epochs=3",
         "train.batch_size=20",
     )
 ]
 
-LEARNT = ["train.epochs=12", "train.rate=0.01", "train.sparse_rate=0.03", "model.input_dropout=0.1"]
+LEARNT = ["train.epochs=12", "train.learning_rate=0.01", "train.sparse_learning_rate=0.03", "model.input_dropout=0.1"]
 
 
 class Outcome(NamedTuple):

@@ -174,14 +174,16 @@ def _flags(given: dict[str, Any]) -> list[str]:
 @click.command()
 @click.argument("teacher")
 @click.option("--student", type=click.Path(path_type=Path), help="Settings of the student, a TOML file.")
-@click.option("--unlabelled", metavar="FILE", help="Texts without labels for the teacher to label.")
+@click.option(
+    "--unlabeled", "--unlabelled", "unlabeled", metavar="FILE", help="Texts without labels for the teacher to label."
+)
 @_training("runs/student", config=False)
 @text_column_option
 @label_column_option
 def distill(
     teacher: str,
     student: Path | None,
-    unlabelled: str | None,
+    unlabeled: str | None,
     resume: bool,
     quiet: bool,
     output: Path,
@@ -196,7 +198,7 @@ def distill(
     from nlp_app.inference import load  # noqa: PLC0415
     from nlp_app.training import train_cls, train_ner  # noqa: PLC0415
 
-    named = {"teacher": teacher, "unlabelled": unlabelled}
+    named = {"teacher": teacher, "unlabeled": unlabeled}
     changes = [*given.pop("changes"), *_flags(given)]
     changes += [f"distill.{name}={value}" for name, value in named.items() if value is not None]
     if load(teacher).parts.task == "ner":

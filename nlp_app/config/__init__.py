@@ -11,6 +11,7 @@ from nlp_app.config.classification import (
 )
 from nlp_app.config.common import DataSettings, LoopSettings, Settings
 from nlp_app.config.distillation import DistilledClassSettings, DistilledTaggingSettings, DistillSettings
+from nlp_app.config.kinds import KINDS
 from nlp_app.config.loading import (
     change_settings,
     read_settings,
@@ -20,6 +21,7 @@ from nlp_app.config.loading import (
     with_bundle,
     write_settings,
 )
+from nlp_app.config.renamed import RENAMED
 from nlp_app.config.tagging import TaggerSettings, TaggingDataSettings, TaggingLoopSettings, TaggingSettings
 from nlp_app.config.transformers import (
     TransformerClassLoopSettings,
@@ -32,6 +34,8 @@ from nlp_app.config.transformers import (
 )
 
 __all__ = [
+    "KINDS",
+    "RENAMED",
     "ClassDataSettings",
     "ClassLoopSettings",
     "ClassLossSettings",

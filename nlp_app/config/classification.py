@@ -39,24 +39,24 @@ class ClassifierSettings(Table):
     """[model] of `train cls`: n-grams, network."""
 
     kind: Literal["embedding_bag", "textcnn", "combined"] = "combined"
-    words: Range = "1-2"
-    characters: Range = "2-5"
-    character_share: Positive = 1.0
-    skip_share: Rate = 0.5
-    weighting: Literal["tfidf", "count", "binary"] = "tfidf"
-    class_weighting: bool = True
+    word_ngrams: Range = "1-2"
+    char_ngrams: Range = "2-5"
+    char_ngram_weight: Positive = 1.0
+    skip_gram_weight: Rate = 0.5
+    ngram_weighting: Literal["tfidf", "count", "binary"] = "tfidf"
+    ngram_class_weighting: bool = True
     mode: Literal["sum", "mean", "max"] = "sum"
     min_count: Count = 1
     max_ngrams: Count = 1 << 22
-    buckets: Number = 0
+    hash_buckets: Number = 0
     wide: Literal["auto", "yes", "no"] = "auto"
-    hidden: Number = 128
+    hidden_size: Number = 128
     ngram_dropout: Share = 0.1
     hidden_dropout: Share = 0.5
-    word: Number = 300
-    filters: Count = 128
-    kernels: Annotated[str, Field(pattern=r"^[1-9][0-9]?(,[1-9][0-9]?)*$")] = "2,3,4"
-    stacked: Annotated[int, Field(ge=0, le=8)] = 0
+    word_dim: Number = 300
+    num_filters: Count = 128
+    kernel_sizes: Annotated[str, Field(pattern=r"^[1-9][0-9]?(,[1-9][0-9]?)*$")] = "2,3,4"
+    stacked_layers: Annotated[int, Field(ge=0, le=8)] = 0
     word_min_count: Count = 1
     word_dropout: Share = 0.1
     filter_dropout: Share = 0.5
@@ -68,8 +68,8 @@ class ClassLossSettings(Table):
     """[train]: the loss of classification."""
 
     loss: Literal["auto", "cross_entropy", "focal", "hinge", "binary_cross_entropy", "binary_focal"] = "auto"
-    smoothing: Share = 0.1
-    gamma: Rate = 2.0
+    label_smoothing: Share = 0.1
+    focal_gamma: Rate = 2.0
     class_weights: str = ""
     imbalance: Literal["none", "weights", "focal", "sampler"] = "none"
 
@@ -78,8 +78,8 @@ class ClassLoopSettings(LoopSettings, ClassLossSettings):
     """[train] of `train cls`."""
 
     batch_size: Count = 100
-    wide_rate: Rate = 0.0
-    deep_rate: Rate = 0.0
+    wide_learning_rate: Rate = 0.0
+    deep_learning_rate: Rate = 0.0
 
 
 class ClassSettings(Settings):

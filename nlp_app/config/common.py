@@ -51,21 +51,21 @@ class LoopSettings(Table):
 
     engine: Literal["loop", "trainer"] = "loop"
     epochs: Number = 0
-    accumulation: Count = 1
+    gradient_accumulation_steps: Count = 1
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    rate: Positive = 2e-3
+    learning_rate: Positive = 2e-3
     weight_decay: Rate = 0.01
     momentum: Share = 0.9
-    schedule: Literal["constant", "linear", "cosine", "step", "plateau"] = "linear"
-    warmup: Share = 0.05
-    factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
-    step_epochs: Count = 5
-    clip: Rate = 0.0
+    lr_schedule: Literal["constant", "linear", "cosine", "step", "plateau"] = "linear"
+    warmup_ratio: Share = 0.05
+    lr_decay_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    lr_step_epochs: Count = 5
+    max_grad_norm: Rate = 0.0
     precision: Literal["auto", "no", "bf16", "fp16"] = "no"
     patience: Number = 0
-    score_every: Number = 1
+    eval_every_epochs: Number = 1
     checkpoint_seconds: Rate = 20.0
-    ema: Share = 0.0
+    ema_decay: Share = 0.0
     seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 42
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     deterministic: bool = False

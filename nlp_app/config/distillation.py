@@ -15,12 +15,12 @@ class DistillSettings(Table):
     """[distill]: what a student learns from its teacher."""
 
     teacher: FilePath = ""
-    unlabelled: FilePath = ""
-    gold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
-    copies: Number = 6
-    replaced: Share = 0.3
-    nearest: Number = 15
-    anywhere: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    unlabeled: FilePath = ""
+    gold_weight: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    augmented_copies: Number = 6
+    replacement_rate: Share = 0.3
+    num_neighbors: Number = 15
+    random_replacement_rate: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     min_count: Count = 3
 
 

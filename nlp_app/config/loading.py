@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from nlp_app.config.common import DataSettings, Settings
 from nlp_app.config.kinds import KINDS
+from nlp_app.config.renamed import RENAMED
 from nlp_app.core.errors import SettingsError, did_you_mean
 from nlp_app.core.paths import bundled
 
@@ -157,6 +158,9 @@ def _problem(kind: type[Settings], path: list[str], message: str, found: object)
 def _nearest(kind: type[Settings], path: list[str]) -> str:
     known = list(kind.model_fields)
     if len(path) > 1:
+        new = RENAMED.get(path[0], {}).get(path[1])
+        if new is not None and new in _fields(kind, path[0]):
+            return f", renamed to `{path[0]}.{new}`; use the new name"
         known = [f"{path[0]}.{key}" for key in _fields(kind, path[0])]
         # The right key in the wrong table is the commonest slip of all.
         elsewhere = [f"{table}.{path[1]}" for table in kind.model_fields if path[1] in _fields(kind, table)]

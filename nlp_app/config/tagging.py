@@ -40,24 +40,24 @@ class TaggerSettings(Table):
     """[model] of `train ner`: the network."""
 
     kind: Literal["bilstm_crf"] = "bilstm_crf"
-    start: FilePath = ""
+    initial_model: FilePath = ""
     scheme: Literal["BIO", "IOE2", "BIOES", "BMES", "BILOU"] = "BIOES"
-    norm: Count = 64
-    shape: Count = 16
-    part: Count = 64
-    hidden: Count = 64
-    layers: Count = 1
+    word_dim: Count = 64
+    shape_dim: Count = 16
+    affix_dim: Count = 64
+    hidden_size: Count = 64
+    num_layers: Count = 1
     input_dropout: Share = 0.5
     hidden_dropout: Share = 0.3
     feature_dropout: Share = 0.2
     wide_dropout: Share = 0.3
-    unknown_share: Share = 0.5
+    singleton_dropout: Share = 0.5
     min_count: Count = 1
     joint_min_count: Count = 2
     vectors: FilePath = ""
     train_vectors: bool = False
     clusters: Literal["auto", "yes", "no"] = "auto"
-    compact: bool = True
+    quantize: bool = True
 
     @property
     def network_scheme(self) -> str:
@@ -69,11 +69,11 @@ class TaggingLoopSettings(LoopSettings):
     """[train] of `train ner`."""
 
     batch_tokens: Count = 1024
-    sparse_rate: Positive = 1e-2
-    crf_rate: Positive = 2e-3
-    clip: Rate = 0.05
-    score_every: Number = 0
-    shift_outside: bool = True
+    sparse_learning_rate: Positive = 1e-2
+    crf_learning_rate: Positive = 2e-3
+    max_grad_norm: Rate = 0.05
+    eval_every_epochs: Number = 0
+    tune_outside_bias: bool = True
 
 
 class TaggingSettings(Settings):

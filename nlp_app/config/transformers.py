@@ -17,11 +17,11 @@ class TransformerModelSettings(Table):
     kind: Literal["transformer"] = "transformer"
     pretrained: FilePath = ""
     dropout: Share = 0.1
-    window: Number = 0
-    overlap: Number = 32
-    freeze: Number = 0
-    new_head: bool = False
-    partial: bool = False
+    window_subwords: Number = 0
+    window_overlap: Number = 32
+    frozen_layers: Number = 0
+    replace_head: bool = False
+    allow_missing_weights: bool = False
     trust_remote_code: bool = False
 
 
@@ -33,26 +33,26 @@ class TransformerLoopSettings(LoopSettings):
     MOST_EPOCHS: ClassVar[int] = 20
 
     engine: Literal["loop", "trainer"] = "trainer"
-    batch_pieces: Count = 1024
-    rate: Positive = 1e-4
-    head_rate: Positive = 1e-3
-    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
+    batch_subwords: Count = 1024
+    learning_rate: Positive = 1e-4
+    head_learning_rate: Positive = 1e-3
+    layerwise_lr_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
     gradient_checkpointing: bool = False
-    warmup: Share = 0.1
-    clip: Rate = 1.0
+    warmup_ratio: Share = 0.1
+    max_grad_norm: Rate = 1.0
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
-    ema: Share = 0.99
+    ema_decay: Share = 0.99
 
 
 class TransformerTaggerSettings(TransformerModelSettings):
     """[model] of `train ner` with a transformer."""
 
-    start: FilePath = ""
+    initial_model: FilePath = ""
     head: Literal["softmax", "crf"] = "crf"
     scheme: Literal["auto", "BIO", "IOE2", "BIOES", "BMES", "BILOU"] = "auto"
-    pooling: Literal["first", "mean", "last"] = "first"
-    lstm: Number = 0
-    capitals: Literal["auto", "yes", "no"] = "auto"
+    subword_pooling: Literal["first", "mean", "last"] = "first"
+    lstm_hidden_size: Number = 0
+    casing_embedding: Literal["auto", "yes", "no"] = "auto"
 
     @property
     def network_scheme(self) -> str:
@@ -65,7 +65,7 @@ class TransformerTaggerSettings(TransformerModelSettings):
 class TransformerTaggingLoopSettings(TransformerLoopSettings):
     """[train] of `train ner` with a transformer."""
 
-    crf_rate: Positive = 1e-2
+    crf_learning_rate: Positive = 1e-2
 
 
 class TransformerTaggingSettings(Settings):
@@ -81,7 +81,7 @@ class TransformerClassLoopSettings(TransformerLoopSettings, ClassLossSettings):
 
     FEWEST_EPOCHS: ClassVar[int] = 6
 
-    rate: Positive = 2e-4
+    learning_rate: Positive = 2e-4
 
 
 class TransformerClassSettings(Settings):

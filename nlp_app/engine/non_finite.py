@@ -69,6 +69,7 @@ def _finite(tensor: Tensor) -> bool:
 def _advice(learner: Learner) -> str:
     mixed = learner.accelerator.mixed_precision != "no"
     return (
-        "in a new run, try a lower learning rate, a longer warm-up, a smaller max_grad_norm (train.rate, warmup, clip)"
+        "in a new run, try a lower learning rate, a longer warm-up, a smaller norm of the gradient "
+        "(train.learning_rate, train.warmup_ratio, train.max_grad_norm)"
         + (", or precision 'no'" if mixed else ", or look at these rows")
     )

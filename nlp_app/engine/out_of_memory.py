@@ -67,5 +67,5 @@ class _Pieces:
 def _too_long(row: int) -> str:
     return (
         f"found no memory for a batch of a single row, {row}; use a smaller model, precision bf16 or, with a "
-        "transformer, a smaller model.window or gradient_checkpointing"
+        "transformer, a smaller model.window_subwords or gradient_checkpointing"
     )

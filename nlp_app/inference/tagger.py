@@ -31,7 +31,7 @@ class Tagger(Shared["AnyTaggerParts"]):
         return self.parts.tag_set.labels
 
     def add_labels(self, labels: Iterable[str]) -> Tagger:
-        """A tagger for these labels too, to be saved and trained further (`model.start`); this one stays as it is.
+        """Return a tagger with more labels, to be saved and trained further (`model.initial_model`).
 
         Until then it finds what this one finds. Labels known already change nothing. Raises TypeError for one str.
         """

@@ -36,7 +36,9 @@ def compact(parts: TaggerParts) -> TaggerParts:
     ModelError for weights that aren't finite.
     """
     if not all(torch.isfinite(weight).all() for weight in parts.network.parameters()):
-        raise ModelError("compact: found weights that are not finite; train the tagger again, with a lower train.rate")
+        raise ModelError(
+            "compact: found weights that are not finite; train the tagger again, with a lower train.learning_rate"
+        )
     encoder, network = parts.encoder, copy.deepcopy(parts.network)
     wide = network.wide.weight
     table = rounded(wide.detach().cpu().numpy(), STEP_EXPONENT)

@@ -81,8 +81,8 @@ def width_of_embeddings(body: PreTrainedModel) -> int:
     table = _table_of_pieces(body)
     if table is None:
         raise SettingsError(
-            f"model.capitals: found yes for a model of type {body.config.model_type!r}, which takes no embeddings of "
-            "pieces but its own; give no"
+            f"model.casing_embedding: found yes for a model of type {body.config.model_type!r}, which takes no "
+            "embeddings of pieces but its own; give no"
         )
     return table.embedding_dim
 
@@ -126,7 +126,7 @@ def _layer_list(body: PreTrainedModel) -> tuple[str, nn.ModuleList]:
             return name, module
     raise SettingsError(
         f"model.pretrained: found no list of layers in a model of type {config.model_type!r}; "
-        "leave train.layer_decay at 1 and model.freeze at 0"
+        "leave train.layerwise_lr_decay at 1 and model.frozen_layers at 0"
     )
 
 

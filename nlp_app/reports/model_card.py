@@ -126,9 +126,9 @@ def _files(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
 
 def _kind_of_tagger(model: TaggerSettings | TransformerTaggerSettings) -> str:
     if isinstance(model, TransformerTaggerSettings):
-        between = ", a BiLSTM" if model.lstm else ""
+        between = ", a BiLSTM" if model.lstm_hidden_size else ""
         head = "a CRF" if model.head == "crf" else "a softmax for each token"
-        return f"`{Path(model.pretrained or model.start).name}`, fine-tuned{between} and {head}"
+        return f"`{Path(model.pretrained or model.initial_model).name}`, fine-tuned{between} and {head}"
     return "a BiLSTM-CRF with window features"
 
 

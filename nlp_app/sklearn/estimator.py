@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
-from nlp_app.config import Settings, validate
+from nlp_app.config import RENAMED, Settings, validate
 from nlp_app.core.errors import did_you_mean
 
 _OWN = {"random_state": 42, "verbose": 0}
@@ -52,7 +52,8 @@ def constructor(kind: type[Settings], where: Mapping[str, Place]) -> Any:
     def __init__(self: Any, **given: Any) -> None:
         for name in given:
             if name not in defaults:
-                hint = did_you_mean(name, defaults)
+                new = [names[name] for names in RENAMED.values() if names.get(name) in defaults]
+                hint = f"; renamed to {new[0]!r}" if new else did_you_mean(name, defaults)
                 raise TypeError(f"{type(self).__name__}: found the unknown parameter {name!r}{hint}")
         for name, default in defaults.items():
             setattr(self, name, given.get(name, default))

@@ -67,10 +67,10 @@ def fit(
                     _write_graph(tracker, examples.batches(1), learner, options.progress)
             loop_options = engine.LoopOptions(
                 epochs=train.epochs,
-                accumulation=train.accumulation,
-                max_grad_norm=train.clip or None,
+                accumulation=train.gradient_accumulation_steps,
+                max_grad_norm=train.max_grad_norm or None,
                 patience=train.patience or None,
-                score_every=train.score_every or -(-train.epochs // _SCORES),
+                score_every=train.eval_every_epochs or -(-train.epochs // _SCORES),
                 stop=lambda: bool(stop_signal),
             )
             handle = ReportHandler(learner, parts, run, options.on_epoch_end, show, tracker, stop_signal)

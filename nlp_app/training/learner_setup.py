@@ -50,7 +50,7 @@ def with_epochs(settings: S, batches: int) -> S:
 
 def updates_of(train: LoopSettings, batches: int) -> int:
     """Optimizer updates in an epoch of so many batches."""
-    return -(-batches // train.accumulation)
+    return -(-batches // train.gradient_accumulation_steps)
 
 
 def check_precision(precision: str) -> str:
@@ -90,7 +90,7 @@ def make_learner(
         network,
         engine.OptimizerOptions(
             name=train.optimizer,
-            lr=train.rate,
+            lr=train.learning_rate,
             weight_decay=train.weight_decay,
             momentum=train.momentum,
             sparse_lr=rates.get("sparse_rate"),
@@ -102,13 +102,13 @@ def make_learner(
     schedule = engine.Schedule(
         engine.ScheduleOptions(
             total_steps=updates * train.epochs,
-            name=train.schedule,
-            warmup=train.warmup,
-            every=updates * train.step_epochs,
-            factor=train.factor,
+            name=train.lr_schedule,
+            warmup=train.warmup_ratio,
+            every=updates * train.lr_step_epochs,
+            factor=train.lr_decay_factor,
         )
     )
-    average = engine.WeightAverage(network, train.ema) if train.ema else None
+    average = engine.WeightAverage(network, train.ema_decay) if train.ema_decay else None
     return engine.Learner(network, optimizers, schedule, accelerator, train.seed, average, processes=processes)
 
 

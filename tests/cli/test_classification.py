@@ -362,7 +362,7 @@ def test_several_label_columns(cli: Cli, tmp_path: Path) -> None:
         on = [label for place, label in enumerate(words) if n >> place & 1]
         rows.append([" ".join(words[label] for label in on) + f" thing {n % 5}", *(str(int(x in on)) for x in words)])
     data = write_csv(tmp_path / "a.csv", rows, ("text", *words))
-    more = ("--label-column", "red,big,old", "--dev", data, "--set=train.epochs=8", "--set=train.rate=0.02")
+    more = ("--label-column", "red,big,old", "--dev", data, "--set=train.epochs=8", "--set=train.learning_rate=0.02")
     outcome = train(cli, data, tmp_path / "run", *more)
     assert (outcome.status, outcome.err) == (0, "")
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())

@@ -290,18 +290,18 @@ CHANGES = {
     "train.precision=fp16": "fp16",
     "train.loss=binary_focal": "expected one of cross_entropy, focal, hinge",
     "train.loss=foo": "`train.loss` is 'foo'",
-    "train.smoothing=1": "`train.smoothing` is 1",
-    "train.gamma=-1": "`train.gamma` is -1",
+    "train.label_smoothing=1": "`train.label_smoothing` is 1",
+    "train.focal_gamma=-1": "`train.focal_gamma` is -1",
     "train.class_weights=nope=2": "train.class_weights: found 'nope=2'",
     "train.class_weights=fault=x": "found 'x' for 'fault', expected a number",
     "train.class_weights=fault=-1": "expected numbers of at least 0",
     "train.class_weights=fault=nan": "expected numbers of at least 0",
     "train.class_weights=fault": "train.class_weights: found 'fault'",
-    "model.words=3-1": "expected the shorter n-grams first",
-    "model.words=0-2": "`model.words` is '0-2'",
-    "model.words=x": "`model.words` is 'x'",
-    "model.hidden=10000000000": "model",
-    "model.kernels=2,,3": "`model.kernels` is '2,,3'",
+    "model.word_ngrams=3-1": "expected the shorter n-grams first",
+    "model.word_ngrams=0-2": "`model.word_ngrams` is '0-2'",
+    "model.word_ngrams=x": "`model.word_ngrams` is 'x'",
+    "model.hidden_size=10000000000": "model",
+    "model.kernel_sizes=2,,3": "`model.kernel_sizes` is '2,,3'",
     "model.kind=bilstm": "model.kind: found 'bilstm'",
     "model.vectors=missing.txt": "missing.txt",
     "data.encoding=nope": "nope",
@@ -326,9 +326,9 @@ def test_settings(cli: Cli, tmp_path: Path, small_classes: Small, change: str) -
 
 
 PAIRS = {
-    ("model.words=", "model.characters="): "found neither words nor characters",
-    ("model.wide=no", "model.hidden=0"): "model.hidden is 0",
-    ("model.kind=textcnn", "model.word=0"): "model.word: found 0 and no vectors",
+    ("model.word_ngrams=", "model.char_ngrams="): "found neither words nor characters",
+    ("model.wide=no", "model.hidden_size=0"): "model.hidden_size is 0",
+    ("model.kind=textcnn", "model.word_dim=0"): "model.word_dim: found 0 and no vectors",
     ("train.loss=hinge", "train.imbalance=focal"): "train.imbalance: found focal",
     ("data.header=no", "data.text_column=text"): "header",
     ("data.multi_label=no", "data.label_separator=e"): "found several labels",
@@ -395,19 +395,21 @@ def test_a_failed_start_leaves_a_finished_run_as_it_was(cli: Cli, tmp_path: Path
     before = files_of(tmp_path)
     refused(train(cli, tmp_path / "bad.csv", tmp_path / "run"))
     refused(train(cli, small_classes.train, tmp_path / "run", "--dev", tmp_path / "bad.csv"))
-    refused(train(cli, small_classes.train, tmp_path / "run", "--set", "model.hidden=10000000000"))
+    refused(train(cli, small_classes.train, tmp_path / "run", "--set", "model.hidden_size=10000000000"))
     refused(train(cli, small_classes.train, tmp_path / "run", "--resume"), "--resume: settings differ")
     assert files_of(tmp_path) == before
 
 
-@pytest.mark.parametrize("change", ["train.rate=1e300", "train.rate=1e30", "train.wide_rate=1e300"])
+@pytest.mark.parametrize(
+    "change", ["train.learning_rate=1e300", "train.learning_rate=1e30", "train.wide_learning_rate=1e300"]
+)
 @pytest.mark.parametrize("kind", ["embedding_bag", "textcnn"])
 def test_divergence_is_said_and_leaves_nothing(
     cli: Cli, tmp_path: Path, small_classes: Small, change: str, kind: str
 ) -> None:
     if kind == "textcnn" and "wide" in change:
         return
-    more = ["--set", change, "--set", f"model.kind={kind}", "--set", "model.word=4", "--set", "model.filters=4"]
+    more = ["--set", change, "--set", f"model.kind={kind}", "--set", "model.word_dim=4", "--set", "model.num_filters=4"]
     refused(train(cli, small_classes.train, tmp_path / "run", *more), "rate")
     assert not list(tmp_path.iterdir())
 
@@ -462,7 +464,7 @@ def test_five_thousand_classes(cli: Cli, tmp_path: Path) -> None:
     data = write_csv(tmp_path / "a.csv", rows)
     dev = write_csv(tmp_path / "dev.csv", rows[::29])
     seconds, before = time.process_time(), peak()
-    more = ["--set=train.epochs=2", "--set=train.batch_size=100", "--set=model.hidden=16"]
+    more = ["--set=train.epochs=2", "--set=train.batch_size=100", "--set=model.hidden_size=16"]
     outcome = train(cli, data, tmp_path / "run", "--dev", dev, *more)
     assert (outcome.status, outcome.err) == (0, "")
     assert time.process_time() - seconds < 120
@@ -490,7 +492,12 @@ def test_a_text_of_megabytes(cli: Cli, tmp_path: Path, kind: str, megabytes: int
     data = write_csv(tmp_path / "a.csv", [*rows, [long, "land"]])
     dev = write_csv(tmp_path / "dev.csv", rows)
     seconds = time.process_time()
-    small = ["--set=model.kind=" + kind, "--set=model.word=8", "--set=model.filters=8", "--set=model.words=1-2"]
+    small = [
+        "--set=model.kind=" + kind,
+        "--set=model.word_dim=8",
+        "--set=model.num_filters=8",
+        "--set=model.word_ngrams=1-2",
+    ]
     outcome = train(cli, data, tmp_path / "run", "--dev", dev, *small)
     assert (outcome.status, outcome.err) == (0, "")
     assert json.loads((tmp_path / "run/nlp_app.json").read_text())["about"]["splits"]["train"]["texts"] == 41

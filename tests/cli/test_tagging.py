@@ -202,7 +202,9 @@ def pos(tmp_path_factory: pytest.TempPathFactory) -> Small:
     path = directory / "a.conllu"
     path.write_text("\n".join(blocks * 8) + "\n")
     changes = [change.removeprefix("--set=") for change in SMALL] + [f"data.{name}={path}" for name in ("train", "dev")]
-    train_ner(read_settings(TaggingSettings, None, [*changes, "train.rate=0.02"]), directory / "run", quiet=True)
+    train_ner(
+        read_settings(TaggingSettings, None, [*changes, "train.learning_rate=0.02"]), directory / "run", quiet=True
+    )
     return Small(path, path, path, directory / "run")
 
 
@@ -246,7 +248,7 @@ def test_raw_text_in_doccanos_shape_end_to_end(cli: Cli, tmp_path: Path) -> None
             lines.append(json.dumps({"id": len(lines), "text": text, "label": label, "Comments": []}))
     (tmp_path / "all.jsonl").write_text("\n".join(lines))
     command = ["train", "ner", "--train", tmp_path / "all.jsonl", "--output", tmp_path / "run", "--quiet", *SMALL]
-    outcome = cli(*command, "--set", "train.epochs=15", "--set", "train.rate=0.02")
+    outcome = cli(*command, "--set", "train.epochs=15", "--set", "train.learning_rate=0.02")
     assert (outcome.status, outcome.err) == (0, "")
     predictions = [json.loads(line) for line in (tmp_path / "run/predictions.jsonl").read_text().splitlines()]
     assert len(predictions) == 2

@@ -131,9 +131,9 @@ CHANGES = {
     "train.epoch=1": "did you mean `train.epochs`",
     "train.epochs=-1": "`train.epochs` is -1",
     "train.epochs=1.5": "`train.epochs` is 1.5",
-    "train.rate=nan": "train.rate",
+    "train.learning_rate=nan": "train.learning_rate",
     "train.threads=9999999": "train.threads",
-    "model.hidden=100000000": "doesn't fit into memory",
+    "model.hidden_size=100000000": "doesn't fit into memory",
     "train.precision=fp16": "fp16",
     "train.epochs": "expected table.key=value",
     "data.scheme=BIOX": "unknown tag scheme 'BIOX'",
@@ -215,14 +215,14 @@ def test_a_failed_start_leaves_a_finished_run_as_it_was(cli: Cli, tmp_path: Path
     before = files_of(tmp_path)
     refused(train(cli, tmp_path / "bad.conll", tmp_path / "run"))
     refused(train(cli, small.train, tmp_path / "run", "--dev", tmp_path / "bad.conll"))
-    refused(train(cli, small.train, tmp_path / "run", "--set", "model.hidden=100000000"))
+    refused(train(cli, small.train, tmp_path / "run", "--set", "model.hidden_size=100000000"))
     refused(train(cli, small.train, tmp_path / "run", "--resume"), "--resume: settings differ")
     assert files_of(tmp_path) == before
 
 
 def test_divergence_is_said_and_leaves_nothing(cli: Cli, tmp_path: Path, small: Small) -> None:
     for rate in ("1e300", "1e30"):
-        refused(train(cli, small.train, tmp_path / "run", "--set", f"train.rate={rate}"), "rate")
+        refused(train(cli, small.train, tmp_path / "run", "--set", f"train.learning_rate={rate}"), "rate")
         assert not list(tmp_path.iterdir())
 
 

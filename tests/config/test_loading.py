@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlp_app.config import (
+    KINDS,
+    RENAMED,
     ClassSettings,
+    DistilledTaggingSettings,
     Settings,
     TaggingDataSettings,
     TaggingLoopSettings,
@@ -59,7 +62,7 @@ def test_the_other_committed_files_are_of_their_kind(name: str, kind: str) -> No
         ("ner", ["model.kind=transformer"], TransformerTaggingSettings),
         ("ner", ["model.kind=transformer", "model.kind='bilstm_crf'"], TaggingSettings),
         ("cls", ["model.kind=textcnn"], ClassSettings),
-        ("cls", ["train.rate=0.1", ' model.kind = "transformer"'], TransformerClassSettings),
+        ("cls", ["train.learning_rate=0.1", ' model.kind = "transformer"'], TransformerClassSettings),
     ],
 )
 def test_the_kind_of_model_decides_which_settings_there_are(task: str, changes: list[str], kind: type) -> None:
@@ -94,8 +97,8 @@ def test_changes_are_applied_in_order() -> None:
         ("train.epochs=many", "`train.epochs` is 'many'"),
         ("model.input_dropout=1.0", "`model.input_dropout` is 1.0"),
         ("train.optimizer=adamm", "'adamw'"),
-        ("train.rate=nan", "train.rate"),
-        ("train.rate=inf", "train.rate"),
+        ("train.learning_rate=nan", "train.learning_rate"),
+        ("train.learning_rate=inf", "train.learning_rate"),
         ("epochs=3", "expected table.key=value"),
         ("train.epochs", "expected table.key=value"),
     ],
@@ -106,9 +109,30 @@ def test_what_is_wrong_is_said(change: str, message: str) -> None:
     assert "\n" not in str(raised.value)
 
 
+def test_an_old_name_names_its_successor(tmp_path: Path) -> None:
+    kinds = [kind for kinds in KINDS.values() for kind in kinds.values()] + [DistilledTaggingSettings]
+    for table, names in RENAMED.items():
+        found = [type(getattr(kind(), table)).model_fields for kind in kinds if table in kind.model_fields]
+        for old, new in names.items():
+            assert not any(old in fields for fields in found), old
+            assert any(new in fields for fields in found), new
+    expected = r"unknown setting `train\.rate`, renamed to `train\.learning_rate`; use the new name"
+    with pytest.raises(SettingsError, match=expected):
+        read_settings(TaggingSettings, None, ["train.rate=0.1"])
+    path = tmp_path / "old.toml"
+    path.write_text('[train]\nrate = 0.1\n[model]\nwords = "1-2"\n', encoding="utf-8")
+    with pytest.raises(SettingsError, match=expected):
+        read_settings(ClassSettings, path)
+    with pytest.raises(SettingsError, match=r"`model\.words`, renamed to `model\.word_ngrams`"):
+        read_settings(ClassSettings, path)
+    with pytest.raises(SettingsError) as caught:  # no setting of a tagger has followed it
+        read_settings(TaggingSettings, None, ["model.filters=3"])
+    assert "renamed" not in str(caught.value)
+
+
 def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(SettingsError, match=r"model\.hidden.*train\.epochs"):
-        validate(TaggingSettings, {"train": {"epochs": -1}, "model": {"hidden": "wide"}}, "here")
+        validate(TaggingSettings, {"train": {"epochs": -1}, "model": {"hidden_size": "wide"}}, "here")
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
@@ -137,7 +161,8 @@ def test_only_the_named_table_may_change() -> None:
 )
 def test_written_settings_come_back(path: str, share: float, epochs: int, strict: bool) -> None:
     settings = TaggingSettings(
-        data=TaggingDataSettings(train=path, strict=strict), train=TaggingLoopSettings(epochs=epochs, warmup=share)
+        data=TaggingDataSettings(train=path, strict=strict),
+        train=TaggingLoopSettings(epochs=epochs, warmup_ratio=share),
     )
     import tomllib
 

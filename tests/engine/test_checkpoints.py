@@ -378,16 +378,21 @@ KILLED_WITHIN_EPOCHS = """
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ner", "cls"])
 def test_a_run_killed_within_epochs_ends_as_if_it_had_not_been(tmp_path, kind):
-    changes = ["train.epochs=3", "train.ema=0.9", "track.plots=false"]
+    changes = ["train.epochs=3", "train.ema_decay=0.9", "track.plots=false"]
     if kind == "ner":
         paths = [tmp_path / f"{split}.conll" for split in ("train", "dev")]
         for path, count in zip(paths, (100, 10), strict=True):
             path.write_text(sentences(path.stem, count), encoding="utf-8")
-        changes += ["model.hidden=8", "train.batch_tokens=48", "train.accumulation=2", "train.engine=trainer"]
+        changes += [
+            "model.hidden_size=8",
+            "train.batch_tokens=48",
+            "train.gradient_accumulation_steps=2",
+            "train.engine=trainer",
+        ]
     else:
         paths = [write_csv(tmp_path / f"{s}.csv", class_rows(s, count)) for s, count in (("train", 240), ("dev", 20))]
-        changes += ["model.kind=textcnn", "model.word=8", "model.filters=4", "train.batch_size=4"]
-        changes += ["train.imbalance=sampler", "train.schedule=plateau", "train.patience=9"]
+        changes += ["model.kind=textcnn", "model.word_dim=8", "model.num_filters=4", "train.batch_size=4"]
+        changes += ["train.imbalance=sampler", "train.lr_schedule=plateau", "train.patience=9"]
     script = tmp_path / "killed.py"
     script.write_text(textwrap.dedent(KILLED_WITHIN_EPOCHS))
     given = ["train", kind, "--train", str(paths[0]), "--dev", str(paths[1])]

@@ -447,7 +447,7 @@ def small_run(task: str, directory: Path) -> Files:
             path.write_text(sentences(path.stem, count), encoding="utf-8")
         small = [change.removeprefix("--set=") for change in SMALL]
         small += [f"model.{name}=0" for name in ("input_dropout", "hidden_dropout", "feature_dropout", "wide_dropout")]
-        small += ["model.unknown_share=0", "train.batch_tokens=64"]
+        small += ["model.singleton_dropout=0", "train.batch_tokens=64"]
     else:
         rows = 81  # in batches of 20, so that the last one has a single row
         paths = [(directory / f"{split}.csv", count) for split, count in (("train", rows), ("dev", 31))]
@@ -455,7 +455,7 @@ def small_run(task: str, directory: Path) -> Files:
             write_csv(path, class_rows(path.stem, count))
         small = [change.removeprefix("--set=") for change in SMALL_CLASSES if "kind" not in change]
         small += [f"model.{name}=0" for name in ("ngram_dropout", "hidden_dropout", "word_dropout", "filter_dropout")]
-        small += ["model.kernels=2", "model.filters=4", "model.word=8"]
+        small += ["model.kernel_sizes=2", "model.num_filters=4", "model.word_dim=8"]
     given = ["train", task, "--train", str(paths[0][0]), "--dev", str(paths[1][0])]
     return Files(task, [*given, *(f"--set={change}" for change in [*small, "track.plots=false"])], rows)
 
@@ -699,7 +699,7 @@ def test_a_run_that_was_told_to_stop_goes_on_in_another_number_of_processes(
     team: Team, tmp_path: Path, before: int, after: int
 ) -> None:
     files = small_run("ner", tmp_path)
-    given = [*files.arguments, "--set=train.epochs=20", "--set=train.schedule=constant", "--output"]
+    given = [*files.arguments, "--set=train.epochs=20", "--set=train.lr_schedule=constant", "--output"]
     stopped_run, whole = tmp_path / "stopped", tmp_path / "whole"
     with launched(tmp_path, [*given, str(stopped_run)], before) as run:
         wait_for(run, stopped_run / "checkpoints" / "checkpoint-000002")
@@ -712,7 +712,7 @@ def test_a_run_that_was_told_to_stop_goes_on_in_another_number_of_processes(
     assert 2 <= epochs < 20
     (newest,) = sorted((stopped_run / "checkpoints").glob("checkpoint-*"))[-1:]
     assert f"stopped after step {json.loads((newest / 'state.json').read_text())['state']['step']}," in err
-    go_on = [*files.arguments, "--set=train.epochs=20", "--set=train.schedule=constant", "--quiet", "--resume"]
+    go_on = [*files.arguments, "--set=train.epochs=20", "--set=train.lr_schedule=constant", "--quiet", "--resume"]
     outcomes = (
         [command(ALONE, *go_on, "--output", str(stopped_run))]
         if after == 1

@@ -474,7 +474,7 @@ def arguments(task: str, directory: Path) -> list[object]:
         for path, count in files:
             write_csv(path, class_rows(path.stem, count))
     small = SMALL if task == "ner" else [change for change in SMALL_CLASSES if "kind" not in change]
-    more = ("train.accumulation=2", "train.ema=0.9", "track.plots=false")
+    more = ("train.gradient_accumulation_steps=2", "train.ema_decay=0.9", "track.plots=false")
     given = ["train", task, "--train", files[0][0], "--dev", files[1][0], "--quiet", *small]
     return [*given, *(f"--set={change}" for change in more)]
 

@@ -416,7 +416,7 @@ def test_non_finite_loss():
 def test_non_finite_weights_are_named():
     learner = toy_learner()
     with torch.no_grad():
-        learner.model.norm.bias[3] = math.nan
+        learner.model.word_dim.bias[3] = math.nan
     with pytest.raises(NonFiniteError, match=r"first non-finite parameter: norm\.bias"):
         run(learner, toy_batches([4]), LoopOptions(1))
 

@@ -293,7 +293,7 @@ _NO_DROPOUT = [f"model.{name}=0" for name in ("ngram_dropout", "hidden_dropout",
 def a_tagger(directory: Path) -> Made:
     from nlp_app.training.tagging.setup import prepare_tagger
 
-    changes = [*tagging_files(directory), "model.hidden=8", "model.unknown_share=0", "train.batch_tokens=400"]
+    changes = [*tagging_files(directory), "model.hidden_size=8", "model.singleton_dropout=0", "train.batch_tokens=400"]
     settings = read_settings(TaggingSettings, None, changes)
     prepared = prepare_tagger(settings, read_splits(settings.data, 1), Progress(True), None)
     return prepared.parts.network, prepared.examples
@@ -319,7 +319,7 @@ def a_transformer_tagger(*changes: str) -> Callable[[Path], Made]:
         from nlp_app.training.transformers.setup import prepare_transformer_tagger
 
         pretrained = tiny_bert(directory / "bert", ["中", "国", "the"], layers=1, positions=64)
-        given = [*tagging_files(directory), f"model.pretrained={pretrained}", "train.batch_pieces=300", *changes]
+        given = [*tagging_files(directory), f"model.pretrained={pretrained}", "train.batch_subwords=300", *changes]
         settings = read_settings(TransformerTaggingSettings, None, given)
         prepared = prepare_transformer_tagger(settings, read_splits(settings.data, 1), Progress(True), None)
         return prepared.parts.network, prepared.examples
@@ -331,7 +331,7 @@ def a_transformer_classifier(directory: Path) -> Made:
     from nlp_app.training.transformers.setup import prepare_transformer_classifier
 
     pretrained = tiny_bert(directory / "bert", ["中", "国", "the"], layers=1, positions=64)
-    given = [*class_files(directory), f"model.pretrained={pretrained}", "train.batch_pieces=300"]
+    given = [*class_files(directory), f"model.pretrained={pretrained}", "train.batch_subwords=300"]
     settings = read_settings(TransformerClassSettings, None, given)
     prepared = prepare_transformer_classifier(settings, read_class_splits(settings.data, 1), Progress(True))
     network: Any = prepared.parts.network
@@ -348,8 +348,8 @@ def a_distilled_tagger(directory: Path) -> Made:
     files = tagging_files(directory)
     given = [*files, f"model.pretrained={pretrained}", "train.epochs=1", "train.engine=loop", "track.plots=false"]
     train_ner(read_settings(TransformerTaggingSettings, None, given), directory / "teacher", quiet=True)
-    given = [*files, f"distill.teacher={directory / 'teacher'}", "distill.copies=1", "distill.min_count=1"]
-    given += ["model.hidden=8", "model.unknown_share=0", "train.batch_tokens=400"]
+    given = [*files, f"distill.teacher={directory / 'teacher'}", "distill.augmented_copies=1", "distill.min_count=1"]
+    given += ["model.hidden_size=8", "model.singleton_dropout=0", "train.batch_tokens=400"]
     settings = read_settings(DistilledTaggingSettings, None, given)
     prepared = prepare_distilled_tagger(settings, read_splits(settings.data, 1), Progress(True))
     return prepared.parts.network, prepared.examples
@@ -363,8 +363,8 @@ def a_distilled_classifier(directory: Path) -> Made:
     files = class_files(directory)
     given = [*files, f"model.pretrained={pretrained}", "train.epochs=1", "train.engine=loop", "track.plots=false"]
     train_cls(read_settings(TransformerClassSettings, None, given), directory / "teacher", quiet=True)
-    given = [*files, f"distill.teacher={directory / 'teacher'}", "distill.copies=1", "distill.min_count=1"]
-    given += ["model.hidden=8", "model.filters=4", "model.word=8", "train.batch_size=12", *_NO_DROPOUT]
+    given = [*files, f"distill.teacher={directory / 'teacher'}", "distill.augmented_copies=1", "distill.min_count=1"]
+    given += ["model.hidden_size=8", "model.num_filters=4", "model.word_dim=8", "train.batch_size=12", *_NO_DROPOUT]
     settings = read_settings(DistilledClassSettings, None, given)
     prepared = prepare_distilled_classifier(settings, read_class_splits(settings.data, 1), Progress(True))
     prepared.examples.store(directory / "store")
@@ -375,12 +375,14 @@ def a_distilled_classifier(directory: Path) -> Made:
 
 LAYOUTS: dict[str, Callable[[Path], Made]] = {
     "tagger": a_tagger,
-    "bags": a_classifier("model.kind=embedding_bag", "model.characters=2-3", "model.hidden=8"),
-    "bags, mean": a_classifier("model.kind=embedding_bag", "model.characters=2-3", "model.hidden=8", "model.mode=mean"),
-    "textcnn": a_classifier("model.kind=textcnn", "model.word=8", "model.filters=4"),
-    "combined": a_classifier("model.characters=2-3", "model.hidden=8", "model.word=8", "model.filters=4"),
+    "bags": a_classifier("model.kind=embedding_bag", "model.char_ngrams=2-3", "model.hidden_size=8"),
+    "bags, mean": a_classifier(
+        "model.kind=embedding_bag", "model.char_ngrams=2-3", "model.hidden_size=8", "model.mode=mean"
+    ),
+    "textcnn": a_classifier("model.kind=textcnn", "model.word_dim=8", "model.num_filters=4"),
+    "combined": a_classifier("model.char_ngrams=2-3", "model.hidden_size=8", "model.word_dim=8", "model.num_filters=4"),
     "transformer tagger": a_transformer_tagger(),
-    "transformer tagger, softmax": a_transformer_tagger("model.head=softmax", "model.capitals=yes"),
+    "transformer tagger, softmax": a_transformer_tagger("model.head=softmax", "model.casing_embedding=yes"),
     "transformer classifier": a_transformer_classifier,
     "distilled tagger": a_distilled_tagger,
     "distilled classifier": a_distilled_classifier,
@@ -518,7 +520,7 @@ def test_a_tagger_trains_through_where_memory_is_short(tmp_path: Path) -> None:
     dev.write_text(sentences("dev", 10), encoding="utf-8")
     given = ["train", "ner", "--train", str(train_file), "--dev", str(dev), *SMALL]
     given += ["--set=train.batch_tokens=1000000", "--set=track.plots=false", "--set=train.epochs=2"]
-    given += ["--set=model.hidden=256", "--set=model.compact=false"]
+    given += ["--set=model.hidden_size=256", "--set=model.quantize=false"]
     # Neither the batch nor half of it fits. Nearer to what a single row needs, it is chance what the allocator finds.
     done = limited(tmp_path, 250 << 20, *given, "--output", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr

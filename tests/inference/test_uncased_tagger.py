@@ -28,8 +28,9 @@ SENTENCES = [
 QUICK = [
     f"--set={change}"
     for change in (
-        "model.kind=transformer", "train.epochs=12", "train.batch_pieces=32", "train.rate=0.002",
-        "train.head_rate=0.02", "train.crf_rate=0.02", "train.layer_decay=1.0", "train.precision=no", "train.ema=0",
+        "model.kind=transformer", "train.epochs=12", "train.batch_subwords=32", "train.learning_rate=0.002",
+        "train.head_learning_rate=0.02", "train.crf_learning_rate=0.02", "train.layerwise_lr_decay=1.0",
+        "train.precision=no", "train.ema_decay=0",
         "data.tokenizer=basic",
     )
 ]  # fmt: skip
@@ -73,7 +74,7 @@ def test_capitals_are_learned_where_the_body_is_blind(
     assert outcome.status == 0, outcome
     assert "an embedding of capitals and digits is added" in outcome.err
     assert dev_f1(tmp_path / "auto") > 0.95
-    outcome = train(cli, data, bodies["uncased"], tmp_path / "no", "--set=model.capitals=no")
+    outcome = train(cli, data, bodies["uncased"], tmp_path / "no", "--set=model.casing_embedding=no")
     assert outcome.status == 0, outcome
     assert "capitals and digits" not in outcome.err
     # Of the three ways to write a word, it can at best find one.
@@ -82,13 +83,16 @@ def test_capitals_are_learned_where_the_body_is_blind(
     found = tagger.tag("then Grace came. then grace came. then GRACE came")
     assert [(span.text, span.label) for span in found] == [("Grace", "PER"), ("GRACE", "ORG")]
     # It goes on as it is, without being told.
-    more = train(cli, data, "", tmp_path / "more", f"--set=model.start={tmp_path / 'auto'}", "--set=train.epochs=1")
+    more = train(
+        cli, data, "", tmp_path / "more", f"--set=model.initial_model={tmp_path / 'auto'}", "--set=train.epochs=1"
+    )
     assert more.status == 0, more
     assert dev_f1(tmp_path / "more") > 0.9
     assert nlp_app.load(tmp_path / "more").parts.network.dimensions.capitals
     refused(
-        train(cli, data, "", tmp_path / "not", f"--set=model.start={tmp_path / 'auto'}", "--set=model.capitals=no"),
-        "model.start", "model.capitals = 'yes'",
+        train(cli, data, "", tmp_path / "not", f"--set=model.initial_model={tmp_path / 'auto'}",
+              "--set=model.casing_embedding=no"),
+        "model.initial_model", "model.casing_embedding = 'yes'",
     )  # fmt: skip
     parts = read_model(tmp_path / "auto")
     assert isinstance(parts, TransformerTaggerParts)
@@ -103,13 +107,18 @@ def test_capitals_are_learned_where_the_body_is_blind(
     ("body", "changes", "embedded"),
     [
         ("cased", [], False),
-        ("cased", ["model.capitals=yes"], True),
+        ("cased", ["model.casing_embedding=yes"], True),
         ("uncased", [], True),
         ("uncased", ["model.head=softmax"], False),
-        ("uncased", ["model.head=softmax", "model.capitals=yes"], True),
+        ("uncased", ["model.head=softmax", "model.casing_embedding=yes"], True),
         (
             "uncased",
-            ["model.capitals=yes", "model.lstm=4", "train.gradient_checkpointing=true", "model.freeze=1"],
+            [
+                "model.casing_embedding=yes",
+                "model.lstm_hidden_size=4",
+                "train.gradient_checkpointing=true",
+                "model.frozen_layers=1",
+            ],
             True,
         ),
     ],

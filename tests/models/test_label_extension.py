@@ -217,7 +217,7 @@ def less(tmp_path_factory: pytest.TempPathFactory) -> Files:
         (directory / f"{name}.conll").write_text(sentences(name, count), encoding="utf-8")
         (directory / f"{name}-less.conll").write_text(without("ORG", sentences(name, count)), encoding="utf-8")
     files = [f"--{name}={directory / name}-less.conll" for name in ("train", "dev", "test")]
-    learnt = ["--set=train.epochs=10", "--set=train.rate=0.01", "--set=train.sparse_rate=0.03"]
+    learnt = ["--set=train.epochs=10", "--set=train.learning_rate=0.01", "--set=train.sparse_learning_rate=0.03"]
     main(["train", "ner", *files, f"--output={directory / 'run'}", "--quiet", *SMALL, *learnt])
     paths = [directory / f"{name}.conll" for name in ("train", "dev", "test")]
     return Files(*paths, directory / "run")
@@ -225,10 +225,13 @@ def less(tmp_path_factory: pytest.TempPathFactory) -> Files:
 
 def go_on(cli: Cli, less: Files, output: Path, *more: object) -> Outcome:
     files = ("--train", less.train, "--dev", less.dev, "--test", less.test)
-    return cli("train", "ner", *files, "--output", output, "--quiet", f"--set=model.start={less.run}", *more)
+    return cli("train", "ner", *files, "--output", output, "--quiet", f"--set=model.initial_model={less.run}", *more)
 
 
-SHORT = [f"--set=train.{change}" for change in ("epochs=8", "batch_tokens=256", "rate=0.01", "sparse_rate=0.03")]
+SHORT = [
+    f"--set=train.{change}"
+    for change in ("epochs=8", "batch_tokens=256", "learning_rate=0.01", "sparse_learning_rate=0.03")
+]
 
 
 def per_type(run: Path, split: str = "dev") -> dict[str, float]:
@@ -247,8 +250,8 @@ def test_a_new_type_is_learned_and_the_old_ones_stay(cli: Cli, less: Files, tmp_
     assert all(after[label] > score / 2 for label, score in before.items())
     # What isn't said is as the model has it, and is written down.
     settings = (tmp_path / "run/config.toml").read_text(encoding="utf-8")
-    assert "norm = 16\n" in settings
-    assert f'start = "{less.run}"' in settings
+    assert "word_dim = 16\n" in settings
+    assert f'initial_model = "{less.run}"' in settings
 
 
 def test_data_of_some_labels_only(cli: Cli, less: Files, tmp_path: Path) -> None:
@@ -275,14 +278,20 @@ def test_new_words_are_learned(cli: Cli, less: Files, tmp_path: Path) -> None:
 def test_what_was_taken_is_said(cli: Cli, less: Files, tmp_path: Path) -> None:
     files = ("--train", less.train, "--dev", less.dev)
     outcome = cli(
-        "train", "ner", *files, "--output", tmp_path / "run", f"--set=model.start={less.run}", "--set=train.epochs=1"
+        "train",
+        "ner",
+        *files,
+        "--output",
+        tmp_path / "run",
+        f"--set=model.initial_model={less.run}",
+        "--set=train.epochs=1",
     )
     assert f"{less.run}: labels kept: DATE, LOC, PER, PRODUCT; new: ORG; words: " in outcome.err
 
 
 def test_a_run_is_taken_up_again_only_from_the_same_model(cli: Cli, less: Files, tmp_path: Path) -> None:
     copied = shutil.copytree(less.run, tmp_path / "start", ignore=shutil.ignore_patterns("checkpoints"))
-    change = f"--set=model.start={copied}"
+    change = f"--set=model.initial_model={copied}"
     one = ("--set=train.epochs=1", change)
     assert go_on(cli, less, tmp_path / "run", *one).status == 0
     assert go_on(cli, less, tmp_path / "run", *one, "--resume").status == 0
@@ -292,35 +301,39 @@ def test_a_run_is_taken_up_again_only_from_the_same_model(cli: Cli, less: Files,
 
 def refusals(less: Files, classes: Path) -> Sequence[tuple[tuple[str, ...], tuple[str, ...]]]:
     return [
-        (("model.norm=17",), ("model.start", "model.norm = 16", "model.norm = 17")),
-        (("model.scheme=BIO", "model.layers=2"), ("model.scheme = 'BIOES'", "model.layers = 1", "model.layers = 2")),
+        (("model.word_dim=17",), ("model.initial_model", "model.word_dim = 16", "model.word_dim = 17")),
+        (
+            ("model.scheme=BIO", "model.num_layers=2"),
+            ("model.scheme = 'BIOES'", "model.num_layers = 1", "model.num_layers = 2"),
+        ),
         (("data.lower_case=false",), ("data.lower_case = True", "data.lower_case = False")),
-        (("model.vectors=x.vec",), ("model.start", "model.vectors")),
-        (("model.clusters=yes",), ("model.start", "model.clusters = 'no'", "model.clusters = 'yes'")),
-        (("model.kind=transformer",), ("model.start", "bilstm_crf", "transformer")),
-        ((f"model.start={classes}",), ("model.start", "classifier")),
-        ((f"model.start={less.train}",), ("model.start", "train.conll")),
-        (("model.start=nowhere",), ("model.start", "no such directory")),
+        (("model.vectors=x.vec",), ("model.initial_model", "model.vectors")),
+        (("model.clusters=yes",), ("model.initial_model", "model.clusters = 'no'", "model.clusters = 'yes'")),
+        (("model.kind=transformer",), ("model.initial_model", "bilstm_crf", "transformer")),
+        ((f"model.initial_model={classes}",), ("model.initial_model", "classifier")),
+        ((f"model.initial_model={less.train}",), ("model.initial_model", "train.conll")),
+        (("model.initial_model=nowhere",), ("model.initial_model", "no such directory")),
     ]
 
 
 def test_what_is_wrong_is_said(cli: Cli, less: Files, small_classes: Small, tmp_path: Path) -> None:
     for changes, said in refusals(less, small_classes.run):
         refused(go_on(cli, less, tmp_path / "run", *(f"--set={change}" for change in changes)), *said)
-    refused(go_on(cli, less, less.run), "model.start", "--output")
+    refused(go_on(cli, less, less.run), "model.initial_model", "--output")
     plain = tmp_path / "pos.conll"
     plain.write_text("a DET\nhouse NOUN\n\nthe DET\nsun NOUN\n\n", encoding="utf-8")
     files = [f"--{split}={plain}" for split in ("train", "dev", "test")]
-    refused(go_on(cli, less, tmp_path / "run", *files), "model.start", "labelled spans")
+    refused(go_on(cli, less, tmp_path / "run", *files), "model.initial_model", "labelled spans")
     assert not (tmp_path / "run").exists()
 
 
 TRANSFORMER = [
     f"--set={change}"
     for change in (
-        "model.kind=transformer", "train.batch_pieces=256", "train.rate=0.005", "train.head_rate=0.02",
+        "model.kind=transformer", "train.batch_subwords=256", "train.learning_rate=0.005",
+        "train.head_learning_rate=0.02",
         "train.checkpoint_seconds=0", "train.precision=no", "train.engine=loop",
-        "train.layer_decay=1.0",
+        "train.layerwise_lr_decay=1.0",
     )
 ]  # fmt: skip
 
@@ -338,9 +351,9 @@ def test_a_transformer_learns_a_new_type_too(cli: Cli, less: Files, body: Path, 
             *changes,
         )  # fmt: skip
 
-    shape = ("--set=model.head=softmax", "--set=model.scheme=BIOES", "--set=model.window=40")
+    shape = ("--set=model.head=softmax", "--set=model.scheme=BIOES", "--set=model.window_subwords=40")
     assert train(fewer, "old", f"--set=model.pretrained={body}", *shape, "--set=train.epochs=25").status == 0
-    start = f"--set=model.start={tmp_path / 'old'}"
+    start = f"--set=model.initial_model={tmp_path / 'old'}"
     outcome = train(data, "new", start, "--set=train.epochs=15")
     assert outcome.status == 0, outcome
     before, after = per_type(tmp_path / "old"), per_type(tmp_path / "new")
@@ -349,8 +362,8 @@ def test_a_transformer_learns_a_new_type_too(cli: Cli, less: Files, body: Path, 
     parts = read_model(tmp_path / "new")
     assert isinstance(parts, TransformerTaggerParts)
     assert (parts.network.dimensions.head, parts.tag_set.scheme, parts.encoder.window) == ("softmax", "BIOES", 40)
-    refused(train(data, "run", start, f"--set=model.pretrained={body}"), "model.start", "model.pretrained")
-    refused(train(data, "run", start, "--set=model.new_head=true"), "model.start", "model.new_head")
+    refused(train(data, "run", start, f"--set=model.pretrained={body}"), "model.initial_model", "model.pretrained")
+    refused(train(data, "run", start, "--set=model.replace_head=true"), "model.initial_model", "model.replace_head")
     refused(train(data, "run", start, "--set=model.head=crf"), "model.head = 'softmax'", "model.head = 'crf'")
 
 
@@ -358,7 +371,7 @@ def test_a_transformer_learns_a_new_type_too(cli: Cli, less: Files, body: Path, 
 def test_a_model_of_transformers_is_gone_on_from(cli: Cli, less: Files, tmp_path: Path) -> None:
     """It has neither our description nor our tags: I-LOC, without B-."""
     directory = tiny_bert(tmp_path / "stock", ["Rome", "Anna"], "token", ["I-LOC", "O"])
-    changes = [*TRANSFORMER, f"--set=model.start={directory}", "--set=train.epochs=1"]
+    changes = [*TRANSFORMER, f"--set=model.initial_model={directory}", "--set=train.epochs=1"]
     files = (f"--train={less.dev}", f"--dev={less.dev}", f"--output={tmp_path / 'run'}")
     outcome = cli("train", "ner", *files, *changes)
     assert outcome.status == 0, outcome

@@ -174,5 +174,5 @@ def test_a_body_that_reads_pieces_alone_is_refused() -> None:
     )  # fmt: skip
     body = AutoModel.from_config(config)
     TransformerTagger(body, 3, None, TransformerDimensions(lstm=4))
-    with pytest.raises(SettingsError, match=r"model.capitals: found yes for a model of type 'bart'"):
+    with pytest.raises(SettingsError, match=r"model.casing_embedding: found yes for a model of type 'bart'"):
         TransformerTagger(body, 3, None, TransformerDimensions(lstm=4, capitals=KINDS))

@@ -58,7 +58,7 @@ def numbered(path: str, count: int = 3) -> list[tuple[str, ...]]:
             ],
         ),
         (DEBERTA, [("deberta.embeddings.",), *numbered("deberta.encoder.layer")]),
-        (ModernBertConfig(**SIZES, pad_token_id=0), [("model.embeddings.",), *numbered("model.layers")]),
+        (ModernBertConfig(**SIZES, pad_token_id=0), [("model.embeddings.",), *numbered("model.num_layers")]),
         (MPNetConfig(**SIZES), [("mpnet.embeddings.",), *numbered("mpnet.encoder.layer")]),
         (GPT2, [("transformer.wte.", "transformer.wpe."), *numbered("transformer.h")]),
     ],

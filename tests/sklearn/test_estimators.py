@@ -33,13 +33,13 @@ from nlp_app.training import train_cls
 
 QUICK: dict[str, Any] = {
     "epochs": 3,
-    "hidden": 4,
+    "hidden_size": 4,
     "max_ngrams": 2000,
-    "words": "1-1",
-    "characters": "",
-    "class_weighting": False,
+    "word_ngrams": "1-1",
+    "char_ngrams": "",
+    "ngram_class_weighting": False,
 }
-QUICK_TAGGER: dict[str, Any] = {"epochs": 1, "norm": 4, "shape": 2, "part": 4, "hidden": 4}
+QUICK_TAGGER: dict[str, Any] = {"epochs": 1, "word_dim": 4, "shape_dim": 2, "affix_dim": 4, "hidden_size": 4}
 
 NOUNS = [
     *("cake", "soup", "tea", "bread", "stew", "jam", "pie", "rice"),
@@ -156,6 +156,8 @@ def test_parameters_are_the_settings(estimator, kind, own):
 def test_unknown_parameters():
     with pytest.raises(TypeError, match=r"unknown parameter 'epoch'; did you mean 'epochs'\?"):
         TextClassifier(epoch=3)
+    with pytest.raises(TypeError, match="'rate'; renamed to 'learning_rate'"):
+        SequenceTagger(rate=0.1)
     with pytest.raises(ValueError, match="Invalid parameter 'epoch'"):
         TextClassifier().set_params(epoch=3)
     with pytest.raises(SettingsError, match=r"TextClassifier: `train.epochs` is -1"):
@@ -253,14 +255,14 @@ def test_searches_and_pipelines():
     assert is_classifier(pipeline)
     assert cross_val_score(pipeline, TEXTS, MOODS, cv=2).min() > 0.6
     assert cross_val_score(pipeline, TEXTS, BOTH, cv=KFold(2, shuffle=True, random_state=0)).min() > 0.2
-    search = GridSearchCV(pipeline, {"cls__hidden": np.array([0, 4]), "cls__loss": ["auto", "focal"]}, cv=2)
+    search = GridSearchCV(pipeline, {"cls__hidden_size": np.array([0, 4]), "cls__loss": ["auto", "focal"]}, cv=2)
     assert search.fit(TEXTS, KINDS).best_estimator_.predict(TEXTS).shape == (48,)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*worker stopped:UserWarning")
 def test_searches_in_processes():
-    grid = {"hidden": [0, 4]}
+    grid = {"hidden_size": [0, 4]}
     alone = GridSearchCV(TextClassifier(**QUICK), grid, cv=2, error_score="raise").fit(TEXTS, KINDS)
     both = GridSearchCV(TextClassifier(**QUICK), grid, cv=2, n_jobs=2, error_score="raise").fit(TEXTS, KINDS)
     assert both.cv_results_["mean_test_score"].tolist() == alone.cv_results_["mean_test_score"].tolist()
@@ -367,7 +369,15 @@ def test_no_sample_weight():
         TextClassifier(**QUICK).fit(TEXTS, KINDS, sample_weight=np.ones(48))
 
 
-LEARNT: dict[str, Any] = {"epochs": 12, "norm": 8, "shape": 4, "part": 8, "hidden": 8, "rate": 0.02, "batch_tokens": 64}
+LEARNT: dict[str, Any] = {
+    "epochs": 12,
+    "word_dim": 8,
+    "shape_dim": 4,
+    "affix_dim": 8,
+    "hidden_size": 8,
+    "learning_rate": 0.02,
+    "batch_tokens": 64,
+}
 
 
 @pytest.fixture(scope="module")
@@ -439,7 +449,7 @@ def test_tags_without_a_scheme():
 
 
 def test_tagger_in_a_search():
-    search = GridSearchCV(SequenceTagger(**QUICK_TAGGER), {"layers": [1, 2]}, cv=2, error_score="raise")
+    search = GridSearchCV(SequenceTagger(**QUICK_TAGGER), {"num_layers": [1, 2]}, cv=2, error_score="raise")
     assert len(search.fit(SENTENCES, TAGS).predict(SENTENCES)) == len(SENTENCES)
 
 

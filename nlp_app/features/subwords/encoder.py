@@ -83,10 +83,11 @@ class PieceEncoder:
         specials = len(tokenizer.prefix) + len(tokenizer.suffix)
         if window <= specials:
             raise SettingsError(
-                f"model.window: found {window} pieces, expected at least {specials + 1}: {specials} of them are special"
+                f"model.window_subwords: found {window} pieces, expected at least {specials + 1}: "
+                f"{specials} of them are special"
             )
         if overlap < 0:
-            raise SettingsError(f"model.overlap: found {overlap}, expected at least 0")
+            raise SettingsError(f"model.window_overlap: found {overlap}, expected at least 0")
         self.tokenizer, self.window, self.overlap, self.capitals = tokenizer, window, overlap, capitals
         self._room = window - specials
 

@@ -1,7 +1,7 @@
 """Taggers and classifiers on a pretrained transformer, in a model directory.
 
 With a tagger's softmax head, and with every classifier, the directory is one of transformers too; but not where the
-tagger embeds capitals (`model.capitals`): transformers would leave `capitals.weight` aside and find something else.
+tagger embeds capitals (`model.casing_embedding`): transformers would ignore `capitals.weight`.
 """
 
 from __future__ import annotations

@@ -128,8 +128,8 @@ def _in_order(pretrained: Pretrained, head: str, tensor: Tensor, labels: tuple[S
         only = [_some([name for name in one if name not in other]) for one, other in ((found, wanted), (wanted, found))]
         raise ModelError(
             f"{pretrained.name}: it has a head of {len(tensor)} rows for {len(found)} labels, the data has "
-            f"{len(wanted)}; only in the model: {only[0]}; only in the data: {only[1]}; set model.new_head = true to "
-            "train a new one"
+            f"{len(wanted)}; only in the model: {only[0]}; only in the data: {only[1]}; set model.replace_head = true "
+            "to train a new one"
         )
     return tensor[torch.tensor([found.index(label) for label in wanted])]
 
@@ -144,7 +144,7 @@ def _check_body(pretrained: Pretrained, loaded: Loaded) -> None:
         raise ModelError(
             f"{pretrained.name}: found no fitting weights for {len(own)} of the {whole} tensors of the body "
             f"({_some(own)}); expected a whole pretrained {body.config.model_type}; name another model, or set "
-            "model.partial = true to have them newly made"
+            "model.allow_missing_weights = true to have them newly made"
         )
 
 

@@ -22,8 +22,8 @@ def training_loss(train: ClassLossSettings, classes: ClassSet, counts: Mapping[s
         name,
         multi_label=classes.multi_label,
         weights=_class_weights(train, classes, counts, texts),
-        gamma=train.gamma if "focal" in name else None,
-        smoothing=train.smoothing if name == "cross_entropy" else None,
+        gamma=train.focal_gamma if "focal" in name else None,
+        smoothing=train.label_smoothing if name == "cross_entropy" else None,
     )
 
 

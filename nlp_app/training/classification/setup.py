@@ -101,7 +101,7 @@ def _decisive(
     """All but the texts that decides what is fitted and encoded."""
     model, tokenizer = settings.model, _tokenizer(settings)
     yield tokenizer_key(tokenizer)
-    yield repr((model.kind, bags, model.word_min_count, model.class_weighting))
+    yield repr((model.kind, bags, model.word_min_count, model.ngram_class_weighting))
     if vectors is not None:
         yield "\0".join(vectors.vocabulary.symbols)
 
@@ -122,7 +122,7 @@ def _fit(
         word_min_count=model.word_min_count if model.kind != "embedding_bag" else None,
         vectors=vectors.vocabulary if vectors else None,
     )
-    if model.class_weighting:
+    if model.ngram_class_weighting:
         pairs = (
             ([record.text for record in chunk], label_columns(chunk, data.class_set)) for chunk in record_chunks(train)
         )
@@ -153,16 +153,16 @@ def undecided(class_set: ClassSet) -> Decision:
 
 
 def _bag_options(model: ClassifierSettings) -> BagOptions:
-    if not model.words and not model.characters:
+    if not model.word_ngrams and not model.char_ngrams:
         raise SettingsError("model: found neither words nor characters, expected n-grams of one of them, such as 1-3")
     return BagOptions(
-        words=_orders("words", model.words),
-        characters=_orders("characters", model.characters),
-        weighting=model.weighting,
-        character_share=model.character_share,
-        skip_share=model.skip_share,
+        words=_orders("word_ngrams", model.word_ngrams),
+        characters=_orders("char_ngrams", model.char_ngrams),
+        weighting=model.ngram_weighting,
+        character_share=model.char_ngram_weight,
+        skip_share=model.skip_gram_weight,
         min_count=model.min_count,
-        buckets=model.buckets,
+        buckets=model.hash_buckets,
         max_features=model.max_ngrams,
     )
 
@@ -184,22 +184,22 @@ def _dimensions(
     if vectors is not None and not has_words:
         raise SettingsError("model.vectors: the bags have no use for vectors; set model.kind to textcnn or combined")
     wide = has_bags and (model.wide == "yes" or (model.wide == "auto" and sizes.ngrams * classes <= _WIDE_WEIGHTS))
-    if has_bags and not wide and not model.hidden:
+    if has_bags and not wide and not model.hidden_size:
         raise SettingsError(
             f"model: {sizes.ngrams:,} n-grams and {classes:,} classes are too many for weights of their own, and "
-            "model.hidden is 0; set it to 64, or model.wide to yes"
+            "model.hidden_size is 0; set it to 64, or model.wide to yes"
         )
-    if has_words and not model.word and vectors is None:
-        raise SettingsError("model.word: found 0 and no vectors, expected a width of embeddings such as 128")
+    if has_words and not model.word_dim and vectors is None:
+        raise SettingsError("model.word_dim: found 0 and no vectors, expected a width of embeddings such as 128")
     return ClassifierDimensions(
         wide=int(wide),
-        hidden=model.hidden if has_bags else 0,
+        hidden=model.hidden_size if has_bags else 0,
         mode=model.mode,
-        word=model.word if has_words else 0,
+        word=model.word_dim if has_words else 0,
         vector=vectors.matrix.shape[1] if vectors is not None else 0,
-        filters=model.filters if has_words else 0,
-        kernels=model.kernels,
-        stacked=model.stacked,
+        filters=model.num_filters if has_words else 0,
+        kernels=model.kernel_sizes,
+        stacked=model.stacked_layers,
         ngram_dropout=model.ngram_dropout,
         hidden_dropout=model.hidden_dropout,
         word_dropout=model.word_dropout,
@@ -210,6 +210,6 @@ def _dimensions(
 def table_rates(train: ClassLoopSettings, network: TextClassifier, multi_label: bool) -> Rates:
     """The rates of the tables, whose settings are for one text: an update has the mean gradient of many."""
     each = multi_label or train.loss == "hinge"
-    wide, deep = train.wide_rate or _RATES[each][0], train.deep_rate or _RATES[each][1]
+    wide, deep = train.wide_learning_rate or _RATES[each][0], train.deep_learning_rate or _RATES[each][1]
     factors = {"deep.bag.": deep / wide} if network.deep is not None else {}
-    return {"plain_rate": wide * train.batch_size * train.accumulation, "rate_factors": factors}
+    return {"plain_rate": wide * train.batch_size * train.gradient_accumulation_steps, "rate_factors": factors}

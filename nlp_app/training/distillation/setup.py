@@ -48,9 +48,10 @@ def prepare_distilled_tagger(
     """An untrained tagger with the tags of its teacher, and what it is to learn: paths as the teacher weighs them."""
     distill, train = settings.distill, settings.train
     _check_files(settings.data.train, distill)
-    if settings.model.start or start is not None:
+    if settings.model.initial_model or start is not None:
         raise SettingsError(
-            f"model.start: found {settings.model.start}, expected none where a teacher is learned from; leave one out"
+            f"model.initial_model: found {settings.model.initial_model}, expected none where a teacher is "
+            "learned from; leave one out"
         )
     teacher = read_tagging_teacher(distill)
     tag_set = TagSet(teacher.tag_set.labels, teacher.tag_set.scheme)
@@ -62,9 +63,9 @@ def prepare_distilled_tagger(
         )
     labelled = [sentence.tokens for sentence in data.train.sentences]
     more: list[list[str]] = []
-    if distill.unlabelled:
+    if distill.unlabeled:
         options = corpus_options(settings.data, data.tokenizer)
-        more = [each.tokens for each in read_corpus(distill.unlabelled, replace(options, format=None)).sentences]
+        more = [each.tokens for each in read_corpus(distill.unlabeled, replace(options, format=None)).sentences]
     more = [tokens for tokens in more if tokens]
     sentences = [*labelled, *more, *copies_of(teacher, labelled, distill, train.seed)]
     progress.say(_told(distill, (len(labelled), len(more), len(sentences)), "sentences"))
@@ -78,9 +79,12 @@ def prepare_distilled_tagger(
     gold = tag_set.targets(data.train.sentences)
     tags[: len(gold)] = gold
     shares = np.zeros(len(sentences), dtype=np.float32)
-    shares[: len(labelled)] = distill.gold
+    shares[: len(labelled)] = distill.gold_weight
     columns = with_scores(Columns(columns.arrays | {"tags": tags}, columns.offsets), taught, shares)
-    rates: Rates = {"rate_factors": {"crf.": train.crf_rate / train.rate}, "sparse_rate": train.sparse_rate}
+    rates: Rates = {
+        "rate_factors": {"crf.": train.crf_learning_rate / train.learning_rate},
+        "sparse_rate": train.sparse_learning_rate,
+    }
     return Prepared(parts, EncodedSentences(settings, columns, len(labelled)), rates, _files(settings))
 
 
@@ -112,8 +116,8 @@ def prepare_distilled_classifier(
     found = classes.decide(targets, teacher.parts.decision.thresholds)
     gold = classes.targets([record.labels or () for record in labelled])
     hot = gold if classes.multi_label else np.eye(len(classes.labels), dtype=np.float32)[gold]
-    targets[: len(labelled)] *= 1 - distill.gold
-    targets[: len(labelled)] += distill.gold * hot
+    targets[: len(labelled)] *= 1 - distill.gold_weight
+    targets[: len(labelled)] += distill.gold_weight * hot
     records = [
         *labelled,
         *(
@@ -129,10 +133,10 @@ def prepare_distilled_classifier(
 
 
 def _unlabelled_texts(settings: DistilledClassSettings) -> list[str]:
-    if not settings.distill.unlabelled:
+    if not settings.distill.unlabeled:
         return []
     options = replace(class_options(settings.data, labels=False), format=None)
-    return [record.text for record in open_classes(settings.distill.unlabelled, options) if record.text.strip()]
+    return [record.text for record in open_classes(settings.distill.unlabeled, options) if record.text.strip()]
 
 
 def _varied_texts(settings: DistilledClassSettings, texts: Sequence[str], teacher: Any) -> list[str]:
@@ -164,10 +168,10 @@ def _told(distill: DistillSettings, counts: tuple[int, int, int], kind: str) -> 
 def _check_files(train: str, distill: DistillSettings) -> None:
     if not train:
         raise SettingsError("data.train: found none, expected labelled data; give --train FILE")
-    if not distill.unlabelled and not distill.copies:
+    if not distill.unlabeled and not distill.augmented_copies:
         raise SettingsError(
             "distill: found neither unlabelled texts nor copies, expected some: a teacher adds little to texts that "
-            "are labelled; give --unlabelled FILE"
+            "are labelled; give --unlabeled FILE"
         )
 
 
@@ -179,5 +183,5 @@ def _files(settings: DistilledTaggingSettings | DistilledClassSettings) -> list[
         if teacher.is_dir()
         else []
     )
-    named = [Path(path) for path in (settings.distill.unlabelled, settings.model.vectors) if path]
+    named = [Path(path) for path in (settings.distill.unlabeled, settings.model.vectors) if path]
     return [path for path in [*inside, *named] if path.is_file()]

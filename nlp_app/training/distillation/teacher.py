@@ -110,13 +110,13 @@ def _is_word(token: str) -> bool:
 def copies_of(
     parts: TransformerTaggerParts | TransformerClassifierParts, sentences: Texts, distill: DistillSettings, seed: int
 ) -> Iterator[list[str]]:
-    """`distill.copies` of each sentence, with other words in some places."""
-    if not distill.copies:
+    """`distill.augmented_copies` of each sentence, with other words in some places."""
+    if not distill.augmented_copies:
         return
-    substitution = substitution_of(parts, sentences, distill.nearest)
-    for number in range(distill.copies):
+    substitution = substitution_of(parts, sentences, distill.num_neighbors)
+    for number in range(distill.augmented_copies):
         random = np.random.default_rng((seed, number, 3))
-        yield from substitution.varied(sentences, distill.replaced, distill.anywhere, random)
+        yield from substitution.varied(sentences, distill.replacement_rate, distill.random_replacement_rate, random)
 
 
 def with_scores(columns: Columns, taught: NDArray[np.float16], gold: NDArray[np.float32]) -> Columns:

@@ -130,7 +130,10 @@ def _check(settings: Settings) -> None:
         )
     if not settings.data.train:
         raise SettingsError("--folds: needs --train FILE; the bundled corpus has a dev set")
-    for name, chosen in (("patience", settings.train.patience), ("schedule", settings.train.schedule == "plateau")):
+    for name, chosen in (
+        ("patience", settings.train.patience),
+        ("lr_schedule", settings.train.lr_schedule == "plateau"),
+    ):
         if chosen:
             raise SettingsError(f"train.{name}: follows a dev score, and with --folds there is none; leave it out")
 

@@ -82,8 +82,8 @@ def search(
 ) -> Searched:
     """Try `trials` settings, the given ones first, and leave in `output` the model of those that do best on dev.
 
-    fixed: names of settings that are not searched over, such as "train.rate". Raises SettingsError, DataError or
-    TrainingError; nothing in `output` has changed if data or settings are wrong, or Optuna isn't there.
+    fixed: names of settings that are not searched over, such as "train.learning_rate". Raises SettingsError, DataError
+    or TrainingError; nothing in `output` has changed if data or settings are wrong, or Optuna isn't there.
     """
     require_optuna()
     require_one_process("--search")

@@ -46,40 +46,40 @@ class Choices:
 Range = Interval | Choices
 
 _TAGGER: Mapping[str, Range] = {
-    "train.rate": Interval(5e-4, 1e-2, log=True),
-    "train.sparse_rate": Interval(2e-3, 5e-2, log=True),
+    "train.learning_rate": Interval(5e-4, 1e-2, log=True),
+    "train.sparse_learning_rate": Interval(2e-3, 5e-2, log=True),
     "train.batch_tokens": Choices((512, 1024, 2048)),
-    "model.hidden": Choices((32, 64, 128)),
+    "model.hidden_size": Choices((32, 64, 128)),
     "model.input_dropout": Interval(0.1, 0.7),
     "model.hidden_dropout": Interval(0.0, 0.6),
     "model.feature_dropout": Interval(0.0, 0.5),
     "model.wide_dropout": Interval(0.0, 0.6),
-    "model.unknown_share": Interval(0.1, 0.8),
+    "model.singleton_dropout": Interval(0.1, 0.8),
 }
 
 _TRANSFORMER: Mapping[str, Range] = {
-    "train.rate": Interval(2e-5, 5e-4, log=True),
-    "train.head_rate": Interval(2e-4, 5e-3, log=True),
-    "train.batch_pieces": Choices((512, 1024, 2048)),
+    "train.learning_rate": Interval(2e-5, 5e-4, log=True),
+    "train.head_learning_rate": Interval(2e-4, 5e-3, log=True),
+    "train.batch_subwords": Choices((512, 1024, 2048)),
     "train.epochs": Choices((0, 4, 8, 16)),
-    "train.layer_decay": Interval(0.7, 1.0),
+    "train.layerwise_lr_decay": Interval(0.7, 1.0),
     "model.dropout": Interval(0.0, 0.3),
 }
 
 _CLASSIFIER: Mapping[str, Range] = {
-    "train.rate": Interval(5e-4, 1e-2, log=True),
+    "train.learning_rate": Interval(5e-4, 1e-2, log=True),
     "train.batch_size": Choices((50, 100, 200)),
 }
 
 _BAGS: Mapping[str, Range] = {
-    "train.wide_rate": Choices((0.0, 0.3, 1.0, 3.0, 10.0)),
-    "model.hidden": Choices((64, 128, 256)),
+    "train.wide_learning_rate": Choices((0.0, 0.3, 1.0, 3.0, 10.0)),
+    "model.hidden_size": Choices((64, 128, 256)),
     "model.ngram_dropout": Interval(0.0, 0.5),
     "model.hidden_dropout": Interval(0.2, 0.8),
 }
 
 _CONVOLUTIONS: Mapping[str, Range] = {
-    "model.filters": Choices((64, 128, 256)),
+    "model.num_filters": Choices((64, 128, 256)),
     "model.word_dropout": Interval(0.0, 0.5),
     "model.filter_dropout": Interval(0.2, 0.8),
 }
@@ -92,15 +92,15 @@ _SPACES: Mapping[str, Mapping[str, Range]] = {
     "combined": {**_CLASSIFIER, **_BAGS, **_CONVOLUTIONS},
 }
 
-_OF_START = {"model.hidden"}  # what a model that training goes on from has decided
+_OF_START = {"model.hidden_size"}  # what a model that training goes on from has decided
 
 
 def space_of(settings: Settings, fixed: Collection[str]) -> dict[str, Range]:
-    """What is searched: the space of `model.kind` without the settings that are fixed, such as "train.rate".
+    """What is searched: the space of `model.kind` without the settings that are fixed, such as "train.learning_rate".
 
     What the settings say lies in it. Raises SettingsError if nothing is left.
     """
-    left_out = {*fixed, *(_OF_START if getattr(settings.model, "start", "") else ())}
+    left_out = {*fixed, *(_OF_START if getattr(settings.model, "initial_model", "") else ())}
     space = _SPACES[getattr(settings.model, "kind")]  # noqa: B009 - each task's [model] has it, the common one doesn't
     found = {name: each for name, each in space.items() if name not in left_out}
     if not found:
@@ -109,13 +109,13 @@ def space_of(settings: Settings, fixed: Collection[str]) -> dict[str, Range]:
 
 
 def values_of(settings: Settings, names: Collection[str]) -> dict[str, Value]:
-    """What the settings say, by names such as "train.rate"."""
+    """What the settings say, by names such as "train.learning_rate"."""
     tables = settings.model_dump()
     return {name: tables[name.partition(".")[0]][name.partition(".")[2]] for name in names}
 
 
 def changed(settings: S, values: Mapping[str, Value]) -> S:
-    """The settings with other values, by names such as "train.rate"."""
+    """The settings with other values, by names such as "train.learning_rate"."""
     tables = settings.model_dump()
     for name, value in values.items():
         table, _, key = name.partition(".")

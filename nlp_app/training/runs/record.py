@@ -177,7 +177,7 @@ def has_finished(output: Path, settings: Settings) -> bool:
     now = settings.model_dump()
     if not now["train"]["epochs"]:  # which the data decide
         now["train"]["epochs"] = before.settings["train"].get("epochs")
-    if now["model"].get("start"):  # a model that decides what is in the other tables
+    if now["model"].get("initial_model"):  # a model that decides what is in the other tables
         now = {"train": now["train"]}
     data = {path: checksum(Path(path)) if Path(path).is_file() else "" for path in before.data}
     check_same(output, before, now, data)

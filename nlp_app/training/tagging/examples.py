@@ -98,7 +98,7 @@ class EncodedSentences:
         for batch in self._rows(epoch):
             rows = share.of(batch)
             arrays = collate(self.columns, rows)
-            hide_singletons(arrays["norms"], self._rare, self.settings.model.unknown_share, random)
+            hide_singletons(arrays["norms"], self._rare, self.settings.model.singleton_dropout, random)
             inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
             yield TrainBatch(inputs, int(arrays["mask"].sum()), rows.tolist())
             self._trim()

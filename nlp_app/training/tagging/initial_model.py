@@ -1,4 +1,4 @@
-"""A trained tagger that a run goes on from (`model.start`): what it decides of the settings, what is added to it."""
+"""Continue training from an existing tagger (`model.initial_model`): its settings, new labels and new words."""
 
 from __future__ import annotations
 
@@ -25,41 +25,63 @@ S = TypeVar("S", bound=TaggingSettings | TransformerTaggingSettings)
 
 P = TypeVar("P", bound="TaggerParts | TransformerTaggerParts")
 
-# What can be changed from run to run; all else that a model decides is as it is.
-_FREE = {"input_dropout", "hidden_dropout", "feature_dropout", "wide_dropout", "dropout", "window", "overlap"}
+# Settings that may differ from the initial model's; the model decides all others.
+_FREE = {
+    "input_dropout",
+    "hidden_dropout",
+    "feature_dropout",
+    "wide_dropout",
+    "dropout",
+    "window_subwords",
+    "window_overlap",
+}
+
+# The settings of [model] whose dimension in a model's description has another name.
+_SETTINGS = {
+    "norm": "word_dim",
+    "shape": "shape_dim",
+    "part": "affix_dim",
+    "hidden": "hidden_size",
+    "layers": "num_layers",
+    "pooling": "subword_pooling",
+    "lstm": "lstm_hidden_size",
+    "capitals": "casing_embedding",
+}
 
 
 def read_start(settings: S, output: Path) -> tuple[S, AnyTaggerParts | None]:
-    """The tagger of `model.start`, and the settings as it has them; none, and these settings, where none is named.
+    """Load the tagger of `model.initial_model`, if one is named, and adopt its settings.
 
     Raises SettingsError if there is no such tagger, if it is of another kind, or if the settings contradict it.
     """
-    if not settings.model.start:
+    if not settings.model.initial_model:
         return settings, None
-    directory = Path(settings.model.start)
+    directory = Path(settings.model.initial_model)
     if directory.resolve().is_relative_to(output.resolve()):
-        raise SettingsError(f"model.start: {directory} is in --output, which a run replaces; name another output")
+        raise SettingsError(
+            f"model.initial_model: {directory} is in --output, which a run replaces; name another output"
+        )
     try:
         parts = read_model(directory, trust_remote_code=getattr(settings.model, "trust_remote_code", False))
     except ModelError as error:
-        raise SettingsError(f"model.start: {error}") from error
+        raise SettingsError(f"model.initial_model: {error}") from error
     if parts.task != "ner":
-        raise SettingsError(f"model.start: {directory} is a classifier; expected a tagger")
+        raise SettingsError(f"model.initial_model: {directory} is a classifier; expected a tagger")
     kind = "bilstm_crf" if isinstance(parts, TaggerParts) else "transformer"
     if kind != settings.model.kind:
         raise SettingsError(
-            f"model.start: {directory} is a {kind}, model.kind is {settings.model.kind}; give the same kind"
+            f"model.initial_model: {directory} is a {kind}, model.kind is {settings.model.kind}; give the same kind"
         )
     return _decided(settings, directory, parts), parts
 
 
 def _decided(settings: S, directory: Path, parts: AnyTaggerParts) -> S:
     """The settings with what the model decides, where they don't say it themselves."""
-    for name in ("pretrained", "vectors", "new_head"):
+    for name in ("pretrained", "vectors", "replace_head"):
         if getattr(settings.model, name, None):
             raise SettingsError(
-                f"model.start: found model.{name} beside it; {directory} brings body, head and vectors of its own: "
-                "give one of the two"
+                f"model.initial_model: found model.{name} beside it; {directory} brings body, head and vectors of "
+                "its own: give one of the two"
             )
     table, differing = settings.model_dump(), []
     for name, key, value in _of_model(parts):
@@ -72,23 +94,24 @@ def _decided(settings: S, directory: Path, parts: AnyTaggerParts) -> S:
         found = ", ".join(f"{name} = {value!r}" for name, value, _ in differing)
         wanted = ", ".join(f"{name} = {value!r}" for name, _, value in differing)
         raise SettingsError(
-            f"model.start: {directory} has {found}; the settings say {wanted}; leave these out, or give the model's"
+            f"model.initial_model: {directory} has {found}; the settings say {wanted}; leave these out, "
+            "or give the model's"
         )
-    return validate(type(settings), table, f"model.start: {directory}")
+    return validate(type(settings), table, f"model.initial_model: {directory}")
 
 
 def _of_model(parts: AnyTaggerParts) -> Iterator[tuple[str, str, Any]]:
     """Table, name and value of the settings that a model decides."""
     for key, value in asdict(parts.network.dimensions).items():
-        yield "model", key, ("yes" if value else "no") if key == "capitals" else value
+        yield "model", _SETTINGS.get(key, key), ("yes" if value else "no") if key == "capitals" else value
     if parts.tag_set.scheme != NONE:
         yield "model", "scheme", parts.tag_set.scheme
     if isinstance(parts, TaggerParts):
         vectors = parts.encoder.vectors
         yield "model", "clusters", "no" if vectors is None or vectors.clusters is None else "yes"
     else:
-        yield "model", "window", parts.encoder.window
-        yield "model", "overlap", parts.encoder.overlap
+        yield "model", "window_subwords", parts.encoder.window
+        yield "model", "window_overlap", parts.encoder.overlap
     yield "data", "tokenizer", parts.tokenizer.name
     yield "data", "lower_case", parts.tokenizer.settings().get("do_lower_case", True)
 
@@ -104,7 +127,9 @@ def with_labels(start: P, data: TaggingData, directory: str) -> P:
     if (start.tag_set.scheme == NONE) != (data.train.scheme == NONE):
         kinds = ("a label for each token", "labelled spans")
         found, wanted = kinds if start.tag_set.scheme == NONE else kinds[::-1]
-        raise SettingsError(f"model.start: {directory} finds {found}, {data.train.path} has {wanted}; name another")
+        raise SettingsError(
+            f"model.initial_model: {directory} finds {found}, {data.train.path} has {wanted}; name another"
+        )
     grown = add_labels(start, sorted(labels_of(data.train.sentences)))
     return replace(grown, about=data.about(), card="")
 

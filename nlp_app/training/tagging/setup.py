@@ -39,9 +39,9 @@ def prepare_tagger(
     to them, are found again if they were encoded before."""
     model, train = settings.model, settings.train
     if isinstance(start, TaggerParts):
-        parts = with_words(settings, with_labels(start, data, model.start), data)
-        progress.say(taken(model.start, start, parts), "")
-        files = files_of_start(Path(model.start))
+        parts = with_words(settings, with_labels(start, data, model.initial_model), data)
+        progress.say(taken(model.initial_model, start, parts), "")
+        files = files_of_start(Path(model.initial_model))
         examples = EncodedSentences.of(settings, parts, data.train.sentences)
     else:
         vectors = load_vectors(model.vectors, progress.say)
@@ -51,7 +51,10 @@ def prepare_tagger(
         parts = _with_coverage(parts, data, fitted.coverage, progress)
         files = [Path(model.vectors)] if model.vectors else []
         examples = fitted.examples
-    rates: Rates = {"rate_factors": {"crf.": train.crf_rate / train.rate}, "sparse_rate": train.sparse_rate}
+    rates: Rates = {
+        "rate_factors": {"crf.": train.crf_learning_rate / train.learning_rate},
+        "sparse_rate": train.sparse_learning_rate,
+    }
     return Prepared(parts, examples, rates, files)
 
 
@@ -131,12 +134,12 @@ def _make_parts(
 ) -> TaggerParts:
     model = settings.model
     dimensions = TaggerDimensions(
-        norm=model.norm,
-        shape=model.shape,
-        part=model.part,
+        norm=model.word_dim,
+        shape=model.shape_dim,
+        part=model.affix_dim,
         vector=vectors.matrix.shape[1] if vectors else 0,
-        hidden=model.hidden,
-        layers=model.layers,
+        hidden=model.hidden_size,
+        layers=model.num_layers,
         input_dropout=model.input_dropout,
         hidden_dropout=model.hidden_dropout,
         feature_dropout=model.feature_dropout,

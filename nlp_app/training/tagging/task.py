@@ -106,9 +106,9 @@ class TaggingTask:
         """Quantize a BiLSTM-CRF and tune its outside bias on dev, before it is scored: the saved model is scored."""
         if not isinstance(self.settings, TaggingSettings) or not isinstance(parts, TaggerParts):
             return parts
-        if self.settings.model.compact:
+        if self.settings.model.quantize:
             parts = compact(parts)
-        if self.settings.train.shift_outside and self.data.dev is not None and parts.tag_set.scheme != NONE:
+        if self.settings.train.tune_outside_bias and self.data.dev is not None and parts.tag_set.scheme != NONE:
             shift = shift_outside(parts, self.data.dev.sentences)
             if shift:
                 progress.say("", f"the score of O is lowered by {shift:g}, by which dev F1 gains")
@@ -140,7 +140,7 @@ def _evaluate(
     except (ValueError, ModelError) as error:
         if all(torch.isfinite(weight).all() for weight in parts.network.parameters()):
             raise
-        raise TrainingError("training has diverged: weights are no longer finite; lower train.rate") from error
+        raise TrainingError("training has diverged: weights are no longer finite; lower train.learning_rate") from error
     scores = score_spans(parts.tag_set, dev, gather_predictions(local, len(dev), parts.tag_set.labels, processes))
     return engine.Evaluation(headline(scores), scores)
 

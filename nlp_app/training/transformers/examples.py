@@ -113,7 +113,7 @@ class SentenceWindows(_Windows):
 
     def _rows(self, epoch: int) -> list[NDArray[np.int64]]:
         train = self.settings.train
-        return training_batches(self.encoded.pieces.lengths, train.batch_pieces, seed=train.seed, epoch=epoch)
+        return training_batches(self.encoded.pieces.lengths, train.batch_subwords, seed=train.seed, epoch=epoch)
 
     def batches(self, epoch: int, share: Share = WHOLE) -> Iterator[TrainBatch]:
         for batch in self._rows(epoch):
@@ -173,9 +173,9 @@ class TextWindows(_Windows):
     def _rows(self, epoch: int) -> list[NDArray[np.int64]]:
         train, lengths = self.settings.train, self.encoded.pieces.lengths
         if train.imbalance != "sampler":
-            return training_batches(lengths, train.batch_pieces, seed=train.seed, epoch=epoch)
+            return training_batches(lengths, train.batch_subwords, seed=train.seed, epoch=epoch)
         drawn = draw(train.seed, self.labels, self.class_set, epoch)
-        batches = training_batches(lengths[drawn], train.batch_pieces, seed=train.seed, epoch=epoch)
+        batches = training_batches(lengths[drawn], train.batch_subwords, seed=train.seed, epoch=epoch)
         return [drawn[places] for places in batches]
 
     def store(self, directory: Path) -> None:

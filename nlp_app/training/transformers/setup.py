@@ -54,12 +54,15 @@ def prepare_transformer_tagger(
         parts, files = _grown(settings.model, data, progress, start)
     else:
         parts, files = _fresh(settings.model, data, progress)
-    freeze(parts.network, settings.model.freeze)
+    freeze(parts.network, settings.model.frozen_layers)
     if train.gradient_checkpointing:
         parts.network.enable_gradient_checkpointing()
     rates: Rates = {
         "rate_factors": rate_factors(
-            parts.network, train.layer_decay, head=train.head_rate / train.rate, crf=train.crf_rate / train.rate
+            parts.network,
+            train.layerwise_lr_decay,
+            head=train.head_learning_rate / train.learning_rate,
+            crf=train.crf_learning_rate / train.learning_rate,
         )
     }
     return Prepared(parts, SentenceWindows.of(settings, parts, data, progress.say), rates, files)
@@ -72,17 +75,17 @@ def _fresh(
     tag_set = TagSet.of(data.train.sentences, data.scheme_of(model.network_scheme))
     body, loaded = make_body(
         pretrained,
-        "base" if model.lstm else "token",
+        "base" if model.lstm_hidden_size else "token",
         labels=tag_set.tags,
-        new_head=model.new_head,
-        partial=model.partial,
+        new_head=model.replace_head,
+        partial=model.allow_missing_weights,
     )
     progress.say(_taken(pretrained, loaded))
     capitals = _embeds_capitals(model, pretrained.tokenizer, body)
     if capitals:
-        progress.say(f"{pretrained.name}: an embedding of capitals and digits is added (model.capitals)")
+        progress.say(f"{pretrained.name}: an embedding of capitals and digits is added (model.casing_embedding)")
     dimensions = TransformerDimensions(
-        model.pooling, model.head, model.lstm, model.dropout, capitals=KINDS if capitals else 0
+        model.subword_pooling, model.head, model.lstm_hidden_size, model.dropout, capitals=KINDS if capitals else 0
     )
     network = TransformerTagger(body, len(tag_set.tags), torch.from_numpy(tag_set.allowed), dimensions)
     encoder = _encoder(model, pretrained.tokenizer, longest_window(pretrained), capitals)
@@ -94,12 +97,12 @@ def _grown(
     model: TransformerTaggerSettings, data: TaggingData, progress: Progress, start: TransformerTaggerParts
 ) -> tuple[TransformerTaggerParts, list[Path]]:
     _set_dropout(start.network.body.config, model.dropout)
-    parts = with_labels(start, data, model.start)
+    parts = with_labels(start, data, model.initial_model)
     parts.network.dimensions = replace(parts.network.dimensions, dropout=model.dropout)
-    progress.say(taken(model.start, start, parts))
+    progress.say(taken(model.initial_model, start, parts))
     most = longest_of(parts.network.body)
     encoder = _encoder(model, start.encoder.tokenizer, most, start.encoder.capitals)
-    return replace(parts, encoder=encoder), files_of_start(Path(model.start))
+    return replace(parts, encoder=encoder), files_of_start(Path(model.initial_model))
 
 
 def prepare_transformer_classifier(
@@ -113,12 +116,12 @@ def prepare_transformer_classifier(
         "sequence",
         labels=data.class_set.labels,
         multi_label=data.class_set.multi_label,
-        new_head=model.new_head,
-        partial=model.partial,
+        new_head=model.replace_head,
+        partial=model.allow_missing_weights,
     )
     progress.say(_taken(pretrained, loaded))
     network = TransformerClassifier(body, len(data.class_set.labels))
-    freeze(network, model.freeze)
+    freeze(network, model.frozen_layers)
     if train.gradient_checkpointing:
         network.enable_gradient_checkpointing()
     parts = TransformerClassifierParts(
@@ -130,7 +133,9 @@ def prepare_transformer_classifier(
         data.about(),
     )
     rates: Rates = {
-        "rate_factors": rate_factors(network, train.layer_decay, head=train.head_rate / train.rate, crf=1.0)
+        "rate_factors": rate_factors(
+            network, train.layerwise_lr_decay, head=train.head_learning_rate / train.learning_rate, crf=1.0
+        )
     }
     return Prepared(parts, TextWindows.of(settings, parts, data, progress.say), rates, _files(pretrained))
 
@@ -175,14 +180,16 @@ def _set_dropout(config: PreTrainedConfig, share: float) -> None:
 
 
 def _embeds_capitals(model: TransformerTaggerSettings, tokenizer: PieceTokenizer, body: PreTrainedModel) -> bool:
-    if model.capitals != "auto":
-        return model.capitals == "yes"
+    if model.casing_embedding != "auto":
+        return model.casing_embedding == "yes"
     return model.head == "crf" and tokenizer.uncased and takes_embeddings(body)
 
 
 def _encoder(
     model: TransformerModelSettings, tokenizer: PieceTokenizer, most: int, capitals: bool = False
 ) -> PieceEncoder:
-    if model.window > most:
-        raise SettingsError(f"model.window: found {model.window}, expected at most the {most} pieces the model takes")
-    return PieceEncoder(tokenizer, model.window or most, model.overlap, capitals)
+    if model.window_subwords > most:
+        raise SettingsError(
+            f"model.window_subwords: found {model.window_subwords}, expected at most the {most} pieces the model takes"
+        )
+    return PieceEncoder(tokenizer, model.window_subwords or most, model.window_overlap, capitals)

@@ -34,7 +34,9 @@ def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("kind", ["base", "token", "sequence"])
 def test_what_is_taken_and_what_is_made(damaged: Path, kind: str) -> None:
     pretrained, prefix = read_pretrained(str(damaged)), "" if kind == "base" else "bert."
-    with pytest.raises(SettingsError, match=r"no fitting weights for 2 of the .*set model\.partial = true") as caught:
+    with pytest.raises(
+        SettingsError, match=r"no fitting weights for 2 of the .*set model\.allow_missing_weights = true"
+    ) as caught:
         make_body(pretrained, kind, TAGS)
     assert "\n" not in str(caught.value)
     body, load = make_body(pretrained, kind, TAGS, partial=True)
@@ -51,8 +53,8 @@ def test_what_is_taken_and_what_is_made(damaged: Path, kind: str) -> None:
 def test_a_run_says_it(cli: Callable[..., Outcome], small: Small, damaged: Path, tmp_path: Path) -> None:
     wanted = ["train", "ner", f"--train={small.dev}", f"--dev={small.dev}", f"--output={tmp_path / 'run'}"]
     wanted += ["--set=model.kind=transformer", f"--set=model.pretrained={damaged}", "--set=train.epochs=1"]
-    refused(cli(*wanted, "--quiet"), "model.pretrained", LOST, "model.partial = true")
-    outcome = cli(*wanted, "--set=model.partial=true")
+    refused(cli(*wanted, "--quiet"), "model.pretrained", LOST, "model.allow_missing_weights = true")
+    outcome = cli(*wanted, "--set=model.allow_missing_weights=true")
     assert outcome.status == 0, outcome
     line = next(line for line in outcome.err.splitlines() if line.startswith(f"{damaged}: "))
     assert f"of another shape there: bert.{RESHAPED}" in line

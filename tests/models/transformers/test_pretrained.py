@@ -90,7 +90,7 @@ def test_a_head_of_the_same_labels_is_taken_in_our_order(tmp_path: Path, family:
 def test_a_head_of_other_labels_is_refused_with_the_difference(tmp_path: Path) -> None:
     directory = tiny_bert(tmp_path, head="token", labels=["O", "B-LOC", "B-PER"])
     said = refused(lambda: body_of(directory, "token", TAGS))
-    assert "only in the model: B-PER; only in the data: I-LOC; set model.new_head = true" in said
+    assert "only in the model: B-PER; only in the data: I-LOC; set model.replace_head = true" in said
     body, load = body_of(directory, "token", TAGS, new_head=True)
     assert load.missing == load.left == ("classifier.bias", "classifier.weight")
     assert body.classifier.weight.shape == (3, 32)

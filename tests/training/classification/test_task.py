@@ -146,11 +146,11 @@ def test_quiet_means_quiet_and_a_log_gets_one_line_an_epoch(cli: Cli, small_clas
 
 KINDS = {
     "embedding_bag": ["model.kind=embedding_bag"],
-    "linear": ["model.kind=embedding_bag", "model.hidden=0"],
-    "hashed": ["model.kind=embedding_bag", "model.buckets=500", "model.words=1"],
-    "textcnn": ["model.kind=textcnn", "model.word=8", "model.filters=8"],
-    "stacked": ["model.kind=textcnn", "model.word=8", "model.filters=8", "model.stacked=2"],
-    "combined": ["model.kind=combined", "model.word=8", "model.filters=8"],
+    "linear": ["model.kind=embedding_bag", "model.hidden_size=0"],
+    "hashed": ["model.kind=embedding_bag", "model.hash_buckets=500", "model.word_ngrams=1"],
+    "textcnn": ["model.kind=textcnn", "model.word_dim=8", "model.num_filters=8"],
+    "stacked": ["model.kind=textcnn", "model.word_dim=8", "model.num_filters=8", "model.stacked_layers=2"],
+    "combined": ["model.kind=combined", "model.word_dim=8", "model.num_filters=8"],
 }
 
 
@@ -215,7 +215,7 @@ def test_thresholds_that_are_stored_are_used(several: Small, tmp_path: Path, mon
     assert [{label.label for label in labels} for labels in found] == [{"big", "old"}]
 
 
-LOSSES = {"cross_entropy": [], "focal": ["train.gamma=1"], "hinge": ["train.wide_rate=0.1"]}
+LOSSES = {"cross_entropy": [], "focal": ["train.focal_gamma=1"], "hinge": ["train.wide_learning_rate=0.1"]}
 
 
 def weights_of(run: Path) -> dict[str, Any]:
@@ -235,16 +235,19 @@ def test_losses_that_are_equal_on_paper_give_equal_runs(cli: Cli, small_classes:
         gold = [row["label"] for row in csv.DictReader(file)]
     balanced = {label: len(gold) / (len(set(gold)) * gold.count(label)) for label in set(gold)}
     runs = {
-        "plain": ["train.smoothing=0"],
-        "focal": ["train.loss=focal", "train.gamma=0"],
-        "ones": ["train.smoothing=0", "train.class_weights=fault=1"],
-        "balanced": ["train.smoothing=0", "train.class_weights=balanced"],
-        "imbalance": ["train.smoothing=0", "train.imbalance=weights"],
-        "listed": ["train.smoothing=0", f"train.class_weights={','.join(f'{k}={v!r}' for k, v in balanced.items())}"],
-        "focal balanced": ["train.loss=focal", "train.gamma=0", "train.class_weights=balanced"],
+        "plain": ["train.label_smoothing=0"],
+        "focal": ["train.loss=focal", "train.focal_gamma=0"],
+        "ones": ["train.label_smoothing=0", "train.class_weights=fault=1"],
+        "balanced": ["train.label_smoothing=0", "train.class_weights=balanced"],
+        "imbalance": ["train.label_smoothing=0", "train.imbalance=weights"],
+        "listed": [
+            "train.label_smoothing=0",
+            f"train.class_weights={','.join(f'{k}={v!r}' for k, v in balanced.items())}",
+        ],
+        "focal balanced": ["train.loss=focal", "train.focal_gamma=0", "train.class_weights=balanced"],
     }
     for name, changes in runs.items():
-        sets = [f"--set={change}" for change in (*changes, "train.clip=0", "track.plots=false")]
+        sets = [f"--set={change}" for change in (*changes, "train.max_grad_norm=0", "track.plots=false")]
         outcome = train(cli, small_classes, tmp_path / name, *sets)
         assert (outcome.status, outcome.err) == (0, "")
     assert gap(tmp_path / "plain", tmp_path / "focal") < 1e-3
@@ -268,7 +271,7 @@ def test_a_rare_class_is_found_more_often(cli: Cli, tmp_path: Path, change: str)
             rows.append([f"{hint} w{chance.randrange(40)}", label])
         paths.append(write_csv(tmp_path / f"{name}.csv", rows))
     files = ("--train", paths[0], "--dev", paths[1], "--quiet", *SMALL_CLASSES)
-    simple = ["--set=model.words=1", "--set=model.characters=", "--set=track.plots=false"]
+    simple = ["--set=model.word_ngrams=1", "--set=model.char_ngrams=", "--set=track.plots=false"]
     found = {}
     for name, more in (("plain", []), ("changed", [f"--set=train.{change}"])):
         assert cli("train", "cls", *files, "--output", tmp_path / name, *simple, *more).status == 0
@@ -309,9 +312,11 @@ def test_vectors(cli: Cli, small_classes: Small, tmp_path: Path) -> None:
     seen = [[f"it is {word} {n}", label] for n in range(9) for label, each in groups.items() for word in each[:3]]
     unseen = [[f"it is {word}", label] for label, each in groups.items() for word in each[3:]]
     data, test = write_csv(tmp_path / "a.csv", seen), write_csv(tmp_path / "b.csv", unseen)
-    more = [f"--set=model.{change}" for change in (f"vectors={vectors}", "kind=textcnn", "word=0", "filters=8")]
+    more = [f"--set=model.{change}" for change in (f"vectors={vectors}", "kind=textcnn", "word_dim=0", "num_filters=8")]
     files = ("--train", data, "--dev", data, "--test", test, "--output", tmp_path / "run", "--quiet")
-    outcome = cli("train", "cls", *files, *SMALL_CLASSES, *more, "--set=train.epochs=20", "--set=train.rate=0.01")
+    outcome = cli(
+        "train", "cls", *files, *SMALL_CLASSES, *more, "--set=train.epochs=20", "--set=train.learning_rate=0.01"
+    )
     assert (outcome.status, outcome.err) == (0, "")
     metrics = json.loads((tmp_path / "run/metrics.json").read_text(encoding="utf-8"))
     assert metrics["test"]["accuracy"] == 1
@@ -424,9 +429,9 @@ def test_resume_is_refused_where_it_would_be_another_run(
     copy = Small(*(Path(shutil.copy(path, tmp_path)) for path in small_classes[:3]), tmp_path / "run")
     assert train(cli, copy, copy.run, "--set", checkpoints).status == 0
     before = files_of(tmp_path)
-    changes = ("--set", checkpoints, "--seed", 7, "--set", "model.hidden=8")
+    changes = ("--set", checkpoints, "--seed", 7, "--set", "model.hidden_size=8")
     outcome = train(cli, copy, copy.run, "--resume", *changes)
-    refused(outcome, "model.hidden = 8 (was 4); train.seed = 7 (was 42)")
+    refused(outcome, "model.hidden_size = 8 (was 4); train.seed = 7 (was 42)")
     assert files_of(tmp_path) == before
     copy.dev.write_bytes(copy.dev.read_bytes() + b"new,fault\n")
     before = files_of(tmp_path)
@@ -448,7 +453,7 @@ def test_a_run_of_another_task_is_left_alone(cli: Cli, small: Small, small_class
 def test_another_run_in_the_same_place_leaves_nothing_of_the_first(
     cli: Cli, small_classes: Small, several: Small, tmp_path: Path
 ) -> None:
-    changes = [f"--set={change}" for change in ("track.plots=false", "model.kind=textcnn", "model.word=8")]
+    changes = [f"--set={change}" for change in ("track.plots=false", "model.kind=textcnn", "model.word_dim=8")]
     for output in (tmp_path / "again", tmp_path / "only"):
         if output.name == "again":
             assert train(cli, small_classes, output, "--set=track.tensorboard=true").status == 0
@@ -490,7 +495,7 @@ def test_stopped_at_each_epoch_and_resumed(
 def test_other_kinds_stopped_and_resumed(
     cli: Cli, small_classes: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    changes = [*KINDS[kind], "train.ema=0.9", "train.accumulation=2", "track.plots=false"]
+    changes = [*KINDS[kind], "train.ema_decay=0.9", "train.gradient_accumulation_steps=2", "track.plots=false"]
     more = [f"--set={change}" for change in changes]
     with stopping_after(2, monkeypatch):
         train(cli, small_classes, tmp_path / "run", *more)

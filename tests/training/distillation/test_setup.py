@@ -18,12 +18,13 @@ Cli = Callable[..., Outcome]
 TEACHER = [
     f"--set={change}"
     for change in (
-        "model.kind=transformer", "train.epochs=25", "train.batch_pieces=256", "train.rate=0.005",
-        "train.layer_decay=1.0", "train.head_rate=0.02", "train.crf_rate=0.05", "train.precision=no",
-        "train.ema=0.0", "train.engine=loop",
+        "model.kind=transformer", "train.epochs=25", "train.batch_subwords=256", "train.learning_rate=0.005",
+        "train.layerwise_lr_decay=1.0", "train.head_learning_rate=0.02", "train.crf_learning_rate=0.05",
+        "train.precision=no",
+        "train.ema_decay=0.0", "train.engine=loop",
     )
 ]  # fmt: skip
-STUDENT = [*SMALL, "--set=train.epochs=3", "--set=distill.copies=2", "--set=train.rate=0.01"]
+STUDENT = [*SMALL, "--set=train.epochs=3", "--set=distill.augmented_copies=2", "--set=train.learning_rate=0.01"]
 
 
 def words(text: str) -> set[str]:
@@ -78,7 +79,17 @@ def test_a_student_learns_from_texts_without_labels(cli: Cli, teacher: Path, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("change", ["gold=1.0", "copies=1", "replaced=0.8", "nearest=1", "anywhere=1.0", "min_count=1"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "gold_weight=1.0",
+        "augmented_copies=1",
+        "replacement_rate=0.8",
+        "num_neighbors=1",
+        "random_replacement_rate=1.0",
+        "min_count=1",
+    ],
+)
 def test_every_setting_has_an_effect(cli: Cli, teacher: Path, tmp_path: Path, change: str) -> None:
     assert distill(cli, teacher, tmp_path / "a").status == 0
     assert distill(cli, teacher, tmp_path / "b").status == 0
@@ -90,15 +101,17 @@ def test_every_setting_has_an_effect(cli: Cli, teacher: Path, tmp_path: Path, ch
 
 def test_what_is_wrong_is_said(cli: Cli, small: Any, teacher: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    refused(distill(cli, teacher, run, "--set=distill.copies=0"), "unlabelled")
+    refused(distill(cli, teacher, run, "--set=distill.augmented_copies=0"), "unlabelled")
     refused(distill(cli, teacher, run, "--unlabelled", tmp_path / "no.txt"), "no.txt")
-    refused(distill(cli, teacher, run, "--set=distill.copy=3"), "distill.copy", "did you mean `distill.copies`")
+    refused(
+        distill(cli, teacher, run, "--set=distill.copy=3"), "distill.copy", "did you mean `distill.augmented_copies`"
+    )
     refused(cli("distill", teacher / "run", "--output", run, "--quiet", *STUDENT), "data.train", "found none")
     refused(cli("distill", tmp_path / "no", "--train", teacher / "train.conll", "--output", run), "no such directory")
     other = tmp_path / "other.conll"
     other.write_text("a B-ANIMAL\n\nb O\n\n", encoding="utf-8")
     refused(distill(cli, teacher, run, "--train", other, "--dev", other), "ANIMAL", "that the teacher learned")
-    refused(distill(cli, teacher, run, f"--set=model.start={small.run}"), "model.start", "a teacher")
+    refused(distill(cli, teacher, run, f"--set=model.initial_model={small.run}"), "model.initial_model", "a teacher")
     assert not run.exists()
 
 
@@ -120,7 +133,7 @@ def test_a_classifier_learns_from_its_teacher(cli: Cli, tmp_path: Path, kind: st
         *(change for change in TEACHER if "crf" not in change), f"--set=model.pretrained={body}",
     )  # fmt: skip
     assert outcome.status == 0, outcome
-    settings = [*SMALL_CLASSES, f"--set=model.kind={kind}", "--set=train.epochs=30", "--set=distill.copies=1"]
+    settings = [*SMALL_CLASSES, f"--set=model.kind={kind}", "--set=train.epochs=30", "--set=distill.augmented_copies=1"]
     outcome = cli(
         "distill", tmp_path / "teacher", "--train", half, "--dev", everything, "--unlabelled", tmp_path / "rest.txt",
         "--output", tmp_path / "taught", "--quiet", *settings, "--set=distill.min_count=1",

@@ -25,7 +25,7 @@ Cli = Callable[..., Outcome]
 QUICK = [
     *SMALL,
     *("--set=train.epochs=2", "--set=train.batch_tokens=64", "--set=track.plots=false"),
-    *("--set=train.rate=0.01", "--set=train.sparse_rate=0.05", "--set=model.input_dropout=0.1"),
+    *("--set=train.learning_rate=0.01", "--set=train.sparse_learning_rate=0.05", "--set=model.input_dropout=0.1"),
 ]
 PEOPLE, PLACES = ("Ann", "Bob", "Cid", "Dora"), ("Oslo", "Rome", "Lima")
 
@@ -209,8 +209,8 @@ def stopping(path: Path, text: str) -> None:
 def test_a_continuation_has_the_same_settings_data_and_folds(cli: Cli, run: Path, data: Path, tmp_path: Path) -> None:
     before = result(run)
     refused(
-        folded(cli, data, run, "--quiet", "--resume", "--set=model.hidden=8"),
-        "model.hidden = 8 (was 16)",
+        folded(cli, data, run, "--quiet", "--resume", "--set=model.hidden_size=8"),
+        "model.hidden_size = 8 (was 16)",
         run / "folds",
     )
     refused(folded(cli, data, run, "--quiet", "--resume", "--folds", 4), "folds = 4 (was 3)")

@@ -24,8 +24,8 @@ QUICK = [*SMALL, "--set=train.epochs=2", "--set=track.plots=false"]
 BODY = [
     f"--set={change}"
     for change in (
-        "model.kind=transformer", "train.epochs=2", "train.batch_pieces=256", "train.precision=no",
-        "train.rate=0.005", "track.plots=false",
+        "model.kind=transformer", "train.epochs=2", "train.batch_subwords=256", "train.precision=no",
+        "train.learning_rate=0.005", "track.plots=false",
     )
 ]  # fmt: skip
 
@@ -105,7 +105,7 @@ def test_transformers_again_and_their_students(cli: Cli, tiny: Small, body: Path
     teacher, student = tmp_path / "teacher", tmp_path / "student"
     assert cli("train", "ner", *data, "--output", teacher, *BODY, f"--set=model.pretrained={body}").status == 0
     same(cli("reproduce", teacher, "--quiet", "--json"))
-    assert cli("distill", teacher, *data, "--output", student, *QUICK, "--set=distill.copies=1").status == 0
+    assert cli("distill", teacher, *data, "--output", student, *QUICK, "--set=distill.augmented_copies=1").status == 0
     same(cli("reproduce", student, "--quiet", "--json"))
     weights = next(teacher.glob("model.safetensors"))
     weights.write_bytes(weights.read_bytes()[:-4] + b"abcd")

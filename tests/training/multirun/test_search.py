@@ -25,7 +25,7 @@ from nlp_app.training.multirun.search_space import Choices, Interval, changed, s
 pytest.importorskip("optuna")
 
 Cli = Callable[..., Outcome]
-QUICK = [*SMALL, "--set=train.epochs=2", "--set=train.score_every=1"]
+QUICK = [*SMALL, "--set=train.epochs=2", "--set=train.eval_every_epochs=1"]
 PEOPLE = ("Ann", "Bob", "Cid", "Dora", "Eve", "Finn", "Gus", "Hal", "Ida", "Jo", "Kim", "Lea", "Mia", "Ned", "Otto")
 PLACES = ("Oslo", "Rome", "Lima", "Bonn", "Cork", "Graz", "Kiel", "Lyon", "Nice", "Pisa", "Riga", "Ulm", "Wien", "York")
 FIXED = {change.removeprefix("--set=").partition("=")[0] for change in QUICK}
@@ -101,10 +101,12 @@ def test_everything_in_a_space_can_be_set(task: str, kind: str) -> None:
 
 
 def test_a_space_has_what_is_given_and_not_what_is_fixed() -> None:
-    base = read_settings(TaggingSettings, None, ["train.rate=0.5", "train.batch_tokens=77", "model.wide_dropout=0.9"])
-    space = space_of(base, {"model.hidden", "train.seed"})
-    assert "model.hidden" not in space
-    assert space["train.rate"] == Interval(5e-4, 0.5, log=True)
+    base = read_settings(
+        TaggingSettings, None, ["train.learning_rate=0.5", "train.batch_tokens=77", "model.wide_dropout=0.9"]
+    )
+    space = space_of(base, {"model.hidden_size", "train.seed"})
+    assert "model.hidden_size" not in space
+    assert space["train.learning_rate"] == Interval(5e-4, 0.5, log=True)
     assert space["train.batch_tokens"] == Choices((512, 1024, 2048, 77))
     assert space["model.wide_dropout"] == Interval(0.0, 0.9)
 
@@ -206,7 +208,10 @@ def test_a_search_goes_on_with_more_trials(cli: Cli, data: Path, run: Path, tmp_
     assert result(tmp_path / "run") == result(run)
     assert outcome.out.startswith("3 trials finished; ")
     assert "the best of many dev scores is an optimistic one" in outcome.out
-    refused(cli(*command(data, tmp_path / "run", 3, "--resume", "--set=model.hidden=9")), "model.hidden = 9 (was 16)")
+    refused(
+        cli(*command(data, tmp_path / "run", 3, "--resume", "--set=model.hidden_size=9")),
+        "model.hidden_size = 9 (was 16)",
+    )
     assert result(tmp_path / "run") == result(run)
     # A plain run in the same place leaves nothing of the search.
     files = ("--train", data / "train.conll", "--dev", data / "dev.conll")
@@ -218,7 +223,7 @@ def test_a_search_goes_on_with_more_trials(cli: Cli, data: Path, run: Path, tmp_
 def test_a_trial_that_fails_is_counted_and_the_search_goes_on(
     cli: Cli, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outcome = cli(*command(data, tmp_path / "all", 2, "--set=train.rate=1e30", "--set=train.clip=0"))
+    outcome = cli(*command(data, tmp_path / "all", 2, "--set=train.learning_rate=1e30", "--set=train.max_grad_norm=0"))
     # Which comes first, a weight, a loss or a gradient that isn't finite, is the processor's doing.
     refused(
         outcome, "all 2 trials failed; the first: epoch ", ": found ", ", expected finite numbers; learning rates: "
@@ -227,11 +232,11 @@ def test_a_trial_that_fails_is_counted_and_the_search_goes_on(
 
     from nlp_app.training.multirun import search_space
 
-    monkeypatch.setattr(search_space, "_SPACES", {"bilstm_crf": {"train.rate": Choices((1e30,))}})
-    assert cli(*command(data, tmp_path / "run", 6, "--set=train.clip=0")).status == 0
+    monkeypatch.setattr(search_space, "_SPACES", {"bilstm_crf": {"train.learning_rate": Choices((1e30,))}})
+    assert cli(*command(data, tmp_path / "run", 6, "--set=train.max_grad_norm=0")).status == 0
     trials = account_of(tmp_path / "run")["trials"]
     assert trials[0]["state"] == FINISHED
-    failed = [trial for trial in trials if trial["settings"] == {"train.rate": 1e30}]
+    failed = [trial for trial in trials if trial["settings"] == {"train.learning_rate": 1e30}]
     assert failed
     assert all(trial["state"] == FAILED and trial["dev"] is None and trial["error"] for trial in failed)
     assert sorted(path.name for path in (tmp_path / "run/search").glob("trial-*")) == [
@@ -249,11 +254,14 @@ def test_a_trial_is_stopped_when_it_is_below_the_median(
 ) -> None:
     """From half of the epochs on, once five trials have finished: the best so far against the median of theirs."""
     study = Study(
-        tmp_path_factory.mktemp("study") / "journal.log", {"train.rate": Interval(0, 1)}, {"train.rate": 0.5}, 1
+        tmp_path_factory.mktemp("study") / "journal.log",
+        {"train.learning_rate": Interval(0, 1)},
+        {"train.learning_rate": 0.5},
+        1,
     )
     for scores in others:
         quarters = dict(zip(QUARTERS, map(float, scores), strict=True))
-        study.record(Trial({"train.rate": 0.5}, FINISHED, 1.0, 1.0, quarters))
+        study.record(Trial({"train.learning_rate": 0.5}, FINISHED, 1.0, 1.0, quarters))
     expected = None
     if len(others) >= 5:
         for quarter in range(2, len(mine) + 1):
@@ -265,7 +273,7 @@ def test_a_trial_is_stopped_when_it_is_below_the_median(
 
 def test_a_hopeless_trial_ends_early(cli: Cli, data: Path, tmp_path: Path) -> None:
     output = tmp_path / "run"
-    more = ("--set=train.epochs=8", "--set=train.rate=1e-5", "--set=train.sparse_rate=1e-5")
+    more = ("--set=train.epochs=8", "--set=train.learning_rate=1e-5", "--set=train.sparse_learning_rate=1e-5")
     assert cli(*command(data, output, 1, *more)).status == 0
     base = read_settings(TaggingSettings, output / "search/trial-0000/config.toml")
     fixed = json.loads((output / "search/plan.json").read_text())["asked"]["fixed"]
@@ -283,19 +291,22 @@ def test_a_hopeless_trial_ends_early(cli: Cli, data: Path, tmp_path: Path) -> No
 
 
 def test_what_mattered_is_found(tmp_path: Path) -> None:
-    space = {"train.rate": Interval(1e-3, 1.0, log=True), "model.hidden": Choices((1, 2, 3))}
-    study = Study(tmp_path / "journal.log", space, {"train.rate": 0.1, "model.hidden": 2}, 1)
+    space = {"train.learning_rate": Interval(1e-3, 1.0, log=True), "model.hidden_size": Choices((1, 2, 3))}
+    study = Study(tmp_path / "journal.log", space, {"train.learning_rate": 0.1, "model.hidden_size": 2}, 1)
     for number in range(20):
         assert bool(study.importance()) == (number >= 4)
         values = study.propose()
-        assert Study(tmp_path / "journal.log", space, {"train.rate": 0.1, "model.hidden": 2}, 1).propose() == values
-        study.record(Trial(values, FINISHED, -abs(math.log10(values["train.rate"])), 1.0))
+        assert (
+            Study(tmp_path / "journal.log", space, {"train.learning_rate": 0.1, "model.hidden_size": 2}, 1).propose()
+            == values
+        )
+        study.record(Trial(values, FINISHED, -abs(math.log10(values["train.learning_rate"])), 1.0))
     importance = study.importance()
-    assert list(importance) == ["train.rate", "model.hidden"]
-    assert importance["train.rate"] > 0.8
+    assert list(importance) == ["train.learning_rate", "model.hidden_size"]
+    assert importance["train.learning_rate"] > 0.8
     assert sum(importance.values()) == pytest.approx(1, abs=1e-3)
     # And it is found by searching: the best of twenty is closer to 1 than nearly all of its range.
-    assert max(trial.values["train.rate"] for trial in study.trials) > 0.5
+    assert max(trial.values["train.learning_rate"] for trial in study.trials) > 0.5
 
 
 @pytest.mark.slow
@@ -307,7 +318,7 @@ def test_classifiers_are_searched_over_too(cli: Cli, small_classes: Small, tmp_p
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())
     assert metrics["dev"]["weighted_f1"] == max(trial["dev"] for trial in account["trials"])
     assert set(account["trials"][0]["settings"]) == {
-        "train.rate", "train.wide_rate", "model.ngram_dropout", "model.hidden_dropout"
+        "train.learning_rate", "train.wide_learning_rate", "model.ngram_dropout", "model.hidden_dropout"
     }  # fmt: skip
     assert "most often confused" in outcome.out or "gold" in outcome.out
 

@@ -22,7 +22,7 @@ def _tagging(tmp_path: Path) -> list[str]:
     path = tmp_path / "train.conll"
     lines = [f"Anna B-PER\nmet O\nw{number % 9} O\nRome{number % 3} B-LOC\n" for number in range(40)]
     path.write_text("\n".join([*lines, "long O\n" * 30 + "Anna B-PER\nLee I-PER\n" + "x O\n" * 5]), encoding="utf-8")
-    return [f"data.train={path}", "train.epochs=2", "model.norm=8", "model.hidden=8", "track.plots=false"]
+    return [f"data.train={path}", "train.epochs=2", "model.word_dim=8", "model.hidden_size=8", "track.plots=false"]
 
 
 def _classes(tmp_path: Path) -> list[str]:
@@ -76,7 +76,12 @@ def test_a_token_longer_than_a_window_is_told(
     monkeypatch.setenv("NLP_APP_CACHE", str(tmp_path / "cache"))
     (tmp_path / "train.conll").write_text(f"Anna B-PER\n{'a.' * 20} O\n{'b.' * 9} O\n\nBob B-PER\n", encoding="utf-8")
     body = tiny_bert(tmp_path / "bert", ["Anna"], layers=1)
-    pairs = [f"data.train={tmp_path / 'train.conll'}", "data.dev_share=0", "model.window=20", "model.overlap=2"]
+    pairs = [
+        f"data.train={tmp_path / 'train.conll'}",
+        "data.dev_share=0",
+        "model.window_subwords=20",
+        "model.window_overlap=2",
+    ]
 
     def prepare(body: Path) -> list[list[int]]:
         settings = read_settings(TransformerTaggingSettings, None, [*pairs, f"model.pretrained={body}"])

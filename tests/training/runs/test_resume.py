@@ -23,7 +23,7 @@ from nlp_app.core.locks import lock
 
 Cli = Callable[..., Outcome]
 Whole = Callable[..., dict[str, Any]]
-BURSTS = ("--set=train.rate=1e30", "--set=train.clip=0")
+BURSTS = ("--set=train.learning_rate=1e30", "--set=train.max_grad_norm=0")
 
 
 def files(small: Small) -> list[str]:

@@ -164,11 +164,11 @@ def completed(small: Small, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     from nlp_app.training import train_ner
 
     directory = tmp_path_factory.mktemp("completed")
-    as_trained = ["train.shift_outside=false", "model.compact=false"]
+    as_trained = ["train.tune_outside_bias=false", "model.quantize=false"]
     for name, changes in (("both", []), ("compact", as_trained[:1]), ("plain", as_trained)):
         given = [change.removeprefix("--set=") for change in SMALL]
         given += [f"data.{split}={getattr(small, split)}" for split in ("train", "dev", "test")]
-        settings = read_settings(TaggingSettings, None, [*given, "train.rate=0.005", *changes])
+        settings = read_settings(TaggingSettings, None, [*given, "train.learning_rate=0.005", *changes])
         train_ner(settings, directory / name, quiet=True)
     return {path.name: path for path in directory.iterdir()}
 
@@ -210,7 +210,7 @@ def test_a_finished_run_is_not_shifted_again(cli: Cli, completed: dict[str, Path
 
 def test_a_run_whose_last_epochs_have_no_checkpoint_ends_with_the_same(cli: Cli, small: Small, tmp_path: Path) -> None:
     """Resumed, it trains those again, and finds the best epoch finished or does it anew."""
-    run = train(cli, small, tmp_path / "run", "train.checkpoint_seconds=1000", "train.rate=0.005")
+    run = train(cli, small, tmp_path / "run", "train.checkpoint_seconds=1000", "train.learning_rate=0.005")
     before = files_of(run)
     assert cli("train", "ner", "--output", run, "--resume", "--quiet").status == 0
     for name, content in before.items():
@@ -221,7 +221,7 @@ def test_a_run_whose_last_epochs_have_no_checkpoint_ends_with_the_same(cli: Cli,
 def test_without_dev_nothing_is_shifted(cli: Cli, small: Small, tmp_path: Path) -> None:
     found = []
     for shift in ("true", "false"):
-        changes = ("--set=data.dev_share=0", f"--set=train.shift_outside={shift}")
+        changes = ("--set=data.dev_share=0", f"--set=train.tune_outside_bias={shift}")
         files = ("--train", small.train, "--test", small.test)
         assert cli("train", "ner", *files, "--output", tmp_path / shift, "--quiet", *SMALL, *changes).status == 0
         found.append((tmp_path / shift / WEIGHTS).read_bytes())
@@ -240,7 +240,7 @@ def test_labels_of_tokens_have_no_outside(cli: Cli, tmp_path: Path) -> None:
     data.write_text("\n".join(blocks * 8) + "\n")
     found = []
     for more in ("true", "false"):
-        changes = (f"--set=train.shift_outside={more}",)
+        changes = (f"--set=train.tune_outside_bias={more}",)
         files = ("--train", data, "--dev", data, "--output", tmp_path / more)
         outcome = cli("train", "ner", *files, *SMALL, *changes)
         assert outcome.status == 0

@@ -16,26 +16,26 @@ BASE = {
     "train.checkpoint_seconds": "0",  # the last checkpoint is looked at
     "train.epochs": "2",
     "train.batch_tokens": "512",
-    "train.rate": "0.01",
-    "model.norm": "8",
-    "model.shape": "4",
-    "model.part": "8",
-    "model.hidden": "8",
+    "train.learning_rate": "0.01",
+    "model.word_dim": "8",
+    "model.shape_dim": "4",
+    "model.affix_dim": "8",
+    "model.hidden_size": "8",
     "track.plots": "false",
 }
 # A changed value, and what has to be set with it for the value to matter.
 CHANGES: dict[str, tuple[str, dict[str, str]]] = {
     "model.scheme": ("BIO", {}),
-    "model.norm": ("9", {}),
-    "model.shape": ("5", {}),
-    "model.part": ("9", {}),
-    "model.hidden": ("9", {}),
-    "model.layers": ("2", {}),
+    "model.word_dim": ("9", {}),
+    "model.shape_dim": ("5", {}),
+    "model.affix_dim": ("9", {}),
+    "model.hidden_size": ("9", {}),
+    "model.num_layers": ("2", {}),
     "model.input_dropout": ("0.1", {}),
     "model.hidden_dropout": ("0.1", {}),
     "model.feature_dropout": ("0.0", {}),
     "model.wide_dropout": ("0.0", {}),
-    "model.unknown_share": ("0.0", {}),
+    "model.singleton_dropout": ("0.0", {}),
     "model.min_count": ("2", {}),
     "model.joint_min_count": ("1", {}),
     "model.vectors": ("@vectors", {}),
@@ -43,28 +43,28 @@ CHANGES: dict[str, tuple[str, dict[str, str]]] = {
     "model.clusters": ("yes", {"model.vectors": "@vectors", "model.clusters": "no"}),
     "train.epochs": ("3", {}),
     "train.batch_tokens": ("300", {}),
-    "train.accumulation": ("2", {}),
+    "train.gradient_accumulation_steps": ("2", {}),
     "train.optimizer": ("adam", {}),
-    "train.rate": ("0.02", {}),
-    "train.sparse_rate": ("0.05", {}),
-    "train.crf_rate": ("0.02", {}),
+    "train.learning_rate": ("0.02", {}),
+    "train.sparse_learning_rate": ("0.05", {}),
+    "train.crf_learning_rate": ("0.02", {}),
     "train.weight_decay": ("0.2", {}),
     "train.momentum": ("0.5", {"train.optimizer": "sgd"}),
-    "train.schedule": ("cosine", {}),
-    "train.warmup": ("0.5", {}),
-    "train.factor": ("0.1", {"train.schedule": "step", "train.step_epochs": "1"}),
-    "train.step_epochs": ("1", {"train.schedule": "step"}),
-    "train.clip": ("0.001", {}),
+    "train.lr_schedule": ("cosine", {}),
+    "train.warmup_ratio": ("0.5", {}),
+    "train.lr_decay_factor": ("0.1", {"train.lr_schedule": "step", "train.lr_step_epochs": "1"}),
+    "train.lr_step_epochs": ("1", {"train.lr_schedule": "step"}),
+    "train.max_grad_norm": ("0.001", {}),
     "train.precision": ("bf16", {}),
-    "train.ema": ("0.5", {}),
+    "train.ema_decay": ("0.5", {}),
     "train.seed": ("7", {}),
 }
 # Seen in other tests: patience stops a run early; threads change its time, as the engine does; the kind of network
 # decides which settings there are; dev scores choose an epoch; the model is made small and shifted after training.
 ELSEWHERE = {
-    "train.patience", "train.threads", "train.checkpoint_seconds", "train.engine", "train.score_every",
+    "train.patience", "train.threads", "train.checkpoint_seconds", "train.engine", "train.eval_every_epochs",
     "train.deterministic",
-    "train.shift_outside", "model.kind", "model.start", "model.compact",
+    "train.tune_outside_bias", "model.kind", "model.initial_model", "model.quantize",
 }  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def test_another_value_gives_another_model(files: dict[str, str], before: Before
 
 def test_patience_stops_a_run(small: Small, tmp_path: Path) -> None:
     files = {f"data.{name}": str(getattr(small, name)) for name in ("train", "dev", "test")}
-    weights(files, tmp_path / "run", {"train.epochs": "40", "train.patience": "1", "train.score_every": "1"})
+    weights(files, tmp_path / "run", {"train.epochs": "40", "train.patience": "1", "train.eval_every_epochs": "1"})
     lines = (tmp_path / "run" / "history.jsonl").read_text(encoding="utf-8").splitlines()
     best = [json.loads(line)["best"] for line in lines]
     assert len(best) < 40

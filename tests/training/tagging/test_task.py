@@ -55,8 +55,8 @@ def test_what_a_run_leaves(small: Small) -> None:
 
 
 def test_the_model_is_that_of_the_best_epoch(cli: Cli, small: Small, tmp_path: Path) -> None:
-    as_trained = ("--set=model.compact=false", "--set=train.shift_outside=false")
-    learnt = [f"--set={change}" for change in (*LEARNT, "train.epochs=8", "train.score_every=1")]
+    as_trained = ("--set=model.quantize=false", "--set=train.tune_outside_bias=false")
+    learnt = [f"--set={change}" for change in (*LEARNT, "train.epochs=8", "train.eval_every_epochs=1")]
     assert train(cli, small, tmp_path / "run", *learnt, *as_trained).status == 0
     history = [json.loads(line) for line in (tmp_path / "run/history.jsonl").read_text().splitlines()]
     scores = [line["dev"]["f1"] for line in history]
@@ -125,10 +125,10 @@ def test_resume_is_refused_where_it_would_be_another_run(cli: Cli, small: Small,
     copy = Small(*(Path(shutil.copy(path, tmp_path)) for path in small[:3]), tmp_path / "run")
     assert train(cli, copy, copy.run).status == 0
     before = files_of(tmp_path)
-    outcome = train(cli, copy, copy.run, "--resume", "--seed", 7, "--set", "model.hidden=8")
+    outcome = train(cli, copy, copy.run, "--resume", "--seed", 7, "--set", "model.hidden_size=8")
     assert outcome.status == 2
     assert outcome.err.count("\n") == 1
-    assert "model.hidden = 8 (was 16); train.seed = 7 (was 42)" in outcome.err
+    assert "model.hidden_size = 8 (was 16); train.seed = 7 (was 42)" in outcome.err
     assert files_of(tmp_path) == before
 
     copy.dev.write_bytes(copy.dev.read_bytes() + b"new O\n\n")

@@ -19,8 +19,8 @@ Cli = Callable[..., Outcome]
 SETTINGS = [
     f"--set={change}"
     for change in (
-        "model.kind=transformer", "train.epochs=6", "train.batch_pieces=256", "train.rate=0.005",
-        "train.head_rate=0.01", "train.checkpoint_seconds=0", "train.precision=no", "train.ema=0.0",
+        "model.kind=transformer", "train.epochs=6", "train.batch_subwords=256", "train.learning_rate=0.005",
+        "train.head_learning_rate=0.01", "train.checkpoint_seconds=0", "train.precision=no", "train.ema_decay=0.0",
     )
 ]  # fmt: skip
 
@@ -77,7 +77,7 @@ def test_several_labels(cli: Cli, body: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_long_texts_are_read_in_windows(cli: Cli, small_classes: Small, body: Path, tmp_path: Path) -> None:
-    chosen = ("--set=model.window=12", "--set=model.overlap=2")
+    chosen = ("--set=model.window_subwords=12", "--set=model.window_overlap=2")
     assert train(cli, small_classes, body, tmp_path / "run", *chosen).status == 0
     classifier = nlp_app.load(tmp_path / "run")
     text = class_rows("test", 1)[0][0]

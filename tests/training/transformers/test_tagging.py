@@ -22,9 +22,10 @@ Cli = Callable[..., Outcome]
 SETTINGS = [
     f"--set={change}"
     for change in (
-        "model.kind=transformer", "train.epochs=12", "train.layer_decay=1.0", "train.crf_rate=0.05",
-        "train.batch_pieces=256", "train.rate=0.005", "train.head_rate=0.02", "train.checkpoint_seconds=0",
-        "train.precision=no", "train.ema=0.0",
+        "model.kind=transformer", "train.epochs=12", "train.layerwise_lr_decay=1.0", "train.crf_learning_rate=0.05",
+        "train.batch_subwords=256", "train.learning_rate=0.005", "train.head_learning_rate=0.02",
+        "train.checkpoint_seconds=0",
+        "train.precision=no", "train.ema_decay=0.0",
     )
 ]  # fmt: skip
 LEARNT = ["--set=train.epochs=25"]
@@ -96,7 +97,7 @@ def test_a_run_that_was_stopped_goes_on(
 ) -> None:
     from nlp_app.training.runs.directory import RunDirectory
 
-    chosen = (f"--set=train.engine={engine}", "--set=train.accumulation=2")
+    chosen = (f"--set=train.engine={engine}", "--set=train.gradient_accumulation_steps=2")
     whole = train(cli, small, body, tmp_path / "whole", *chosen)
     keep = RunDirectory.keep
 
@@ -184,7 +185,7 @@ def test_labels_without_a_scheme(cli: Cli, body: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run/metrics.json").read_text())["dev"]["accuracy"] > 0.5
 
 
-LONG = ("--set=model.window=16", "--set=model.overlap=4")
+LONG = ("--set=model.window_subwords=16", "--set=model.window_overlap=4")
 
 
 @pytest.mark.slow
@@ -212,10 +213,12 @@ def test_what_is_wrong_is_said(cli: Cli, small: Small, body: Path, tmp_path: Pat
     files = ("--train", small.train, "--dev", small.dev, "--output", tmp_path / "run", "--quiet")
     refused(cli("train", "ner", *files, "--set=model.kind=transformer"), "model.pretrained", "found none")
     refused(train(cli, small, tmp_path / "nowhere", tmp_path / "run"), "nowhere")
-    refused(train(cli, small, body, tmp_path / "run", "--set=model.window=65"), "model.window", 65, 64)
-    refused(train(cli, small, body, tmp_path / "run", "--set=model.window=2"), "model.window", 2)
-    refused(train(cli, small, body, tmp_path / "run", "--set=model.freeze=3"), "freeze", 3, 2)
-    refused(train(cli, small, body, tmp_path / "run", "--set=model.hidden=3"), "model.hidden")
+    refused(
+        train(cli, small, body, tmp_path / "run", "--set=model.window_subwords=65"), "model.window_subwords", 65, 64
+    )
+    refused(train(cli, small, body, tmp_path / "run", "--set=model.window_subwords=2"), "model.window_subwords", 2)
+    refused(train(cli, small, body, tmp_path / "run", "--set=model.frozen_layers=3"), "freeze", 3, 2)
+    refused(train(cli, small, body, tmp_path / "run", "--set=model.hidden_size=3"), "model.hidden_size")
     assert not (tmp_path / "run").exists()
 
 

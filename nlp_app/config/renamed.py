@@ -1,0 +1,67 @@
+"""Settings that were renamed: an old name is an error that names the new one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# By table, old name to new name.
+RENAMED: Mapping[str, Mapping[str, str]] = {
+    "model": {
+        "buckets": "hash_buckets",
+        "capitals": "casing_embedding",
+        "character_share": "char_ngram_weight",
+        "characters": "char_ngrams",
+        "class_weighting": "ngram_class_weighting",
+        "compact": "quantize",
+        "filters": "num_filters",
+        "freeze": "frozen_layers",
+        "hidden": "hidden_size",
+        "kernels": "kernel_sizes",
+        "layers": "num_layers",
+        "lstm": "lstm_hidden_size",
+        "new_head": "replace_head",
+        "norm": "word_dim",
+        "overlap": "window_overlap",
+        "part": "affix_dim",
+        "partial": "allow_missing_weights",
+        "pooling": "subword_pooling",
+        "shape": "shape_dim",
+        "skip_share": "skip_gram_weight",
+        "stacked": "stacked_layers",
+        "start": "initial_model",
+        "unknown_share": "singleton_dropout",
+        "weighting": "ngram_weighting",
+        "window": "window_subwords",
+        "word": "word_dim",
+        "words": "word_ngrams",
+    },
+    "train": {
+        "accumulation": "gradient_accumulation_steps",
+        "batch_pieces": "batch_subwords",
+        "clip": "max_grad_norm",
+        "crf_rate": "crf_learning_rate",
+        "deep_rate": "deep_learning_rate",
+        "ema": "ema_decay",
+        "factor": "lr_decay_factor",
+        "gamma": "focal_gamma",
+        "head_rate": "head_learning_rate",
+        "layer_decay": "layerwise_lr_decay",
+        "rate": "learning_rate",
+        "schedule": "lr_schedule",
+        "score_every": "eval_every_epochs",
+        "shift_outside": "tune_outside_bias",
+        "smoothing": "label_smoothing",
+        "sparse_rate": "sparse_learning_rate",
+        "step_epochs": "lr_step_epochs",
+        "warmup": "warmup_ratio",
+        "wide_rate": "wide_learning_rate",
+    },
+    "distill": {
+        "anywhere": "random_replacement_rate",
+        "copies": "augmented_copies",
+        "gold": "gold_weight",
+        "nearest": "num_neighbors",
+        "replaced": "replacement_rate",
+        "unlabelled": "unlabeled",
+    },
+}
