@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from nlp_app.config import read_task_settings
-from nlp_app.core.paths import bundled
+from nlp_app.core.paths import bundled_path
 from nlp_app.engine import EpochReport
 from nlp_app.training import train_cls, train_ner
 from nlp_app.training.runs.directory import RunDirectory
@@ -72,13 +72,13 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     task = "cls" if arguments.case == "cls" else "ner"
-    config = bundled("configs/ner_transformer.toml") if arguments.pretrained else None
+    config = bundled_path("configs/ner_transformer.toml") if arguments.pretrained else None
     changes = [f"data.train={arguments.train}", f"data.dev={arguments.dev}", "train.epochs=100000", "train.threads=1"]
     changes += [f"model.pretrained={arguments.pretrained}"] if arguments.pretrained else []
     settings = read_task_settings(task, config, changes, None)
     clock = Clock()
     RunDirectory.start = clock.start(RunDirectory.start)  # type: ignore[method-assign]
-    RunDirectory.keep = clock.timed(RunDirectory.keep)  # type: ignore[method-assign]
+    RunDirectory.record_epoch = clock.timed(RunDirectory.record_epoch)  # type: ignore[method-assign]
     RunDirectory.save = clock.timed(RunDirectory.save)  # type: ignore[method-assign]
     ended = 0.0
 

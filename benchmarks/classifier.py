@@ -4,7 +4,7 @@
     python benchmarks/classifier.py speed FOLDER
     python benchmarks/classifier.py memory FILE [--copies 1 4 16]
 
-FOLDER holds the sets in the files in which they were published, one folder each (see SETS); FILE is labelled texts, a
+FOLDER holds the sets in the files in which they were published, one folder each (see SETS); FILE is labeled texts, a
 line each. CPU seconds (`time.process_time`) at one thread; everything of a command in one run. Ours has its default
 settings, and the whole run is counted: reading, training, checkpoints, scores. scikit-learn's counts fitting alone,
 fastText's `train_supervised`. Without a dev file ours trains on all training texts and keeps the last epoch; with
@@ -34,8 +34,8 @@ from class_peers import FastText, Labels, Linear, scores
 from tutorial_textcnn import read as read_titles
 
 import nlp_app
-from nlp_app.config import ClassSettings, read_settings
-from nlp_app.core.paths import bundled
+from nlp_app.config import ClassificationSettings, read_settings
+from nlp_app.core.paths import bundled_path
 from nlp_app.data.classification.splits import ClassSplit, read_class_splits
 from nlp_app.training import train_cls
 
@@ -114,7 +114,7 @@ def changes_of(chosen: Set, folder: Path, scratch: Path) -> list[str]:
 
 def train_ours(kind: str, changes: Sequence[str], output: Path) -> Result:
     """`train cls` with the committed settings of a kind, changed."""
-    settings = read_settings(ClassSettings, bundled(f"configs/{CONFIGS[kind]}.toml"), changes)
+    settings = read_settings(ClassificationSettings, bundled_path(f"configs/{CONFIGS[kind]}.toml"), changes)
     began = time.process_time()
     metrics = train_cls(settings, output, quiet=True)
     return Result(metrics.get("test", {}), time.process_time() - began)
@@ -141,7 +141,7 @@ def peers(
 ) -> Iterator[tuple[str, list[Result]]]:
     """Each peer's runs, one a seed where it has one, on all texts of the training file."""
     reading = [change for change in changes if change.startswith(("data.train", "data.test"))]
-    data = read_class_splits(read_settings(ClassSettings, None, [*reading, "data.dev_share=0"]).data, 1)
+    data = read_class_splits(read_settings(ClassificationSettings, None, [*reading, "data.dev_share=0"]).data, 1)
     train, (texts, gold) = texts_of(data.train), texts_of(data.test.records if data.test else [])
     several, chinese = chosen.multi_label, chosen.chinese
     linear = {"TF-IDF + logistic regression": [Linear.logistic(chinese, several)]}

@@ -1,8 +1,8 @@
 """A feature CRF on python-crfsuite: the line of comparison for accuracy and for tagging speed.
 
 Features of a token, as strings: the form and its lower-cased form; lower-cased forms two to each side; the pairs with
-either neighbour, the pairs beyond them and the three around the token; prefixes and suffixes of one to four letters;
-the shape, its neighbours' shapes and the pairs of shapes. L-BFGS with c1 = 0.05, c2 = 0.1, at most 100 iterations.
+either neighbor, the pairs beyond them and the three around the token; prefixes and suffixes of one to four letters;
+the shape, its neighbors' shapes and the pairs of shapes. L-BFGS with c1 = 0.05, c2 = 0.1, at most 100 iterations.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from transformer import SETS
 
 import nlp_app
 from nlp_app.config import DistilledTaggingSettings, TaggingSettings, read_settings
-from nlp_app.core.paths import bundled
+from nlp_app.core.paths import bundled_path
 from nlp_app.data.tagging.corpus import CorpusOptions, read_corpus
 from nlp_app.training import train_ner
 
@@ -58,7 +58,7 @@ def student(
     taught = [] if teacher is None else [f"distill.teacher={teacher}", *changes]
     began = time.process_time()
     metrics = train_ner(
-        read_settings(kind, bundled("configs/ner_bilstm_crf.toml"), [*files, *taught]), output, quiet=True
+        read_settings(kind, bundled_path("configs/ner_bilstm_crf.toml"), [*files, *taught]), output, quiet=True
     )
     return metrics, time.process_time() - began
 
@@ -76,7 +76,7 @@ def main() -> None:
     chosen = SETS[arguments.name]
     paths = {"train": chosen.train, "dev": chosen.dev, "test": chosen.test}
     files = [f"data.{split}={arguments.folder / path}" for split, path in paths.items() if path]
-    changes = [*arguments.changes, *([f"distill.unlabeled={arguments.unlabelled}"] if arguments.unlabelled else [])]
+    changes = [*arguments.changes, *([f"distill.unlabeled={arguments.unlabeled}"] if arguments.unlabeled else [])]
     test = arguments.folder / chosen.test
     print("| | dev F1 | test F1 | each seed | tokens a CPU s | MB | CPU s a run |\n|---|---|---|---|---|---|---|")
     for what, teacher in (("student alone", None), ("taught", arguments.teacher)):

@@ -55,7 +55,7 @@ class Case(NamedTuple):
         return read_settings(TaggingSettings, None, [*self.changes, "data.dev_share=0", f"train.seed={SEED}"])
 
     def data(self) -> TaggingData:
-        """One copy of the file, its spans relabelled."""
+        """One copy of the file, its spans relabeled."""
         data = read_splits(self.settings().data, SEED)
         if not self.labels:
             return data

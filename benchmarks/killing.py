@@ -38,7 +38,7 @@ PHASES = (
     ),
     ("final save: tidying", {"close"}, {"_finish"}),
     ("scoring the finished model", {"_finish"}, set()),
-    ("writing history", {"keep"}, set()),
+    ("writing history", {"record_epoch"}, set()),
     ("scoring dev", {"score_epoch"}, set()),
     ("training", {"fit"}, set()),
     ("making the directory ready", {"start"}, {"start_run"}),

@@ -57,7 +57,7 @@ class Enough(Exception):
 def one(options: argparse.Namespace, begun: float) -> None:
     """Train on some batches, as `train` does, and print what was measured."""
     from nlp_app import engine as training
-    from nlp_app.config import ClassSettings, TaggingSettings, read_settings
+    from nlp_app.config import ClassificationSettings, TaggingSettings, read_settings
     from nlp_app.training import train_cls, train_ner
 
     import_module("torch._dynamo")  # which the first of torch's optimizers would load
@@ -85,7 +85,7 @@ def one(options: argparse.Namespace, begun: float) -> None:
             if options.task == "ner":
                 train_ner(read_settings(TaggingSettings, None, pairs), Path(folder) / "run", quiet=True)
             else:
-                train_cls(read_settings(ClassSettings, None, pairs), Path(folder) / "run", quiet=True)
+                train_cls(read_settings(ClassificationSettings, None, pairs), Path(folder) / "run", quiet=True)
         except Enough:
             pass
     peak, steady = resident("VmHWM"), resident("VmRSS")

@@ -95,7 +95,7 @@ def asset() -> Path | None:
 
 
 def read_sentences(path: Path, scheme: str | None = None) -> list[PlainSentence]:
-    """A labelled file's sentences, by our reader."""
+    """A labeled file's sentences, by our reader."""
     sentences = read_corpus(path, CorpusOptions(scheme=scheme)).sentences
     return [
         PlainSentence(one.text, one.tokens, schemes.encode(one.spans or [], len(one), "BIO"))
@@ -105,7 +105,7 @@ def read_sentences(path: Path, scheme: str | None = None) -> list[PlainSentence]
 
 
 def read_texts(path: Path, coarse: bool = False) -> list[tuple[str, str]]:
-    """A labelled file's texts, each with its one class."""
+    """A labeled file's texts, each with its one class."""
     pairs = [(record.text, record.labels[0]) for record in open_classes(path) if record.labels]
     return [(text, label.partition(":")[0]) for text, label in pairs] if coarse else pairs
 

@@ -34,12 +34,12 @@ import crfsuite_tagger as feature_crf
 import torch
 
 from nlp_app.config import TaggingSettings, read_settings
-from nlp_app.core.paths import bundled
+from nlp_app.core.paths import bundled_path
 from nlp_app.data.tagging.splits import read_splits
 from nlp_app.inference import Tagger
 from nlp_app.labels.schemes import NONE
 from nlp_app.labels.tag_set import TagSet
-from nlp_app.metrics.spans import headline, score_spans
+from nlp_app.metrics.spans import score_spans, selection_score
 from nlp_app.models import read_model
 from nlp_app.models.directory import DESCRIPTION
 from nlp_app.training import train_ner
@@ -106,7 +106,9 @@ class Runs:
 def settings_of(folder: Path, name: str, seed: int, *changes: str) -> TaggingSettings:
     chosen, splits = SETS[name], zip(("train", "dev", "test"), SETS[name].files, strict=True)
     files = [f"data.{split}={folder / chosen.folder / file}" for split, file in splits if file is not None]
-    return read_settings(TaggingSettings, bundled(CONFIG), [*files, *chosen.options, f"train.seed={seed}", *changes])
+    return read_settings(
+        TaggingSettings, bundled_path(CONFIG), [*files, *chosen.options, f"train.seed={seed}", *changes]
+    )
 
 
 def train_ours(settings: TaggingSettings, output: Path) -> Record:
@@ -118,8 +120,8 @@ def train_ours(settings: TaggingSettings, output: Path) -> Record:
     size = sum((output / file).stat().st_size for file in [DESCRIPTION, *description["files"]])
     return {
         "measure": "F1" if "f1" in metrics["test"] else "accuracy",
-        "dev": headline(metrics["dev"]),
-        "test": headline(metrics["test"]),
+        "dev": selection_score(metrics["dev"]),
+        "test": selection_score(metrics["test"]),
         "seconds": seconds,
         "megabytes": size / 1e6,
         "coverage": description["about"].get("vector_coverage", {}).get("test"),
@@ -143,7 +145,7 @@ def compare(settings: TaggingSettings, ours: Path) -> Record:
     found = [tag_set.spans([tag_set.ids[tag] for tag in tags]) for tags in turns[0][1][0]]
     alone = [seconds_of(lambda one=one: tagger.tag_tokens([one])) for one in test[:SENTENCES_ALONE]]  # type: ignore[misc]
     return {
-        "test": headline(score_spans(tag_set, sentences, found)),
+        "test": selection_score(score_spans(tag_set, sentences, found)),
         "seconds": seconds,
         "megabytes": size / 1e6,
         "tokens_per_second": tokens / statistics.median(seconds for _, (_, seconds) in turns),
@@ -161,7 +163,9 @@ def seconds_of(work: Callable[[], object]) -> float:
 def warm_up() -> None:
     """Train on a few sentences, so that imports are no part of what is measured."""
     with tempfile.TemporaryDirectory() as folder:
-        train_ner(read_settings(TaggingSettings, bundled(CONFIG), ["train.epochs=1"]), Path(folder) / "run", quiet=True)
+        train_ner(
+            read_settings(TaggingSettings, bundled_path(CONFIG), ["train.epochs=1"]), Path(folder) / "run", quiet=True
+        )
 
 
 def run(folder: Path, name: str, seed: int, resource: str, vectors: dict[str, Path], runs: Runs) -> None:

@@ -29,7 +29,7 @@ from nlp_app import engine as training
 from nlp_app.config import TaggingSettings, read_settings
 from nlp_app.data.tagging.splits import read_splits
 from nlp_app.inference import Tagger
-from nlp_app.training.examples import Rates
+from nlp_app.training.examples import LearningRates
 from nlp_app.training.learner_setup import make_learner
 from nlp_app.training.tagging.examples import EncodedSentences
 from nlp_app.training.tagging.setup import make_parts
@@ -76,7 +76,7 @@ class Ours:
         self.parts = make_parts(self.settings, data, None)
         self.examples = EncodedSentences.of(self.settings, self.parts, data.train.sentences)
         train = self.settings.train
-        rates: Rates = {
+        rates: LearningRates = {
             "sparse_rate": train.sparse_learning_rate,
             "rate_factors": {"crf.": train.crf_learning_rate / train.learning_rate},
         }

@@ -25,7 +25,7 @@ import torch
 import tutorial_textcnn as tutorial
 
 from nlp_app import engine as training
-from nlp_app.config import ClassSettings, read_settings
+from nlp_app.config import ClassificationSettings, read_settings
 from nlp_app.data.classification.splits import read_class_splits
 from nlp_app.inference.classifier import Classifier
 from nlp_app.training.classification.examples import StoredTexts
@@ -77,7 +77,7 @@ class Ours:
 
     def __init__(self, options: Options, scratch: Path) -> None:
         own = [f"data.train={options.train}", "data.dev_share=0", "model.kind=textcnn", f"train.seed={options.seed}"]
-        settings = read_settings(ClassSettings, None, [*own, *options.changes])
+        settings = read_settings(ClassificationSettings, None, [*own, *options.changes])
         training.seed_everything(options.seed)
         data = read_class_splits(settings.data, options.seed)
         self.parts = make_classifier(settings, data, None)

@@ -30,7 +30,7 @@ from plain_transformer import Plain, asset, read_sentences, train_plain_tagger
 
 import nlp_app
 from nlp_app.config import read_task_settings
-from nlp_app.core.paths import bundled
+from nlp_app.core.paths import bundled_path
 from nlp_app.training import train_cls, train_ner
 
 
@@ -78,7 +78,7 @@ def train_ours(
     task = SETS[name].task
     places = [f"data.{split}={path}" for split, path in files.items()]
     settings: Any = read_task_settings(
-        task, bundled(f"configs/{task}_transformer.toml"), [f"model.pretrained={model}", *places, *changes]
+        task, bundled_path(f"configs/{task}_transformer.toml"), [f"model.pretrained={model}", *places, *changes]
     )
     began = time.process_time()
     metrics = (train_ner if task == "ner" else train_cls)(settings, output, quiet=True)

@@ -7,10 +7,10 @@ from contextlib import suppress
 from fuzz.choices import Choices
 from nlp_app.core.errors import NlpAppError
 from nlp_app.core.types import CharSpan, Tokens, TokenSpan
-from nlp_app.data.tagging.alignment import Ledger, TokenEdges, align_spans
+from nlp_app.data.tagging.alignment import AlignmentReport, TokenEdges, align_spans
 from nlp_app.formats.tagging.conllu import align
 from nlp_app.labels import schemes as tag_schemes
-from nlp_app.labels.scheme_detection import recognise
+from nlp_app.labels.scheme_detection import detect_scheme
 from nlp_app.labels.transitions import allowed_transitions, segment_boundaries
 from nlp_app.text import TOKENIZERS, agreement, make_tokenizer
 from nlp_app.text.spacing import join_tokens
@@ -52,7 +52,7 @@ def tokenizers(data: bytes) -> None:
     assert norms == [norm for found in alone for norm in found.norms], pieces
     assert counts == list(map(len, alone)), pieces
     for start, end in zip(tokens.starts, tokens.ends, strict=True):
-        assert tokenizer.normalise(text[start:end]), text[start:end]
+        assert tokenizer.normalize(text[start:end]), text[start:end]
     assert agreement(tokenizer, [text], [(tokens.starts, tokens.ends)]) == 1.0
 
 
@@ -62,7 +62,7 @@ def schemes(data: bytes) -> None:
     name = choices.pick((*tag_schemes.SCHEMES, *tag_schemes.ALIASES))
     tags = [tag for tag in choices.rest().decode("utf-8", "replace").split() if tag]
     with suppress(NlpAppError):
-        assert recognise([tags]).scheme in tag_schemes.SCHEMES
+        assert detect_scheme([tags]).scheme in tag_schemes.SCHEMES
     try:
         spans, repairs = tag_schemes.decode(tags, name)
     except NlpAppError:
@@ -97,7 +97,7 @@ def alignment(data: bytes) -> None:
     text = text_of(choices.rest(), 0)
     tokens = tokenizer(text)
     spans = [CharSpan(start, start + length, label) for start, length, label in given]
-    ledger = Ledger()
+    ledger = AlignmentReport()
     edges = TokenEdges(len(text), tokens.starts, tokens.ends)
     aligned, unaligned = align_spans(spans, edges, how, 1, ledger)  # type: ignore[arg-type]
     assert ledger.kept + ledger.adjusted + ledger.dropped == ledger.gold == len(spans)

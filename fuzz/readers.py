@@ -12,9 +12,9 @@ from nlp_app.core.errors import DataError, NlpAppError
 from nlp_app.core.types import ClassRecord, Record, TextRecord
 from nlp_app.data.tagging.corpus import CorpusOptions, read_corpus
 from nlp_app.formats import tagging as formats
-from nlp_app.formats.classification import ClassFile, ClassOptions, open_classes, read_class_lines
+from nlp_app.formats.classification import ClassFile, ClassReadOptions, open_classes, read_class_lines
 from nlp_app.formats.classification.options import CLASS_FORMATS
-from nlp_app.formats.io.lines import encoding_of, lines_of_bytes
+from nlp_app.formats.io.lines import decode_lines, detect_codec
 from nlp_app.formats.tagging import FORMATS, ReadLog, ReadOptions
 
 SUFFIXES = ("", ".txt", ".conll", ".conllu", ".jsonl", ".json", ".ann", ".csv", ".tsv", ".bio")
@@ -86,7 +86,7 @@ def sequences(data: bytes) -> None:
             file_of("brat.txt", choices.rest())
         else:
             path = file_of(f"sequences{suffix}", choices.rest())
-        found = format or formats.recognise_format(path)
+        found = format or formats.detect_format(path)
         log = ReadLog()
         logged = list(formats.read(path, format, options, log))
         for record in logged:
@@ -111,12 +111,12 @@ def _drained(records: object) -> None:
             check_record(record)
 
 
-def class_options(choices: Choices) -> ClassOptions:
+def class_options(choices: Choices) -> ClassReadOptions:
     """What a reader of classes is told; mostly nothing."""
     if choices.number(3):
-        return ClassOptions(labels=bool(choices.number(4)))
+        return ClassReadOptions(labels=bool(choices.number(4)))
     format = choices.pick((None, *(name for name in CLASS_FORMATS if name != "hub")))
-    return ClassOptions(
+    return ClassReadOptions(
         format=format,
         encoding=choices.pick(ENCODINGS),
         text_columns=choices.pick(((), ("text",), (0,), (-1,), ("text", "title"), ("data.text",), ("a.b",))),
@@ -140,7 +140,7 @@ def _check_classes(file: ClassFile) -> list[ClassRecord]:
     return records
 
 
-def _siblings(path: Path, options: ClassOptions) -> list[ClassRecord] | None:
+def _siblings(path: Path, options: ClassReadOptions) -> list[ClassRecord] | None:
     with suppress(NlpAppError):
         return _check_classes(open_classes(path, options))
     return None
@@ -177,11 +177,11 @@ def lines(data: bytes) -> None:
             return super().read(size)
 
     try:
-        encoding = encoding_of(content, name)
-        found = list(lines_of_bytes(Slow(content), "lines", encoding))
+        encoding = detect_codec(content, name)
+        found = list(decode_lines(Slow(content), "lines", encoding))
     except NlpAppError:
         try:
-            whole = list(lines_of_bytes(io.BytesIO(content), "lines", encoding_of(content, name)))
+            whole = list(decode_lines(io.BytesIO(content), "lines", detect_codec(content, name)))
         except NlpAppError:
             return
         raise AssertionError(f"in one piece it can be read: {whole!r}") from None
@@ -193,4 +193,4 @@ def lines(data: bytes) -> None:
     assert "\0" not in text, found
     assert found == (expected if expected[-1] or text.rsplit("\n", 1)[-1] else expected[:-1]), (found, expected)
     with suppress(DataError):
-        formats.recognise_format("x", content)
+        formats.detect_format("x", content)

@@ -39,7 +39,7 @@ SEQUENCES: Mapping[str, tuple[str, ...]] = MappingProxyType({
             "annotations": [{"result": [{
                 "type": "labels", "from_name": "l", "to_name": "t",
                 "value": {"start": 0, "end": 4, "text": "Anna", "labels": ["PER"]},
-            }], "was_cancelled": False, "ground_truth": True}],
+            }], "was_canceled": False, "ground_truth": True}],
             "predictions": [],
         }]),
     ),

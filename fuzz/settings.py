@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from fuzz.choices import Choices
 from fuzz.folder import file_of
-from nlp_app.config import change_settings, read_settings, read_task_settings, with_bundle, write_settings
+from nlp_app.config import change_settings, read_settings, read_task_settings, with_bundled_corpus, write_settings
 from nlp_app.config.common import DataSettings
 from nlp_app.config.kinds import KINDS
 from nlp_app.core.errors import NlpAppError, SettingsError
@@ -27,6 +27,6 @@ def settings(data: bytes) -> None:
         return
     with suppress(NlpAppError):
         assert isinstance(found.data, DataSettings)
-        with_bundle(found.data)
+        with_bundled_corpus(found.data)
     with suppress(NlpAppError):
         change_settings(type(found), found.model_dump(), changes, only="data")

@@ -15,15 +15,15 @@ from transformers import BertConfig, BertForTokenClassification, BertTokenizer
 from nlp_app.core.types import Tokens
 from nlp_app.features.classification.encoder import TextEncoder
 from nlp_app.features.classification.ngram_bags import BagOptions
-from nlp_app.features.classification.ngrams import Orders
+from nlp_app.features.classification.ngrams import NgramRange
 from nlp_app.features.tagging.encoder import TaggingEncoder
 from nlp_app.labels.class_set import ClassSet
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.models import ClassifierParts, Decision, TaggerParts, read_model, write_model
-from nlp_app.models.quantization import compact
-from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifier
+from nlp_app.models.quantization import quantize
+from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifierNetwork
 from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
-from nlp_app.storage.ragged import Columns
+from nlp_app.storage.ragged import RaggedColumns
 from nlp_app.text import BasicTokenizer, make_tokenizer
 
 Files = Mapping[str, bytes]
@@ -40,13 +40,13 @@ def tagger() -> Files:
     sentences = [
         [text[a:b] for a, b in zip(found.starts, found.ends, strict=True)] for text, found in _tokens(tokenizer)
     ]
-    encoder = TaggingEncoder.fit(sentences * 2, tokenizer.normalise)
+    encoder = TaggingEncoder.fit(sentences * 2, tokenizer.normalize)
     tag_set = TagSet(("LOC", "PER"), "BIOES")
     dimensions = TaggerDimensions(norm=3, shape=2, part=3, hidden=4)
     sizes = TableSizes(**encoder.sizes)
     network = WideBiLstmCrf(len(tag_set.tags), torch.from_numpy(tag_set.allowed), sizes, dimensions)
     _randomise(network)
-    return _files(compact(TaggerParts(network, encoder, tag_set, tokenizer, _ABOUT)))
+    return _files(quantize(TaggerParts(network, encoder, tag_set, tokenizer, _ABOUT)))
 
 
 @cache
@@ -55,13 +55,13 @@ def classifier() -> Files:
     encoder = TextEncoder.fit(
         [TEXTS],
         make_tokenizer("basic"),
-        bags=BagOptions(Orders(1, 2), Orders(2, 3), skip_share=0.5),
+        bags=BagOptions(NgramRange(1, 2), NgramRange(2, 3), skip_share=0.5),
         word_min_count=1,
     )
-    labels = Columns({"labels": np.zeros(len(TEXTS), dtype=np.int32)}, np.arange(len(TEXTS) + 1))
-    encoder = encoder.weighed([(TEXTS, labels)], 2)
+    labels = RaggedColumns({"labels": np.zeros(len(TEXTS), dtype=np.int32)}, np.arange(len(TEXTS) + 1))
+    encoder = encoder.with_class_weights([(TEXTS, labels)], 2)
     dimensions = ClassifierDimensions(hidden=3, word=3, filters=2)
-    network = TextClassifier(2, ClassifierSizes(**encoder.sizes), dimensions)
+    network = TextClassifierNetwork(2, ClassifierSizes(**encoder.sizes), dimensions)
     _randomise(network)
     decision = Decision(1.5, np.array([0.5, 0.3]))
     return _files(ClassifierParts(network, encoder, ClassSet(("bad", "good"), True), decision, _ABOUT_CLASSES))

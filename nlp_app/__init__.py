@@ -1,4 +1,4 @@
-"""nlp_app: sequence labelling and text classification for Chinese, English and mixed text.
+"""nlp_app: sequence labeling and text classification for Chinese, English and mixed text.
 
 Importing the package loads neither torch nor transformers; its names load what they need when they are first used.
 """

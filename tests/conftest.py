@@ -20,7 +20,7 @@ import pytest
 from hypothesis import settings
 from signals import default_handlers
 
-from nlp_app.core.paths import bundled
+from nlp_app.core.paths import bundled_path
 
 # Examples differ from run to run and find new faults, but not in CI, where the same commit has to give the same answer.
 settings.register_profile("local", deadline=None)
@@ -61,13 +61,13 @@ class Outcome(NamedTuple):
 
 def sentences(split: str, count: int) -> str:
     """The first sentences of a split of the bundled corpus, as CoNLL columns."""
-    text = bundled(f"data/ner/{split}.conll").read_text(encoding="utf-8")
+    text = bundled_path(f"data/ner/{split}.conll").read_text(encoding="utf-8")
     return "\n\n".join(text.split("\n\n")[:count]) + "\n\n"
 
 
 def class_rows(split: str, count: int) -> list[list[str]]:
     """Text and label of the first texts of a split of the bundled corpus."""
-    lines = bundled(f"data/cls/{split}.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    lines = bundled_path(f"data/cls/{split}.csv").read_text(encoding="utf-8").splitlines(keepends=True)
     return list(csv.reader(lines))[1 : count + 1]
 
 
@@ -163,7 +163,7 @@ def tagger(small: Small) -> Any:
 @pytest.fixture(scope="session")
 def small_classes(tmp_path_factory: pytest.TempPathFactory) -> Small:
     """A run on some 240 texts of the bundled corpus, a class each. Tests only read it."""
-    from nlp_app.config import ClassSettings, read_settings
+    from nlp_app.config import ClassificationSettings, read_settings
     from nlp_app.training import train_cls
 
     directory = tmp_path_factory.mktemp("small_classes")
@@ -171,7 +171,7 @@ def small_classes(tmp_path_factory: pytest.TempPathFactory) -> Small:
     paths = [write_csv(directory / f"{split}.csv", class_rows(split, count)) for split, count in counts.items()]
     changes = [change.removeprefix("--set=") for change in SMALL_CLASSES]
     changes += [f"data.{split}={path}" for split, path in zip(counts, paths, strict=True)]
-    settings = read_settings(ClassSettings, None, [*changes, "train.epochs=6"])
+    settings = read_settings(ClassificationSettings, None, [*changes, "train.epochs=6"])
     train_cls(settings, directory / "run", quiet=True)
     return Small(*paths, directory / "run")
 

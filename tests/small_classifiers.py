@@ -11,11 +11,11 @@ from torch import nn
 
 from nlp_app.features.classification.encoder import TextEncoder
 from nlp_app.features.classification.ngram_bags import BagOptions
-from nlp_app.features.classification.ngrams import Orders
+from nlp_app.features.classification.ngrams import NgramRange
 from nlp_app.labels.class_set import ClassSet
 from nlp_app.models import ClassifierParts, Decision
-from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifier
-from nlp_app.storage.ragged import Columns
+from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifierNetwork
+from nlp_app.storage.ragged import RaggedColumns
 from nlp_app.text import make_tokenizer
 from nlp_app.text.vocab import Vocabulary
 
@@ -23,7 +23,7 @@ TEXTS = [f"{word} phone number {number}" for number in range(5) for word in ("go
 TEXTS += ["手机很好用", "退货太慢了！", "a", "", "😀 é"]
 LABELS = ("bad", "good", "old", "中文")
 ABOUT = {"data": {"format": "csv"}, "settings": {"dev_share": 0.1}, "splits": {}}
-BAGS = BagOptions(Orders(1, 2), Orders(2, 3), skip_share=0.5)
+BAGS = BagOptions(NgramRange(1, 2), NgramRange(2, 3), skip_share=0.5)
 
 WIDE: dict[str, Any] = {"hidden": 0}
 DEEP: dict[str, Any] = {"wide": 0, "hidden": 5}
@@ -56,9 +56,11 @@ def classifier_parts(
         vectors=Vocabulary(["phone", "手", "never"]) if dimensions.vector else None,
     )
     ids = np.arange(len(TEXTS), dtype=np.int32) % len(LABELS)
-    encoder = encoder.weighed([(TEXTS, Columns({"labels": ids}, np.arange(len(TEXTS) + 1)))], len(LABELS))
+    encoder = encoder.with_class_weights(
+        [(TEXTS, RaggedColumns({"labels": ids}, np.arange(len(TEXTS) + 1)))], len(LABELS)
+    )
     torch.manual_seed(seed)
-    network = TextClassifier(len(LABELS), ClassifierSizes(**encoder.sizes), dimensions)
+    network = TextClassifierNetwork(len(LABELS), ClassifierSizes(**encoder.sizes), dimensions)
     for parameter in network.parameters():
         nn.init.normal_(parameter)
     decision = Decision(1.5, np.array([0.5, 0.3, 0.7, 0.0]) if multi_label else None)

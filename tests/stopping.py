@@ -18,7 +18,7 @@ def stopping_after(epoch: int, monkeypatch: pytest.MonkeyPatch, saved: bool = Tr
     """Break off the run in this block after the epoch's checkpoint, or before it."""
     from nlp_app.training.runs.directory import RunDirectory
 
-    keep = RunDirectory.keep
+    keep = RunDirectory.record_epoch
 
     def keep_and_stop(self: RunDirectory, line: dict[str, Any], *rest: Any) -> None:
         if line["epoch"] == epoch and not saved:
@@ -28,6 +28,6 @@ def stopping_after(epoch: int, monkeypatch: pytest.MonkeyPatch, saved: bool = Tr
             raise Stop
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunDirectory, "keep", keep_and_stop)
+        patch.setattr(RunDirectory, "record_epoch", keep_and_stop)
         with pytest.raises(Stop):
             yield

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from tiny_transformers import TINY
 
-from nlp_app.features.subwords.encoder import PieceEncoder
+from nlp_app.features.subwords.encoder import SubwordEncoder
 from nlp_app.labels.class_set import ClassSet
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.models import Decision
 from nlp_app.models.transformers.models import TransformerClassifierParts, TransformerTaggerParts
-from nlp_app.models.transformers.pretrained import longest_window, make_body, read_pretrained
+from nlp_app.models.transformers.pretrained import make_body, max_window_of_body, read_pretrained
 from nlp_app.nn.transformer import TransformerClassifier, TransformerDimensions, TransformerTagger
 from nlp_app.text import CharTokenizer
 
@@ -37,7 +37,7 @@ def some_tagger(directory: Path, family: str = "bert", shape: str = "softmax") -
     network = TransformerTagger(body, len(tag_set.tags), torch.from_numpy(tag_set.allowed), dimensions)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    encoder = PieceEncoder(pretrained.tokenizer, longest_window(pretrained), 5)
+    encoder = SubwordEncoder(pretrained.tokenizer, max_window_of_body(pretrained), 5)
     return TransformerTaggerParts(network.eval(), encoder, tag_set, CharTokenizer(), pretrained.files, ABOUT)
 
 
@@ -48,7 +48,7 @@ def some_classifier(directory: Path, family: str = "bert", multi_label: bool = F
     body, _ = make_body(pretrained, "sequence", class_set.labels, multi_label)
     for parameter in body.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    encoder = PieceEncoder(pretrained.tokenizer, 40, 5)
+    encoder = SubwordEncoder(pretrained.tokenizer, 40, 5)
     decision = Decision(1.5, np.array([0.2, 0.5, 0.7]) if multi_label else None)
     network = TransformerClassifier(body, 3).eval()
     return TransformerClassifierParts(network, encoder, class_set, decision, pretrained.files, ABOUT)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from nlp_app.engine import (
+    ExponentialMovingAverage,
     Learner,
     OptimizerOptions,
     Schedule,
     ScheduleOptions,
-    WeightAverage,
     make_accelerator,
     make_optimizers,
 )
@@ -92,7 +92,7 @@ def toy_learner(
         Schedule(schedule or ScheduleOptions(total_steps=100, name="constant")),
         make_accelerator(precision, cpu=True),
         seed=3,
-        average=None if decay is None else WeightAverage(model, decay),
+        average=None if decay is None else ExponentialMovingAverage(model, decay),
     )
 
 

@@ -16,9 +16,9 @@ import click
 
 from nlp_app.cli.options import PRECISIONS
 from nlp_app.cli.terminal import USER_ERROR, fail, is_first, process_count, say
-from nlp_app.core.console import drop_standard_output
+from nlp_app.core.console import discard_standard_output
 from nlp_app.core.errors import NlpAppError
-from nlp_app.core.signals import terminable
+from nlp_app.core.signals import raise_on_stop_signals
 from nlp_app.core.version import __version__
 
 __all__ = ["PRECISIONS", "main", "program"]
@@ -45,7 +45,7 @@ class _Program(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with terminable():
+            with raise_on_stop_signals():
                 return super().invoke(ctx)
         except NlpAppError as error:
             fail(str(error))
@@ -99,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.ClickException as error:
         fail(f"{error.format_message().rstrip('.')}; see --help")
     except OSError as error:  # the machine's trouble, not a bug: --help on a full disk, say
-        drop_standard_output()
+        discard_standard_output()
         fail(f"{error.filename or 'standard output'}: {error.strerror}")
     except click.Abort as error:  # what click makes of Ctrl-C while it reads the arguments
         _stopped(error.__cause__, words)

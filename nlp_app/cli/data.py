@@ -47,10 +47,12 @@ def inspect(files: tuple[str, ...], task: str | None, as_json: bool, **how: Any)
 def _inspected(files: Sequence[str], task: str | None, how: dict[str, Any]) -> dict[str, Any]:
     """The facts of files; of which task they are shows, unless it is named, in the first one."""
     from nlp_app.commands.inspect import inspect_classes, inspect_files  # noqa: PLC0415
-    from nlp_app.config import ClassDataSettings, ClassSettings, TaggingDataSettings, change_settings  # noqa: PLC0415
+    from nlp_app.config import ClassificationDataSettings, ClassificationSettings, TaggingDataSettings, change_settings  # noqa: PLC0415
 
     changed = {change.partition("=")[0].strip().removeprefix("data.") for change in class_changes(how)}
-    told = not changed.isdisjoint(ClassDataSettings.model_fields.keys() - TaggingDataSettings.model_fields.keys())
+    told = not changed.isdisjoint(
+        ClassificationDataSettings.model_fields.keys() - TaggingDataSettings.model_fields.keys()
+    )
     if task is None and (told or how["format"] not in (None, *tagging_formats())):
         task = "cls"
     if task != "cls":
@@ -61,7 +63,7 @@ def _inspected(files: Sequence[str], task: str | None, how: dict[str, Any]) -> d
             if task is not None:
                 raise
     table = {"data": {"format": how["format"] or "auto"}}
-    return inspect_classes(files, change_settings(ClassSettings, table, class_changes(how), only="data").data)
+    return inspect_classes(files, change_settings(ClassificationSettings, table, class_changes(how), only="data").data)
 
 
 @click.command()

@@ -47,13 +47,13 @@ quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
 threads_option = click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="CPU threads to compute with.")
 
 format_option = click.option(
-    "--format", type=FormatChoice(tagging_formats), help="The input's format, where it isn't recognised."
+    "--format", type=FormatChoice(tagging_formats), help="The input's format, where it isn't recognized."
 )
 
 any_format_option = click.option(
     "--format",
     type=FormatChoice(lambda: (*tagging_formats(), *class_formats())),
-    help="The input's format, where it isn't recognised.",
+    help="The input's format, where it isn't recognized.",
 )
 
 text_column_option = click.option(

@@ -33,9 +33,9 @@ from nlp_app.cli.terminal import say, show
 from nlp_app.core.errors import ModelError
 
 if TYPE_CHECKING:
-    from nlp_app.config import ClassDataSettings
+    from nlp_app.config import ClassificationDataSettings
     from nlp_app.inference import Classifier, Tagger
-    from nlp_app.inference.files import Plan
+    from nlp_app.inference.files import JobOptions
 
 
 @click.command()
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 @threads_option
 @quiet_option
 def evaluate(model: str, file: str, as_json: bool, quiet: bool, **how: Any) -> None:
-    """Score MODEL on a labelled FILE."""
+    """Score MODEL on a labeled FILE."""
     from nlp_app.commands.evaluate import evaluate_classes, evaluate_file  # noqa: PLC0415
     from nlp_app.inference import Classifier  # noqa: PLC0415
     from nlp_app.reports.classification_scores import class_score_table, confusion_table  # noqa: PLC0415
@@ -83,7 +83,7 @@ def evaluate(model: str, file: str, as_json: bool, quiet: bool, **how: Any) -> N
 @threads_option
 @quiet_option
 def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | None, **how: Any) -> None:
-    """Find labelled spans in TEXTs, a file or standard input.
+    """Find labeled spans in TEXTs, a file or standard input.
 
     A text gives a JSON line with its spans; columns come back with the predicted tag appended.
     """
@@ -110,7 +110,7 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
 @click.option("--output", "target", metavar="FILE", help="Where results go; without it, standard output.")
 @click.option("--top-k", type=int, metavar="N", help="So many classes of each text, best first.")
 @click.option("--threshold", type=float, metavar="P", help="The classes of at least this probability; maybe none.")
-@click.option("--format", type=FormatChoice(class_formats), help="The input's format, where it isn't recognised.")
+@click.option("--format", type=FormatChoice(class_formats), help="The input's format, where it isn't recognized.")
 @text_column_option
 @changes_option
 @bulk_options
@@ -120,13 +120,13 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
 @quiet_option
 def classify(model: str, texts: tuple[str, ...], source: str | None, target: str | None, **how: Any) -> None:
     """Find the classes of TEXTs, a file or standard input: a JSON line for each text."""
-    from nlp_app.commands.predict import Choice, classify_file, classify_texts  # noqa: PLC0415
+    from nlp_app.commands.predict import PredictedClasses, classify_file, classify_texts  # noqa: PLC0415
     from nlp_app.inference import Classifier  # noqa: PLC0415
-    from nlp_app.inference.classifier import check_choice  # noqa: PLC0415
+    from nlp_app.inference.classifier import validate_prediction_options  # noqa: PLC0415
 
     _check_files(texts, source, target, how)
-    choice = Choice(how["top_k"], how["threshold"])
-    check_choice(choice.top_k, choice.threshold)
+    choice = PredictedClasses(how["top_k"], how["threshold"])
+    validate_prediction_options(choice.top_k, choice.threshold)
     classifier = _load(model, how)
     if not isinstance(classifier, Classifier):
         raise ModelError(f"{model}: found a tagger, expected a classifier; use `tag`")
@@ -151,14 +151,14 @@ def _check_files(texts: Sequence[str], source: str | None, target: str | None, h
             raise click.UsageError(f"--{name} is for a file, found TEXT; give --input")
 
 
-def _plan(model: str, how: dict[str, Any]) -> Plan:
+def _plan(model: str, how: dict[str, Any]) -> JobOptions:
     """How a file is gone through."""
-    from nlp_app.inference.files import ModelAt, Plan  # noqa: PLC0415
+    from nlp_app.inference.files import JobOptions, ModelLocation  # noqa: PLC0415
 
-    at = ModelAt(model, how["precision"], how["trust_remote_code"], _threads())
+    at = ModelLocation(model, how["precision"], how["trust_remote_code"], _threads())
     quiet = how["quiet"]
     run = {name: how[name] for name in ("workers", "shard", "resume", "strict", "journal_seconds")}
-    return Plan(at, **run, quiet=quiet, tell=_nothing if quiet else _say_beside_bar)
+    return JobOptions(at, **run, quiet=quiet, tell=_nothing if quiet else _say_beside_bar)
 
 
 def _nothing(message: str) -> None:
@@ -172,7 +172,7 @@ def _say_beside_bar(message: str) -> None:
         say(message)
 
 
-def _class_settings(classifier: Classifier, how: dict[str, Any]) -> ClassDataSettings:
+def _class_settings(classifier: Classifier, how: dict[str, Any]) -> ClassificationDataSettings:
     """How a file for a classifier is read: as its training data, the flags aside."""
     from nlp_app.commands.model_options import model_settings  # noqa: PLC0415
 

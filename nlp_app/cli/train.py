@@ -194,7 +194,7 @@ def distill(
     The student learns from the labels of --train and from what the teacher makes of these texts, of texts without
     labels, and of copies with other words in them.
     """
-    from nlp_app.config import DistilledClassSettings, DistilledTaggingSettings, read_settings  # noqa: PLC0415
+    from nlp_app.config import DistilledClassificationSettings, DistilledTaggingSettings, read_settings  # noqa: PLC0415
     from nlp_app.inference import load  # noqa: PLC0415
     from nlp_app.training import train_cls, train_ner  # noqa: PLC0415
 
@@ -205,5 +205,5 @@ def distill(
         tagging = read_settings(DistilledTaggingSettings, student, changes)
         _print_tagger_scores(train_ner(tagging, output, resume=resume, quiet=quiet))
     else:
-        classes = read_settings(DistilledClassSettings, student, changes)
+        classes = read_settings(DistilledClassificationSettings, student, changes)
         _print_classifier_scores(train_cls(classes, output, resume=resume, quiet=quiet))

@@ -9,22 +9,22 @@ from typing import Any
 
 import numpy as np
 
-from nlp_app.config import ClassDataSettings, TaggingDataSettings, TaggingSettings, change_settings
-from nlp_app.data.classification.options import class_options
-from nlp_app.data.classification.scan import Account, account
+from nlp_app.config import ClassificationDataSettings, TaggingDataSettings, TaggingSettings, change_settings
+from nlp_app.data.classification.options import read_options
+from nlp_app.data.classification.scan import FileScan, scan_file
 from nlp_app.data.tagging.corpus import read_corpus
 from nlp_app.data.tagging.splits import corpus_options
 from nlp_app.formats.classification import ClassFile, open_classes
-from nlp_app.reports.tagging_inspection import inspection
+from nlp_app.reports.tagging_inspection import inspect_corpora
 
 
-def inspect_classes(paths: Sequence[str], settings: ClassDataSettings) -> dict[str, Any]:
+def inspect_classes(paths: Sequence[str], settings: ClassificationDataSettings) -> dict[str, Any]:
     """The facts of each file of texts and classes, and what each shares with those before it."""
-    options = class_options(settings)
-    found: list[tuple[ClassFile, Account]] = []
+    options = read_options(settings)
+    found: list[tuple[ClassFile, FileScan]] = []
     for path in paths:
         file = open_classes(path, options)
-        found.append((file, account(file)))
+        found.append((file, scan_file(file)))
         if len(found) == 1:
             options = replace(file.options, encoding=options.encoding, format=options.format)
     hashes = [np.unique(each.hashes) for _, each in found]
@@ -47,14 +47,14 @@ def inspect_classes(paths: Sequence[str], settings: ClassDataSettings) -> dict[s
     }
 
 
-def _facts(file: ClassFile, found: Account) -> dict[str, Any]:
+def _facts(file: ClassFile, found: FileScan) -> dict[str, Any]:
     return {
         "path": found.path,
         "format": file.format,
         "remarks": list(file.remarks),
         "repairs": [{"what": each.what, "count": each.count, "line": each.line} for each in file.repairs],
         "texts": found.texts,
-        "unlabelled": found.unlabelled[0],
+        "unlabelled": found.unlabeled[0],
         "empty": found.empty[0],
         "multi_label": found.several_at > 0,
         "labels": dict(found.labels.most_common()),
@@ -69,7 +69,7 @@ def inspect_files(paths: Sequence[Path], format: str | None, changes: Sequence[s
     """The facts of each file, and what they share."""
     settings = _data_settings(format, changes)
     corpora = [read_corpus(path, corpus_options(settings)) for path in paths]
-    return inspection(corpora[0], corpora[1:])
+    return inspect_corpora(corpora[0], corpora[1:])
 
 
 def _data_settings(format: str | None, changes: Sequence[str]) -> TaggingDataSettings:

@@ -6,27 +6,29 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from nlp_app.config import ClassDataSettings, ClassSettings, TaggingSettings, change_settings
-from nlp_app.data.classification.options import class_options
+from nlp_app.config import ClassificationDataSettings, ClassificationSettings, TaggingSettings, change_settings
+from nlp_app.data.classification.options import read_options
 from nlp_app.data.tagging.corpus import CorpusOptions
 from nlp_app.data.tagging.splits import corpus_options
 from nlp_app.formats import tagging as formats
-from nlp_app.formats.classification import ClassOptions
+from nlp_app.formats.classification import ClassReadOptions
 from nlp_app.inference import Tagger
 from nlp_app.inference.classifier import Classifier
 from nlp_app.labels.schemes import NONE
 
 
-def model_settings(classifier: Classifier, format: str | None, changes: Sequence[str]) -> ClassDataSettings:
+def model_settings(classifier: Classifier, format: str | None, changes: Sequence[str]) -> ClassificationDataSettings:
     """Settings the training data was read with, changed by `changes`; the encoding is each file's own."""
     stored = classifier.parts.about["settings"] | {"format": format or "auto", "encoding": "auto"}
-    return change_settings(ClassSettings, {"data": stored}, changes, only="data").data
+    return change_settings(ClassificationSettings, {"data": stored}, changes, only="data").data
 
 
-def class_reading_options(classifier: Classifier, settings: ClassDataSettings, labels: bool = True) -> ClassOptions:
+def class_reading_options(
+    classifier: Classifier, settings: ClassificationDataSettings, labels: bool = True
+) -> ClassReadOptions:
     """Options for a file like the training data: its columns, unless others are named."""
     data = classifier.parts.about["data"]
-    options = class_options(settings, labels)
+    options = read_options(settings, labels)
     if options.format is None and data.get("format") in ("label_text", "fasttext"):
         return replace(options, format=data["format"]) if labels else options
     return options

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from nlp_app.config.classification import (
-    ClassDataSettings,
-    ClassifierSettings,
-    ClassLoopSettings,
-    ClassLossSettings,
-    ClassSettings,
+    ClassificationDataSettings,
+    ClassificationLossSettings,
+    ClassificationSettings,
+    ClassificationTrainSettings,
+    ClassifierModelSettings,
 )
-from nlp_app.config.common import DataSettings, LoopSettings, Settings
-from nlp_app.config.distillation import DistilledClassSettings, DistilledTaggingSettings, DistillSettings
+from nlp_app.config.common import DataSettings, Settings, TrainSettings
+from nlp_app.config.distillation import DistilledClassificationSettings, DistilledTaggingSettings, DistillSettings
 from nlp_app.config.kinds import KINDS
 from nlp_app.config.loading import (
     change_settings,
@@ -18,51 +18,51 @@ from nlp_app.config.loading import (
     read_task_settings,
     read_toml,
     validate,
-    with_bundle,
+    with_bundled_corpus,
     write_settings,
 )
 from nlp_app.config.renamed import RENAMED
-from nlp_app.config.tagging import TaggerSettings, TaggingDataSettings, TaggingLoopSettings, TaggingSettings
+from nlp_app.config.tagging import TaggerModelSettings, TaggingDataSettings, TaggingSettings, TaggingTrainSettings
 from nlp_app.config.transformers import (
-    TransformerClassLoopSettings,
-    TransformerClassSettings,
-    TransformerLoopSettings,
+    TransformerClassificationSettings,
+    TransformerClassificationTrainSettings,
     TransformerModelSettings,
-    TransformerTaggerSettings,
-    TransformerTaggingLoopSettings,
+    TransformerTaggerModelSettings,
     TransformerTaggingSettings,
+    TransformerTaggingTrainSettings,
+    TransformerTrainSettings,
 )
 
 __all__ = [
     "KINDS",
     "RENAMED",
-    "ClassDataSettings",
-    "ClassLoopSettings",
-    "ClassLossSettings",
-    "ClassSettings",
-    "ClassifierSettings",
+    "ClassificationDataSettings",
+    "ClassificationLossSettings",
+    "ClassificationSettings",
+    "ClassificationTrainSettings",
+    "ClassifierModelSettings",
     "DataSettings",
     "DistillSettings",
-    "DistilledClassSettings",
+    "DistilledClassificationSettings",
     "DistilledTaggingSettings",
-    "LoopSettings",
     "Settings",
-    "TaggerSettings",
+    "TaggerModelSettings",
     "TaggingDataSettings",
-    "TaggingLoopSettings",
     "TaggingSettings",
-    "TransformerClassLoopSettings",
-    "TransformerClassSettings",
-    "TransformerLoopSettings",
+    "TaggingTrainSettings",
+    "TrainSettings",
+    "TransformerClassificationSettings",
+    "TransformerClassificationTrainSettings",
     "TransformerModelSettings",
-    "TransformerTaggerSettings",
-    "TransformerTaggingLoopSettings",
+    "TransformerTaggerModelSettings",
     "TransformerTaggingSettings",
+    "TransformerTaggingTrainSettings",
+    "TransformerTrainSettings",
     "change_settings",
     "read_settings",
     "read_task_settings",
     "read_toml",
     "validate",
-    "with_bundle",
+    "with_bundled_corpus",
     "write_settings",
 ]

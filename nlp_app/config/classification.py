@@ -10,18 +10,18 @@ from nlp_app.config.common import (
     Count,
     DataSettings,
     FilePath,
-    LoopSettings,
     Number,
     Positive,
     Range,
     Rate,
     Settings,
+    SettingsTable,
     Share,
-    Table,
+    TrainSettings,
 )
 
 
-class ClassDataSettings(DataSettings):
+class ClassificationDataSettings(DataSettings):
     """[data] of `train cls`: how files of texts with classes are read."""
 
     BUNDLE: ClassVar[str] = "data/cls/{}.csv"
@@ -35,7 +35,7 @@ class ClassDataSettings(DataSettings):
     multi_label: Literal["auto", "yes", "no"] = "auto"
 
 
-class ClassifierSettings(Table):
+class ClassifierModelSettings(SettingsTable):
     """[model] of `train cls`: n-grams, network."""
 
     kind: Literal["embedding_bag", "textcnn", "combined"] = "combined"
@@ -64,7 +64,7 @@ class ClassifierSettings(Table):
     train_vectors: bool = False
 
 
-class ClassLossSettings(Table):
+class ClassificationLossSettings(SettingsTable):
     """[train]: the loss of classification."""
 
     loss: Literal["auto", "cross_entropy", "focal", "hinge", "binary_cross_entropy", "binary_focal"] = "auto"
@@ -74,7 +74,7 @@ class ClassLossSettings(Table):
     imbalance: Literal["none", "weights", "focal", "sampler"] = "none"
 
 
-class ClassLoopSettings(LoopSettings, ClassLossSettings):
+class ClassificationTrainSettings(TrainSettings, ClassificationLossSettings):
     """[train] of `train cls`."""
 
     batch_size: Count = 100
@@ -82,9 +82,9 @@ class ClassLoopSettings(LoopSettings, ClassLossSettings):
     deep_learning_rate: Rate = 0.0
 
 
-class ClassSettings(Settings):
+class ClassificationSettings(Settings):
     """All settings of a `train cls` run."""
 
-    data: ClassDataSettings = ClassDataSettings()
-    model: ClassifierSettings = ClassifierSettings()
-    train: ClassLoopSettings = ClassLoopSettings()
+    data: ClassificationDataSettings = ClassificationDataSettings()
+    model: ClassifierModelSettings = ClassifierModelSettings()
+    train: ClassificationTrainSettings = ClassificationTrainSettings()

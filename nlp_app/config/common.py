@@ -21,13 +21,13 @@ Range = Annotated[str, Field(pattern=r"^$|^[1-9](-[1-9])?$")]  # from the shorte
 FilePath = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # the system takes no NUL in a path
 
 
-class Table(BaseModel):
+class SettingsTable(BaseModel):
     """A table of a settings file: no unknown keys, no conversions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class DataSettings(Table):
+class DataSettings(SettingsTable):
     """[data]: the files."""
 
     BUNDLE: ClassVar[str]  # the bundled corpus, a file each for train, dev and test
@@ -41,7 +41,7 @@ class DataSettings(Table):
     lower_case: bool = True
 
 
-class LoopSettings(Table):
+class TrainSettings(SettingsTable):
     """[train]: the loop."""
 
     # What `epochs = 0` stands for: small data need more passes, large data fewer.
@@ -71,17 +71,17 @@ class LoopSettings(Table):
     deterministic: bool = False
 
 
-class TrackSettings(Table):
+class TrackSettings(SettingsTable):
     """[track]: what is recorded of a run beside `history.jsonl`."""
 
     plots: bool = True
     tensorboard: bool = False
 
 
-class Settings(Table):
+class Settings(SettingsTable):
     """Settings that all tasks share."""
 
     data: DataSettings = DataSettings()
-    model: Table = Table()
-    train: LoopSettings = LoopSettings()
+    model: SettingsTable = SettingsTable()
+    train: TrainSettings = TrainSettings()
     track: TrackSettings = TrackSettings()

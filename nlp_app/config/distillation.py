@@ -6,12 +6,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from nlp_app.config.classification import ClassSettings
-from nlp_app.config.common import Count, FilePath, Number, Share, Table
+from nlp_app.config.classification import ClassificationSettings
+from nlp_app.config.common import Count, FilePath, Number, SettingsTable, Share
 from nlp_app.config.tagging import TaggingSettings
 
 
-class DistillSettings(Table):
+class DistillSettings(SettingsTable):
     """[distill]: what a student learns from its teacher."""
 
     teacher: FilePath = ""
@@ -30,7 +30,7 @@ class DistilledTaggingSettings(TaggingSettings):
     distill: DistillSettings = DistillSettings()
 
 
-class DistilledClassSettings(ClassSettings):
+class DistilledClassificationSettings(ClassificationSettings):
     """All settings of a classifier that learns from another."""
 
     distill: DistillSettings = DistillSettings()

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nlp_app.config.classification import ClassSettings
+from nlp_app.config.classification import ClassificationSettings
 from nlp_app.config.common import Settings
 from nlp_app.config.tagging import TaggingSettings
-from nlp_app.config.transformers import TransformerClassSettings, TransformerTaggingSettings
+from nlp_app.config.transformers import TransformerClassificationSettings, TransformerTaggingSettings
 
 # The settings of each task by `model.kind`; the first of a task is its default.
 KINDS: Mapping[str, Mapping[str, type[Settings]]] = {
     "ner": {"bilstm_crf": TaggingSettings, "transformer": TransformerTaggingSettings},
     "cls": {
-        "combined": ClassSettings,
-        "embedding_bag": ClassSettings,
-        "textcnn": ClassSettings,
-        "transformer": TransformerClassSettings,
+        "combined": ClassificationSettings,
+        "embedding_bag": ClassificationSettings,
+        "textcnn": ClassificationSettings,
+        "transformer": TransformerClassificationSettings,
     },
 }

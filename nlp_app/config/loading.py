@@ -15,7 +15,7 @@ from nlp_app.config.common import DataSettings, Settings
 from nlp_app.config.kinds import KINDS
 from nlp_app.config.renamed import RENAMED
 from nlp_app.core.errors import SettingsError, did_you_mean
-from nlp_app.core.paths import bundled
+from nlp_app.core.paths import bundled_path
 
 S = TypeVar("S", bound=Settings)
 
@@ -78,14 +78,14 @@ def validate(kind: type[S], table: dict[str, Any], place: str) -> S:
         raise SettingsError(f"{place}: {problems}") from error
 
 
-def with_bundle(settings: D) -> D:
+def with_bundled_corpus(settings: D) -> D:
     """The settings with the files of the bundled corpus, where they name none. Raises SettingsError where they name
     some, but none to train on."""
     if settings.train:
         return settings
     if settings.dev or settings.test:
         raise SettingsError("data.train: not given, though dev or test is; give --train FILE")
-    files = {name: str(bundled(settings.BUNDLE.format(name))) for name in ("train", "dev", "test")}
+    files = {name: str(bundled_path(settings.BUNDLE.format(name))) for name in ("train", "dev", "test")}
     return settings.model_copy(update=files)
 
 

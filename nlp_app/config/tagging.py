@@ -10,13 +10,13 @@ from nlp_app.config.common import (
     Count,
     DataSettings,
     FilePath,
-    LoopSettings,
     Number,
     Positive,
     Rate,
     Settings,
+    SettingsTable,
     Share,
-    Table,
+    TrainSettings,
 )
 
 
@@ -36,7 +36,7 @@ class TaggingDataSettings(DataSettings):
     strict: bool = False
 
 
-class TaggerSettings(Table):
+class TaggerModelSettings(SettingsTable):
     """[model] of `train ner`: the network."""
 
     kind: Literal["bilstm_crf"] = "bilstm_crf"
@@ -65,7 +65,7 @@ class TaggerSettings(Table):
         return self.scheme
 
 
-class TaggingLoopSettings(LoopSettings):
+class TaggingTrainSettings(TrainSettings):
     """[train] of `train ner`."""
 
     batch_tokens: Count = 1024
@@ -80,5 +80,5 @@ class TaggingSettings(Settings):
     """All settings of a `train ner` run."""
 
     data: TaggingDataSettings = TaggingDataSettings()
-    model: TaggerSettings = TaggerSettings()
-    train: TaggingLoopSettings = TaggingLoopSettings()
+    model: TaggerModelSettings = TaggerModelSettings()
+    train: TaggingTrainSettings = TaggingTrainSettings()

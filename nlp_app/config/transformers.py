@@ -6,12 +6,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from nlp_app.config.classification import ClassDataSettings, ClassLossSettings
-from nlp_app.config.common import Count, FilePath, LoopSettings, Number, Positive, Rate, Settings, Share, Table
+from nlp_app.config.classification import ClassificationDataSettings, ClassificationLossSettings
+from nlp_app.config.common import Count, FilePath, Number, Positive, Rate, Settings, SettingsTable, Share, TrainSettings
 from nlp_app.config.tagging import TaggingDataSettings
 
 
-class TransformerModelSettings(Table):
+class TransformerModelSettings(SettingsTable):
     """[model] of a fine-tuned transformer, whatever its task."""
 
     kind: Literal["transformer"] = "transformer"
@@ -25,7 +25,7 @@ class TransformerModelSettings(Table):
     trust_remote_code: bool = False
 
 
-class TransformerLoopSettings(LoopSettings):
+class TransformerTrainSettings(TrainSettings):
     """[train] of a fine-tuned transformer, whatever its task."""
 
     UPDATES: ClassVar[int] = 350
@@ -44,7 +44,7 @@ class TransformerLoopSettings(LoopSettings):
     ema_decay: Share = 0.99
 
 
-class TransformerTaggerSettings(TransformerModelSettings):
+class TransformerTaggerModelSettings(TransformerModelSettings):
     """[model] of `train ner` with a transformer."""
 
     initial_model: FilePath = ""
@@ -62,7 +62,7 @@ class TransformerTaggerSettings(TransformerModelSettings):
         return "BIO" if self.head == "softmax" else "BIOES"
 
 
-class TransformerTaggingLoopSettings(TransformerLoopSettings):
+class TransformerTaggingTrainSettings(TransformerTrainSettings):
     """[train] of `train ner` with a transformer."""
 
     crf_learning_rate: Positive = 1e-2
@@ -72,11 +72,11 @@ class TransformerTaggingSettings(Settings):
     """All settings of a `train ner` run with a transformer."""
 
     data: TaggingDataSettings = TaggingDataSettings()
-    model: TransformerTaggerSettings = TransformerTaggerSettings()
-    train: TransformerTaggingLoopSettings = TransformerTaggingLoopSettings()
+    model: TransformerTaggerModelSettings = TransformerTaggerModelSettings()
+    train: TransformerTaggingTrainSettings = TransformerTaggingTrainSettings()
 
 
-class TransformerClassLoopSettings(TransformerLoopSettings, ClassLossSettings):
+class TransformerClassificationTrainSettings(TransformerTrainSettings, ClassificationLossSettings):
     """[train] of `train cls` with a transformer."""
 
     FEWEST_EPOCHS: ClassVar[int] = 6
@@ -84,9 +84,9 @@ class TransformerClassLoopSettings(TransformerLoopSettings, ClassLossSettings):
     learning_rate: Positive = 2e-4
 
 
-class TransformerClassSettings(Settings):
+class TransformerClassificationSettings(Settings):
     """All settings of a `train cls` run with a transformer."""
 
-    data: ClassDataSettings = ClassDataSettings()
+    data: ClassificationDataSettings = ClassificationDataSettings()
     model: TransformerModelSettings = TransformerModelSettings()
-    train: TransformerClassLoopSettings = TransformerClassLoopSettings()
+    train: TransformerClassificationTrainSettings = TransformerClassificationTrainSettings()

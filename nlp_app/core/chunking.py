@@ -12,7 +12,7 @@ _CHUNK_RECORDS = 1000  # predicted together: enough to fill batches, few enough 
 _CHUNK_SIZE = 200_000  # tokens, or characters of raw text, after which a chunk is closed
 
 
-def chunks(
+def chunk_by_size(
     items: Iterable[T], size: Callable[[T], int], most: int = _CHUNK_RECORDS, room: int = _CHUNK_SIZE
 ) -> Iterator[list[T]]:
     """Runs of items that are small enough, by number and by size, to be held in memory together."""

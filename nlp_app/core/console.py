@@ -21,13 +21,13 @@ def standard_output() -> Iterator[TextIO]:
         yield sys.stdout
         sys.stdout.flush()
     except OSError as error:
-        drop_standard_output()
+        discard_standard_output()
         if isinstance(error, BrokenPipeError):
             raise
         raise DataError(f"can't be written: {error.strerror}; make room or name an output file", name) from error
 
 
-def drop_standard_output() -> None:
+def discard_standard_output() -> None:
     """Let what Python still holds back for it go nowhere: flushed at exit, it would fail once more."""
     if sys.stdout is None:
         return

@@ -61,7 +61,7 @@ class TrainingError(NlpAppError):
 _ADVICE = {FileNotFoundError: "check the name", IsADirectoryError: "name a file", PermissionError: "ask for the right"}
 
 
-def unreadable(path: str | Path, error: OSError) -> DataError:
+def read_error_message(path: str | Path, error: OSError) -> DataError:
     """What is said of a file that can't be read."""
     return DataError(f"can't be read: {error.strerror}; {_ADVICE.get(type(error), 'try again')}", path)
 

@@ -108,7 +108,7 @@ def _atomic_bytes(path: str | Path) -> Iterator[BinaryIO]:
         if temporary is not None:
             os.replace(temporary, target)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise write_error_message(path, error) from error
     finally:
         if temporary is not None and os.path.lexists(temporary):
             temporary.unlink()
@@ -122,7 +122,7 @@ def _let_go(stream: io.TextIOWrapper) -> None:
         return
 
 
-def unwritable(path: str | Path, error: OSError) -> DataError:
+def write_error_message(path: str | Path, error: OSError) -> DataError:
     """What is said of a file that can't be written."""
     return DataError(f"can't be written: {error.strerror}; make room or name another place", path)
 

@@ -10,7 +10,7 @@ from nlp_app.core.errors import TrainingError
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def bundled(name: str) -> Path:
+def bundled_path(name: str) -> Path:
     """The path of a file such as `data/ner/train.conll` or `configs/ner_bilstm_crf.toml`."""
     installed = _PACKAGE / "resources" / name  # in a wheel
     return installed if installed.exists() else _PACKAGE.parent / name

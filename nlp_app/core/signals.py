@@ -26,7 +26,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 @dataclass
-class Interruption:
+class StopSignal:
     """What was heard. `number`: of the first signal, 0 while there was none."""
 
     number: int = 0
@@ -36,13 +36,13 @@ class Interruption:
 
 
 @contextmanager
-def terminable() -> Iterator[None]:
+def raise_on_stop_signals() -> Iterator[None]:
     """Within the block SIGTERM and Ctrl-C raise Interrupted. A SIGTERM that comes twice at once counts once: whoever
     sends it to all processes of a group reaches some twice."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard = Interruption()
+    heard = StopSignal()
     since = -_TWICE
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -62,13 +62,13 @@ def terminable() -> Iterator[None]:
 
 
 @contextmanager
-def listening() -> Iterator[Interruption]:
+def record_stop_signals() -> Iterator[StopSignal]:
     """Within the block a first signal is noted, to be asked for; a second Ctrl-C ends the block at once, as usual.
 
     A second SIGTERM changes nothing: whoever sends it to all processes of a group reaches some twice. Only the main
     thread hears signals; elsewhere nothing changes.
     """
-    heard = Interruption()
+    heard = StopSignal()
     if threading.current_thread() is not threading.main_thread():
         yield heard
         return
@@ -89,7 +89,7 @@ def listening() -> Iterator[Interruption]:
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def ignore_stop_signals() -> Iterator[None]:
     """Within the block the signals that stop a program change nothing: for what is short, and harmful if left half
     done."""
     if threading.current_thread() is not threading.main_thread():

@@ -23,7 +23,7 @@ def shorten(label: str, widest: int = _WIDEST) -> str:
     return kept + "…"
 
 
-def some(names: Iterable[str], most: int = 8) -> str:
+def format_names(names: Iterable[str], most: int = 8) -> str:
     """The first names in alphabetical order, with commas; where there are more than `most`, also how many."""
     known = sorted(names)
     return ", ".join(known[:most]) + (f", ... ({len(known):,} in all)" if len(known) > most else "")
@@ -40,7 +40,7 @@ def display_width(text: str) -> int:
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Columns padded to their widest cell: the first to the left, the others to the right."""
     widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
     lines = []

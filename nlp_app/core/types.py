@@ -1,4 +1,4 @@
-"""The small values that the rooms hand to each other. No behaviour beyond what a value needs."""
+"""The small values that the rooms hand to each other. No behavior beyond what a value needs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Label:
 
 
 class CharSpan(NamedTuple):
-    """A labelled range of a raw text: code points, end exclusive."""
+    """A labeled range of a raw text: code points, end exclusive."""
 
     start: int
     end: int
@@ -38,7 +38,7 @@ class CharSpan(NamedTuple):
 
 
 class TokenSpan(NamedTuple):
-    """A labelled range of a sentence's tokens, end exclusive: the one inner form of entities.
+    """A labeled range of a sentence's tokens, end exclusive: the one inner form of entities.
 
     Tags without a scheme (POS) are one span a token.
     """
@@ -62,7 +62,7 @@ class Tokens:
 
 @dataclass(slots=True)
 class TokenRecord:
-    """One sentence as a reader found it in a pre-tokenised file. `tags` are in the file's own scheme.
+    """One sentence as a reader found it in a pre-tokenized file. `tags` are in the file's own scheme.
 
     `lines` gives each token's line in the file (from 1). `text` is the raw sentence where the format keeps it, and
     `starts`, one for each token, are then the tokens' offsets in it.
@@ -77,7 +77,7 @@ class TokenRecord:
 
 @dataclass(slots=True)
 class TextRecord:
-    """One raw text with its labelled spans (None: unlabelled), as a reader found it at `line` (from 1)."""
+    """One raw text with its labeled spans (None: unlabeled), as a reader found it at `line` (from 1)."""
 
     text: str
     spans: list[CharSpan] | None
@@ -89,7 +89,7 @@ Record = TokenRecord | TextRecord
 
 class ClassRecord(NamedTuple):
     """One text with its classes, as a reader found it at `line` (from 1). `labels`: one, or in multi-label data any
-    number; None: unlabelled."""
+    number; None: unlabeled."""
 
     text: str
     labels: tuple[str, ...] | None
@@ -98,7 +98,7 @@ class ClassRecord(NamedTuple):
 
 @dataclass(slots=True)
 class Sentence:
-    """One text with its tokens' offsets and gold spans over the tokens (None: unlabelled): what tasks work on.
+    """One text with its tokens' offsets and gold spans over the tokens (None: unlabeled): what tasks work on.
 
     `unaligned` holds gold spans that no token span can stand for; they stay part of the gold that is scored.
     `lines` says where in the file the tokens (or, one entry only, the text) stood.

@@ -9,7 +9,7 @@ import numpy as np
 from nlp_app.core.errors import DataError
 
 
-def fold_of(examples: Sequence[Hashable], folds: int, seed: int, path: str) -> list[int]:
+def assign_folds(examples: Sequence[Hashable], folds: int, seed: int, path: str) -> list[int]:
     """The fold of each example, from 0: shuffled by the seed, equal examples in one fold, folds of about equal size.
 
     Raises DataError, which names `path`, if there are fewer different examples than folds.

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from nlp_app.engine.batch import Batch, RowsError
-from nlp_app.engine.checkpoints import Latest, latest_checkpoint, load_checkpoint, save_checkpoint
+from nlp_app.engine.checkpoints import LatestCheckpoint, latest_checkpoint, load_checkpoint, save_checkpoint
 from nlp_app.engine.distributed import ALONE, Processes, join_processes
-from nlp_app.engine.ema import WeightAverage
+from nlp_app.engine.ema import ExponentialMovingAverage
 from nlp_app.engine.epochs import EpochReport, Evaluation, LoopOptions, Report, StepReport
 from nlp_app.engine.learner import PRECISIONS, Learner, TrainState, make_accelerator
 from nlp_app.engine.loop import train
 from nlp_app.engine.non_finite import NonFiniteError
 from nlp_app.engine.optimizers import OPTIMIZERS, OptimizerOptions, Optimizers, make_optimizers
-from nlp_app.engine.random_state import deterministic, seed_everything
+from nlp_app.engine.random_state import deterministic_algorithms, seed_everything
 from nlp_app.engine.schedules import SHAPES, Schedule, ScheduleOptions
 
 __all__ = [
@@ -22,7 +22,8 @@ __all__ = [
     "Batch",
     "EpochReport",
     "Evaluation",
-    "Latest",
+    "ExponentialMovingAverage",
+    "LatestCheckpoint",
     "Learner",
     "LoopOptions",
     "NonFiniteError",
@@ -35,8 +36,7 @@ __all__ = [
     "ScheduleOptions",
     "StepReport",
     "TrainState",
-    "WeightAverage",
-    "deterministic",
+    "deterministic_algorithms",
     "join_processes",
     "latest_checkpoint",
     "load_checkpoint",

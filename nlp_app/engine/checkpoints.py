@@ -37,7 +37,7 @@ TENSORS, STATE, SUMS = "tensors.safetensors", "state.json", "SHA256SUMS"
 NAME = re.compile(r"checkpoint-(\d{6,})")
 
 
-class Latest(NamedTuple):
+class LatestCheckpoint(NamedTuple):
     """The newest intact checkpoint (None: there is none at all), and what is wrong with each newer one."""
 
     path: Path | None
@@ -69,7 +69,7 @@ def save_checkpoint(directory: str | Path, learner: Learner, keep: int = 2) -> P
     return path
 
 
-def latest_checkpoint(directory: str | Path) -> Latest:
+def latest_checkpoint(directory: str | Path) -> LatestCheckpoint:
     """The newest checkpoint that is intact. Raises `TrainingError` if there are some but none is."""
     damaged: list[TrainingError] = []
     for path in reversed(_checkpoints(Path(directory))):
@@ -78,10 +78,10 @@ def latest_checkpoint(directory: str | Path) -> Latest:
         except TrainingError as error:
             damaged.append(error)
         else:
-            return Latest(path, damaged)
+            return LatestCheckpoint(path, damaged)
     if damaged:
         raise TrainingError(f"{damaged[0]}; none is intact: remove {directory} to start over")
-    return Latest(None, [])
+    return LatestCheckpoint(None, [])
 
 
 def load_checkpoint(path: str | Path, learner: Learner) -> None:

@@ -41,11 +41,11 @@ class Processes:
         """Whether this is the process that writes and speaks."""
         return self.rank == 0
 
-    def totals(self, numbers: Sequence[int]) -> list[int]:
+    def all_reduce_sum(self, numbers: Sequence[int]) -> list[int]:
         """The sum of each number over all processes."""
         return self._reduced(numbers, distributed.ReduceOp.SUM)
 
-    def most(self, numbers: Sequence[int]) -> list[int]:
+    def all_reduce_max(self, numbers: Sequence[int]) -> list[int]:
         """The greatest of each number over all processes."""
         return self._reduced(numbers, distributed.ReduceOp.MAX)
 
@@ -69,7 +69,7 @@ class Processes:
         """Each process's array, in the order of ranks; they may differ in their first dimension only."""
         if self.count == 1:
             return [array]
-        sizes = self.totals([len(array) if rank == self.rank else 0 for rank in range(self.count)])
+        sizes = self.all_reduce_sum([len(array) if rank == self.rank else 0 for rank in range(self.count)])
         padded = np.zeros((max(sizes), *array.shape[1:]), dtype=array.dtype)
         padded[: len(array)] = array
         parts = [torch.from_numpy(np.empty_like(padded)) for _ in sizes]
@@ -77,21 +77,21 @@ class Processes:
             distributed.all_gather(parts, torch.from_numpy(padded), group=self.control)
         return [part.numpy()[:size] for part, size in zip(parts, sizes, strict=True)]
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all processes are here."""
-        self.totals([0])
+        self.all_reduce_sum([0])
 
     @contextmanager
-    def main_first(self) -> Iterator[None]:
+    def main_process_first(self) -> Iterator[None]:
         """Do something in the main process, then in the others: they find what it has left. If it fails there, the
         others wait to be stopped."""
         if not self.is_main:
-            self.wait()
+            self.barrier()
         yield
         if self.is_main:
-            self.wait()
+            self.barrier()
 
-    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
+    def all_reduce_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Give each parameter the sum of its gradients over all processes; a process without one adds nothing."""
         if self.count == 1:
             return
@@ -103,7 +103,7 @@ class Processes:
         told = np.zeros((1 + self.count, len(trained)), dtype=np.int64)
         told[0] = [_kind(parameter) for parameter in trained]
         told[1 + self.rank] = [_used_rows(parameter) for parameter in trained]
-        kinds, *used = np.reshape(self.most(told.ravel().tolist()), told.shape)
+        kinds, *used = np.reshape(self.all_reduce_max(told.ravel().tolist()), told.shape)
         self._sum_dense([parameter for parameter, kind in zip(trained, kinds, strict=True) if kind == _DENSE])
         tables = np.flatnonzero(kinds == _SPARSE).tolist()
         for _, alike in groupby(tables, key=lambda place: trained[place].dtype):

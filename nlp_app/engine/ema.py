@@ -11,7 +11,7 @@ from nlp_app.core.errors import SettingsError
 from nlp_app.engine.optimizers import sparse_parameter_names
 
 
-class WeightAverage:
+class ExponentialMovingAverage:
     """Keeps a moving average of a model's trainable dense weights, and exchanges the two for scoring.
 
     Sparse tables are left out and keep their own weights: averaging them would touch every row at every

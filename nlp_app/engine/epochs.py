@@ -21,7 +21,7 @@ from torch import Tensor
 from nlp_app.core.errors import SettingsError, TrainingError
 from nlp_app.engine.batch import Batch
 from nlp_app.engine.learner import Learner, TrainState
-from nlp_app.engine.non_finite import Found, NonFiniteError, check_weights, non_finite_error
+from nlp_app.engine.non_finite import NonFinite, NonFiniteError, check_weights, non_finite_error
 
 
 class Evaluation(NamedTuple):
@@ -83,7 +83,7 @@ class EpochReport:
 Report = StepReport | EpochReport
 
 
-class Window(NamedTuple):
+class UpdateWindow(NamedTuple):
     """One window after its backward passes; its numbers may still be on their way from the device."""
 
     place: str
@@ -95,7 +95,7 @@ class Window(NamedTuple):
     overflow: bool
 
 
-class EpochCount:
+class EpochTotals:
     """The windows of the epoch under way, each added before its update and closed after it."""
 
     def __init__(self, learner: Learner, options: LoopOptions) -> None:
@@ -105,7 +105,7 @@ class EpochCount:
         # On a CPU looking at each loss costs nothing and keeps bad gradients out of the weights; elsewhere it
         # would make every update wait for the device, so the losses are read when there is something to report.
         self._read_each = learner.accelerator.device.type == "cpu"
-        self._pending: list[Window] = []
+        self._pending: list[UpdateWindow] = []
         self._last: Sequence[Sequence[int]] = ()
         self._norm = 0.0
         self._mark()
@@ -117,22 +117,23 @@ class EpochCount:
     def open(self, micro: Sequence[Batch]) -> int:
         """Set the rates of the update to come; the number of its targets, of all processes."""
         learner = self._learner
-        (targets,) = learner.processes.totals([sum(batch.targets for batch in micro)])
+        (targets,) = learner.processes.all_reduce_sum([sum(batch.targets for batch in micro)])
         if targets <= 0:
             rows = ", ".join(str(row) for batch in micro for row in batch.rows)
             raise TrainingError(
-                f"{place(learner.state)}: found no target in rows {rows}, expected one at least; leave such rows out"
+                f"{describe_position(learner.state)}: found no target in rows {rows}, expected one at least; "
+                "leave such rows out"
             )
-        learner.optimizers.scale_rates(learner.schedule.multiplier(learner.state.step))
+        learner.optimizers.set_lr_multiplier(learner.schedule.multiplier(learner.state.step))
         return targets
 
-    def add(self, window: Window) -> None:
+    def add(self, window: UpdateWindow) -> None:
         """Take in a window whose gradients are there. Raises `NonFiniteError`, then or some windows later."""
         self._pending.append(window)
         if self._read_each or (self._learner.state.window + 1) % self._log_every == 0:
             self._read()
 
-    def close_window(self, window: Window) -> StepReport | None:
+    def close_window(self, window: UpdateWindow) -> StepReport | None:
         """Count the update that was made, or left out, of the window; a report if one is due."""
         learner, state = self._learner, self._learner.state
         if window.overflow:
@@ -142,7 +143,7 @@ class EpochCount:
             if learner.average is not None:
                 learner.average.update(state.step)
         state.window += 1
-        stop = bool(learner.processes.most([int(self._stop())])[0])
+        stop = bool(learner.processes.all_reduce_max([int(self._stop())])[0])
         if state.window % self._log_every and not stop:
             return None
         if self._pending:
@@ -153,7 +154,7 @@ class EpochCount:
             step=state.step,
             loss=(state.loss_sum - self._loss_sum) / (state.targets - self._targets),
             grad_norm=None if window.overflow else self._norm,
-            rates=learner.optimizers.rates(),
+            rates=learner.optimizers.learning_rates(),
             targets_per_second=(state.targets - self._targets) / (time.perf_counter() - self._since),
             skipped=state.skipped,
             parts=state.parts,
@@ -197,9 +198,9 @@ class EpochCount:
             self._norm, self._last = norm, window.rows
         self._pending.clear()
 
-    def _not_finite(self, window: Window, what: str, rows: Sequence[Sequence[int]], later: int) -> NonFiniteError:
+    def _not_finite(self, window: UpdateWindow, what: str, rows: Sequence[Sequence[int]], later: int) -> NonFiniteError:
         """later: updates that were made since."""
-        found = Found(window.place, what, window.rates, self._everywhere(rows), later)
+        found = NonFinite(window.place, what, window.rates, self._everywhere(rows), later)
         return non_finite_error(self._learner, found)
 
     def _everywhere(self, rows: Sequence[Sequence[int]]) -> list[int]:
@@ -222,7 +223,7 @@ def micro_batches(learner: Learner, batches: Iterable[Batch], accumulation: int)
         yield micro
 
 
-def place(state: TrainState) -> str:
+def describe_position(state: TrainState) -> str:
     """Where an error is: the epoch and the update under way."""
     return f"epoch {state.epoch + 1}, step {state.step + 1}"
 
@@ -260,20 +261,20 @@ def score_epoch(
         metrics=None if evaluation is None else evaluation.metrics,
         is_best=is_best,
         best_epoch=state.best_epoch,
-        stop=finished(state, options),
+        stop=is_finished(state, options),
         seconds=time.perf_counter() - started,
         skipped=state.skipped,
         parts=state.parts,
     )
 
 
-def train_weights(learner: Learner) -> None:
+def restore_training_weights(learner: Learner) -> None:
     """Put back the weights that train, where an epoch's end left their average in the model."""
     if learner.average is not None and learner.average.exchanged:
         learner.average.exchange()
 
 
-def finished(state: TrainState, options: LoopOptions) -> bool:
+def is_finished(state: TrainState, options: LoopOptions) -> bool:
     """Whether the last epoch is over, or patience."""
     out_of_patience = options.patience is not None and state.stale_epochs >= options.patience
     return state.epoch >= options.epochs or out_of_patience

@@ -24,21 +24,21 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from nlp_app.core.errors import SettingsError
 from nlp_app.engine.batch import Batch
 from nlp_app.engine.epochs import (
-    EpochCount,
+    EpochTotals,
     Evaluation,
     LoopOptions,
     Report,
-    Window,
+    UpdateWindow,
     check_options,
-    finished,
+    describe_position,
+    is_finished,
     micro_batches,
-    place,
+    restore_training_weights,
     score_epoch,
-    train_weights,
 )
 from nlp_app.engine.learner import Learner
 from nlp_app.engine.optimizers import CombinedOptimizer
-from nlp_app.engine.out_of_memory import within_memory
+from nlp_app.engine.out_of_memory import run_with_oom_retry
 from nlp_app.engine.random_state import random_state, set_random_state
 
 
@@ -59,7 +59,7 @@ def train_with_trainer(
         raise SettingsError(
             f"train.engine: found 'trainer' in a run of {learner.processes.count} processes, expected one; use 'loop'"
         )
-    if finished(learner.state, options):
+    if is_finished(learner.state, options):
         return
     # The Trainer insists on a directory, and puts nothing into it.
     with tempfile.TemporaryDirectory(prefix="nlp-app-") as directory:
@@ -111,7 +111,7 @@ class _Trainer(Trainer):
         self.scale = 1.0
         self.rows: list[Sequence[int]] = []
         self.targets = 0
-        self.count: EpochCount | None = None
+        self.count: EpochTotals | None = None
         self._optimizer = CombinedOptimizer(learner.optimizers)
         super().__init__(
             model=_Network(learner.model),
@@ -150,7 +150,7 @@ class _Trainer(Trainer):
                 self.rows.append(piece.rows)
             return torch.stack(found).sum()
 
-        return within_memory(self.learner, inputs, attempt)
+        return run_with_oom_retry(self.learner, inputs, attempt)
 
     def compute_loss(
         self,
@@ -226,8 +226,8 @@ class _Reporter(TrainerCallback):
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._started = time.perf_counter()
-        train_weights(self._learner)
-        self._trainer.count = self._count = EpochCount(self._learner, self._options)
+        restore_training_weights(self._learner)
+        self._trainer.count = self._count = EpochTotals(self._learner, self._options)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._learner.accelerator.scaler is None:
@@ -241,8 +241,8 @@ class _Reporter(TrainerCallback):
 
     def _add(self, overflow: bool) -> None:
         trainer = self._trainer
-        where, rates = place(self._learner.state), self._learner.optimizers.rates()
-        self._window = Window(where, rates, trainer.rows, trainer.losses, trainer.norm, trainer.targets, overflow)
+        where, rates = describe_position(self._learner.state), self._learner.optimizers.learning_rates()
+        self._window = UpdateWindow(where, rates, trainer.rows, trainer.losses, trainer.norm, trainer.targets, overflow)
         self._count.add(self._window)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from nlp_app.core.errors import SettingsError
 from nlp_app.engine.distributed import ALONE, Processes
-from nlp_app.engine.ema import WeightAverage
+from nlp_app.engine.ema import ExponentialMovingAverage
 from nlp_app.engine.optimizers import Optimizers
 from nlp_app.engine.schedules import Schedule
 
@@ -43,7 +43,7 @@ class Learner:
     schedule: Schedule
     accelerator: Accelerator
     seed: int
-    average: WeightAverage | None = None
+    average: ExponentialMovingAverage | None = None
     state: TrainState = field(default_factory=TrainState)
     processes: Processes = ALONE
 

@@ -22,21 +22,21 @@ from torch import Tensor
 
 from nlp_app.engine.batch import Batch
 from nlp_app.engine.epochs import (
-    EpochCount,
+    EpochTotals,
     Evaluation,
     LoopOptions,
     Report,
     StepReport,
-    Window,
+    UpdateWindow,
     check_options,
-    finished,
+    describe_position,
+    is_finished,
     micro_batches,
-    place,
+    restore_training_weights,
     score_epoch,
-    train_weights,
 )
 from nlp_app.engine.learner import Learner
-from nlp_app.engine.out_of_memory import within_memory
+from nlp_app.engine.out_of_memory import run_with_oom_retry
 
 
 def train(
@@ -54,9 +54,9 @@ def train(
     that can't go on.
     """
     check_options(learner, evaluate, options)
-    while not finished(learner.state, options):
+    while not is_finished(learner.state, options):
         started = time.perf_counter()
-        train_weights(learner)
+        restore_training_weights(learner)
         for report in _train_epoch(learner, batches(learner.state.epoch + 1), options):
             yield report
             if report.stop:
@@ -65,7 +65,7 @@ def train(
 
 
 def _train_epoch(learner: Learner, batches: Iterable[Batch], options: LoopOptions) -> Iterator[StepReport]:
-    epoch = EpochCount(learner, options)
+    epoch = EpochTotals(learner, options)
     for micro in micro_batches(learner, batches, options.accumulation):
         window = _backward(learner, micro, epoch.open(micro), options.max_grad_norm)
         epoch.add(window)
@@ -79,15 +79,17 @@ def _train_epoch(learner: Learner, batches: Iterable[Batch], options: LoopOption
     epoch.close()
 
 
-def _backward(learner: Learner, micro: list[Batch], targets: int, max_grad_norm: float | None) -> Window:
+def _backward(learner: Learner, micro: list[Batch], targets: int, max_grad_norm: float | None) -> UpdateWindow:
     """Gradients of the mean loss over the window's targets, of all processes, unscaled and clipped."""
     if not learner.model.training:
         learner.model.train()
-    rows, losses = within_memory(learner, micro, lambda pieces: _gradients(learner, pieces, targets))
-    learner.processes.sum_gradients(learner.model.parameters())
+    rows, losses = run_with_oom_retry(learner, micro, lambda pieces: _gradients(learner, pieces, targets))
+    learner.processes.all_reduce_gradients(learner.model.parameters())
     overflow = _unscale(learner)
     norm = learner.optimizers.clip(max_grad_norm)
-    return Window(place(learner.state), learner.optimizers.rates(), rows, losses, norm, targets, overflow)
+    return UpdateWindow(
+        describe_position(learner.state), learner.optimizers.learning_rates(), rows, losses, norm, targets, overflow
+    )
 
 
 def _gradients(learner: Learner, pieces: Iterable[Batch], targets: int) -> tuple[list[Sequence[int]], list[Tensor]]:

@@ -16,7 +16,7 @@ class NonFiniteError(RowsError):
     """A loss, a gradient or a weight is infinite or not a number."""
 
 
-class Found(NamedTuple):
+class NonFinite(NamedTuple):
     """What isn't finite: where, what it is, the rates there, and the rows of the batches at fault. later: updates that
     were made since, as an accelerator's numbers aren't looked at each time."""
 
@@ -27,7 +27,7 @@ class Found(NamedTuple):
     later: int = 0
 
 
-def non_finite_error(learner: Learner, found: Found) -> NonFiniteError:
+def non_finite_error(learner: Learner, found: NonFinite) -> NonFiniteError:
     """The error for what was `found`: with rates, rows, the first part at fault, what to try."""
     rates = ", ".join(f"{part} {rate:.3g}" for part, rate in found.rates.items())
     shown = ", ".join(str(row) for row in found.rows[:8]) + (", ..." if len(found.rows) > 8 else "")
@@ -46,7 +46,7 @@ def check_weights(learner: Learner, rows: Sequence[int] = ()) -> None:
         if parameter.requires_grad and not _finite(parameter):
             where = f"epoch {learner.state.epoch + 1}, step {learner.state.step}"
             what = f"weights of {name} that are infinite or not numbers"
-            raise non_finite_error(learner, Found(where, what, learner.optimizers.rates(), rows))
+            raise non_finite_error(learner, NonFinite(where, what, learner.optimizers.learning_rates(), rows))
 
 
 def _first_part(learner: Learner) -> str:

@@ -65,12 +65,12 @@ class Optimizers:
         for optimizer in self.parts:
             yield from optimizer.param_groups
 
-    def scale_rates(self, multiplier: float) -> None:
+    def set_lr_multiplier(self, multiplier: float) -> None:
         """Set every group's rate to `multiplier` times the rate that it was made with."""
         for group in self.groups():
             group["lr"] = group["base_lr"] * multiplier
 
-    def rates(self) -> dict[str, float]:
+    def learning_rates(self) -> dict[str, float]:
         """The current rate of each part of the model: "all" or a prefix, with " (sparse)" for sparse ones."""
         return {group["part"]: group["lr"] for group in self.groups()}
 

@@ -16,7 +16,7 @@ from nlp_app.engine.random_state import seed_update
 T = TypeVar("T")
 
 
-def within_memory(learner: Learner, micro: Sequence[Batch], attempt: Callable[[Iterable[Batch]], T]) -> T:
+def run_with_oom_retry(learner: Learner, micro: Sequence[Batch], attempt: Callable[[Iterable[Batch]], T]) -> T:
     """What `attempt` makes of a window's micro-batches, forward and backward, cut into `learner.state.parts` each; it
     takes one after the other.
 
@@ -24,7 +24,7 @@ def within_memory(learner: Learner, micro: Sequence[Batch], attempt: Callable[[I
     losses and gradients are sums over rows, so they come to the same. Raises RowsError where a row doesn't fit alone.
     """
     while True:
-        pieces = _Pieces([piece for batch in micro for piece in cut(batch, learner.state.parts)])
+        pieces = _Pieces([piece for batch in micro for piece in split_batch(batch, learner.state.parts)])
         seed_update(learner.seed, learner.state.epoch, learner.state.window, learner.processes.rank)
         try:
             return attempt(pieces)
@@ -41,7 +41,7 @@ def within_memory(learner: Learner, micro: Sequence[Batch], attempt: Callable[[I
         learner.state.parts *= 2
 
 
-def cut(batch: Batch, parts: int) -> list[Batch]:
+def split_batch(batch: Batch, parts: int) -> list[Batch]:
     """A micro-batch as `parts` smaller ones, a power of two, or as many as it has rows."""
     pieces = [batch]
     while len(pieces) < parts:

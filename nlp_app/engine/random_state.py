@@ -24,7 +24,7 @@ def seed_everything(seed: int) -> None:
 
 
 @contextmanager
-def deterministic(wanted: bool = True) -> Iterator[None]:
+def deterministic_algorithms(wanted: bool = True) -> Iterator[None]:
     """Within the block, where that is `wanted`, torch computes on accelerators in ways that give the same bits each
     time, at some cost in speed; on a CPU it always does. Raises TrainingError for an operation that has no such way."""
     if not wanted:

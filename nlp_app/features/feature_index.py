@@ -19,8 +19,8 @@ _MERGED = 1 << 18  # keys that are merged at a time
 NO_KEY = np.uint64(0)  # no feature: a part of it is unknown, say
 
 
-def finalise(key: Keys) -> Keys:
-    """A finaliser of splitmix64 (Steele et al. 2014): every bit of a key has a say in every bit of the result."""
+def mix_bits(key: Keys) -> Keys:
+    """A finalizer of splitmix64 (Steele et al. 2014): every bit of a key has a say in every bit of the result."""
     key = key * np.uint64(0x9E3779B97F4A7C15)
     key ^= key >> np.uint64(30)
     key *= np.uint64(0xBF58476D1CE4E5B9)

@@ -36,11 +36,11 @@ class VectorWords(NamedTuple):
     vocabulary: Vocabulary
     clusters: NDArray[np.int32] | None = None
 
-    def rows(self, forms: Sequence[str], normalise: Callable[[str], str]) -> NDArray[np.int32]:
+    def rows(self, forms: Sequence[str], normalize: Callable[[str], str]) -> NDArray[np.int32]:
         """The row of each form's own vector, else of its normal form's, else that of unknown words."""
         rows = self.vocabulary.rows(forms)
         missing = np.flatnonzero(rows == UNKNOWN)
-        rows[missing] = self.vocabulary.rows(normalise(forms[place]) for place in missing.tolist())
+        rows[missing] = self.vocabulary.rows(normalize(forms[place]) for place in missing.tolist())
         return rows
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nlp_app.features.classification.encoder import EncodedTexts
-from nlp_app.features.subwords.encoder import PieceEncoder, PieceTexts, collate_texts
-from nlp_app.inference.tag_scores import batch_pieces, padding_of
+from nlp_app.features.subwords.encoder import SubwordEncoder, SubwordTexts, collate_texts
+from nlp_app.inference.tag_scores import batch_subwords, padding_id
 from nlp_app.storage.batching import length_batches
 from nlp_app.storage.ragged import collate, gather
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Probabilities = NDArray[np.floating[Any]]
 
-EncodedForClassifier = EncodedTexts | PieceTexts
+EncodedForClassifier = EncodedTexts | SubwordTexts
 
 MOST_KEPT = 1 << 27  # probabilities kept in memory, half a gigabyte of them
 
@@ -37,7 +37,7 @@ _BATCH_WORDS = 1 << 13  # padding included
 
 
 @dataclass(frozen=True)
-class Decided:
+class Decisions:
     """What was found in texts: labels and the score of the best one, for each; all probabilities, (texts, classes),
     unless they are too many to be kept."""
 
@@ -46,9 +46,9 @@ class Decided:
     probabilities: Probabilities | None
 
 
-def decide_all(parts: AnyClassifierParts, chunks: Iterable[Sequence[str]], size: int) -> Decided:
+def decide_chunks(parts: AnyClassifierParts, chunks: Iterable[Sequence[str]], size: int) -> Decisions:
     """The labels of `size` texts, which come in chunks."""
-    found = Decided([], [], None)
+    found = Decisions([], [], None)
     kept: list[Probabilities] = []
     keep = size * len(parts.class_set.labels) <= MOST_KEPT
     for texts in chunks:
@@ -75,7 +75,7 @@ def text_chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
 def encode_texts(parts: AnyClassifierParts, texts: Sequence[str]) -> EncodedForClassifier:
     """Texts as the classifier's network takes them."""
     encoder = parts.encoder
-    return encoder.encode_texts(texts) if isinstance(encoder, PieceEncoder) else encoder.encode(texts)
+    return encoder.encode_texts(texts) if isinstance(encoder, SubwordEncoder) else encoder.encode(texts)
 
 
 @torch.inference_mode()
@@ -85,7 +85,7 @@ def predict_scores(parts: AnyClassifierParts, encoded: EncodedForClassifier) -> 
     The network is used as it stands, in evaluation mode, on the device where it is.
     """
     device = next(parts.network.parameters()).device
-    if isinstance(encoded, PieceTexts):
+    if isinstance(encoded, SubwordTexts):
         return _scores_of_windows(parts, encoded, device)
     sizes = np.zeros(0, dtype=np.int64)
     if encoded.bags is not None:
@@ -101,12 +101,12 @@ def predict_scores(parts: AnyClassifierParts, encoded: EncodedForClassifier) -> 
     return found
 
 
-def _scores_of_windows(parts: AnyClassifierParts, encoded: PieceTexts, device: torch.device) -> NDArray[np.float32]:
+def _scores_of_windows(parts: AnyClassifierParts, encoded: SubwordTexts, device: torch.device) -> NDArray[np.float32]:
     """(texts, classes): a text's scores are the mean of its windows'."""
     sizes = encoded.pieces.lengths
     found = np.empty((len(sizes), len(parts.class_set.labels)), dtype=np.float32)
-    for rows in length_batches(sizes, batch_pieces(device)):
-        arrays = collate_texts(encoded, rows, padding_of(parts))
+    for rows in length_batches(sizes, batch_subwords(device)):
+        arrays = collate_texts(encoded, rows, padding_id(parts))
         inputs = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
         found[rows] = parts.network.scores(**inputs).float().cpu().numpy()
     windows = np.diff(encoded.windows)

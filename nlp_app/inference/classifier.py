@@ -10,13 +10,13 @@ import numpy as np
 from nlp_app.core.errors import SettingsError
 from nlp_app.core.types import Label
 from nlp_app.inference.class_scores import Probabilities, encode_texts, predict_scores, text_chunks, to_probabilities
-from nlp_app.inference.sharing import Shared
+from nlp_app.inference.sharing import HubMixin
 
 if TYPE_CHECKING:
     from nlp_app.models import AnyClassifierParts
 
 
-class Classifier(Shared["AnyClassifierParts"]):
+class Classifier(HubMixin["AnyClassifierParts"]):
     """Finds the classes of texts. Calls change neither their input nor the classifier, which threads may share."""
 
     def __init__(self, parts: AnyClassifierParts) -> None:
@@ -60,7 +60,7 @@ class Classifier(Shared["AnyClassifierParts"]):
             found = self.classify([texts], top_k=top_k, threshold=threshold)
             return found[0]
         _check_texts(texts)
-        check_choice(top_k, threshold)
+        validate_prediction_options(top_k, threshold)
         results: list[Any] = []
         for probabilities in self._chunks(texts):
             if top_k is None and threshold is None and not self.multi_label:
@@ -100,7 +100,7 @@ class Classifier(Shared["AnyClassifierParts"]):
             yield to_probabilities(predict_scores(self.parts, encode_texts(self.parts, chunk)), self.parts)
 
 
-def check_choice(top_k: int | None, threshold: float | None) -> None:
+def validate_prediction_options(top_k: int | None, threshold: float | None) -> None:
     """Raises SettingsError for a `top_k` or a `threshold` out of range."""
     if top_k is not None and top_k < 1:
         raise SettingsError(f"top_k: found {top_k}, expected 1 or more")

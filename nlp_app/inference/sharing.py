@@ -15,7 +15,7 @@ from typing import Any, Generic, Self, TypeVar
 from nlp_app.core.errors import ModelError
 from nlp_app.core.files import temporary_directory
 from nlp_app.models import AnyParts, write_model
-from nlp_app.models.hub import CARD, hub_errors, is_hub_name, is_repository, reason_of
+from nlp_app.models.hub import CARD, hub_errors, is_hub_name, is_repository, one_line_error
 
 P = TypeVar("P", bound=AnyParts)
 
@@ -25,7 +25,7 @@ _METRICS = {"f1": "f1", "accuracy": "accuracy", "macro_f1": "f1", "weighted_f1":
 _TASKS = {"ner": "token-classification", "cls": "text-classification"}
 
 
-class Shared(Generic[P]):
+class HubMixin(Generic[P]):
     """What a tagger and a classifier have in common: ways to others and back."""
 
     parts: P
@@ -90,7 +90,8 @@ def push_to_hub(
             commit = api.upload_folder(repo_id=repository, folder_path=aside, commit_message=commit_message)
         except hub_errors() as error:
             raise ModelError(
-                f"{repo_id}: not uploaded ({reason_of(error)}); check the network, the name and the token (HF_TOKEN)"
+                f"{repo_id}: not uploaded ({one_line_error(error)}); check the network, the name "
+                "and the token (HF_TOKEN)"
             ) from error
     return str(commit.commit_url)
 
@@ -102,7 +103,7 @@ def front_matter(
     pretrained: str = "",
 ) -> str:
     """What stands at a card's top for the Hub: the kind of model, what it was made of and its scores, as YAML between
-    lines of `---`. A licence is not named: that is for whoever shares the model.
+    lines of `---`. A license is not named: that is for whoever shares the model.
 
     metrics: the scores of each split; data: what each split's data is called, the split's name where there is none;
     pretrained: the model that was fine-tuned, named if it is one of the Hub.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, overload
 
-from nlp_app.core.chunking import chunks
+from nlp_app.core.chunking import chunk_by_size
 from nlp_app.core.types import Span, TokenSpan
-from nlp_app.inference.sharing import Shared
+from nlp_app.inference.sharing import HubMixin
 from nlp_app.inference.tag_decoding import Scored, _best_paths, predict_encoded
 from nlp_app.models.label_extension import add_labels
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from nlp_app.models import AnyTaggerParts
 
 
-class Tagger(Shared["AnyTaggerParts"]):
-    """Finds labelled spans in text. Calls change neither their input nor the tagger, which threads may share."""
+class Tagger(HubMixin["AnyTaggerParts"]):
+    """Finds labeled spans in text. Calls change neither their input nor the tagger, which threads may share."""
 
     def __init__(self, parts: AnyTaggerParts) -> None:
         self.parts = parts
@@ -55,16 +55,18 @@ class Tagger(Shared["AnyTaggerParts"]):
         if isinstance(texts, str):
             return self.tag([texts])[0]
         _check_texts(texts)
-        return [spans for chunk in chunks(texts, len) for spans in self._tag(chunk)]
+        return [spans for chunk in chunk_by_size(texts, len) for spans in self._tag(chunk)]
 
     def tag_tokens(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
-        """One tag for each token of pre-tokenised sentences: BIO tags, or plain labels where training had no scheme."""
+        """One tag for each token of pre-tokenized sentences: BIO tags, or plain labels where training had no scheme."""
         _check_sentences(sentences)
         encode, written = self.parts.encoder.encode, self.parts.tag_set.written
-        return [written(path) for chunk in chunks(sentences, len) for path in _best_paths(self.parts, encode(chunk))]
+        return [
+            written(path) for chunk in chunk_by_size(sentences, len) for path in _best_paths(self.parts, encode(chunk))
+        ]
 
     def token_spans(self, sentences: Sequence[Sequence[str]]) -> list[list[TokenSpan]]:
-        """The spans over the tokens of pre-tokenised sentences."""
+        """The spans over the tokens of pre-tokenized sentences."""
         return [[span for span, _ in spans] for spans in self._predict(sentences, scores=False)]
 
     def scored_spans(self, sentences: Sequence[Sequence[str]]) -> list[Scored]:
@@ -74,7 +76,9 @@ class Tagger(Shared["AnyTaggerParts"]):
     def _predict(self, sentences: Sequence[Sequence[str]], scores: bool) -> list[Scored]:
         encode = self.parts.encoder.encode
         return [
-            found for chunk in chunks(sentences, len) for found in predict_encoded(self.parts, encode(chunk), scores)
+            found
+            for chunk in chunk_by_size(sentences, len)
+            for found in predict_encoded(self.parts, encode(chunk), scores)
         ]
 
     def _tag(self, texts: Sequence[str]) -> list[list[Span]]:
@@ -107,7 +111,7 @@ def _check_texts(texts: Sequence[str]) -> None:
         if not isinstance(text, str):
             raise TypeError(
                 f"tag takes a str or a list of str, found {type(text).__name__} in the list; "
-                "for pre-tokenised sentences call tag_tokens([[...], ...])"
+                "for pre-tokenized sentences call tag_tokens([[...], ...])"
             )
 
 

@@ -110,13 +110,13 @@ def _described(model: str | Path, task: str) -> Mapping[str, Any]:
 
 
 def _check_choice(choice: Mapping[str, Any]) -> None:
-    from nlp_app.inference.classifier import check_choice  # noqa: PLC0415 - it imports torch
+    from nlp_app.inference.classifier import validate_prediction_options  # noqa: PLC0415 - it imports torch
 
     for name in choice:
         if name not in _CHOICES:
             hint = did_you_mean(name, _CHOICES)
             raise SettingsError(f"choice: found {name!r}, expected {' or '.join(_CHOICES)}{hint}")
-    check_choice(choice.get("top_k"), choice.get("threshold"))
+    validate_prediction_options(choice.get("top_k"), choice.get("threshold"))
 
 
 class _Predicting(ABC):
@@ -125,7 +125,7 @@ class _Predicting(ABC):
     def __init__(self, model: str, column: str, choice: Mapping[str, Any], threads: int, gpu: bool) -> None:
         import torch  # noqa: PLC0415 - in actors only
 
-        # As many threads as the actor has reserved: the other cores are its neighbours'.
+        # As many threads as the actor has reserved: the other cores are its neighbors'.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false" if threads == 1 else "true")
         torch.set_num_threads(threads)
         self.column, self.choice = column, choice

@@ -16,14 +16,14 @@ _LETTERS = frozenset(itertools.chain.from_iterable(scheme.letters for scheme in 
 _TAG = re.compile(r"[^\W\d_]-.+", re.DOTALL)  # one letter, a hyphen and a type, whatever the letter
 
 
-class Detection(NamedTuple):
+class DetectedScheme(NamedTuple):
     """A scheme's name, and what in the tags speaks for it: a sentence for people."""
 
     scheme: str
     evidence: str
 
 
-def recognise(sentences: Iterable[Sequence[str]]) -> Detection:
+def detect_scheme(sentences: Iterable[Sequence[str]]) -> DetectedScheme:
     """The scheme of these tags: of those that have all their letters, the one they break least.
 
     So a few damaged tags don't hide BIO, and tags that never use `B-` are IOB1. Tags without a scheme (POS)
@@ -38,7 +38,7 @@ def recognise(sentences: Iterable[Sequence[str]]) -> Detection:
     for (_, tag), count in pairs.items():
         counts[tag] += count
     if not pairs:
-        raise DataError("found no tags to recognise a scheme by")
+        raise DataError("found no tags to recognize a scheme by")
     counts.pop(OUTSIDE, None)
     typed = {tag for tag in counts if _TAG.fullmatch(tag)}
     known = {tag for tag in typed if tag[0] in _LETTERS}
@@ -46,7 +46,7 @@ def recognise(sentences: Iterable[Sequence[str]]) -> Detection:
     # A POS tag set may hold a tag such as `M-1` by chance; in a scheme's data most tags look so.
     in_minority = 2 * len(typed) <= len(counts) and 2 * sum(counts[tag] for tag in typed) < counts.total()
     if strange and (not known or in_minority):
-        return Detection(NONE, _no_scheme(strange))
+        return DetectedScheme(NONE, _no_scheme(strange))
     if strange:
         some = ", ".join(strange[:5]) + (", ..." if len(strange) > 5 else "")
         prefixes = _listed({tag[0] for tag in known})
@@ -65,9 +65,9 @@ def _listed(letters: Iterable[str]) -> str:
     return ", ".join(f"{letter}-" for letter in sorted(letters))
 
 
-def _best_scheme(pairs: Counter[tuple[str, str]], letters: frozenset[str]) -> Detection:
+def _best_scheme(pairs: Counter[tuple[str, str]], letters: frozenset[str]) -> DetectedScheme:
     if not letters:
-        return Detection("BIO", "All tags are O, which BIO reads as well as any other scheme.")
+        return DetectedScheme("BIO", "All tags are O, which BIO reads as well as any other scheme.")
     broken: dict[str, int] = {}
     for scheme in _covering(letters):
         broken[scheme.name] = sum(count for pair, count in pairs.items() if not scheme.allows(*pair))
@@ -76,7 +76,7 @@ def _best_scheme(pairs: Counter[tuple[str, str]], letters: frozenset[str]) -> De
     best, *others = sorted(broken, key=lambda name: broken[name])
     rival = f", {broken[others[0]]:,} break {others[0]}" if others else ""
     breaks = f"{broken[best]:,} of {pairs.total():,} transitions break {best}{rival}"
-    return Detection(best, f"The tags begin with {_listed(letters)}; {breaks}.")
+    return DetectedScheme(best, f"The tags begin with {_listed(letters)}; {breaks}.")
 
 
 def _covering(letters: frozenset[str]) -> Iterator[Scheme]:

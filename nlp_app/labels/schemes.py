@@ -1,4 +1,4 @@
-"""Tag schemes: how labelled spans are written as one tag a token, and read back.
+"""Tag schemes: how labeled spans are written as one tag a token, and read back.
 
 A scheme is a row of a table: the letter it writes for the first, an inner, the last and the only token of a
 span, and what it writes instead where two spans of one type touch. Everything else follows from the row:
@@ -7,7 +7,7 @@ span.
 
 A tag is a letter, a hyphen and a type (`B-PER.NAM`; only the first hyphen separates, so `B-creative-work` has
 the type `creative-work`), or the letter `O` alone. A letter alone (`B M E S` of word segmentation) has the
-type "": so it is read where the scheme is named, while `recognise` takes such tags for tags without a scheme.
+type "": so it is read where the scheme is named, while `recognize` takes such tags for tags without a scheme.
 
 Reading is lenient and counts entities the way the CoNLL scorer (conlleval) does: a span ends where the type
 changes, where a letter closes it or the next letter opens another, and a letter that continues nothing opens
@@ -107,7 +107,7 @@ class Scheme:
 
     @cached_property
     def _same_type(self) -> frozenset[tuple[str, str]]:
-        """Neighbouring letters of one type: inside one span, or where two spans touch."""
+        """Neighboring letters of one type: inside one span, or where two spans touch."""
         return frozenset(
             (one.letter, two.letter)
             for one, two in itertools.product(self._places, repeat=2)
@@ -134,7 +134,7 @@ NONE = "none"
 SCHEMES: Mapping[str, Scheme] = MappingProxyType(
     {
         scheme.name: scheme
-        for scheme in (  # the order settles ties in `recognise`
+        for scheme in (  # the order settles ties in `recognize`
             Scheme("BIO", first="B", inner="I", last="I", only="B"),
             Scheme("IOB1", first="I", inner="I", last="I", only="I", touching_first="B"),
             Scheme("IOE1", first="I", inner="I", last="I", only="I", touching_last="E"),
@@ -151,7 +151,7 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
 ALIASES: Mapping[str, str] = MappingProxyType({"IOB2": "BIO", "IOBES": "BIOES", "BMEO": "BMES"})
 
 
-class Repair(NamedTuple):
+class SchemeRepair(NamedTuple):
     """A tag that its scheme does not allow where it stands. `index` counts the sentence's tokens from 0."""
 
     index: int  # type: ignore[assignment]
@@ -159,7 +159,7 @@ class Repair(NamedTuple):
     reason: str
 
 
-def scheme_named(name: str) -> Scheme:
+def find_scheme(name: str) -> Scheme:
     """The scheme of that name. Raises SettingsError if there is none."""
     found = SCHEMES.get(ALIASES.get(name, name))
     if found is None:
@@ -192,7 +192,7 @@ def _step(previous: str, tag: str, scheme: Scheme) -> tuple[str | None, bool, bo
     return inside, inside is not None and scheme.divides(previous, tag), scheme.allows(previous, tag)
 
 
-def decode(tags: Sequence[str], scheme: str) -> tuple[list[TokenSpan], list[Repair]]:
+def decode(tags: Sequence[str], scheme: str) -> tuple[list[TokenSpan], list[SchemeRepair]]:
     """A sentence's spans in order, and each tag that the scheme doesn't allow where it stands.
 
     Entities are counted as conlleval counts them, whatever the repairs. A sentence that ends inside an entity
@@ -200,11 +200,11 @@ def decode(tags: Sequence[str], scheme: str) -> tuple[list[TokenSpan], list[Repa
 
     Raises DataError for a tag that is none of the scheme's.
     """
-    rules = scheme_named(scheme)
+    rules = find_scheme(scheme)
     if rules.name == NONE:
         return [TokenSpan(index, index + 1, tag) for index, tag in enumerate(tags)], []
     spans: list[TokenSpan] = []
-    repairs: list[Repair] = []
+    repairs: list[SchemeRepair] = []
     start, open_label, previous = 0, None, OUTSIDE
     for index, tag in enumerate(tags):
         if tag == OUTSIDE == previous:
@@ -212,7 +212,7 @@ def decode(tags: Sequence[str], scheme: str) -> tuple[list[TokenSpan], list[Repa
         label, begins, allowed = _step(previous, tag, rules)
         if not allowed:
             place = f"follows {previous}" if index else "opens the sentence"
-            repairs.append(Repair(index, tag, f"{tag} {place}, which {rules.name} never writes"))
+            repairs.append(SchemeRepair(index, tag, f"{tag} {place}, which {rules.name} never writes"))
         if open_label is not None and (begins or label is None):
             spans.append(TokenSpan(start, index, open_label))
         if begins:
@@ -222,7 +222,7 @@ def decode(tags: Sequence[str], scheme: str) -> tuple[list[TokenSpan], list[Repa
         spans.append(TokenSpan(start, len(tags), open_label))
         if not rules.allows(previous, OUTSIDE):
             reason = f"the sentence ends in {previous}, which {rules.name} never writes"
-            repairs.append(Repair(len(tags) - 1, previous, reason))
+            repairs.append(SchemeRepair(len(tags) - 1, previous, reason))
     return spans, repairs
 
 
@@ -232,7 +232,7 @@ def encode(spans: Iterable[TokenSpan], length: int, scheme: str) -> list[str]:
     Raises ValueError for spans that overlap, are empty or leave the sentence; for `none`, unless they are one
     a token.
     """
-    rules = scheme_named(scheme)
+    rules = find_scheme(scheme)
     ordered = sorted(spans)
     end = 0
     for span in ordered:
@@ -257,7 +257,7 @@ def tag_names(labels: Sequence[str], scheme: str) -> list[str]:
 
     `none`: the labels themselves.
     """
-    rules = scheme_named(scheme)
+    rules = find_scheme(scheme)
     if rules.name == NONE:
         return list(labels)
     pairs = itertools.product(labels, rules.letters)

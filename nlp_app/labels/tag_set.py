@@ -48,7 +48,7 @@ class TagSet:
 
     @cached_property
     def boundaries(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Which neighbouring tags open a span, (tags + 1, tags), and close one, (tags, tags + 1)."""
+        """Which neighboring tags open a span, (tags + 1, tags), and close one, (tags, tags + 1)."""
         return segment_boundaries(self.tags, self.scheme)
 
     def targets(self, sentences: Iterable[Sentence]) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from nlp_app.labels.schemes import NONE, OUTSIDE, _check, _parse, scheme_named
+from nlp_app.labels.schemes import NONE, OUTSIDE, _check, _parse, find_scheme
 
 
 def allowed_transitions(tags: Sequence[str], scheme: str) -> NDArray[np.bool_]:
@@ -15,7 +15,7 @@ def allowed_transitions(tags: Sequence[str], scheme: str) -> NDArray[np.bool_]:
 
     Exactly the pairs that `encode` can write. `none`: everything but into the start and out of the end.
     """
-    rules = scheme_named(scheme)
+    rules = find_scheme(scheme)
     allowed = np.ones((len(tags) + 2, len(tags) + 2), dtype=np.bool_)
     if rules.name != NONE:
         for tag in tags:
@@ -33,7 +33,7 @@ def segment_boundaries(tags: Sequence[str], scheme: str) -> tuple[NDArray[np.boo
     `closes` (T, T + 1): before the column's tag (column T: the sentence's end) a span with the row's tag
     ends.
     """
-    rules = scheme_named(scheme)
+    rules = find_scheme(scheme)
     count = len(tags)
     if rules.name == NONE:
         return np.ones((count + 1, count), dtype=np.bool_), np.ones((count, count + 1), dtype=np.bool_)

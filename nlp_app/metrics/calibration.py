@@ -179,5 +179,5 @@ def _best_threshold(probabilities: NDArray[Any], positive: NDArray[np.bool_]) ->
     best = np.flatnonzero(f1 == f1.max())
     middle = (above[best] + below[best]) / 2
     widest = np.lexsort((np.abs(middle - 0.5), below[best] - above[best]))[0]
-    # Between neighbouring numbers there is no middle.
+    # Between neighboring numbers there is no middle.
     return float(middle[widest] if middle[widest] > below[best][widest] else above[best][widest])

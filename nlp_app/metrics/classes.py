@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nlp_app.labels.class_set import ClassSet, single_labels
 from nlp_app.metrics.calibration import calibration_scores
-from nlp_app.metrics.tags import averages
+from nlp_app.metrics.tags import average_scores
 
 MATRIX_LABELS = 200  # beyond it a confusion matrix is no longer worth its room
 
@@ -98,7 +98,7 @@ def _over_labels(names: Sequence[str], each: Sequence[Any]) -> dict[str, Any]:
     return {
         "weighted_f1": float(np.average(f1, weights=support)) if support.any() else 0.0,
         "macro_f1": float(f1.mean()) if len(f1) else 0.0,
-        "per_label": {name: averages(*values) for name, *values in zip(names, *each, strict=True)},
+        "per_label": {name: average_scores(*values) for name, *values in zip(names, *each, strict=True)},
     }
 
 
@@ -161,6 +161,6 @@ def _calibration(class_set: ClassSet, gold: Sequence[Sequence[str]], probabiliti
     return calibration_scores(probabilities.max(1), correct, probabilities[known, targets[known]])
 
 
-def class_headline(scores: Mapping[str, Any]) -> float:
+def class_selection_score(scores: Mapping[str, Any]) -> float:
     """The score that selects a model: weighted F1."""
     return float(scores["weighted_f1"])

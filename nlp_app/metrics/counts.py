@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from nlp_app.core.types import TokenSpan
-from nlp_app.metrics.tags import averages
+from nlp_app.metrics.tags import average_scores
 
 
 class TagCounts:
@@ -66,7 +66,7 @@ class TagCounts:
 def _scores(right: int, found: int, gold: int) -> dict[str, float | int]:
     precision, recall = (right / total if total else 0.0 for total in (found, gold))
     f1 = 2 * precision * recall / (precision + recall) if right else 0.0
-    return averages(precision, recall, f1, gold)
+    return average_scores(precision, recall, f1, gold)
 
 
 def _label_scores(right: int, found: int, gold: int) -> dict[str, float | int]:

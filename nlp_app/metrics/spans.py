@@ -49,6 +49,6 @@ def span_scores(tag_set: TagSet, counts: TagCounts) -> dict[str, Any]:
     return counts.label_scores() if tag_set.written_scheme == schemes.NONE else counts.entity_scores()
 
 
-def headline(scores: Mapping[str, Any]) -> float:
+def selection_score(scores: Mapping[str, Any]) -> float:
     """The score that selects a model: entity F1, or token accuracy for tags without a scheme."""
     return float(scores["f1"] if "f1" in scores else scores["accuracy"])

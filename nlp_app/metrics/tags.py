@@ -18,15 +18,15 @@ def entity_scores(gold: Tags, predicted: Tags) -> dict[str, Any]:
     _check(gold, predicted)
     if not any(tag != "O" for tag in chain.from_iterable((*gold, *predicted))):
         # seqeval's arrays are empty here; nothing to find and nothing found.
-        return averages(0.0, 0.0, 0.0, 0) | {"per_type": {}} | tag_scores(gold, predicted)
+        return average_scores(0.0, 0.0, 0.0, 0) | {"per_type": {}} | tag_scores(gold, predicted)
     lists = [list(sentence) for sentence in gold], [list(sentence) for sentence in predicted]
     micro = precision_recall_fscore_support(*lists, average="micro", zero_division=0)
     each = precision_recall_fscore_support(*lists, average=None, zero_division=0)
     types = sorted({tag.partition("-")[2] for tag in chain.from_iterable((*gold, *predicted)) if tag != "O"})
-    per_type = {name: averages(*values) for name, *values in zip(types, *each, strict=True)}
+    per_type = {name: average_scores(*values) for name, *values in zip(types, *each, strict=True)}
     support = sum(int(scores["support"]) for scores in per_type.values())
     return (
-        averages(float(micro[0]), float(micro[1]), float(micro[2]), support)
+        average_scores(float(micro[0]), float(micro[1]), float(micro[2]), support)
         | {"per_type": per_type}
         | tag_scores(gold, predicted)
     )
@@ -52,11 +52,11 @@ def label_scores(gold: Tags, predicted: Tags) -> dict[str, Any]:
     flat = _flat(gold), _flat(predicted)
     names = sorted(set(chain(*flat)))
     each = precision_recall_fscore_support(*flat, labels=names, average=None, zero_division=0) if names else ((),) * 4
-    per_label = {name: averages(*values) for name, *values in zip(names, *each, strict=True)}
+    per_label = {name: average_scores(*values) for name, *values in zip(names, *each, strict=True)}
     return tag_scores(gold, predicted) | {"per_label": per_label}
 
 
-def averages(precision: float, recall: float, f1: float, support: int) -> dict[str, float | int]:
+def average_scores(precision: float, recall: float, f1: float, support: int) -> dict[str, float | int]:
     """One line of scores, in plain numbers."""
     return {"precision": float(precision), "recall": float(recall), "f1": float(f1), "support": int(support)}
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nlp_app.core.errors import ModelError
 from nlp_app.models.classifier import ClassifierParts, Decision, read_classifier
-from nlp_app.models.directory import CONFIG, DESCRIPTION, Parts, check_files, damaged, read_description, write_model
+from nlp_app.models.directory import (
+    CONFIG,
+    DESCRIPTION,
+    ModelParts,
+    check_files,
+    read_description,
+    read_or_raise_model_error,
+    write_model,
+)
 from nlp_app.models.hub import CARD
 from nlp_app.models.tagger import TaggerParts, read_tagger
 
@@ -24,7 +32,7 @@ __all__ = [
     "AnyTaggerParts",
     "ClassifierParts",
     "Decision",
-    "Parts",
+    "ModelParts",
     "TaggerParts",
     "read_card",
     "read_description",
@@ -71,9 +79,9 @@ def read_model(directory: Path, *, trust_remote_code: bool = False) -> AnyParts:
     Code in a directory is run only with `trust_remote_code`. Raises ModelError for anything else.
     """
     if (directory / CONFIG).is_file() and not (directory / DESCRIPTION).exists():
-        from nlp_app.models.transformers.import_finetuned import read_foreign  # noqa: PLC0415
+        from nlp_app.models.transformers.import_finetuned import import_finetuned  # noqa: PLC0415
 
-        found = damaged(directory, lambda: read_foreign(directory, trust_remote_code))
+        found = read_or_raise_model_error(directory, lambda: import_finetuned(directory, trust_remote_code))
         return replace(found, card=read_card(directory))
     description = read_description(directory)
     task, network = description.get("task"), description.get("network")
@@ -85,7 +93,7 @@ def read_model(directory: Path, *, trust_remote_code: bool = False) -> AnyParts:
         raise ModelError(f"{directory / DESCRIPTION}: found the network {kind!r}, expected one of {kinds}")
     check_files(directory, description)
     read = _READERS[task][kind]
-    parts = damaged(directory, lambda: read(directory, description, trust_remote_code))
+    parts = read_or_raise_model_error(directory, lambda: read(directory, description, trust_remote_code))
     return replace(parts, card=read_card(directory))
 
 

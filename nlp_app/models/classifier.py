@@ -14,10 +14,18 @@ from torch import Tensor
 from nlp_app.core.errors import ModelError
 from nlp_app.features.classification.encoder import TextEncoder, load_text_encoder
 from nlp_app.features.classification.ngram_bags import WEIGHTINGS, BagOptions
-from nlp_app.features.classification.ngrams import Orders
+from nlp_app.features.classification.ngrams import NgramRange
 from nlp_app.labels.class_set import ClassSet
-from nlp_app.models.directory import DESCRIPTION, VOCABULARY, damaged, numbers, read_about, read_labels, read_network
-from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifier, kernel_sizes
+from nlp_app.models.directory import (
+    DESCRIPTION,
+    VOCABULARY,
+    parse_dimensions,
+    read_about,
+    read_labels,
+    read_network,
+    read_or_raise_model_error,
+)
+from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifierNetwork, kernel_sizes
 from nlp_app.text import Tokenizer, make_tokenizer
 
 KIND = "text_classifier"
@@ -48,7 +56,7 @@ class ClassifierParts:
     """What a classifier is made of. `about` holds what people and readers may want to know: how the data was read;
     `card` is the text of its README.md, if it has one."""
 
-    network: TextClassifier
+    network: TextClassifierNetwork
     encoder: TextEncoder
     class_set: ClassSet
     decision: Decision
@@ -88,12 +96,12 @@ class ClassifierParts:
 def read_classifier(directory: Path, description: Mapping[str, Any]) -> ClassifierParts:
     """The classifier of a directory whose files are intact. Raises ModelError if the description doesn't fit them."""
     place, vocabulary = directory / DESCRIPTION, directory / VOCABULARY
-    class_set, decision, about = damaged(place, lambda: read_classes(description))
-    sizes, dimensions = damaged(place, lambda: _sizes(description))
-    encoder = damaged(vocabulary, lambda: _encoder(vocabulary, description, sizes))
+    class_set, decision, about = read_or_raise_model_error(place, lambda: read_classes(description))
+    sizes, dimensions = read_or_raise_model_error(place, lambda: _sizes(description))
+    encoder = read_or_raise_model_error(vocabulary, lambda: _encoder(vocabulary, description, sizes))
     if encoder.sizes != asdict(sizes):
         raise ModelError(f"{directory}: the vocabularies don't fit the network's tables; copy the model again")
-    network = read_network(directory, lambda: TextClassifier(len(class_set.labels), sizes, dimensions))
+    network = read_network(directory, lambda: TextClassifierNetwork(len(class_set.labels), sizes, dimensions))
     return ClassifierParts(network, encoder, class_set, decision, about)
 
 
@@ -117,11 +125,11 @@ def _sizes(description: Mapping[str, Any]) -> tuple[ClassifierSizes, ClassifierD
     network = description["network"]
     if network["kind"] != KIND:
         raise ValueError(f"network: found {network['kind']!r}, expected {KIND!r}")
-    dimensions = numbers(ClassifierDimensions, network["dimensions"], _MOST)
+    dimensions = parse_dimensions(ClassifierDimensions, network["dimensions"], _MOST)
     kernel_sizes(dimensions.kernels)
     if dimensions.mode not in ("sum", "mean", "max"):
         raise ValueError(f"mode: found {dimensions.mode!r}, expected sum, mean or max")
-    return numbers(ClassifierSizes, network["sizes"], {}), dimensions
+    return parse_dimensions(ClassifierSizes, network["sizes"], {}), dimensions
 
 
 def _encoder(vocabulary: Path, description: Mapping[str, Any], sizes: ClassifierSizes) -> TextEncoder:
@@ -134,7 +142,7 @@ def _bags(described: Mapping[str, Any]) -> tuple[BagOptions, int]:
     values = dict(described)
     texts = values.pop("texts")
     values["words"], values["characters"] = _orders(values["words"]), _orders(values["characters"])
-    options = numbers(BagOptions, values, {"min_count": 1 << 62, "max_features": 1 << 62})
+    options = parse_dimensions(BagOptions, values, {"min_count": 1 << 62, "max_features": 1 << 62})
     if options.weighting not in WEIGHTINGS or not options.character_share > 0:
         raise ValueError(f"bags: found the weighting {options.weighting!r}, characters' {options.character_share!r}")
     if type(texts) is not int or not 0 <= texts < 1 << 62:
@@ -142,8 +150,8 @@ def _bags(described: Mapping[str, Any]) -> tuple[BagOptions, int]:
     return options, texts
 
 
-def _orders(described: Sequence[Any]) -> Orders:
-    orders = Orders(*described)
+def _orders(described: Sequence[Any]) -> NgramRange:
+    orders = NgramRange(*described)
     if not all(type(order) is int and 0 <= order < 100 for order in orders):
         raise ValueError(f"bags: found n-grams of {orders.shortest!r} to {orders.longest!r}, expected up to 99")
     return orders

@@ -55,7 +55,7 @@ T = TypeVar("T")
 N = TypeVar("N", bound=nn.Module)
 
 
-class Parts(Protocol):
+class ModelParts(Protocol):
     """What a model is made of, and how it is told to the next process."""
 
     @property
@@ -72,7 +72,7 @@ class Parts(Protocol):
         """Write all other files into an empty directory."""
 
 
-def write_model(parts: Parts, directory: Path) -> None:
+def write_model(parts: ModelParts, directory: Path) -> None:
     """Write or replace the model in `directory`; other files there stay. Raises ModelError if it can't be written."""
     fresh = not directory.exists()
     try:
@@ -93,7 +93,7 @@ def write_model(parts: Parts, directory: Path) -> None:
         raise ModelError(f"{directory}: can't write the model: {error.strerror or error}; make room") from error
 
 
-def _write_parts(parts: Parts, directory: Path) -> list[Path]:
+def _write_parts(parts: ModelParts, directory: Path) -> list[Path]:
     parts.save_files(directory)
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     weights = directory / WEIGHTS
@@ -153,7 +153,7 @@ def _is_of_model(name: str) -> bool:
     return _FILE.fullmatch(name) is not None
 
 
-def damaged(place: Path, read: Callable[[], T]) -> T:
+def read_or_raise_model_error(place: Path, read: Callable[[], T]) -> T:
     """What `read` gives; whatever contents it stumbles over is a damage of `place`."""
     try:
         return read()
@@ -214,7 +214,7 @@ def read_about(description: Mapping[str, Any]) -> dict[str, Any]:
     return about
 
 
-def numbers(kind: type[T], values: Mapping[str, Any], most: Mapping[str, int]) -> T:
+def parse_dimensions(kind: type[T], values: Mapping[str, Any], most: Mapping[str, int]) -> T:
     """A dataclass of sizes, shares and names from JSON values, each of its field's type, and none beyond 2^31 or `most`
     of its name: a network is built of them."""
     for field in fields(kind):  # type: ignore[arg-type]
@@ -236,7 +236,7 @@ def read_network(
     """
 
     def read() -> N:
-        # Built without memory, then given the file's own tensors: nothing is initialised only to be overwritten.
+        # Built without memory, then given the file's own tensors: nothing is initialized only to be overwritten.
         network = build_skeleton(build)
         weights = restore(safetensors.torch.load_file(directory / WEIGHTS))
         # Given as they are, they have to be of the network's own types.
@@ -248,7 +248,7 @@ def read_network(
         check_materialized(network)
         return network.eval()
 
-    return damaged(directory / WEIGHTS, read)
+    return read_or_raise_model_error(directory / WEIGHTS, read)
 
 
 def read_description(directory: Path) -> dict[str, Any]:
@@ -267,7 +267,7 @@ def read_description(directory: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: found no format number; expected a model directory that `train` wrote")
     if version > FORMAT:
         raise ModelError(f"{path}: found format {version}, this nlp_app reads up to {FORMAT}; upgrade nlp_app")
-    if description.get("checksum") != damaged(path, lambda: own_checksum(description)):
+    if description.get("checksum") != read_or_raise_model_error(path, lambda: own_checksum(description)):
         raise ModelError(f"{path}: its contents differ from its own checksum: changed; copy the model again")
     return dict(description)
 
@@ -281,9 +281,9 @@ def check_files(directory: Path, description: Mapping[str, Any]) -> None:
         path = directory / name
         if not _is_of_model(name):
             raise ModelError(f"{directory / DESCRIPTION}: names {name!r}, which is no file of a model; don't use it")
-        if not damaged(directory / DESCRIPTION, path.is_file):
+        if not read_or_raise_model_error(directory / DESCRIPTION, path.is_file):
             raise ModelError(f"{path}: missing; copy the model again")
-        if damaged(path, lambda path=path: checksum(path)) != expected:  # type: ignore[misc]
+        if read_or_raise_model_error(path, lambda path=path: checksum(path)) != expected:  # type: ignore[misc]
             raise ModelError(f"{path}: differs from its checksum in {DESCRIPTION}: truncated or changed; copy it again")
 
 

@@ -51,12 +51,13 @@ def download(name: str, *, code: bool = False) -> Path:
         return Path(snapshot_download(name, allow_patterns=patterns))
     except LocalEntryNotFoundError as error:
         reason = (
-            _offline() or f"the Hub can't be reached ({reason_of(error.__cause__ or error)}) and it isn't in the cache"
+            _offline()
+            or f"the Hub can't be reached ({one_line_error(error.__cause__ or error)}) and it isn't in the cache"
         )
         raise ModelError(f"{name}: no such directory, and {reason}; download it where there is a network") from error
     except hub_errors() as error:
         raise ModelError(
-            f"{name}: no such directory, and the Hub doesn't give it ({reason_of(error)}); "
+            f"{name}: no such directory, and the Hub doesn't give it ({one_line_error(error)}); "
             "check the name, and whether it needs a token (HF_TOKEN)"
         ) from error
 
@@ -77,6 +78,6 @@ def _offline() -> str | None:
     return f"HF_HUB_OFFLINE is set and it isn't in the cache {constants.HF_HUB_CACHE}" if offline else None
 
 
-def reason_of(error: BaseException) -> str:
+def one_line_error(error: BaseException) -> str:
     """An error in one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]

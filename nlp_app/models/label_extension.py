@@ -137,7 +137,7 @@ def _transformer(parts: TransformerTaggerParts, tag_set: TagSet) -> TransformerT
         body = copy.deepcopy(network.body)
     else:
         set_labels(config, tag_set.tags)
-        with checkpoint.quiet():
+        with checkpoint.silence_transformers():
             body = type(network.body)(config)
     allowed = torch.from_numpy(tag_set.allowed) if parts.legal else None
     return type(network)(body.cpu(), len(tag_set.tags), allowed, network.dimensions)

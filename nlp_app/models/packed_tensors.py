@@ -48,7 +48,7 @@ def unpack(packed: Mapping[str, Tensor], tables: Collection[str]) -> dict[str, T
     return weights
 
 
-def scales(exponents: NDArray[np.integer]) -> Floats:
+def powers_of_two(exponents: NDArray[np.integer]) -> Floats:
     """Two to the power of each exponent, exactly, as a column: (rows, 1)."""
     return np.ldexp(np.float32(1), exponents.astype(np.int32))[:, None]
 
@@ -83,7 +83,7 @@ def _pack(weight: Tensor) -> dict[str, NDArray[np.integer]] | None:
 def _numbers(table: Floats, bits: int) -> tuple[NDArray[np.int32], Floats, NDArray[np.bool_]]:
     """Each row's finest exponent, its values as multiples of that power of two, and whether those are whole numbers."""
     exponents = finest_exponents(table, bits)
-    numbers = table * scales(-exponents)
+    numbers = table * powers_of_two(-exponents)
     return exponents, numbers, ((numbers == np.rint(numbers)) & (np.abs(numbers) < 1 << bits)).all(axis=1)
 
 
@@ -126,5 +126,5 @@ def _restore(fields: Mapping[str, NDArray[np.integer]]) -> Floats:
     pairs = np.stack((halves.view(np.int8) << 4 >> 4, halves.view(np.int8) >> 4), axis=2)
     numbers[short] = pairs.reshape(len(halves), 2 * halves.shape[1])[:, : long.shape[1]]
     table = numbers.astype(np.float32)
-    table *= scales(exponents)
+    table *= powers_of_two(exponents)
     return table

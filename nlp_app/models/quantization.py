@@ -18,7 +18,7 @@ from torch import nn
 from nlp_app.core.errors import ModelError
 from nlp_app.features.feature_index import FeatureIndex
 from nlp_app.features.tagging.encoder import TaggingEncoder
-from nlp_app.models.packed_tensors import BITS, LOWEST, finest_exponents, scales
+from nlp_app.models.packed_tensors import BITS, LOWEST, finest_exponents, powers_of_two
 from nlp_app.models.tagger import TaggerParts
 
 STEP_EXPONENT = -6
@@ -28,7 +28,7 @@ STEP = 2.0**STEP_EXPONENT  # nats: what a window feature's weights are multiples
 Floats = NDArray[np.float32]
 
 
-def compact(parts: TaggerParts) -> TaggerParts:
+def quantize(parts: TaggerParts) -> TaggerParts:
     """The tagger with tables that are small when saved, as a copy: a little different in what it finds.
 
     A window feature's weights change by half a STEP at most, or by a 128th of the largest of them if that is more;
@@ -41,30 +41,30 @@ def compact(parts: TaggerParts) -> TaggerParts:
         )
     encoder, network = parts.encoder, copy.deepcopy(parts.network)
     wide = network.wide.weight
-    table = rounded(wide.detach().cpu().numpy(), STEP_EXPONENT)
+    table = round_rows(wide.detach().cpu().numpy(), STEP_EXPONENT)
     kept = np.asarray(table.any(axis=1))
     kept[0] = kept[encoder.part_rows] = True  # a feature that is embedded has a row in the index, whatever its weights
     network.wide.weight = nn.Parameter(torch.from_numpy(table[kept]).to(wide.device), requires_grad=wide.requires_grad)
     embeddings = [network.norms.weight, network.shapes.weight, network.parts.weight]
     with torch.no_grad():
         for weight in embeddings if network.vectors is None else [*embeddings, network.vectors.weight]:
-            weight.copy_(torch.from_numpy(rounded(weight.cpu().numpy())))
+            weight.copy_(torch.from_numpy(round_rows(weight.cpu().numpy())))
     rows = np.cumsum(kept, dtype=np.int32) - 1
     index = FeatureIndex(encoder.index.keys[kept[1:]])
     fewer = TaggingEncoder(encoder.forms, index, rows[encoder.part_rows], encoder.vectors)
     return replace(parts, encoder=fewer, network=network)
 
 
-def rounded(table: Floats, exponent: int = LOWEST) -> Floats:
+def round_rows(table: Floats, exponent: int = LOWEST) -> Floats:
     """Each row as multiples, at most 127, of a power of two: the finest that is enough, and not below `exponent`.
 
     No value changes by more than half of that power. table: (rows, width).
     """
     exponents = np.maximum(finest_exponents(table, BITS), exponent)
-    numbers = np.rint(table * scales(-exponents))
+    numbers = np.rint(table * powers_of_two(-exponents))
     # The largest may have been rounded up, out of a byte.
     coarser = np.abs(numbers).max(axis=1, initial=0) >= 1 << BITS
     exponents[coarser] += 1
-    numbers[coarser] = np.rint(table[coarser] * scales(-exponents[coarser]))
-    result: Floats = numbers * scales(exponents) + np.float32(0)  # no negative zeros
+    numbers[coarser] = np.rint(table[coarser] * powers_of_two(-exponents[coarser]))
+    result: Floats = numbers * powers_of_two(exponents) + np.float32(0)  # no negative zeros
     return result

@@ -17,11 +17,11 @@ from nlp_app.models.directory import (
     DESCRIPTION,
     VOCABULARY,
     check_tags,
-    damaged,
-    numbers,
+    parse_dimensions,
     read_about,
     read_labels,
     read_network,
+    read_or_raise_model_error,
 )
 from nlp_app.models.packed_tensors import pack, unpack
 from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
@@ -69,9 +69,9 @@ class TaggerParts:
 def read_tagger(directory: Path, description: Mapping[str, Any]) -> TaggerParts:
     """The tagger of a directory whose files are intact. Raises ModelError if the description doesn't fit them."""
     place, vocabulary = directory / DESCRIPTION, directory / VOCABULARY
-    tag_set, tokenizer, sizes, dimensions, about = damaged(place, lambda: _described(description))
-    encoder = damaged(
-        vocabulary, lambda: TaggingEncoder.load(vocabulary, tokenizer.normalise, vectors=sizes.vectors > 0)
+    tag_set, tokenizer, sizes, dimensions, about = read_or_raise_model_error(place, lambda: _described(description))
+    encoder = read_or_raise_model_error(
+        vocabulary, lambda: TaggingEncoder.load(vocabulary, tokenizer.normalize, vectors=sizes.vectors > 0)
     )
     if encoder.sizes != {key: rows for key, rows in asdict(sizes).items() if key in encoder.sizes}:
         raise ModelError(f"{directory}: the vocabularies don't fit the network's tables; copy the model again")
@@ -89,8 +89,8 @@ def _described(
     network = description["network"]
     if network["kind"] != KIND:
         raise ValueError(f"network: found {network['kind']!r}, expected {KIND!r}")
-    sizes = numbers(TableSizes, {"vectors": 0, **network["sizes"]}, {})
-    dimensions = numbers(TaggerDimensions, network["dimensions"], {"layers": 100})
+    sizes = parse_dimensions(TableSizes, {"vectors": 0, **network["sizes"]}, {})
+    dimensions = parse_dimensions(TaggerDimensions, network["dimensions"], {"layers": 100})
     tokenizer = make_tokenizer(description["tokenizer"]["name"], **description["tokenizer"]["settings"])
     tag_set = TagSet(read_labels(description), description["scheme"])
     check_tags(tag_set.tags)

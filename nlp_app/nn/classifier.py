@@ -58,7 +58,7 @@ class ClassifierDimensions:
     filter_dropout: float = 0.5
 
 
-class TextClassifier(nn.Module):
+class TextClassifierNetwork(nn.Module):
     """Scores of each class for texts; with targets, the sum of their losses.
 
     Shapes: B texts, n n-grams in all of them, L words at most, K classes.

@@ -109,7 +109,7 @@ class ConvolutionEncoder(nn.Module):
 
 
 class StackedConvolutionEncoder(nn.Module):
-    """Convolution, ReLU, maxima of two neighbours, again; the last layer's maximum over the text; then dense, ReLU.
+    """Convolution, ReLU, maxima of two neighbors, again; the last layer's maximum over the text; then dense, ReLU.
 
     `width`: of the result, `filters`.
     """
@@ -227,7 +227,7 @@ class _LargestSum(torch.autograd.Function):
 def _places(sums: Tensor, best: Tensor) -> Tensor:
     """Where along dimension 1 the largest stand, the last of equals: (B, L, F), which it overwrites, (B, F) -> int64.
 
-    At an eighth of what `max` with indices costs a CPU: comparing into the same type is vectorised, and even bfloat16
+    At an eighth of what `max` with indices costs a CPU: comparing into the same type is vectorized, and even bfloat16
     has the whole numbers up to 256.
     """
     place = torch.arange(sums.shape[1], device=sums.device).to(sums.dtype).unsqueeze(1)

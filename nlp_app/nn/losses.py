@@ -82,7 +82,7 @@ class Focal(Loss):
 
 
 class Hinge(Loss):
-    """Each class against the rest, squared hinge: what scikit-learn's LinearSVC minimises by default, but its penalty.
+    """Each class against the rest, squared hinge: what scikit-learn's LinearSVC minimizes by default, but its penalty.
 
     The sum over the classes of max(0, 1 - logit)^2 for the true one and max(0, 1 + logit)^2 for the others. A weight
     multiplies a class's term in the rows where it is the true one, as LIBLINEAR's class weights do.

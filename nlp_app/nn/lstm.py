@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from nlp_app.nn.precision import has_lstm
+from nlp_app.nn.precision import supports_lstm
 
 
 class BiLstm(nn.Module):
@@ -24,9 +24,9 @@ class BiLstm(nn.Module):
         self.backwards = nn.LSTM(inputs, hidden)
 
     def forward(self, x: Tensor, reversal: Tensor) -> Tensor:
-        """x: (B, L, inputs), reversal: (B, L) from `reversal_of` -> (B, L, 2 hidden)."""
+        """x: (B, L, inputs), reversal: (B, L) from `reversal_indices` -> (B, L, 2 hidden)."""
         on_autocast = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-        if on_autocast and not has_lstm(torch.get_autocast_dtype("cpu")):
+        if on_autocast and not supports_lstm(torch.get_autocast_dtype("cpu")):
             with torch.autocast("cpu", enabled=False):
                 return self._both_halves(x.float(), reversal)
         return self._both_halves(x, reversal)
@@ -49,7 +49,7 @@ class BiLstm(nn.Module):
         return found
 
 
-def reversal_of(mask: Tensor) -> Tensor:
+def reversal_indices(mask: Tensor) -> Tensor:
     """Where each position's mirror image within its row stands; padding stays: (B, L) bool -> (B, L) int64."""
     place = torch.arange(mask.shape[1], device=mask.device)
     return torch.where(mask, mask.sum(1, keepdim=True) - 1 - place, place)

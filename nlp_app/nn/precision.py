@@ -43,7 +43,7 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 
 @cache
-def has_lstm(kind: torch.dtype) -> bool:
+def supports_lstm(kind: torch.dtype) -> bool:
     """Try whether a CPU trains an LSTM under autocast to `kind`: oneDNN refuses bfloat16 without AVX-512."""
     weights = [torch.zeros(4, *width) for width in ((1,), (1,), (), ())]  # without biases torch doesn't ask oneDNN
     state = torch.zeros(1, 1, 1)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from nlp_app.nn.crf.distillation_loss import path_cross_entropy
 from nlp_app.nn.crf.layer import LinearChainCRF
 from nlp_app.nn.embedding_bag import EmbeddingSum
-from nlp_app.nn.lstm import BiLstm, reversal_of
+from nlp_app.nn.lstm import BiLstm, reversal_indices
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,9 @@ class WideBiLstmCrf(nn.Module):
         self.wide = EmbeddingSum(sizes.features, num_tags)
         self.crf = LinearChainCRF(num_tags, allowed)
         self.teacher: Teacher | None = None  # of training; no part of a saved model
-        self._initialise()
+        self._initialize()
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         # The wide table stays at zero: a feature means nothing until training says so.
         with torch.no_grad():
             for table, spread in ((self.norms, 0.3), (self.shapes, 0.3), (self.parts, 0.1)):
@@ -119,7 +119,7 @@ class WideBiLstmCrf(nn.Module):
         if self.vectors is not None:
             embedded.append(self.vectors(columns["vectors"]))
         x = self._drop_units(torch.cat(embedded, dim=-1), self.dimensions.input_dropout)
-        reversal = reversal_of(mask)
+        reversal = reversal_indices(mask)
         for layer in self.layers:
             x = self._drop_units(layer(x, reversal), self.dimensions.hidden_dropout)
         # Whole features are dropped, then single scores: neither half may lean on the other.

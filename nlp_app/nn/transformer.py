@@ -21,8 +21,8 @@ from transformers.modeling_utils import remove_tied_weights_from_state_dict
 
 from nlp_app.nn.crf.layer import LinearChainCRF
 from nlp_app.nn.losses import Loss
-from nlp_app.nn.lstm import BiLstm, reversal_of
-from nlp_app.nn.transformer_layers import position_limit, width_of_embeddings
+from nlp_app.nn.lstm import BiLstm, reversal_indices
+from nlp_app.nn.transformer_layers import embedding_width, position_limit
 
 POOLINGS = ("first", "mean", "last")
 
@@ -137,14 +137,16 @@ class TransformerTagger(PretrainedNetwork):
         self.dimensions = dimensions
         self.capitals: nn.Embedding | None = None
         if dimensions.capitals:
-            self.capitals = nn.Embedding(dimensions.capitals, width_of_embeddings(body), padding_idx=0)
+            self.capitals = nn.Embedding(dimensions.capitals, embedding_width(body), padding_idx=0)
             nn.init.zeros_(self.capitals.weight)
         self.lstm: BiLstm | None = None
         self.tags: nn.Linear | None = None
         if dimensions.lstm:
             self.lstm = BiLstm(body.config.hidden_size, dimensions.lstm)
             self.tags = nn.Linear(2 * dimensions.lstm, num_tags)
-        self.crf = LinearChainCRF(num_tags, allowed) if dimensions.head == "crf" else LegalPaths(num_tags, allowed)
+        self.crf = (
+            LinearChainCRF(num_tags, allowed) if dimensions.head == "crf" else TransitionConstraints(num_tags, allowed)
+        )
 
     def forward(self, tags: Tensor, mask: Tensor, **inputs: Tensor) -> Tensor:
         """The sum over all tokens of the cross entropy, or over all rows of the CRF's negative log-likelihood.
@@ -185,7 +187,7 @@ class TransformerTagger(PretrainedNetwork):
         found = pool_pieces(self._run(input_ids, attention_mask, added), starts, ends, mask, self.dimensions.pooling)
         if self.lstm is not None and self.tags is not None:
             found = functional.dropout(found, self.dimensions.dropout, self.training)
-            found = self.lstm(found, reversal_of(mask))
+            found = self.lstm(found, reversal_indices(mask))
             found = self.tags(functional.dropout(found, self.dimensions.dropout, self.training))
         return found.float()
 
@@ -213,7 +215,7 @@ class TransformerClassifier(PretrainedNetwork):
         return self._run(input_ids, attention_mask).float()
 
 
-class LegalPaths(LinearChainCRF):
+class TransitionConstraints(LinearChainCRF):
     """A CRF that scores no transition, only forbids: nothing to train, nothing to save."""
 
     def __init__(self, num_tags: int, allowed: Tensor | None = None) -> None:

@@ -30,7 +30,7 @@ def layer_names(body: PreTrainedModel) -> list[tuple[str, ...]]:
     return [tuple(below), *((f"{root}{place}.{number}.",) for number in range(len(layers)))]
 
 
-def rate_factors(network: nn.Module, decay: float, head: float, crf: float) -> dict[str, float]:
+def layerwise_rate_factors(network: nn.Module, decay: float, head: float, crf: float) -> dict[str, float]:
     """Factors on the learning rate by prefixes of the names of the network's trainable parameters.
 
     `network` has a body in `body`. Its highest layer gets 1, each below `decay` times the one above, the embeddings the
@@ -54,7 +54,7 @@ def rate_factors(network: nn.Module, decay: float, head: float, crf: float) -> d
     return {prefix: factor for prefix, factor in factors.items() if _any_starts(trainable, prefix)}
 
 
-def freeze(network: nn.Module, layers: int) -> None:
+def freeze_layers(network: nn.Module, layers: int) -> None:
     """Train neither the body's embeddings nor its `layers` lowest layers; 0: train all.
 
     Raises SettingsError if there are fewer, or if they can't be told apart.
@@ -76,7 +76,7 @@ def position_limit(body: PreTrainedModel) -> int | None:
     return min(_table_limits(body), default=None)
 
 
-def width_of_embeddings(body: PreTrainedModel) -> int:
+def embedding_width(body: PreTrainedModel) -> int:
     """The width of the vectors of pieces that the body reads. Raises SettingsError if it takes none but its own."""
     table = _table_of_pieces(body)
     if table is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nlp_app.core.text_table import aligned, shorten
+from nlp_app.core.text_table import format_table, shorten
 from nlp_app.reports.classification_scores import LABELS_SHOWN, MATRIX_SHOWN
 
 
@@ -48,7 +48,7 @@ def class_inspection_table(facts: Mapping[str, Any]) -> str:
     ]
     if several:
         notes.append("labels are counted one by one, as texts have several")
-    return "\n".join([*aligned(rows), *(["", *notes] if notes else [])])
+    return "\n".join([*format_table(rows), *(["", *notes] if notes else [])])
 
 
 def _class_rows(files: Sequence[Mapping[str, Any]]) -> list[list[str]]:

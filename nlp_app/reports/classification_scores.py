@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nlp_app.core.text_table import aligned, shorten
+from nlp_app.core.text_table import format_table, shorten
 
 LABELS_SHOWN = 30
 
@@ -40,7 +40,7 @@ def _split_table(split: str, scores: Mapping[str, Any]) -> str:
     values = [f"{title} {scores[key]:.4f}" for key, title in overall.items()]
     if "calibration" in scores:
         values.append(f"ECE {scores['calibration']['ece']:.4f}")
-    return "\n".join([*aligned(rows), ", ".join(values)])
+    return "\n".join([*format_table(rows), ", ".join(values)])
 
 
 def _row(scores: Mapping[str, Any]) -> list[str]:
@@ -58,7 +58,7 @@ def confusion_table(scores: Mapping[str, Any]) -> str:
         return "no text was given another class than its own"
     rows = [["gold", "predicted", "texts"]]
     rows += [[shorten(gold), shorten(found), f"{count:,}"] for gold, found, count in scores["confused"]]
-    return "\n".join(["most often confused", *aligned(rows)])
+    return "\n".join(["most often confused", *format_table(rows)])
 
 
 def _matrix_table(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> str:
@@ -67,4 +67,4 @@ def _matrix_table(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> str
         [f"  {shorten(label)}", *(f"{count:,}" if count else "." for count in counts)]
         for label, counts in zip(labels, matrix, strict=True)
     ]
-    return "\n".join(aligned(rows))
+    return "\n".join(format_table(rows))

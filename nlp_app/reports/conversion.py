@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nlp_app.core.text_table import _printable, display_width
-from nlp_app.data.tagging.alignment import Ledger
+from nlp_app.data.tagging.alignment import AlignmentReport
 from nlp_app.data.tagging.convert import ConversionReport
 from nlp_app.data.tagging.corpus import TagRepair
 
@@ -24,7 +24,7 @@ def _repairs(repairs: Sequence[TagRepair]) -> dict[str, Any]:
     }
 
 
-def _ledger(ledger: Ledger) -> dict[str, Any]:
+def _ledger(ledger: AlignmentReport) -> dict[str, Any]:
     return {
         "gold": ledger.gold,
         "kept": ledger.kept,

@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nlp_app.config import (
-    ClassifierSettings,
-    ClassSettings,
+    ClassificationSettings,
+    ClassifierModelSettings,
     Settings,
-    TaggerSettings,
+    TaggerModelSettings,
     TaggingSettings,
-    TransformerClassSettings,
+    TransformerClassificationSettings,
     TransformerModelSettings,
-    TransformerTaggerSettings,
+    TransformerTaggerModelSettings,
     TransformerTaggingSettings,
 )
-from nlp_app.core.text_table import aligned
+from nlp_app.core.text_table import format_table
 from nlp_app.inference.sharing import front_matter
-from nlp_app.metrics.spans import headline
+from nlp_app.metrics.spans import selection_score
 
 if TYPE_CHECKING:
     from nlp_app.models import AnyClassifierParts, AnyTaggerParts
@@ -71,7 +71,7 @@ def tagger_card(
 def classifier_card(
     parts: AnyClassifierParts,
     metrics: Mapping[str, Mapping[str, Any]],
-    settings: ClassSettings | TransformerClassSettings,
+    settings: ClassificationSettings | TransformerClassificationSettings,
     counts: Mapping[str, Mapping[str, Any]],
 ) -> str:
     """Markdown for people who find the directory."""
@@ -124,15 +124,15 @@ def _files(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     return {split: each["file"] for split, each in counts.items()}
 
 
-def _kind_of_tagger(model: TaggerSettings | TransformerTaggerSettings) -> str:
-    if isinstance(model, TransformerTaggerSettings):
+def _kind_of_tagger(model: TaggerModelSettings | TransformerTaggerModelSettings) -> str:
+    if isinstance(model, TransformerTaggerModelSettings):
         between = ", a BiLSTM" if model.lstm_hidden_size else ""
         head = "a CRF" if model.head == "crf" else "a softmax for each token"
         return f"`{Path(model.pretrained or model.initial_model).name}`, fine-tuned{between} and {head}"
     return "a BiLSTM-CRF with window features"
 
 
-def _kind_of_classifier(model: ClassifierSettings | TransformerModelSettings) -> str:
+def _kind_of_classifier(model: ClassifierModelSettings | TransformerModelSettings) -> str:
     if isinstance(model, TransformerModelSettings):
         return f"`{Path(model.pretrained).name}`, fine-tuned"
     kinds = {"embedding_bag": "a bag of n-grams", "textcnn": "convolutions over words"}
@@ -162,7 +162,7 @@ def _scores(metrics: Mapping[str, Mapping[str, Any]], settings: Settings) -> lis
 
 def _headline(scores: Mapping[str, Any]) -> str:
     if "f1" in scores:
-        return f"F1 {headline(dict(scores)):.4f}"
+        return f"F1 {selection_score(dict(scores)):.4f}"
     names = {"accuracy": "accuracy", "micro_f1": "micro F1", "weighted_f1": "weighted F1", "macro_f1": "macro F1"}
     return ", ".join(f"{name} {scores[key]:.4f}" for key, name in names.items() if key in scores)
 
@@ -177,7 +177,7 @@ def score_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
         if "f1" in scores:
             rows.append(["all entities", *_row({**scores, "support": sum(s["support"] for s in each.values())})])
         tokens = f"token accuracy {scores['accuracy']:.4f}, weighted F1 {scores['weighted_f1']:.4f}"
-        blocks.append("\n".join([*aligned(rows), tokens]))
+        blocks.append("\n".join([*format_table(rows), tokens]))
     return "\n\n".join(blocks)
 
 

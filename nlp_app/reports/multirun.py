@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
-from nlp_app.core.text_table import aligned
+from nlp_app.core.text_table import format_table
 
 _TRIALS_SHOWN = 5
 
@@ -27,7 +27,7 @@ def fold_table(account: Mapping[str, Any]) -> str:
     total = sum(each["sentences"] for each in account["each"])
     rows += [row("mean", "", account["mean"]), row("standard deviation", "", account["standard_deviation"])]
     rows.append(row("all folds together", f"{total:,}", account["pooled"]))
-    return "\n".join(aligned(rows))
+    return "\n".join(format_table(rows))
 
 
 def trial_table(account: Mapping[str, Any]) -> str:
@@ -45,7 +45,7 @@ def trial_table(account: Mapping[str, Any]) -> str:
     others = {state: sum(trial["state"] == state for trial in trials) for state in ("stopped", "failed")}
     told = "".join(f", {count} {state}" for state, count in others.items() if count)
     lines = [f"{len(finished)} trials finished{told}; the best of them (trial 0: the settings as given)"]
-    lines += aligned(rows)
+    lines += format_table(rows)
     if "importance" in account:
         shares = ", ".join(f"{name} {share:.0%}" for name, share in account["importance"].items() if share >= 0.01)
         lines += textwrap.wrap(f"what made the difference: {shares}", _WIDTH)

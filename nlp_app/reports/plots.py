@@ -89,7 +89,7 @@ def history_figure(lines: Sequence[Mapping[str, Any]]) -> Figure:
         axes = figure.add_subplot(len(panels), 1, place)
         for key, name in curves.items():
             axes.plot([p["epoch"] for p in points], [p[key] for p in points], marker=".", label=name)
-        axes.axvline(best, color="grey", linestyle="--", label=f"best epoch: {best}")
+        axes.axvline(best, color="gray", linestyle="--", label=f"best epoch: {best}")
         axes.set_ylabel(title)
         axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -100,7 +100,7 @@ def history_figure(lines: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def confusion_figure(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> Figure:
-    """A confusion matrix: rows gold, columns predicted, colours the share of the row.
+    """A confusion matrix: rows gold, columns predicted, colors the share of the row.
 
     Up to 25 classes the cells show their counts, up to 60 the axes show names. A name with characters that no font here
     has is shown as its place among the labels, `#3`.
@@ -119,8 +119,8 @@ def confusion_figure(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> 
     if len(labels) <= COUNTED:
         for (row, column), count in np.ndenumerate(counts):
             if count:
-                colour = "white" if shares[row, column] > 0.5 else "black"
-                axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=7, color=colour)
+                color = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, f"{count:,}", ha="center", va="center", fontsize=7, color=color)
     return figure
 
 

@@ -9,14 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nlp_app.core.text_table import _printable, aligned
+from nlp_app.core.text_table import _printable, format_table
 from nlp_app.data.tagging.corpus import Corpus, choose_tokenizer
-from nlp_app.data.tagging.statistics import describe, leaks, unseen_entities
+from nlp_app.data.tagging.statistics import describe, shared_sentences, unseen_entities
 from nlp_app.labels.schemes import NONE
 from nlp_app.reports.conversion import _changes, _ledger, _repairs, _shown
 
 
-def inspection(corpus: Corpus, others: Sequence[Corpus] = ()) -> dict[str, Any]:
+def inspect_corpora(corpus: Corpus, others: Sequence[Corpus] = ()) -> dict[str, Any]:
     """The facts of each file, and what each file shares with those before it; made of JSON's own types.
 
     Keys: `files` (one each, in order), `leaks` and `unseen` (for each pair, `file` against an earlier
@@ -26,11 +26,13 @@ def inspection(corpus: Corpus, others: Sequence[Corpus] = ()) -> dict[str, Any]:
     pairs = [(a, b) for place, b in enumerate(corpora) for a in corpora[:place]]
     return {
         "files": [_facts(each) for each in corpora],
-        "leaks": [{"train": a.path, "file": b.path, **asdict(leaks(a.sentences, b.sentences))} for a, b in pairs],
+        "leaks": [
+            {"train": a.path, "file": b.path, **asdict(shared_sentences(a.sentences, b.sentences))} for a, b in pairs
+        ],
         "unseen": [
             {"train": a.path, "file": b.path, **asdict(found), "share": found.share}
             for a, b in pairs
-            if (found := unseen_entities(a.sentences, b.sentences)).entities and a.labelled
+            if (found := unseen_entities(a.sentences, b.sentences)).entities and a.labeled
         ],
     }
 
@@ -43,7 +45,7 @@ def _facts(corpus: Corpus) -> dict[str, Any]:
         "remarks": list(corpus.remarks),
         "scheme": corpus.scheme,
         "evidence": corpus.evidence,
-        "labelled": corpus.labelled,
+        "labelled": corpus.labeled,
         "tokenizer": corpus.tokenizer,
         **asdict(describe(corpus.sentences)),
         "repairs": _repairs(corpus.repairs),
@@ -53,7 +55,7 @@ def _facts(corpus: Corpus) -> dict[str, Any]:
 
 
 def inspection_table(facts: Mapping[str, Any]) -> str:
-    """The table of an `inspection`: a row each fact, a column each file, then the places worth a look."""
+    """The table of an `inspect_corpora`: a row each fact, a column each file, then the places worth a look."""
     files = facts["files"]
     names = _short_names([file["path"] for file in files])
     rows = [["", *(names[file["path"]] for file in files)]]
@@ -61,7 +63,7 @@ def inspection_table(facts: Mapping[str, Any]) -> str:
     rows += _agreement_rows(files)
     rows += _pair_rows(facts, files)
     rows += _label_rows(files)
-    return "\n".join([*aligned(rows), *_places(facts, names)])
+    return "\n".join([*format_table(rows), *_places(facts, names)])
 
 
 def _lengths(file: Mapping[str, Any]) -> str:
@@ -117,7 +119,7 @@ def _pair_rows(facts: Mapping[str, Any], files: Sequence[Mapping[str, Any]]) -> 
     unseen = {pair["file"]: f"{100 * pair['share']:.1f}%" for pair in facts["unseen"] if pair["train"] == first}
     return [
         ["sentences also in first file", "-", *(leaked[file["path"]] for file in files[1:])],
-        ["labelled forms unseen in first file", "-", *(unseen.get(file["path"], "-") for file in files[1:])],
+        ["labeled forms unseen in first file", "-", *(unseen.get(file["path"], "-") for file in files[1:])],
     ]
 
 

@@ -9,24 +9,24 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from nlp_app.config import ClassSettings
+from nlp_app.config import ClassificationSettings
 from nlp_app.sklearn.estimator import (
     RunEstimator,
+    as_list,
+    check_dev_pair,
     check_lengths,
     check_some_differ,
-    constructor,
-    dev_pair,
-    places,
-    rows_of,
-    target_of,
+    check_target,
+    make_constructor,
+    parameter_paths,
 )
-from nlp_app.sklearn.targets import Targets, same
+from nlp_app.sklearn.targets import Targets, exact_matches
 
 if TYPE_CHECKING:
     from nlp_app.inference import Classifier
 
 
-_PLACES = places(ClassSettings, {name: name for name in ("dev_share", "tokenizer", "lower_case")})
+_PLACES = parameter_paths(ClassificationSettings, {name: name for name in ("dev_share", "tokenizer", "lower_case")})
 
 
 class TextClassifier(ClassifierMixin, RunEstimator):  # type: ignore[misc]
@@ -39,7 +39,7 @@ class TextClassifier(ClassifierMixin, RunEstimator):  # type: ignore[misc]
     After `fit`: `classes_`, sorted, of y's own type; `model_`, an `nlp_app.inference.Classifier`; `scores_`, on dev.
     """
 
-    __init__ = constructor(ClassSettings, _PLACES)
+    __init__ = make_constructor(ClassificationSettings, _PLACES)
 
     def fit(self, X: Any, y: Any, *, dev: Any = None) -> TextClassifier:
         """Train on texts X (n strings) with classes y.
@@ -53,14 +53,14 @@ class TextClassifier(ClassifierMixin, RunEstimator):  # type: ignore[misc]
         """
         from nlp_app.sklearn.training_run import train  # noqa: PLC0415
 
-        y = target_of(y, self)
+        y = check_target(y, self)
         targets = Targets.of(y)
         files = {"X": _rows(X, y, targets, "X", "y")}
         if dev is None:
             check_some_differ(len({row["text"] for row in files["X"] if row["text"].strip()}))
         else:
-            files["dev"] = _rows(*dev_pair(dev), targets, "dev", "dev")
-        settings = self._run_settings(ClassSettings, _PLACES, multi_label="yes" if targets.several else "no")
+            files["dev"] = _rows(*check_dev_pair(dev), targets, "dev", "dev")
+        settings = self._run_settings(ClassificationSettings, _PLACES, multi_label="yes" if targets.several else "no")
         model, self.scores_ = train(settings, files, quiet=not self.verbose)
         self.model_ = cast("Classifier", model)
         self.classes_ = targets.classes
@@ -92,7 +92,7 @@ class TextClassifier(ClassifierMixin, RunEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         if self._targets.form != "lists":
             return float(super().score(X, y, sample_weight))
-        return float(np.average(same(y, self.predict(X)), weights=sample_weight))
+        return float(np.average(exact_matches(y, self.predict(X)), weights=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -101,7 +101,7 @@ class TextClassifier(ClassifierMixin, RunEstimator):  # type: ignore[misc]
 
 
 def _texts(values: Any, name: str) -> list[str]:
-    rows = rows_of(values, name, "a sequence of texts")
+    rows = as_list(values, name, "a sequence of texts")
     for place, text in enumerate(rows):
         if not isinstance(text, str):
             kind = type(text).__name__

@@ -24,24 +24,24 @@ _NOT_OURS = {"seed", "checkpoint_seconds"}  # `random_state` is the seed; a fit 
 _NEVER = 1e9
 
 
-class Place(NamedTuple):
+class SettingPath(NamedTuple):
     """Where a parameter stands among the settings."""
 
     table: str
     key: str
 
 
-def places(kind: type[Settings], data: Mapping[str, str]) -> dict[str, Place]:
+def parameter_paths(kind: type[Settings], data: Mapping[str, str]) -> dict[str, SettingPath]:
     """The place of each parameter: all of [model] and [train], and of [data] those that `data` names, by parameter."""
     defaults = kind()
-    found = {name: Place("data", key) for name, key in data.items()}
+    found = {name: SettingPath("data", key) for name, key in data.items()}
     for table in ("model", "train"):
         keys = type(getattr(defaults, table)).model_fields
-        found |= {key: Place(table, key) for key in keys if key not in _NOT_OURS}
+        found |= {key: SettingPath(table, key) for key in keys if key not in _NOT_OURS}
     return found
 
 
-def constructor(kind: type[Settings], where: Mapping[str, Place]) -> Any:
+def make_constructor(kind: type[Settings], where: Mapping[str, SettingPath]) -> Any:
     """An `__init__` that takes the parameters by name, with the defaults of the settings, and keeps them as they are.
 
     The defaults stand in `nlp_app.config` alone; scikit-learn and `help` read them from the signature.
@@ -67,7 +67,7 @@ def constructor(kind: type[Settings], where: Mapping[str, Place]) -> Any:
 class RunEstimator(BaseEstimator):  # type: ignore[misc]
     """An estimator that is fitted by a training run."""
 
-    def _run_settings(self, kind: type[Settings], where: Mapping[str, Place], **data: str) -> Settings:
+    def _run_settings(self, kind: type[Settings], where: Mapping[str, SettingPath], **data: str) -> Settings:
         """The settings that the parameters stand for, and more of [data]. Raises SettingsError."""
         tables: dict[str, dict[str, Any]] = {
             "data": dict(data),
@@ -124,7 +124,7 @@ class RunEstimator(BaseEstimator):  # type: ignore[misc]
         return tags
 
 
-def rows_of(values: Any, name: str, expected: str) -> list[Any]:
+def as_list(values: Any, name: str, expected: str) -> list[Any]:
     """The elements of a list, tuple, array or Series of one dimension. Raises TypeError or ValueError for others."""
     if hasattr(values, "tocsr"):
         raise TypeError(f"{name}: found a sparse matrix, expected {expected}; pass raw data, not features")
@@ -150,7 +150,7 @@ def check_some_differ(different: int) -> None:
         raise ValueError("X: found one sample only, or several that are all the same; give more, or dev=(X, y)")
 
 
-def target_of(y: Any, estimator: RunEstimator) -> Any:
+def check_target(y: Any, estimator: RunEstimator) -> Any:
     """The target, with a length. Raises ValueError without one."""
     if y is None:
         name = type(estimator).__name__
@@ -158,7 +158,7 @@ def target_of(y: Any, estimator: RunEstimator) -> Any:
     return y if hasattr(y, "__len__") else np.asarray(y)
 
 
-def dev_pair(dev: Any) -> tuple[Any, Any]:
+def check_dev_pair(dev: Any) -> tuple[Any, Any]:
     """The texts and targets to choose the model by. Raises TypeError for anything but a pair."""
     if not isinstance(dev, tuple | list) or len(dev) != 2:
         raise TypeError(f"dev: found {_kind(dev)}, expected a pair of texts and targets: dev=(X, y)")

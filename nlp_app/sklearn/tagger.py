@@ -1,4 +1,4 @@
-"""Sequence labelling as an estimator."""
+"""Sequence labeling as an estimator."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from nlp_app.config import TaggingSettings
 from nlp_app.core.errors import SettingsError
 from nlp_app.labels import schemes
 from nlp_app.labels.tag_set import TagSet
-from nlp_app.metrics.spans import headline
+from nlp_app.metrics.spans import selection_score
 from nlp_app.sklearn.estimator import (
     RunEstimator,
+    as_list,
+    check_dev_pair,
     check_lengths,
     check_some_differ,
-    constructor,
-    dev_pair,
-    places,
-    rows_of,
-    target_of,
+    check_target,
+    make_constructor,
+    parameter_paths,
 )
 
 if TYPE_CHECKING:
     from nlp_app.inference import Tagger
 
 
-_PLACES = places(
+_PLACES = parameter_paths(
     TaggingSettings,
     {"dev_share": "dev_share", "tokenizer": "tokenizer", "lower_case": "lower_case", "tag_scheme": "scheme"},
 )
@@ -41,14 +41,14 @@ class SequenceTagger(RunEstimator):
     """Finds a tag for each token of a sentence, as `train ner` learns to: entities (BIO and other schemes) or POS.
 
     Parameters are those of [model] and [train] in `configs/ner_bilstm_crf.toml`, with the same defaults, and
-    `dev_share`, `tokenizer` and `lower_case` of [data]; `tag_scheme` is its `scheme`, that of y: `auto` recognises it.
+    `dev_share`, `tokenizer` and `lower_case` of [data]; `tag_scheme` is its `scheme`, that of y: `auto` recognizes it.
     `random_state` (an int, a RandomState or None) is the seed; `verbose=1` shows the run.
 
     After `fit`: `classes_`, the tags that a token may have, sorted; `scheme_`, that of y, and of what `predict` gives;
     `model_`, an `nlp_app.inference.Tagger`; `scores_`, on dev.
     """
 
-    __init__ = constructor(TaggingSettings, _PLACES)
+    __init__ = make_constructor(TaggingSettings, _PLACES)
 
     def fit(self, X: Any, y: Any, *, dev: Any = None) -> SequenceTagger:
         """Train on sentences X (n lists of tokens) with tags y (n lists, a tag a token).
@@ -60,12 +60,12 @@ class SequenceTagger(RunEstimator):
         """
         from nlp_app.sklearn.training_run import train  # noqa: PLC0415
 
-        y = target_of(y, self)
+        y = check_target(y, self)
         files = {"X": _rows(X, y, "X", "y")}
         if dev is None:
             check_some_differ(len({tuple(row["tokens"]) for row in files["X"] if row["tokens"]}))
         else:
-            files["dev"] = _rows(*dev_pair(dev), "dev", "dev")
+            files["dev"] = _rows(*check_dev_pair(dev), "dev", "dev")
         model, self.scores_ = train(self._run_settings(TaggingSettings, _PLACES), files, quiet=not self.verbose)
         self.model_ = cast("Tagger", model)
         parts = self.model_.parts
@@ -82,7 +82,7 @@ class SequenceTagger(RunEstimator):
 
     def predict_proba(self, X: Any) -> list[NDArray[Any]]:
         """(tokens, k) probabilities of each sentence's tags in the order of `classes_`: marginals, exact under the
-        model. Raises SettingsError where y's tags can't be told from the model's without their neighbours."""
+        model. Raises SettingsError where y's tags can't be told from the model's without their neighbors."""
         check_is_fitted(self)
         from nlp_app.inference.tag_scores import tag_marginals  # noqa: PLC0415
 
@@ -100,7 +100,7 @@ class SequenceTagger(RunEstimator):
             schemes.encode(spans, len(tags), plain)
             for spans, tags in zip(self.model_.token_spans(sentences), gold, strict=True)
         ]
-        return headline(score(gold, found))
+        return selection_score(score(gold, found))
 
 
 def _translation(tag_set: TagSet, scheme: str, classes: Sequence[str]) -> NDArray[np.float64]:
@@ -116,7 +116,7 @@ def _translation(tag_set: TagSet, scheme: str, classes: Sequence[str]) -> NDArra
 
 def _letters(model: str, wanted: str) -> dict[str, str]:
     """The letter of one scheme for each of another's. Raises SettingsError where there are several."""
-    ours, theirs = schemes.scheme_named(model), schemes.scheme_named(wanted)
+    ours, theirs = schemes.find_scheme(model), schemes.find_scheme(wanted)
     if theirs.touching_first or theirs.touching_last:
         raise SettingsError(f"predict_proba: {wanted} tags depend on the tags beside them; give fit y in BIO")
     found: dict[str, str] = {}
@@ -130,7 +130,7 @@ def _letters(model: str, wanted: str) -> dict[str, str]:
 
 
 def _lists(values: Any, name: str, what: str) -> list[list[str]]:
-    rows = rows_of(values, name, f"a sequence of lists of {what}s")
+    rows = as_list(values, name, f"a sequence of lists of {what}s")
     for place, row in enumerate(rows):
         if isinstance(row, str) or not isinstance(row, Sequence | np.ndarray):
             raise TypeError(f"{name}[{place}]: found {type(row).__name__}, expected a list of {what}s")

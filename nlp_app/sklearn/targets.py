@@ -35,7 +35,7 @@ class Targets:
             only = not (_matrix(y) == 0).any() or not _matrix(y).any()
         elif form == "lists":
             classes = np.unique([label for labels in y for label in labels])
-            only = all({plain(label) for label in labels} == {*classes.tolist()} for labels in y)
+            only = all({to_python(label) for label in labels} == {*classes.tolist()} for labels in y)
         else:
             classes = np.unique(_column(y))
             only = len(classes) == 1
@@ -71,7 +71,7 @@ class Targets:
         known = dict(zip(self.classes.tolist(), self.names, strict=True))
         rows = [[label] for label in _column(y).tolist()] if self.form == "labels" else y
         try:
-            return [[known[plain(label)] for label in row] for row in rows]
+            return [[known[to_python(label)] for label in row] for row in rows]
         except KeyError as error:
             raise ValueError(f"{name}: found the label {error}, which y never has; leave its texts out") from error
 
@@ -108,15 +108,15 @@ def _is_indicator(rows: Iterable[Any]) -> bool:
     """Whether lists are the rows of an indicator matrix: as lists of labels, 0 and 1, they would all be the same."""
     listed = [row for row in rows if not isinstance(row, set | frozenset)]
     lengths = {len(row) for row in listed}
-    return len(lengths) == 1 and lengths != {1} and all(plain(item) in (0, 1) for row in listed for item in row)
+    return len(lengths) == 1 and lengths != {1} and all(to_python(item) in (0, 1) for row in listed for item in row)
 
 
-def same(gold: Iterable[Iterable[Any]], found: Iterable[Iterable[Any]]) -> list[bool]:
+def exact_matches(gold: Iterable[Iterable[Any]], found: Iterable[Iterable[Any]]) -> list[bool]:
     """For each text whether all its labels were found, and no others."""
-    return [{plain(label) for label in one} == set(two) for one, two in zip(gold, found, strict=True)]
+    return [{to_python(label) for label in one} == set(two) for one, two in zip(gold, found, strict=True)]
 
 
-def plain(label: Any) -> Any:
+def to_python(label: Any) -> Any:
     """A label as Python has it, not NumPy."""
     return label.item() if isinstance(label, np.generic) else label
 

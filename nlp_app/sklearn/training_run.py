@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from nlp_app.config import ClassSettings, Settings, TaggingSettings
+from nlp_app.config import ClassificationSettings, Settings, TaggingSettings
 from nlp_app.core.errors import NlpAppError
 from nlp_app.engine.random_state import random_state, set_random_state
 from nlp_app.inference import Classifier, Tagger, load
@@ -43,7 +43,7 @@ def train(
 
 
 def _train(settings: Settings, output: Path, quiet: bool) -> dict[str, Any]:
-    if isinstance(settings, ClassSettings):
+    if isinstance(settings, ClassificationSettings):
         return train_cls(settings, output, quiet=quiet)
     if isinstance(settings, TaggingSettings):
         return train_ner(settings, output, quiet=quiet)

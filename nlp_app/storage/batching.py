@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 _MIXING = 0.15
 
 
-class Share(NamedTuple):
+class ProcessShare(NamedTuple):
     """Which of the processes of a run this is, and how many there are. Each takes its share of the rows of every batch,
     maybe none, so that together they see each row once and an update is that of one process."""
 
@@ -25,7 +25,7 @@ class Share(NamedTuple):
         return rows[self.rank :: self.ranks]
 
 
-WHOLE = Share()
+WHOLE = ProcessShare()
 
 
 def text_batches(
@@ -56,7 +56,7 @@ def training_batches(lengths: NDArray[np.int64], budget: int, *, seed: int, epoc
     """
     random = np.random.default_rng((seed, epoch))
     key = lengths * (1 + _MIXING * random.random(len(lengths)))
-    # Before the sort by length a shuffle, so that sentences of one length meet different neighbours each epoch.
+    # Before the sort by length a shuffle, so that sentences of one length meet different neighbors each epoch.
     shuffled = random.permutation(len(lengths))
     batches = _cut(shuffled[np.argsort(key[shuffled], kind="stable")], lengths, budget)
     return [batches[number] for number in random.permutation(len(batches))]

@@ -29,8 +29,8 @@ from nlp_app.core.files import flush_directory, flush_file
 from nlp_app.core.paths import cache_directory
 from nlp_app.core.version import __version__
 from nlp_app.storage.cache_dir import NO_ENTRY, is_entry_name, new_folder, remove, remove_oldest
-from nlp_app.storage.memory_map import ColumnsWriter, StoredColumns, map_columns
-from nlp_app.storage.ragged import Array, Columns
+from nlp_app.storage.memory_map import ColumnsWriter, MappedColumns, map_columns
+from nlp_app.storage.ragged import Array, RaggedColumns
 
 LIMIT = 2 << 30  # bytes of all entries; beyond, those that were not used for longest are removed
 
@@ -47,15 +47,15 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Entry:
+class CacheEntry:
     """What is kept of a corpus: columns by name, facts of JSON's types, and a folder with more files."""
 
     folder: Path
-    columns: Mapping[str, StoredColumns]
+    columns: Mapping[str, MappedColumns]
     facts: Mapping[str, Any]
 
 
-class EntryWriter:
+class CacheEntryWriter:
     """An entry that is being written: files into `folder`, values of JSON's types into `facts`."""
 
     def __init__(self, folder: Path) -> None:
@@ -63,7 +63,7 @@ class EntryWriter:
         self.facts: dict[str, Any] = {}
         self._writers: dict[str, ColumnsWriter] = {}
 
-    def append(self, name: str, columns: Columns) -> None:
+    def append(self, name: str, columns: RaggedColumns) -> None:
         """Add some more rows to the columns of that name."""
         if name not in self._writers:
             self._writers[name] = ColumnsWriter(self.folder, name)
@@ -124,10 +124,10 @@ def _program() -> str:
     return found.hexdigest()
 
 
-def kept(
+def load_or_build(
     key: str | None,
-    write: Callable[[EntryWriter], None],
-    read: Callable[[Entry], T],
+    write: Callable[[CacheEntryWriter], None],
+    read: Callable[[CacheEntry], T],
     *,
     needs: Iterable[str] = (),
     say: Callable[[str], None] | None = None,
@@ -138,7 +138,7 @@ def kept(
     """
     if key is not None:
         try:
-            return cached(cache_directory(), key, write, read, needs=needs)
+            return load_or_build_in(cache_directory(), key, write, read, needs=needs)
         except TrainingError as error:
             if say is not None:
                 say(f"note: {error}; encoded for this run alone")
@@ -146,11 +146,11 @@ def kept(
         return _written(folder, write, read)
 
 
-def kept_from(
+def load_or_build_derived(
     source: str | None,
     decisive: Iterable[str | bytes | Array],
-    write: Callable[[EntryWriter], None],
-    read: Callable[[Entry], T],
+    write: Callable[[CacheEntryWriter], None],
+    read: Callable[[CacheEntry], T],
     say: Callable[[str], None],
 ) -> T:
     """`kept`, of what is made from another entry, which stays.
@@ -158,15 +158,15 @@ def kept_from(
     source: the key of that, None if it isn't kept; decisive: all else that decides what is made.
     """
     if source is None:
-        return kept(None, write, read)
-    return kept(encoding_key(source, *decisive), write, read, needs=[source], say=say)
+        return load_or_build(None, write, read)
+    return load_or_build(encoding_key(source, *decisive), write, read, needs=[source], say=say)
 
 
-def cached(
+def load_or_build_in(
     directory: Path,
     key: str,
-    write: Callable[[EntryWriter], None],
-    read: Callable[[Entry], T],
+    write: Callable[[CacheEntryWriter], None],
+    read: Callable[[CacheEntry], T],
     *,
     needs: Iterable[str] = (),
     limit: int = LIMIT,
@@ -201,8 +201,8 @@ def _room(directory: Path) -> Iterator[None]:
         raise TrainingError(f"{directory}: can't keep encoded texts: {error.strerror or error}; {advice}") from error
 
 
-def _written(folder: Path, write: Callable[[EntryWriter], None], read: Callable[[Entry], T]) -> T:
-    writer = EntryWriter(folder)
+def _written(folder: Path, write: Callable[[CacheEntryWriter], None], read: Callable[[CacheEntry], T]) -> T:
+    writer = CacheEntryWriter(folder)
     try:
         write(writer)
         writer.close()
@@ -211,7 +211,7 @@ def _written(folder: Path, write: Callable[[EntryWriter], None], read: Callable[
     return _read(folder, read)
 
 
-def _found(folder: Path, read: Callable[[Entry], T]) -> tuple[T] | None:
+def _found(folder: Path, read: Callable[[CacheEntry], T]) -> tuple[T] | None:
     """What `read` makes of an entry; None if it isn't there, or isn't whole."""
     try:
         found = _read(folder, read)
@@ -222,7 +222,7 @@ def _found(folder: Path, read: Callable[[Entry], T]) -> tuple[T] | None:
     return (found,)
 
 
-def _read(folder: Path, read: Callable[[Entry], T]) -> T:
+def _read(folder: Path, read: Callable[[CacheEntry], T]) -> T:
     head, _, body = (folder / _MANIFEST).read_bytes().partition(b"\n")
     if head != _digest(body):
         raise ValueError(f"{folder / _MANIFEST}: the file has changed")
@@ -232,10 +232,10 @@ def _read(folder: Path, read: Callable[[Entry], T]) -> T:
         if found != size:
             raise ValueError(f"{folder / name}: found {found} bytes, expected {size}")
     columns = {name: _columns(folder, parts) for name, parts in manifest["columns"].items()}
-    return read(Entry(folder, columns, manifest["facts"]))
+    return read(CacheEntry(folder, columns, manifest["facts"]))
 
 
-def _columns(folder: Path, parts: Mapping[str, tuple[str, str, list[int]]]) -> StoredColumns:
+def _columns(folder: Path, parts: Mapping[str, tuple[str, str, list[int]]]) -> MappedColumns:
     return map_columns(
         {key: (folder / name, np.zeros((0, *shape), dtype=dtype)) for key, (name, dtype, shape) in parts.items()}
     )

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlp_app.core.errors import TrainingError
-from nlp_app.storage.ragged import Array, Columns
+from nlp_app.storage.ragged import Array, RaggedColumns
 
 _FEW = 32 << 20  # bytes of columns whose pages may stay: to map them again and again would cost more than they do
 
@@ -33,7 +33,7 @@ class ColumnsWriter:
         self._files: dict[str, tuple[BinaryIO, Array]] = {}  # and an empty array of the same kind
         self._rows = 0
 
-    def append(self, columns: Columns) -> None:
+    def append(self, columns: RaggedColumns) -> None:
         """Add some more rows; the arrays' names and types are those of the first call."""
         offsets = columns.offsets[1:] + self._rows if self._files else columns.offsets
         self._rows += int(columns.offsets[-1])
@@ -46,7 +46,7 @@ class ColumnsWriter:
                 # Not `tofile`: it has a buffer of its own, and says nothing if that can't be written.
                 file.write(_bytes_of(np.ascontiguousarray(array, dtype=kind.dtype)))
 
-    def close(self) -> StoredColumns:
+    def close(self) -> MappedColumns:
         """What was written."""
         with self._room():
             for file, _ in self._files.values():
@@ -83,7 +83,7 @@ class _OpenFile:
         weakref.finalize(self, os.close, self.descriptor)
 
 
-class StoredColumns(Columns):
+class MappedColumns(RaggedColumns):
     """Columns in mapped files; they can't be changed.
 
     Where there is a lot of them, batches are read from the files, not through the map: for each row that is looked at,
@@ -109,19 +109,19 @@ class StoredColumns(Columns):
         if not self.__dict__["_are_few"]:
             self.release()
 
-    def taken(self, rows: NDArray[np.int64]) -> tuple[dict[str, Array], NDArray[np.int64]]:
+    def select(self, rows: NDArray[np.int64]) -> tuple[dict[str, Array], NDArray[np.int64]]:
         if self.__dict__["_are_few"]:
-            return super().taken(rows)
+            return super().select(rows)
         starts = self.offsets[rows]
         offsets = np.concatenate(([0], np.cumsum(self.offsets[rows + 1] - starts)))
         found = {name: self._read(name, starts.tolist(), offsets.tolist()) for name in self.arrays}
         self.trim()
         return found, offsets
 
-    def laid_out(self, rows: NDArray[np.int64]) -> dict[str, Array]:
+    def pad(self, rows: NDArray[np.int64]) -> dict[str, Array]:
         if self.__dict__["_are_few"]:
-            return super().laid_out(rows)
-        arrays, offsets = self.taken(rows)
+            return super().pad(rows)
+        arrays, offsets = self.select(rows)
         lengths = np.diff(offsets)[:, None]
         batch = {"mask": np.arange(lengths.max(initial=0))[None, :] < lengths}
         for name, array in arrays.items():
@@ -152,7 +152,7 @@ def _bytes_of(array: Array) -> memoryview:
     return array.reshape(-1).view(np.uint8).data
 
 
-def map_columns(parts: Mapping[str, tuple[Path, Array]]) -> StoredColumns:
+def map_columns(parts: Mapping[str, tuple[Path, Array]]) -> MappedColumns:
     """The columns in these files; the offsets are among them. Raises OSError, or ValueError for half an element, or
     for arrays that aren't as long as the offsets say."""
     arrays: dict[str, Array] = {}
@@ -170,4 +170,4 @@ def map_columns(parts: Mapping[str, tuple[Path, Array]]) -> StoredColumns:
     for key, array in arrays.items():
         if len(array) != offsets[-1]:
             raise ValueError(f"{parts[key][0]}: found {len(array)} elements, expected {offsets[-1]}")
-    return StoredColumns(arrays, offsets, maps, files)
+    return MappedColumns(arrays, offsets, maps, files)

@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Columns:
+class RaggedColumns:
     """Integer columns over the tokens of a corpus; see the module for the layout.
 
     arrays: name -> (tokens,) or (tokens, k); offsets: (sentences + 1,).
@@ -37,14 +37,14 @@ class Columns:
         """Tokens of each sentence."""
         return np.diff(self.offsets)
 
-    def taken(self, rows: NDArray[np.int64]) -> tuple[dict[str, Array], NDArray[np.int64]]:
+    def select(self, rows: NDArray[np.int64]) -> tuple[dict[str, Array], NDArray[np.int64]]:
         """The sentences `rows` one after the other: arrays of their tokens, and offsets (rows + 1,)."""
         lengths = self.offsets[rows + 1] - self.offsets[rows]
         offsets = np.concatenate(([0], np.cumsum(lengths)))
         source = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
         return {name: array[source] for name, array in self.arrays.items()}, offsets
 
-    def laid_out(self, rows: NDArray[np.int64]) -> dict[str, Array]:
+    def pad(self, rows: NDArray[np.int64]) -> dict[str, Array]:
         """The sentences `rows` as `collate` has them."""
         lengths = (self.offsets[rows + 1] - self.offsets[rows])[:, None]
         place = np.arange(lengths.max(initial=0))[None, :]
@@ -59,11 +59,13 @@ class Columns:
         return batch
 
 
-def collate(columns: Columns, rows: Sequence[int] | NDArray[np.int64]) -> dict[str, Array]:
+def collate(columns: RaggedColumns, rows: Sequence[int] | NDArray[np.int64]) -> dict[str, Array]:
     """The sentences `rows` as padded arrays (sentences, longest, ...), with "mask" (True = real); padding is 0."""
-    return columns.laid_out(np.asarray(rows, dtype=np.int64))
+    return columns.pad(np.asarray(rows, dtype=np.int64))
 
 
-def gather(columns: Columns, rows: Sequence[int] | NDArray[np.int64]) -> tuple[dict[str, Array], NDArray[np.int64]]:
+def gather(
+    columns: RaggedColumns, rows: Sequence[int] | NDArray[np.int64]
+) -> tuple[dict[str, Array], NDArray[np.int64]]:
     """The sentences `rows` one after the other, without padding: arrays of their tokens, and offsets (rows + 1,)."""
-    return columns.taken(np.asarray(rows, dtype=np.int64))
+    return columns.select(np.asarray(rows, dtype=np.int64))

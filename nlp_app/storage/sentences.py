@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from nlp_app.core.hashing import text_hash
 from nlp_app.core.types import CharSpan, Sentence, TokenSpan
-from nlp_app.storage.memory_map import StoredColumns
-from nlp_app.storage.ragged import Columns
+from nlp_app.storage.memory_map import MappedColumns
+from nlp_app.storage.ragged import RaggedColumns
 
 Places = NDArray[np.int64]
 
@@ -24,19 +24,19 @@ class StoredSentences(Sequence[Sentence]):
 
     columns: by name, a row a sentence: "texts" (array "bytes", UTF-8), "tokens" ("starts", "ends"), "lines" ("lines"),
         "spans" and "unaligned" ("bounds" (spans, 2), "labels": numbers of `labels`), "hashes" ("tokens": one each)
-    labels: what spans carry; labelled: whether they have spans at all; source: the key of where they are kept, None if
+    labels: what spans carry; labeled: whether they have spans at all; source: the key of where they are kept, None if
         nowhere; rows: which sentences, all if None
     """
 
     def __init__(
         self,
-        columns: Mapping[str, Columns],
+        columns: Mapping[str, RaggedColumns],
         labels: Sequence[str],
-        labelled: bool,
+        labeled: bool,
         source: str | None = None,
         rows: Places | None = None,
     ) -> None:
-        self.columns, self.labels, self.labelled, self.source = columns, tuple(labels), labelled, source
+        self.columns, self.labels, self.labeled, self.source = columns, tuple(labels), labeled, source
         self.rows = np.arange(len(columns["tokens"]), dtype=np.int64) if rows is None else rows
 
     @classmethod
@@ -56,7 +56,7 @@ class StoredSentences(Sequence[Sentence]):
 
     def __getitem__(self, place: int | slice) -> Sentence | StoredSentences:
         if isinstance(place, slice):
-            return self.taking(np.arange(len(self))[place])
+            return self.select(np.arange(len(self))[place])
         return self._made(int(self.rows[place]))
 
     def __iter__(self) -> Iterator[Sentence]:
@@ -64,14 +64,14 @@ class StoredSentences(Sequence[Sentence]):
             yield from map(self._made, self.rows[start : start + _TOGETHER].tolist())
             self.release()
 
-    def taking(self, places: Places) -> StoredSentences:
+    def select(self, places: Places) -> StoredSentences:
         """The sentences at these places."""
-        return StoredSentences(self.columns, self.labels, self.labelled, self.source, self.rows[places])
+        return StoredSentences(self.columns, self.labels, self.labeled, self.source, self.rows[places])
 
     def release(self) -> None:
         """Let go of the memory that looking at sentences took."""
         for columns in self.columns.values():
-            if isinstance(columns, StoredColumns):
+            if isinstance(columns, MappedColumns):
                 columns.release()
 
     def _made(self, row: int) -> Sentence:
@@ -81,7 +81,7 @@ class StoredSentences(Sequence[Sentence]):
             self.columns["texts"].arrays["bytes"][text].tobytes().decode("utf-8", "surrogatepass"),
             tokens.arrays["starts"][where].tolist(),
             tokens.arrays["ends"][where].tolist(),
-            [TokenSpan(*span) for span in self._spans("spans", row)] if self.labelled else None,
+            [TokenSpan(*span) for span in self._spans("spans", row)] if self.labeled else None,
             lines.arrays["lines"][which].tolist(),
             [CharSpan(*span) for span in self._spans("unaligned", row)],
         )
@@ -144,16 +144,16 @@ class StoredSentences(Sequence[Sentence]):
         return columns.arrays["labels"][places].astype(np.int64), owners
 
 
-def _slice(columns: Columns, row: int) -> slice:
+def _slice(columns: RaggedColumns, row: int) -> slice:
     return slice(int(columns.offsets[row]), int(columns.offsets[row + 1]))
 
 
-def _lengths(columns: Columns, rows: Places) -> Places:
+def _lengths(columns: RaggedColumns, rows: Places) -> Places:
     found: Places = columns.offsets[rows + 1] - columns.offsets[rows]
     return found
 
 
-def sentence_columns(sentences: Sequence[Sentence], labels: dict[str, int]) -> dict[str, Columns]:
+def sentence_columns(sentences: Sequence[Sentence], labels: dict[str, int]) -> dict[str, RaggedColumns]:
     """The columns of some more sentences, as `StoredSentences` has them; new labels are added to `labels`."""
     texts = [sentence.text.encode("utf-8", "surrogatepass") for sentence in sentences]
     tokens = {
@@ -162,23 +162,23 @@ def sentence_columns(sentences: Sequence[Sentence], labels: dict[str, int]) -> d
     }
     hashes = np.array([_token_hash(sentence) for sentence in sentences], dtype=np.uint64)
     return {
-        "texts": Columns({"bytes": np.frombuffer(b"".join(texts), dtype=np.uint8)}, _offsets(map(len, texts))),
-        "tokens": Columns(tokens, _offsets(map(len, sentences))),
-        "lines": Columns(
+        "texts": RaggedColumns({"bytes": np.frombuffer(b"".join(texts), dtype=np.uint8)}, _offsets(map(len, texts))),
+        "tokens": RaggedColumns(tokens, _offsets(map(len, sentences))),
+        "lines": RaggedColumns(
             {"lines": _joined([sentence.lines for sentence in sentences])},
             _offsets(len(sentence.lines) for sentence in sentences),
         ),
         "spans": _span_columns([sentence.spans or [] for sentence in sentences], labels),
         "unaligned": _span_columns([sentence.unaligned for sentence in sentences], labels),
-        "hashes": Columns({"tokens": hashes}, np.arange(len(sentences) + 1, dtype=np.int64)),
+        "hashes": RaggedColumns({"tokens": hashes}, np.arange(len(sentences) + 1, dtype=np.int64)),
     }
 
 
-def _span_columns(spans: Sequence[Sequence[TokenSpan | CharSpan]], labels: dict[str, int]) -> Columns:
+def _span_columns(spans: Sequence[Sequence[TokenSpan | CharSpan]], labels: dict[str, int]) -> RaggedColumns:
     flat = [span for each in spans for span in each]
     numbers = np.array([labels.setdefault(span.label, len(labels)) for span in flat], dtype=np.int32)
     bounds = np.array([(span.start, span.end) for span in flat], dtype=np.int64).reshape(-1, 2)
-    return Columns({"bounds": bounds, "labels": numbers}, _offsets(map(len, spans)))
+    return RaggedColumns({"bounds": bounds, "labels": numbers}, _offsets(map(len, spans)))
 
 
 def _joined(values: Sequence[Sequence[int]]) -> Places:
@@ -194,19 +194,19 @@ def _token_hash(sentence: Sentence) -> int:
     return text_hash("\0".join([*map(str, map(len, tokens)), *tokens]))
 
 
-def stored(sentences: Sequence[Sentence]) -> StoredSentences:
+def is_cached(sentences: Sequence[Sentence]) -> StoredSentences:
     """The sentences as columns; those that are columns already, as they are."""
     return sentences if isinstance(sentences, StoredSentences) else StoredSentences.of(sentences)
 
 
-def taking(sentences: Sequence[Sentence], places: Places) -> Sequence[Sentence]:
+def select_sentences(sentences: Sequence[Sentence], places: Places) -> Sequence[Sentence]:
     """The sentences at these places."""
     if isinstance(sentences, StoredSentences):
-        return sentences.taking(places)
+        return sentences.select(places)
     return [sentences[place] for place in places.tolist()]
 
 
-def origin(sentences: Sequence[Sentence]) -> tuple[str | None, Places]:
+def cache_source(sentences: Sequence[Sentence]) -> tuple[str | None, Places]:
     """The key of where sentences are kept, None if nowhere, and which of those there they are."""
     if isinstance(sentences, StoredSentences):
         return sentences.source, sentences.rows

@@ -30,7 +30,7 @@ class FormTokenizer(ABC):
         tokens = self.batch(texts)
         return list(chain.from_iterable(found.norms for found in tokens)), list(map(len, tokens))
 
-    def normalise(self, form: str) -> str:
+    def normalize(self, form: str) -> str:
         """The normal form of one given token, not split further; `form` itself if nothing would be left."""
         return normal_form(form, self.do_lower_case)
 

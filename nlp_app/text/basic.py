@@ -43,7 +43,7 @@ _STRIPPED = 5  # no output; belongs to the character before it
 
 _EXPANDED = 6  # a _WORD of several outputs
 
-_CONTEXTUAL = 7  # a _WORD whose output its neighbours can change, but not the output's length
+_CONTEXTUAL = 7  # a _WORD whose output its neighbors can change, but not the output's length
 
 
 @dataclass(frozen=True, slots=True)

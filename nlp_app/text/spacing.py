@@ -48,7 +48,7 @@ def between_written_words(left: str, right: str) -> bool:
     return between_words(left, right)
 
 
-def nowhere(left: str, right: str) -> bool:
+def no_spaces(left: str, right: str) -> bool:
     """No space between any two tokens: those of corpora whose tokens are characters."""
     return False
 
@@ -58,7 +58,7 @@ def join_tokens(
 ) -> tuple[str, list[int], list[int]]:
     """A text for tokens whose raw text is lost, with each token's offsets in it: `text[start:end] == token`.
 
-    `space` decides for neighbouring tokens, which are not empty, whether a space stands between them. Tokens
+    `space` decides for neighboring tokens, which are not empty, whether a space stands between them. Tokens
     that contain spaces stay whole: offsets, not spaces, divide the text.
     """
     pieces: list[str] = []

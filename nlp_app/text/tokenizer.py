@@ -35,8 +35,8 @@ class Tokenizer(Protocol):
     def norms(self, texts: Sequence[str]) -> tuple[list[str], list[int]]:
         """The normal forms of all texts' tokens, one text after the other, and how many each text has."""
 
-    def normalise(self, form: str) -> str:
-        """The normal form of one token that was given (pre-tokenised); never empty unless `form` is."""
+    def normalize(self, form: str) -> str:
+        """The normal form of one token that was given (pre-tokenized); never empty unless `form` is."""
 
     def settings(self) -> dict[str, bool]:
         """What `make_tokenizer(name, **settings)` needs to make this tokenizer again."""

@@ -10,7 +10,7 @@ from typing import Generic, Protocol, TypedDict, TypeVar
 from torch import Tensor
 
 from nlp_app import engine
-from nlp_app.storage.batching import WHOLE, Share
+from nlp_app.storage.batching import WHOLE, ProcessShare
 
 P_co = TypeVar("P_co", covariant=True)
 
@@ -50,7 +50,7 @@ class Examples(Protocol):
     def batch_count(self) -> int:
         """Batches of the first epoch."""
 
-    def batches(self, epoch: int, share: Share = WHOLE) -> Iterator[engine.Batch]:
+    def batches(self, epoch: int, share: ProcessShare = WHOLE) -> Iterator[engine.Batch]:
         """The batches of an epoch (from 1), of each the share that is asked for, which may be empty; they follow from
         the data, the seed, the epoch and the share alone."""
 
@@ -71,7 +71,7 @@ class StoredExamples(Examples, Protocol):
         """Let go of memory that holds what can be read again."""
 
 
-class Rates(TypedDict, total=False):
+class LearningRates(TypedDict, total=False):
     """How fast parts of a network learn, as `make_learner` takes it."""
 
     rate_factors: Mapping[str, float]
@@ -80,11 +80,11 @@ class Rates(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Prepared(Generic[P_co, E_co]):
+class PreparedRun(Generic[P_co, E_co]):
     """The model (`parts`), its training examples, its rates; `files` that a continuation has to find unchanged, beside
     the data."""
 
     parts: P_co
     examples: E_co
-    rates: Rates
+    rates: LearningRates
     files: list[Path] = field(default_factory=list)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from nlp_app import engine
 from nlp_app.core.errors import SettingsError, TrainingError, is_out_of_memory, is_unsupported
-from nlp_app.core.signals import Interrupted, Interruption, listening
-from nlp_app.models import Parts
-from nlp_app.storage.batching import Share
+from nlp_app.core.signals import Interrupted, StopSignal, record_stop_signals
+from nlp_app.models import ModelParts
+from nlp_app.storage.batching import ProcessShare
 from nlp_app.training.engines import select_engine
-from nlp_app.training.learner_setup import note_of_precision, updates_of
+from nlp_app.training.learner_setup import precision_note, updates_per_epoch
 from nlp_app.training.runs.directory import RunDirectory
 from nlp_app.training.runs.outputs import history_line
 from nlp_app.training.runs.progress import Progress
@@ -48,12 +48,12 @@ def fit(
         TrainingError: Training has failed: weights or scores are not finite, or memory is full.
     """
     train, processes = task.settings.train, learner.processes
-    options.progress.say(*note_of_precision(learner))
-    share = Share(processes.rank, processes.count)
-    updates = updates_of(train, examples.batch_count()) * train.epochs
+    options.progress.say(*precision_note(learner))
+    share = ProcessShare(processes.rank, processes.count)
+    updates = updates_per_epoch(train, examples.batch_count()) * train.epochs
     try:
         with ExitStack() as stack:
-            stop_signal = stack.enter_context(listening())
+            stop_signal = stack.enter_context(record_stop_signals())
             show = stack.enter_context(
                 options.progress.training(learner.state, train.epochs, updates, task.score_name(parts))
             )
@@ -103,12 +103,12 @@ class ReportHandler:
     """Show and record each report of the loop, save checkpoints, and stop the run after a signal."""
 
     learner: engine.Learner
-    parts: Parts
+    parts: ModelParts
     run: RunDirectory
     on_epoch_end: OnEpochEnd | None
     show: Callable[[engine.Report], None]
     tracker: Tracker | None
-    stop_signal: Interruption
+    stop_signal: StopSignal
 
     def __call__(self, report: engine.Report) -> None:
         self.show(report)
@@ -116,7 +116,7 @@ class ReportHandler:
             self.tracker.report(report)
         if isinstance(report, engine.EpochReport):
             self._keep(report)
-            stop = not report.stop and bool(self.learner.processes.most([int(bool(self.stop_signal))])[0])
+            stop = not report.stop and bool(self.learner.processes.all_reduce_max([int(bool(self.stop_signal))])[0])
         else:
             stop = report.stop
         if self.learner.processes.is_main and (stop or isinstance(report, engine.StepReport)):
@@ -126,7 +126,9 @@ class ReportHandler:
 
     def _keep(self, report: engine.EpochReport) -> None:
         if self.learner.processes.is_main:
-            self.run.keep(history_line(report, self.learner.optimizers.rates()), self.learner, self.parts)
+            self.run.record_epoch(
+                history_line(report, self.learner.optimizers.learning_rates()), self.learner, self.parts
+            )
         if self.tracker is not None:
             self.tracker.histograms(self.learner.model, report.step)
         if self.on_epoch_end is not None:

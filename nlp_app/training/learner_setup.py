@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from nlp_app import engine
-from nlp_app.config import LoopSettings, Settings
+from nlp_app.config import Settings, TrainSettings
 from nlp_app.core.errors import SettingsError, TrainingError
 from nlp_app.features.pretrained_vectors import Vectors, read_vectors
 from nlp_app.nn.lstm import BiLstm
-from nlp_app.nn.precision import has_fast_bf16, has_lstm
-from nlp_app.training.examples import Rates
+from nlp_app.nn.precision import has_fast_bf16, supports_lstm
+from nlp_app.training.examples import LearningRates
 
 
 def load_vectors(path: str, say: Callable[[str], None]) -> Vectors | None:
@@ -35,11 +35,11 @@ _COMPUTE_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 S = TypeVar("S", bound=Settings)
 
 
-def epochs_of(train: LoopSettings, batches: int) -> int:
+def epochs_of(train: TrainSettings, batches: int) -> int:
     """The epochs of a run, where the settings leave them to the size of the data."""
     if train.epochs:
         return train.epochs
-    return min(max(round(train.UPDATES / updates_of(train, batches)), train.FEWEST_EPOCHS), train.MOST_EPOCHS)
+    return min(max(round(train.UPDATES / updates_per_epoch(train, batches)), train.FEWEST_EPOCHS), train.MOST_EPOCHS)
 
 
 def with_epochs(settings: S, batches: int) -> S:
@@ -48,7 +48,7 @@ def with_epochs(settings: S, batches: int) -> S:
     return settings.model_copy(update={"train": train})
 
 
-def updates_of(train: LoopSettings, batches: int) -> int:
+def updates_per_epoch(train: TrainSettings, batches: int) -> int:
     """Optimizer updates in an epoch of so many batches."""
     return -(-batches // train.gradient_accumulation_steps)
 
@@ -68,15 +68,15 @@ def _common_precision(precision: str, processes: engine.Processes) -> str:
     local = check_precision(precision)
     if precision != "auto":
         return local
-    is_bf16 = processes.most([int(processes.is_main and local == "bf16")])[0]
+    is_bf16 = processes.all_reduce_max([int(processes.is_main and local == "bf16")])[0]
     return "bf16" if is_bf16 else "no"
 
 
 def make_learner(
-    train: LoopSettings,
+    train: TrainSettings,
     network: nn.Module,
     batches: int,
-    rates: Rates,
+    rates: LearningRates,
     processes: engine.Processes = engine.ALONE,
 ) -> engine.Learner:
     """What trains a network, `batches` an epoch: device and precision, optimizers, schedule, average.
@@ -98,7 +98,7 @@ def make_learner(
             rate_factors=rates.get("rate_factors", {}),
         ),
     )
-    updates = updates_of(train, batches)
+    updates = updates_per_epoch(train, batches)
     schedule = engine.Schedule(
         engine.ScheduleOptions(
             total_steps=updates * train.epochs,
@@ -108,21 +108,21 @@ def make_learner(
             factor=train.lr_decay_factor,
         )
     )
-    average = engine.WeightAverage(network, train.ema_decay) if train.ema_decay else None
+    average = engine.ExponentialMovingAverage(network, train.ema_decay) if train.ema_decay else None
     return engine.Learner(network, optimizers, schedule, accelerator, train.seed, average, processes=processes)
 
 
-def note_of_precision(learner: engine.Learner) -> Iterator[str]:
+def precision_note(learner: engine.Learner) -> Iterator[str]:
     """Name the layers that learn in single precision because the processor has nothing else for them."""
     kind = _COMPUTE_TYPES.get(learner.accelerator.mixed_precision)
-    if kind is None or learner.accelerator.device.type != "cpu" or has_lstm(kind):
+    if kind is None or learner.accelerator.device.type != "cpu" or supports_lstm(kind):
         return
     if any(isinstance(layer, BiLstm) for layer in learner.model.modules()):
         name = learner.accelerator.mixed_precision
         yield f"note: train.precision: this processor has no LSTM in {name}; the LSTM is computed in single precision"
 
 
-def place_of(learner: engine.Learner) -> str:
+def describe_device(learner: engine.Learner) -> str:
     """Where a network learns, for a person."""
     count = learner.processes.count
     return str(learner.accelerator.device) if count == 1 else f"{learner.accelerator.device.type}, in {count} processes"
@@ -137,7 +137,7 @@ def _check_equal(network: nn.Module, processes: engine.Processes) -> None:
         digest.update(f"{name} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     own = int.from_bytes(digest.digest(), "little")
-    if processes.most([own, -own]) != [own, -own]:
+    if processes.all_reduce_max([own, -own]) != [own, -own]:
         raise TrainingError(
             f"process {processes.rank}: found another network than other processes have, expected the same one; give "
             "all machines the same files and versions"
@@ -145,7 +145,7 @@ def _check_equal(network: nn.Module, processes: engine.Processes) -> None:
 
 
 @contextmanager
-def scored_in(network: nn.Module, learner: engine.Learner) -> Iterator[None]:
+def evaluate_in_precision(network: nn.Module, learner: engine.Learner) -> Iterator[None]:
     """While a pretrained body trains, let dev be scored in the precision that it is trained in."""
     has_body = hasattr(network, "compute_type")
     if has_body:

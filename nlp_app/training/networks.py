@@ -7,17 +7,17 @@ from importlib import import_module
 from typing import Any
 
 from nlp_app.config import (
-    ClassSettings,
-    DistilledClassSettings,
+    ClassificationSettings,
+    DistilledClassificationSettings,
     DistilledTaggingSettings,
     Settings,
     TaggingSettings,
-    TransformerClassSettings,
+    TransformerClassificationSettings,
     TransformerTaggingSettings,
 )
-from nlp_app.training.examples import Prepared
+from nlp_app.training.examples import PreparedRun
 
-Prepare = Callable[..., Prepared[Any, Any]]
+Prepare = Callable[..., PreparedRun[Any, Any]]
 
 # Class of the settings: module and function that make the untrained model and encode the training examples.
 # Names, as the import of transformers takes a second that the other networks don't need.
@@ -25,9 +25,9 @@ PREPARE: Mapping[type[Settings], tuple[str, str]] = {
     TaggingSettings: ("nlp_app.training.tagging.setup", "prepare_tagger"),
     TransformerTaggingSettings: ("nlp_app.training.transformers.setup", "prepare_transformer_tagger"),
     DistilledTaggingSettings: ("nlp_app.training.distillation.setup", "prepare_distilled_tagger"),
-    ClassSettings: ("nlp_app.training.classification.setup", "prepare_classifier"),
-    TransformerClassSettings: ("nlp_app.training.transformers.setup", "prepare_transformer_classifier"),
-    DistilledClassSettings: ("nlp_app.training.distillation.setup", "prepare_distilled_classifier"),
+    ClassificationSettings: ("nlp_app.training.classification.setup", "prepare_classifier"),
+    TransformerClassificationSettings: ("nlp_app.training.transformers.setup", "prepare_transformer_classifier"),
+    DistilledClassificationSettings: ("nlp_app.training.distillation.setup", "prepare_distilled_classifier"),
 }
 
 

@@ -10,10 +10,10 @@ import torch
 
 from nlp_app import engine
 from nlp_app.config import (
-    ClassSettings,
+    ClassificationSettings,
     Settings,
     TaggingSettings,
-    TransformerClassSettings,
+    TransformerClassificationSettings,
     TransformerTaggingSettings,
 )
 from nlp_app.data.tagging.splits import TaggingData
@@ -21,7 +21,7 @@ from nlp_app.models import AnyTaggerParts, write_model
 from nlp_app.nn.summary import summary_table
 from nlp_app.training.classification.task import ClassificationTask
 from nlp_app.training.fit import fit
-from nlp_app.training.learner_setup import make_learner, place_of, scored_in
+from nlp_app.training.learner_setup import describe_device, evaluate_in_precision, make_learner
 from nlp_app.training.runs.directory import RunDirectory
 from nlp_app.training.runs.outputs import write_run_outputs
 from nlp_app.training.runs.progress import Progress
@@ -62,7 +62,7 @@ def train_ner(
 
 
 def train_cls(
-    settings: ClassSettings | TransformerClassSettings,
+    settings: ClassificationSettings | TransformerClassificationSettings,
     output: Path,
     resume: bool = False,
     quiet: bool = False,
@@ -110,7 +110,7 @@ def _run(
     with open_run(options, name, settings) as run:
         if run is None:  # it has finished
             return stored_metrics(options.output) if options.processes.is_main else {}
-        with options.processes.main_first():
+        with options.processes.main_process_first():
             task = read_task()
         options.progress.say(*task.data.report(), "")
         return train(task, options, run).metrics
@@ -123,8 +123,8 @@ def train(task: TrainingTask[P, E], options: RunOptions, run: RunDirectory) -> T
     if train_settings.threads:
         torch.set_num_threads(train_settings.threads)
     engine.seed_everything(train_settings.seed)
-    with engine.deterministic(train_settings.deterministic):
-        with processes.main_first():
+    with engine.deterministic_algorithms(train_settings.deterministic):
+        with processes.main_process_first():
             prepared = task.prepare(progress)
         parts, examples = prepared.parts, prepared.examples
         progress.say(summary_table(parts.network), "")
@@ -133,8 +133,8 @@ def train(task: TrainingTask[P, E], options: RunOptions, run: RunDirectory) -> T
 
         start_run(run, options, task.name, task.settings, [*task.data.files(), *prepared.files], learner)
         with task.stored(examples, options.output):
-            progress.say(f"training: {task.summary(examples)}, on {place_of(learner)}")
-            with scored_in(parts.network, learner):
+            progress.say(f"training: {task.summary(examples)}, on {describe_device(learner)}")
+            with evaluate_in_precision(parts.network, learner):
                 fit(task, parts, examples, learner, run, options)
 
         if not processes.is_main:

@@ -10,11 +10,11 @@ from typing import Any, Protocol, TypeVar
 
 from nlp_app import engine
 from nlp_app.config import Settings
-from nlp_app.models import Parts
-from nlp_app.training.examples import Examples, Prepared
+from nlp_app.models import ModelParts
+from nlp_app.training.examples import Examples, PreparedRun
 from nlp_app.training.runs.progress import Progress
 
-P = TypeVar("P", bound=Parts)
+P = TypeVar("P", bound=ModelParts)
 
 E = TypeVar("E", bound=Examples)
 
@@ -63,7 +63,7 @@ class TrainingTask(Protocol[P, E]):
     def has_dev(self) -> bool:
         """True if there is a dev set."""
 
-    def prepare(self, progress: Progress) -> Prepared[P, E]:
+    def prepare(self, progress: Progress) -> PreparedRun[P, E]:
         """Make the untrained model and encode the training examples."""
 
     def with_epochs(self, batches: int) -> TrainingTask[P, E]:

@@ -142,19 +142,19 @@ def test_tables_and_records(cli: Cli, small_classes: Small, classifier: Classifi
     texts = [row["text"] for row in rows] + ["two\nlines", "", 'a "quote", here']
     expected = as_json(classifier, texts)
     run = small_classes.run
-    labelled = write_csv(tmp_path / "labelled.csv", [[text, "fault"] for text in texts])
+    labeled = write_csv(tmp_path / "labeled.csv", [[text, "fault"] for text in texts])
     only = write_csv(tmp_path / "only.csv", [[text] for text in texts[:-2]] + [[texts[-1]]], header=("text",))
     other = write_csv(tmp_path / "other.csv", [["7", text, "x"] for text in texts], header=("id", "body", "note"))
     records = tmp_path / "a.jsonl"
     records.write_text("".join(json.dumps({"id": n, "text": text}) + "\n" for n, text in enumerate(texts)))
-    assert close(lines_of(cli("classify", run, "--input", labelled, "--quiet")), expected)
+    assert close(lines_of(cli("classify", run, "--input", labeled, "--quiet")), expected)
     assert close(lines_of(cli("classify", run, "--input", only, "--quiet")), expected[:-2] + expected[-1:])
     assert close(lines_of(cli("classify", run, "--input", records, "--quiet")), expected)
     for column in ("body", "1"):
         found = lines_of(cli("classify", run, "--input", other, "--text-column", column, "--quiet"))
         assert close(found, expected)
-    assert close(lines_of(cli("classify", run, "--input", labelled, "--set", "data.header=yes", "--quiet")), expected)
-    outcome = cli("classify", run, "--input", labelled)
+    assert close(lines_of(cli("classify", run, "--input", labeled, "--set", "data.header=yes", "--quiet")), expected)
+    outcome = cli("classify", run, "--input", labeled)
     assert close([json.loads(line) for line in outcome.out.split("\n")[:-1]], expected)
     assert all(line.startswith("note: ") for line in outcome.err.splitlines())
     assert "1 records without a text" in outcome.err
@@ -234,7 +234,7 @@ def test_models_of_the_other_task(cli: Cli, small: Small, small_classes: Small, 
     refused(cli("tag", small_classes.run, "text"), small_classes.run, "found a classifier", "use `classify`")
     refused(cli("classify", small.run, "text"), small.run, "found a tagger", "use `tag`")
     refused(cli("evaluate", small.run, small_classes.test), small_classes.test)
-    refused(cli("evaluate", small_classes.run, small.test), small.test, "sequence labelling")
+    refused(cli("evaluate", small_classes.run, small.test), small.test, "sequence labeling")
     refused(cli("tag", small.run, "--input", small_classes.test, "--output", tmp_path / "o"), small_classes.test)
     refused(cli("classify", small_classes.run, "--input", small.test, "--output", tmp_path / "o"), small.test)
     refused(cli("evaluate", small.run, small.test, "--text-column", "x"), "--text-column")
@@ -430,7 +430,7 @@ def test_inspect_finds_the_task(cli: Cli, small: Small, small_classes: Small, tm
         assert facts["files"][0]["labels"] == {"tool": 2, "part": 2}, name
     assert json.loads(cli("inspect", small.train, "--json").out).get("task") != "cls"
     assert cli("inspect", small.train, small.dev).status == 0
-    refused(cli("inspect", small.train, "--task", "cls"), small.train, "sequence labelling")
+    refused(cli("inspect", small.train, "--task", "cls"), small.train, "sequence labeling")
     refused(cli("inspect", small_classes.train, "--task", "ner"), small_classes.train)
     refused(cli("inspect", small_classes.train, small.train), small.train)
 

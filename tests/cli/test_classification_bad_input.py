@@ -47,7 +47,7 @@ BAD_FILES = {
     "JSON of no records": ("a.jsonl", b"1\n2\n", "a.jsonl:1"),
     "lone surrogate": ("a.jsonl", b'{"text": "a \\ud83d", "label": "x"}\n', "a.jsonl:1: found half of a"),
     "a label that is no label": ("a.jsonl", b'{"text": "ab", "label": {"x": [1]}}\n', "a.jsonl:1"),
-    "sequence columns": ("a.txt", b"Anna B-PER\nlives O\nin O\nRome B-LOC\n\nBob B-PER\nx O\n\n", "sequence labelling"),
+    "sequence columns": ("a.txt", b"Anna B-PER\nlives O\nin O\nRome B-LOC\n\nBob B-PER\nx O\n\n", "sequence labeling"),
     "sequence spans": ("a.jsonl", b'{"text": "Anna", "label": [[0, 4, "PER"]]}\n' * 4, "a.jsonl:1"),
     "sequence tokens": ("a.jsonl", b'{"tokens": ["Anna"], "ner_tags": ["B-PER"]}\n' * 4, "a.jsonl: found `tokens`"),
 }
@@ -259,8 +259,8 @@ def test_labels_of_any_characters(cli: Cli, tmp_path: Path, label: str) -> None:
 
 
 def test_data_of_the_other_task(cli: Cli, small: Small, small_classes: Small, tmp_path: Path) -> None:
-    refused(train(cli, small.train, tmp_path / "run"), small.train, "sequence labelling data", "`train ner`")
-    refused(train(cli, small_classes.train, tmp_path / "run", "--dev", small.dev), small.dev, "sequence labelling data")
+    refused(train(cli, small.train, tmp_path / "run"), small.train, "sequence labeling data", "`train ner`")
+    refused(train(cli, small_classes.train, tmp_path / "run", "--dev", small.dev), small.dev, "sequence labeling data")
     refused(train(cli, small_classes.train, tmp_path / "run", "--test", small.test), small.test)
     records = tmp_path / "a.jsonl"
     records.write_text("".join(json.dumps({"text": f"t {n}", "label": "xy"[n % 2]}) + "\n" for n in range(9)))

@@ -227,7 +227,7 @@ def test_a_model_of_another_kind_than_the_file(cli: Cli, small: Small, pos: Smal
     (tmp_path / "a.jsonl").write_text('{"text": "the dog", "label": [[0, 3, "DET"]]}\n')
     for model, file, found, expected in (
         (pos.run, small.test, "B-", "a label for each token"),
-        (small.run, pos.test, "DET, NOUN, VERB", "labelled spans"),
+        (small.run, pos.test, "DET, NOUN, VERB", "labeled spans"),
         (pos.run, tmp_path / "a.jsonl", "DET", "a label for each token"),
     ):
         outcome = cli("evaluate", model, file)

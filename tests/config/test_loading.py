@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from nlp_app.config import (
     KINDS,
     RENAMED,
-    ClassSettings,
+    ClassificationSettings,
     DistilledTaggingSettings,
     Settings,
     TaggingDataSettings,
-    TaggingLoopSettings,
     TaggingSettings,
-    TransformerClassSettings,
+    TaggingTrainSettings,
+    TransformerClassificationSettings,
     TransformerTaggingSettings,
     change_settings,
     read_settings,
@@ -26,7 +26,7 @@ from nlp_app.config import (
     write_settings,
 )
 from nlp_app.core.errors import SettingsError
-from nlp_app.core.paths import bundled
+from nlp_app.core.paths import bundled_path
 
 
 def stated(path: Path) -> set[str]:
@@ -37,22 +37,22 @@ def stated(path: Path) -> set[str]:
     ("name", "kind"),
     [
         ("ner_bilstm_crf", TaggingSettings),
-        ("cls_combined", ClassSettings),
+        ("cls_combined", ClassificationSettings),
         ("ner_transformer", TransformerTaggingSettings),
-        ("cls_transformer", TransformerClassSettings),
+        ("cls_transformer", TransformerClassificationSettings),
     ],
 )
 def test_the_committed_file_states_every_default(name: str, kind: type[Settings]) -> None:
-    path = bundled(f"configs/{name}.toml")
+    path = bundled_path(f"configs/{name}.toml")
     assert read_settings(kind, path) == kind()
     assert stated(path) == {key for _, table in kind() for key, _ in table}
 
 
 @pytest.mark.parametrize(("name", "kind"), [("cls_embeddingbag", "embedding_bag"), ("cls_textcnn", "textcnn")])
 def test_the_other_committed_files_are_of_their_kind(name: str, kind: str) -> None:
-    settings = read_settings(ClassSettings, bundled(f"configs/{name}.toml"))
+    settings = read_settings(ClassificationSettings, bundled_path(f"configs/{name}.toml"))
     assert settings.model.kind == kind
-    assert (settings.data, settings.track) == (ClassSettings().data, ClassSettings().track)
+    assert (settings.data, settings.track) == (ClassificationSettings().data, ClassificationSettings().track)
 
 
 @pytest.mark.parametrize(
@@ -61,14 +61,14 @@ def test_the_other_committed_files_are_of_their_kind(name: str, kind: str) -> No
         ("ner", [], TaggingSettings),
         ("ner", ["model.kind=transformer"], TransformerTaggingSettings),
         ("ner", ["model.kind=transformer", "model.kind='bilstm_crf'"], TaggingSettings),
-        ("cls", ["model.kind=textcnn"], ClassSettings),
-        ("cls", ["train.learning_rate=0.1", ' model.kind = "transformer"'], TransformerClassSettings),
+        ("cls", ["model.kind=textcnn"], ClassificationSettings),
+        ("cls", ["train.learning_rate=0.1", ' model.kind = "transformer"'], TransformerClassificationSettings),
     ],
 )
 def test_the_kind_of_model_decides_which_settings_there_are(task: str, changes: list[str], kind: type) -> None:
     assert type(read_task_settings(task, None, changes)) is kind
-    path = bundled(f"configs/{task}_transformer.toml")
-    of_file = TransformerTaggingSettings if task == "ner" else TransformerClassSettings
+    path = bundled_path(f"configs/{task}_transformer.toml")
+    of_file = TransformerTaggingSettings if task == "ner" else TransformerClassificationSettings
     assert type(read_task_settings(task, path)) is of_file
 
 
@@ -122,9 +122,9 @@ def test_an_old_name_names_its_successor(tmp_path: Path) -> None:
     path = tmp_path / "old.toml"
     path.write_text('[train]\nrate = 0.1\n[model]\nwords = "1-2"\n', encoding="utf-8")
     with pytest.raises(SettingsError, match=expected):
-        read_settings(ClassSettings, path)
+        read_settings(ClassificationSettings, path)
     with pytest.raises(SettingsError, match=r"`model\.words`, renamed to `model\.word_ngrams`"):
-        read_settings(ClassSettings, path)
+        read_settings(ClassificationSettings, path)
     with pytest.raises(SettingsError) as caught:  # no setting of a tagger has followed it
         read_settings(TaggingSettings, None, ["model.filters=3"])
     assert "renamed" not in str(caught.value)
@@ -162,7 +162,7 @@ def test_only_the_named_table_may_change() -> None:
 def test_written_settings_come_back(path: str, share: float, epochs: int, strict: bool) -> None:
     settings = TaggingSettings(
         data=TaggingDataSettings(train=path, strict=strict),
-        train=TaggingLoopSettings(epochs=epochs, warmup_ratio=share),
+        train=TaggingTrainSettings(epochs=epochs, warmup_ratio=share),
     )
     import tomllib
 

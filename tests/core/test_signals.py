@@ -14,7 +14,13 @@ import pytest
 from signals import IGNORING_SIGINT, STOPPING, raise_signal
 
 from nlp_app.core.errors import DataError
-from nlp_app.core.signals import Interrupted, Interruption, listening, terminable, undisturbed
+from nlp_app.core.signals import (
+    Interrupted,
+    StopSignal,
+    ignore_stop_signals,
+    raise_on_stop_signals,
+    record_stop_signals,
+)
 
 pytestmark = pytest.mark.interrupt
 
@@ -30,7 +36,7 @@ def unchanged(handlers: None) -> Iterator[None]:
 @pytest.mark.parametrize("number", STOPPING)
 def test_what_others_make_of_a_signal_is_a_signal_all_the_same(number: signal.Signals) -> None:
     """As a library in C or Rust may, in the middle of which it came."""
-    with pytest.raises(Interrupted) as caught, terminable():
+    with pytest.raises(Interrupted) as caught, raise_on_stop_signals():
         misread(number)
     assert (str(caught.value), caught.value.status) == ("stopped", 128 + number)
 
@@ -43,12 +49,12 @@ def misread(number: signal.Signals) -> None:
 
 
 def test_other_errors_are_left_as_they_are() -> None:
-    with pytest.raises(DataError, match="damaged"), terminable():
+    with pytest.raises(DataError, match="damaged"), raise_on_stop_signals():
         raise DataError("damaged")
 
 
 def test_a_sigterm_that_comes_twice_counts_once_and_a_later_one_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    with terminable():
+    with raise_on_stop_signals():
         assert is_heard(signal.SIGTERM)
         assert not is_heard(signal.SIGTERM)
         monkeypatch.setattr("nlp_app.core.signals._TWICE", 0.0)
@@ -66,14 +72,14 @@ def is_heard(number: signal.Signals) -> bool:
 
 @pytest.mark.parametrize("number", STOPPING)
 def test_what_is_short_is_not_disturbed(number: signal.Signals) -> None:
-    with terminable():
-        with undisturbed():
+    with raise_on_stop_signals():
+        with ignore_stop_signals():
             raise_signal(number)
         assert is_heard(number)
 
 
 def test_what_is_noted_can_be_asked_for() -> None:
-    with terminable(), listening() as heard:
+    with raise_on_stop_signals(), record_stop_signals() as heard:
         assert not heard
         raise_signal(signal.SIGTERM)
         raise_signal(signal.SIGTERM)
@@ -81,17 +87,17 @@ def test_what_is_noted_can_be_asked_for() -> None:
         assert is_heard(signal.SIGINT)
 
 
-@pytest.mark.parametrize("block", [terminable, listening, undisturbed])
-def test_an_ignored_sigint_stays_ignored(block: Callable[[], AbstractContextManager[Interruption | None]]) -> None:
+@pytest.mark.parametrize("block", [raise_on_stop_signals, record_stop_signals, ignore_stop_signals])
+def test_an_ignored_sigint_stays_ignored(block: Callable[[], AbstractContextManager[StopSignal | None]]) -> None:
     """As a script's `command &` leaves it. SIGTERM is handled all the same."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with terminable(), block() as heard:
+        with raise_on_stop_signals(), block() as heard:
             raise_signal(signal.SIGINT)
             raise_signal(signal.SIGINT)
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
             assert not heard
-            assert is_heard(signal.SIGTERM) == (block is terminable)
+            assert is_heard(signal.SIGTERM) == (block is raise_on_stop_signals)
             assert heard is None or heard.number == signal.SIGTERM
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
@@ -106,7 +112,7 @@ def test_a_signal_that_nothing_catches_fails_the_test_and_pytest_goes_on(tmp_pat
         """
 import signal
 import pytest
-from nlp_app.core.signals import listening, terminable
+from nlp_app.core.signals import record_stop_signals, raise_on_stop_signals
 from signals import raise_signal
 
 @pytest.mark.interrupt
@@ -115,7 +121,7 @@ def test_uncaught():
 
 @pytest.mark.interrupt
 def test_wrong_within():
-    with terminable():
+    with raise_on_stop_signals():
         with pytest.raises(KeyboardInterrupt):
             raise_signal(signal.SIGINT)
         assert False

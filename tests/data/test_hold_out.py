@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import ClassRecord, Sentence, TokenSpan
 from nlp_app.data.classification.hold_out import HoldOut, hold_out_texts
-from nlp_app.data.classification.scan import Texts
+from nlp_app.data.classification.scan import LabeledTexts
 from nlp_app.data.tagging.corpus import Corpus
 from nlp_app.data.tagging.hold_out import hold_out_sentences
-from nlp_app.data.tagging.splits import labels_of
+from nlp_app.data.tagging.splits import collect_labels
 from nlp_app.formats.classification import open_classes
 from nlp_app.storage.sentences import StoredSentences
 
@@ -48,7 +48,7 @@ def test_sentences_that_are_held_out(pairs: list[tuple[str, str | None]], share:
     assert train.sentences
     assert dev.sentences
     assert not {one.text for one in train.sentences} & {one.text for one in dev.sentences}
-    assert labels_of(train.sentences) == labels_of(whole.sentences)
+    assert collect_labels(train.sentences) == collect_labels(whole.sentences)
     again = hold_out_sentences(whole, share, seed)[1]
     assert [id(one) for one in again.sentences] == [id(one) for one in dev.sentences]
 
@@ -107,8 +107,8 @@ def write(path: Path, rows: Iterable[tuple[str, Sequence[str] | str | None]]) ->
     return path
 
 
-def held_and_left(texts: Texts, chosen: HoldOut) -> tuple[list[ClassRecord], list[ClassRecord]]:
-    held, left = (list(Texts(texts.file, texts.multi_label, chosen, held=side)) for side in (True, False))
+def held_and_left(texts: LabeledTexts, chosen: HoldOut) -> tuple[list[ClassRecord], list[ClassRecord]]:
+    held, left = (list(LabeledTexts(texts.file, texts.multi_label, chosen, held=side)) for side in (True, False))
     assert sorted(held + left, key=lambda row: row.line) == list(texts)  # all of them, once
     return held, left
 
@@ -135,7 +135,7 @@ def test_texts_that_are_held_out(
 ) -> None:
     path = tmp_path_factory.mktemp("held") / "a.jsonl"
     marked = [(f"text {number}", labels if multi_label else (labels or ["w"])[0]) for number, labels in rows]
-    texts = Texts(open_classes(write(path, [("first", ["x"] if multi_label else "x"), *marked])), multi_label)
+    texts = LabeledTexts(open_classes(write(path, [("first", ["x"] if multi_label else "x"), *marked])), multi_label)
     try:
         chosen = hold_out_texts(texts, share, seed, most)
     except DataError as error:
@@ -159,7 +159,7 @@ def test_texts_that_are_held_out(
 
 def test_texts_are_held_out_as_their_share_says_and_another_with_another_seed(tmp_path: Path) -> None:
     rows = [(f"text {number}", "xyz"[number % 3]) for number in range(1000)]
-    texts = Texts(open_classes(write(tmp_path / "a.jsonl", rows)), False)
+    texts = LabeledTexts(open_classes(write(tmp_path / "a.jsonl", rows)), False)
     sides = []
     for seed in (1, 2, (1 << 63) - 1):
         for share, wanted in ((0.1, 100), (0.25, 250)):
@@ -174,7 +174,7 @@ def test_texts_are_held_out_as_their_share_says_and_another_with_another_seed(tm
 def test_a_class_seen_once_stays_in_training(tmp_path: Path) -> None:
     rows = [(f"text {number}", "xy"[number % 2]) for number in range(50)]
     rows += [(f"only {number}", f"once {number}") for number in range(20)]
-    texts = Texts(open_classes(write(tmp_path / "a.jsonl", rows)), False)
+    texts = LabeledTexts(open_classes(write(tmp_path / "a.jsonl", rows)), False)
     for seed in range(10):
         held, left = held_and_left(texts, hold_out_texts(texts, 0.4, seed, 1000))
         assert {label for row in left for label in row.labels or ()} == {label for _, label in rows}
@@ -185,7 +185,7 @@ def test_equal_texts_with_several_answers_stay_on_one_side(tmp_path: Path) -> No
     """Although one of the answers is the only text of its class, and stays in training."""
     rows = [(f"text {number}", "x") for number in range(20) for _ in range(2)]
     rows += [(f"text {number}", f"once {number}") for number in range(0, 20, 3)]
-    texts = Texts(open_classes(write(tmp_path / "a.jsonl", rows)), False)
+    texts = LabeledTexts(open_classes(write(tmp_path / "a.jsonl", rows)), False)
     for seed in range(10):
         held, left = held_and_left(texts, hold_out_texts(texts, 0.5, seed, 1000))
         assert {row.text for row in held}.isdisjoint(row.text for row in left)
@@ -200,7 +200,7 @@ def test_equal_texts_with_several_answers_stay_on_one_side(tmp_path: Path) -> No
     ],
 )
 def test_nothing_to_hold_out(tmp_path: Path, rows: list[tuple[str, str]], said: str) -> None:
-    texts = Texts(open_classes(write(tmp_path / "a.jsonl", rows)), False)
+    texts = LabeledTexts(open_classes(write(tmp_path / "a.jsonl", rows)), False)
     with pytest.raises(DataError, match=said) as caught:
         hold_out_texts(texts, 0.5, 0, 1000)
     assert str(caught.value).startswith(str(tmp_path / "a.jsonl"))
@@ -211,7 +211,7 @@ def test_nothing_to_hold_out(tmp_path: Path, rows: list[tuple[str, str]], said: 
 def test_copies_count(tmp_path: Path, most: int) -> None:
     rows = [(f"text {number}", "xy"[number % 2]) for number in range(100) for _ in range(16)]
     rows += [(f"alone {number}", "x") for number in range(20)] + [("everywhere", "x")] * 2000
-    texts = Texts(open_classes(write(tmp_path / "a.jsonl", rows)), False)
+    texts = LabeledTexts(open_classes(write(tmp_path / "a.jsonl", rows)), False)
     for seed in range(5):
         held, _ = held_and_left(texts, hold_out_texts(texts, 0.5, seed, most))
         assert 0 < len(held) <= most

@@ -18,7 +18,7 @@ from nlp_app.config.kinds import KINDS
 from nlp_app.core.errors import SettingsError
 from nlp_app.core.types import TokenSpan
 from nlp_app.formats import tagging as formats
-from nlp_app.formats.tagging.detection import recognise
+from nlp_app.formats.tagging.detection import detect_format
 from nlp_app.labels.schemes import ALIASES, SCHEMES, encode
 
 DOCUMENTS = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "data/README.md")] + sorted(
@@ -170,7 +170,7 @@ def test_format_examples_can_be_read(name: str) -> None:
     examples = blocks(FORMATS, name)
     assert examples
     for example in examples:
-        assert recognise(Path("example"), example.text) == name
+        assert detect_format(Path("example"), example.text) == name
         records = list(formats.read_lines(example.text.splitlines(), "example", name))
         assert records
 

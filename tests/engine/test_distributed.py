@@ -44,7 +44,7 @@ from nlp_app.engine import (
     join_processes,
     train,
 )
-from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifier
+from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifierNetwork
 from nlp_app.nn.losses import make_loss
 from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
 from nlp_app.training.learner_setup import make_learner
@@ -159,7 +159,7 @@ def tagger() -> nn.Module:
 def classifier() -> nn.Module:
     none = dict.fromkeys(("ngram_dropout", "hidden_dropout", "word_dropout", "filter_dropout"), 0.0)
     dimensions = ClassifierDimensions(hidden=6, word=6, filters=4, **none)
-    network = TextClassifier(4, ClassifierSizes(ngrams=50, words=30), dimensions)
+    network = TextClassifierNetwork(4, ClassifierSizes(ngrams=50, words=30), dimensions)
     network.loss = make_loss("cross_entropy", smoothing=0.1)
     return network
 
@@ -338,8 +338,8 @@ def gathered(processes: Processes) -> Any:
     rank = processes.rank
     parts = processes.gather(np.full((rank, 2), rank, dtype=np.int64))
     return (
-        processes.totals([2 * rank, 1][::1] if rank else [0, 0]),
-        processes.most([rank + 1, 2 - rank]),
+        processes.all_reduce_sum([2 * rank, 1][::1] if rank else [0, 0]),
+        processes.all_reduce_max([rank + 1, 2 - rank]),
         [part.tolist() for part in parts],
     )
 
@@ -515,13 +515,13 @@ def test_a_run_in_two_processes_leaves_what_a_run_in_one_does(
 def seen(processes: Processes, files: Files, epoch: int) -> list[list[int]]:
     """The rows of each batch of an epoch that a process has."""
     from nlp_app.config import read_task_settings
-    from nlp_app.storage.batching import Share
+    from nlp_app.storage.batching import ProcessShare
 
     given = dict(zip(files.arguments[2:6:2], files.arguments[3:7:2], strict=True))
     changes = [change.removeprefix("--set=") for change in files.arguments if change.startswith("--set=")]
     changes += [f"data.{name.removeprefix('--')}={path}" for name, path in given.items()]
     settings: Any = read_task_settings(files.task, None, changes, None)
-    share = Share(processes.rank, processes.count)
+    share = ProcessShare(processes.rank, processes.count)
     examples = examples_of(files.task, settings)
     return [list(batch.rows) for batch in examples.batches(epoch, share)]
 

@@ -23,6 +23,7 @@ from nlp_app.core.errors import SettingsError, TrainingError
 from nlp_app.engine import (
     EpochReport,
     Evaluation,
+    ExponentialMovingAverage,
     Learner,
     LoopOptions,
     NonFiniteError,
@@ -30,7 +31,6 @@ from nlp_app.engine import (
     Report,
     Schedule,
     ScheduleOptions,
-    WeightAverage,
     latest_checkpoint,
     load_checkpoint,
     make_accelerator,
@@ -40,7 +40,7 @@ from nlp_app.engine import (
 )
 from nlp_app.engine.hf_trainer import train_with_trainer
 from nlp_app.engine.random_state import random_state
-from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifier
+from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifierNetwork
 from nlp_app.nn.losses import make_loss
 from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
 
@@ -225,7 +225,7 @@ def tagging_batches(epoch: int) -> list[ToyBatch]:
 
 def classifier(**dimensions: Any) -> Callable[[], torch.nn.Module]:
     def make() -> torch.nn.Module:
-        network = TextClassifier(4, ClassifierSizes(ngrams=50, words=30), ClassifierDimensions(**dimensions))
+        network = TextClassifierNetwork(4, ClassifierSizes(ngrams=50, words=30), ClassifierDimensions(**dimensions))
         network.loss = make_loss("cross_entropy", smoothing=0.1)
         return network
 
@@ -270,7 +270,7 @@ def network_learner(name: str) -> Learner:
         Schedule(ScheduleOptions(12, "linear", warmup=0.2)),
         make_accelerator(cpu=True),
         seed=3,
-        average=WeightAverage(network, 0.9),
+        average=ExponentialMovingAverage(network, 0.9),
     )
 
 

@@ -24,7 +24,7 @@ from nlp_app.engine import (
     make_accelerator,
     train,
 )
-from nlp_app.engine.epochs import EpochCount
+from nlp_app.engine.epochs import EpochTotals
 
 pytestmark = pytest.mark.numeric
 
@@ -416,7 +416,7 @@ def test_non_finite_loss():
 def test_non_finite_weights_are_named():
     learner = toy_learner()
     with torch.no_grad():
-        learner.model.word_dim.bias[3] = math.nan
+        learner.model.norm.bias[3] = math.nan
     with pytest.raises(NonFiniteError, match=r"first non-finite parameter: norm\.bias"):
         run(learner, toy_batches([4]), LoopOptions(1))
 
@@ -424,12 +424,12 @@ def test_non_finite_weights_are_named():
 def test_numbers_that_are_looked_at_later_are_told_as_they_were(monkeypatch):
     """As on an accelerator, which isn't waited for at each update."""
 
-    class Waiting(EpochCount):
+    class Waiting(EpochTotals):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             self._read_each = False
 
-    monkeypatch.setattr("nlp_app.engine.loop.EpochCount", Waiting)
+    monkeypatch.setattr("nlp_app.engine.loop.EpochTotals", Waiting)
     batches = toy_batches([4] * 7)
     batches[2].inputs["x"][1, 2] = math.inf
     learner = toy_learner(Dense, OptimizerOptions(lr=0.01), ScheduleOptions(10, "linear"))
@@ -483,5 +483,5 @@ def test_an_update_that_bursts_a_weight_is_told_at_the_next(make_model, options,
     assert re.match(r"epoch 1, step [234]: found a (loss|gradient norm) of (nan|inf), expected finite", message)
     assert re.search(r"learning rates: all 0\.001, all \(sparse\) 1e\+39|learning rates: all 1e\+39", message)
     assert f"first non-finite parameter: {part}" in message
-    assert "try a lower learning rate, a longer warm-up, a smaller max_grad_norm" in message
+    assert "try a lower learning rate, a longer warm-up, a smaller norm of the gradient" in message
     assert "\n" not in message

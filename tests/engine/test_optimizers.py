@@ -50,10 +50,10 @@ def test_groups():
         "head.bias": ("AdamW", 0.2, 0.0),
     }
     assert sparse[:2] == ("LazyAdam", 0.2)
-    assert optimizers.rates() == {"all": 0.1, "head.": 1.0, "head.bias": 0.2, "all (sparse)": 0.2}
-    optimizers.scale_rates(0.5)
-    optimizers.scale_rates(0.5)
-    assert optimizers.rates() == {"all": 0.05, "head.": 0.5, "head.bias": 0.1, "all (sparse)": 0.1}
+    assert optimizers.learning_rates() == {"all": 0.1, "head.": 1.0, "head.bias": 0.2, "all (sparse)": 0.2}
+    optimizers.set_lr_multiplier(0.5)
+    optimizers.set_lr_multiplier(0.5)
+    assert optimizers.learning_rates() == {"all": 0.05, "head.": 0.5, "head.bias": 0.1, "all (sparse)": 0.1}
 
 
 def test_a_module_declares_parameters_without_decay():
@@ -201,7 +201,7 @@ def test_plain_parameters_follow_sgd_by_hand():
     )
     optimizers = make_optimizers(ours, options)
     assert [type(part).__name__ for part in optimizers.parts] == ["Adam", "LazyAdam", "SGD"]
-    assert optimizers.rates() == {"all": 0.01, "all (sparse)": 0.03, "linear. (plain)": 0.1}
+    assert optimizers.learning_rates() == {"all": 0.01, "all (sparse)": 0.03, "linear. (plain)": 0.1}
     others = [p for name, p in theirs.named_parameters() if "." in name and not name.startswith(("wide", "linear"))]
     pair = [
         torch.optim.Adam([
@@ -212,7 +212,7 @@ def test_plain_parameters_follow_sgd_by_hand():
     ]  # fmt: skip
     for number, batch in enumerate(batches):
         multiplier = 1 / (1 + number)
-        optimizers.scale_rates(multiplier)
+        optimizers.set_lr_multiplier(multiplier)
         for optimizer in pair:
             for group in optimizer.param_groups:
                 group["lr"] = (0.03 if optimizer is pair[1] else 0.01) * multiplier
@@ -268,7 +268,7 @@ def test_plain_parameters_alone_or_frozen():
     alone = Plain(9, 2, mode="sum", sparse=True)
     optimizers = make_optimizers(alone, OptimizerOptions("sgd", plain_lr=1.0))
     assert [type(part).__name__ for part in optimizers.parts] == ["SGD"]
-    assert optimizers.rates() == {"all (plain)": 1.0}
+    assert optimizers.learning_rates() == {"all (plain)": 1.0}
     assert float(optimizers.clip(1.0)) == 0.0
     model = Linear()
     model.linear.requires_grad_(False)

@@ -24,11 +24,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from toys import ToyBatch, Wide, assert_same, toy_batches, toy_learner, weights
 
 from nlp_app.config import (
-    ClassSettings,
-    DistilledClassSettings,
+    ClassificationSettings,
+    DistilledClassificationSettings,
     DistilledTaggingSettings,
     TaggingSettings,
-    TransformerClassSettings,
+    TransformerClassificationSettings,
     TransformerTaggingSettings,
     read_settings,
 )
@@ -47,9 +47,9 @@ from nlp_app.engine import (
     train,
 )
 from nlp_app.engine.hf_trainer import train_with_trainer
-from nlp_app.engine.out_of_memory import cut, within_memory
+from nlp_app.engine.out_of_memory import run_with_oom_retry, split_batch
 from nlp_app.nn.losses import make_loss
-from nlp_app.storage.batching import Share
+from nlp_app.storage.batching import ProcessShare
 from nlp_app.training.examples import TrainBatch
 from nlp_app.training.runs.progress import Progress
 
@@ -238,7 +238,7 @@ def test_what_a_failed_attempt_has_left_is_dropped() -> None:
             model(**piece.inputs).backward()
         return count
 
-    assert within_memory(learner, doubled([2, 8]), attempt) == 4
+    assert run_with_oom_retry(learner, doubled([2, 8]), attempt) == 4
     assert held == [0, 0]
     expected = toy_learner(lambda: Cramped(99), OPTIONS).model
     for batch in doubled([2, 8]):
@@ -255,7 +255,7 @@ def test_random_numbers_are_drawn_anew_for_each_attempt() -> None:
         drawn.append(torch.rand(3).tolist())
         learner.model(**next(iter(pieces)).inputs)
 
-    within_memory(learner, doubled([8]), attempt)
+    run_with_oom_retry(learner, doubled([8]), attempt)
     assert len(drawn) == 2
     assert drawn[0] == drawn[1]
 
@@ -263,7 +263,7 @@ def test_random_numbers_are_drawn_anew_for_each_attempt() -> None:
 @given(st.integers(1, 40), st.integers(0, 7))
 def test_a_cut_keeps_each_row_once_and_in_order(rows: int, doublings: int) -> None:
     (batch,) = toy_batches([rows], ids=True)
-    pieces = cut(batch, 2**doublings)
+    pieces = split_batch(batch, 2**doublings)
     assert len(pieces) == min(rows, 2**doublings) or all(len(piece.rows) == 1 for piece in pieces) or len(pieces) >= 1
     assert [row for piece in pieces for row in piece.rows] == list(range(rows))
     assert sum(piece.targets for piece in pieces) == batch.targets
@@ -304,7 +304,7 @@ def a_classifier(*changes: str) -> Callable[[Path], Made]:
         from nlp_app.training.classification.setup import prepare_classifier
 
         given = [*class_files(directory), "train.batch_size=12", *_NO_DROPOUT, *changes]
-        settings = read_settings(ClassSettings, None, given)
+        settings = read_settings(ClassificationSettings, None, given)
         prepared = prepare_classifier(settings, read_class_splits(settings.data, 1), Progress(True))
         prepared.examples.store(directory / "store")
         network: Any = prepared.parts.network
@@ -332,7 +332,7 @@ def a_transformer_classifier(directory: Path) -> Made:
 
     pretrained = tiny_bert(directory / "bert", ["中", "国", "the"], layers=1, positions=64)
     given = [*class_files(directory), f"model.pretrained={pretrained}", "train.batch_subwords=300"]
-    settings = read_settings(TransformerClassSettings, None, given)
+    settings = read_settings(TransformerClassificationSettings, None, given)
     prepared = prepare_transformer_classifier(settings, read_class_splits(settings.data, 1), Progress(True))
     network: Any = prepared.parts.network
     network.loss = make_loss("cross_entropy")
@@ -362,10 +362,10 @@ def a_distilled_classifier(directory: Path) -> Made:
     pretrained = tiny_bert(directory / "bert", ["中", "国", "the"], layers=1, positions=64)
     files = class_files(directory)
     given = [*files, f"model.pretrained={pretrained}", "train.epochs=1", "train.engine=loop", "track.plots=false"]
-    train_cls(read_settings(TransformerClassSettings, None, given), directory / "teacher", quiet=True)
+    train_cls(read_settings(TransformerClassificationSettings, None, given), directory / "teacher", quiet=True)
     given = [*files, f"distill.teacher={directory / 'teacher'}", "distill.augmented_copies=1", "distill.min_count=1"]
     given += ["model.hidden_size=8", "model.num_filters=4", "model.word_dim=8", "train.batch_size=12", *_NO_DROPOUT]
-    settings = read_settings(DistilledClassSettings, None, given)
+    settings = read_settings(DistilledClassificationSettings, None, given)
     prepared = prepare_distilled_classifier(settings, read_class_splits(settings.data, 1), Progress(True))
     prepared.examples.store(directory / "store")
     network: Any = prepared.parts.network
@@ -419,7 +419,7 @@ def test_the_halves_of_a_batch_come_to_the_whole(made: Made) -> None:
             continue
         tried += 1
         whole, gradients = learnt(network, [batch])
-        for pieces in (list(batch.halves()), cut(batch, 4), cut(batch, 1 << 20)):
+        for pieces in (list(batch.halves()), split_batch(batch, 4), split_batch(batch, 1 << 20)):
             assert [row for piece in pieces for row in piece.rows] == batch.rows
             assert sum(piece.targets for piece in pieces) == batch.targets
             assert all(set(piece.inputs) == set(batch.inputs) for piece in pieces)
@@ -428,7 +428,7 @@ def test_the_halves_of_a_batch_come_to_the_whole(made: Made) -> None:
             assert found.keys() == gradients.keys()
             for name, value in found.items():
                 torch.testing.assert_close(value, gradients[name], rtol=1e-3, atol=2e-4, msg=name)
-        assert all(len(piece.rows) == 1 for piece in cut(batch, 1 << 20))
+        assert all(len(piece.rows) == 1 for piece in split_batch(batch, 1 << 20))
     assert tried
 
 
@@ -439,7 +439,7 @@ def test_the_shares_of_a_batch_come_to_the_whole(made: Made) -> None:
     counted = examples.batch_count()
     assert len(whole) == counted
     for ranks in (2, max(len(batch.rows) for batch in whole) + 2):
-        shares = [list(examples.batches(1, Share(rank, ranks))) for rank in range(ranks)]
+        shares = [list(examples.batches(1, ProcessShare(rank, ranks))) for rank in range(ranks)]
         assert {len(share) for share in shares} == {counted}
         for number, batch in enumerate(whole[:3]):
             pieces = [share[number] for share in shares]

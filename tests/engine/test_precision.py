@@ -28,7 +28,7 @@ from nlp_app.engine import (
     save_checkpoint,
     train,
 )
-from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifier
+from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifierNetwork
 from nlp_app.nn.crf.distillation_loss import path_cross_entropy
 from nlp_app.nn.crf.layer import LinearChainCRF
 from nlp_app.nn.losses import make_loss
@@ -144,7 +144,7 @@ def a_tagger() -> tuple[nn.Module, dict[str, Tensor]]:
 def a_classifier() -> tuple[nn.Module, dict[str, Tensor]]:
     none = dict.fromkeys(("ngram_dropout", "hidden_dropout", "word_dropout", "filter_dropout"), 0.0)
     dimensions = ClassifierDimensions(hidden=6, word=6, filters=4, **none)
-    network = TextClassifier(4, ClassifierSizes(ngrams=50, words=30), dimensions)
+    network = TextClassifierNetwork(4, ClassifierSizes(ngrams=50, words=30), dimensions)
     network.loss = make_loss("cross_entropy")
     assert network.wide is not None
     nn.init.normal_(network.wide.bag.weight)
@@ -286,10 +286,10 @@ ON_A_PLAIN_PROCESSOR = """
 import sys
 import torch
 from nlp_app.nn import lstm
-from nlp_app.nn.precision import has_lstm
-print(has_lstm(torch.bfloat16), flush=True)
+from nlp_app.nn.precision import supports_lstm
+print(supports_lstm(torch.bfloat16), flush=True)
 if sys.argv[1] == "unasked":
-    lstm.has_lstm = lambda kind: True
+    lstm.supports_lstm = lambda kind: True
 from nlp_app.cli import main
 main(sys.argv[2:])
 """

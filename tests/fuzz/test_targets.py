@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from fuzz import command_line, folder, readers, seeds
 from fuzz.targets import TARGETS
-from nlp_app.formats.classification import ClassOptions, open_classes
+from nlp_app.formats.classification import ClassReadOptions, open_classes
 
 FEW = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 TEXT = st.text(st.sampled_from("abAB \t'\"\\.,;|-_#0京é\u0301\ufeff\u2028\x85\r\ud83d😀\x00/:"), max_size=12)
@@ -55,7 +55,7 @@ def json_values(texts: st.SearchStrategy[str]) -> st.SearchStrategy[Any]:
 KEYS = st.sampled_from([
     "text", "label", "labels", "spans", "entities", "tokens", "ner_tags", "tags", "data", "annotations", "completions",
     "result", "value", "type", "choices", "answer", "accept", "cats", "options", "start", "end", "start_offset",
-    "from_name", "user", "was_cancelled", "ground_truth", "predictions", "data.text",
+    "from_name", "user", "was_canceled", "ground_truth", "predictions", "data.text",
 ])  # fmt: skip
 SPAN = st.one_of(
     st.tuples(NUMBERS, NUMBERS, TAGS).map(list),
@@ -115,7 +115,7 @@ def test_files_of_tokens_and_spans(decisions: list[int], content: str) -> None:
 
 @FEW
 @given(st.sampled_from(readers.SUFFIXES), SEQUENCES)
-def test_files_that_are_recognised(suffix: str, content: str) -> None:
+def test_files_that_are_recognized(suffix: str, content: str) -> None:
     put("sequences", [readers.SUFFIXES.index(suffix), 0, 1, 0], content)
     put("classes", [readers.SUFFIXES.index(suffix), 1, 1], content)
 
@@ -133,7 +133,7 @@ def test_a_header_that_was_found_is_read_as_one_that_was_told() -> None:
 
 def test_a_label_whose_column_is_there_twice() -> None:
     path = folder.file_of("twice.csv", b"text,x,x\na,1,1\n")
-    assert [record.labels for record in open_classes(path, ClassOptions(header=True))] == [("x",)]
+    assert [record.labels for record in open_classes(path, ClassReadOptions(header=True))] == [("x",)]
 
 
 def test_files_that_are_named_twice() -> None:

@@ -19,7 +19,7 @@ from nlp_app.models.transformers.models import TransformerTaggerParts
 
 Cli = Callable[..., Outcome]
 NAMES = ("rose", "may", "will", "mark", "grace", "hope", "bill", "jack")
-# Only the capital says whether it is a name; in capitals it is an organisation.
+# Only the capital says whether it is a name; in capitals it is an organization.
 SENTENCES = [
     (("then", form, "came"), f"S-{label}" if label else "O")
     for name in NAMES

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nlp_app.labels.class_set import ClassSet
 from nlp_app.metrics import multi_label_scores, single_label_scores
-from nlp_app.metrics.classes import class_headline, score_classes
+from nlp_app.metrics.classes import class_selection_score, score_classes
 
 NAMES = ["sport", "天气", "10", "9", "art"]
 one = st.lists(st.tuples(st.sampled_from([*NAMES, "new"])), max_size=20)
@@ -77,7 +77,7 @@ def test_scores_of_one_class_a_text() -> None:
     assert scores == single_label_scores(["a", "b", "new", "a"], ["a", "a", "a", "a"])
     assert scores["per_label"]["new"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
     assert "unused" not in scores["per_label"]
-    assert class_headline(scores) == scores["weighted_f1"]
+    assert class_selection_score(scores) == scores["weighted_f1"]
     probabilities = np.array([[0.8, 0.2, 0], [0.8, 0.2, 0], [0.8, 0.2, 0], [0.8, 0.2, 0]])
     calibrated = score_classes(classes, gold, found, probabilities)
     calibration = calibrated.pop("calibration")
@@ -103,5 +103,5 @@ def test_scores_of_several_classes_a_text() -> None:
 @pytest.mark.parametrize("multi_label", [False, True])
 def test_nothing_is_scored_too(multi_label: bool) -> None:
     scores = score_classes(ClassSet(("a", "b"), multi_label), [], [], np.zeros((0, 2)))
-    assert class_headline(scores) == scores["accuracy"] == scores["macro_f1"] == 0.0
+    assert class_selection_score(scores) == scores["accuracy"] == scores["macro_f1"] == 0.0
     assert scores["calibration"] == {"ece": 0.0, "nll": 0.0, "bins": []}

@@ -12,7 +12,7 @@ from seqeval.metrics.sequence_labeling import get_entities
 
 from nlp_app.core.errors import DataError, SettingsError
 from nlp_app.core.types import TokenSpan
-from nlp_app.labels.scheme_detection import recognise
+from nlp_app.labels.scheme_detection import detect_scheme
 from nlp_app.labels.schemes import SCHEMES, decode, encode, tag_names
 from nlp_app.labels.transitions import allowed_transitions, segment_boundaries
 
@@ -33,7 +33,7 @@ def sentences(draw: st.DrawFn) -> tuple[list[TokenSpan], int]:
 
 
 def every_annotation(length: int, labels: list[str]) -> list[list[TokenSpan]]:
-    """All ways to put flat labelled spans on a sentence."""
+    """All ways to put flat labeled spans on a sentence."""
     if length == 0:
         return [[]]
     ways = every_annotation(length - 1, labels)  # the last token is outside
@@ -193,7 +193,7 @@ def test_recognition_reads_the_same_spans(scheme: str, sentence: tuple[list[Toke
     spans, length = sentence
     rich = [TokenSpan(0, 3, "X"), TokenSpan(3, 4, "X"), TokenSpan(5, 6, "X"), TokenSpan(6, 8, "X")]
     written = [encode(spans, length, scheme), encode(rich, 9, scheme)]
-    assert recognise(written).scheme == scheme
+    assert detect_scheme(written).scheme == scheme
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_recognition_reads_the_same_spans(scheme: str, sentence: tuple[list[Toke
     ],
 )
 def test_recognition(tags: str, scheme: str) -> None:
-    detection = recognise([tags.split()])
+    detection = detect_scheme([tags.split()])
     assert detection.scheme == scheme
     assert detection.evidence.endswith(".")
 
@@ -229,14 +229,14 @@ def test_recognition(tags: str, scheme: str) -> None:
 )
 def test_a_scheme_among_unknown_tags_is_an_error(tags: str) -> None:
     with pytest.raises(DataError, match=r"no known scheme"):
-        recognise([tags.split()])
+        detect_scheme([tags.split()])
 
 
 def test_letters_of_no_common_scheme_are_an_error() -> None:
     with pytest.raises(DataError, match=r"M-, U- together"):
-        recognise([["M-X", "U-X"]])
+        detect_scheme([["M-X", "U-X"]])
     with pytest.raises(DataError, match=r"no tags"):
-        recognise([])
+        detect_scheme([])
 
 
 def test_letters_without_a_type_are_read_where_the_scheme_is_named() -> None:

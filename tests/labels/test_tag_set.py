@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nlp_app.core.types import CharSpan, Sentence, TokenSpan
 from nlp_app.labels.schemes import encode
 from nlp_app.labels.tag_set import TagSet
-from nlp_app.metrics.spans import headline, score_spans
+from nlp_app.metrics.spans import score_spans, selection_score
 
 
 def sentence_of(length: int, spans: list[TokenSpan], unaligned: list[CharSpan] | None = None) -> Sentence:
@@ -76,12 +76,12 @@ def test_labels_without_a_scheme_are_scored_by_accuracy() -> None:
     tag_set = TagSet.of([sentence_of(3, gold)], "none")
     assert tag_set.tags == ["NOUN", "VERB"]
     scores = score_spans(tag_set, [sentence_of(3, gold)], [[*gold[:2], TokenSpan(2, 3, "VERB")]])
-    assert headline(scores) == pytest.approx(2 / 3)
+    assert selection_score(scores) == pytest.approx(2 / 3)
     assert "f1" not in scores
 
 
 def test_a_best_score_of_zero_is_a_score() -> None:
     tag_set = TagSet(("A",), "BIO")
     scores = score_spans(tag_set, [sentence_of(2, [TokenSpan(0, 1, "A")])], [[]])
-    assert headline(scores) == 0.0
+    assert selection_score(scores) == 0.0
     assert score_spans(tag_set, [sentence_of(2, [])], [[]])["f1"] == 0.0

@@ -184,9 +184,9 @@ def test_equally_good_thresholds() -> None:
     true = np.array([[1], [0], [1], [0]])
     probabilities = np.array([[0.9], [0.85], [0.5], [0.1]])
     assert tune_thresholds(probabilities, true, 0) == pytest.approx([0.3])
-    neighbours = np.array([[np.nextafter(0.5, 1)], [0.5]])
-    found = tune_thresholds(neighbours, np.array([[1], [0]]), 0)
-    assert (neighbours >= found).tolist() == [[True], [False]]
+    neighbors = np.array([[np.nextafter(0.5, 1)], [0.5]])
+    found = tune_thresholds(neighbors, np.array([[1], [0]]), 0)
+    assert (neighbors >= found).tolist() == [[True], [False]]
 
 
 def test_a_label_is_drawn_towards_the_pooled_threshold_by_its_rarity() -> None:

@@ -19,7 +19,7 @@ from tiny_transformers import tiny_bert
 from torch import nn
 
 import nlp_app
-from nlp_app.features.subwords.encoder import PieceEncoder
+from nlp_app.features.subwords.encoder import SubwordEncoder
 from nlp_app.features.tagging.encoder import TaggingEncoder
 from nlp_app.inference import Tagger
 from nlp_app.labels.schemes import NONE
@@ -28,7 +28,7 @@ from nlp_app.labels.transitions import allowed_transitions
 from nlp_app.models import AnyTaggerParts, TaggerParts, read_model, write_model
 from nlp_app.models.label_extension import add_labels, add_words
 from nlp_app.models.transformers.models import TransformerTaggerParts
-from nlp_app.models.transformers.pretrained import longest_window, make_body, read_pretrained
+from nlp_app.models.transformers.pretrained import make_body, max_window_of_body, read_pretrained
 from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
 from nlp_app.nn.transformer import TransformerDimensions, TransformerTagger
 from nlp_app.text import BasicTokenizer
@@ -58,7 +58,7 @@ def scattered(network: nn.Module, seed: int) -> None:
 def bilstm(scheme: str, seed: int = 1, layers: int = 1) -> TaggerParts:
     """A tagger that knows some of the words, with random weights."""
     tokenizer = BasicTokenizer()
-    encoder = TaggingEncoder.fit(SENTENCES[:20], tokenizer.normalise)
+    encoder = TaggingEncoder.fit(SENTENCES[:20], tokenizer.normalize)
     tag_set = TagSet(("LOC", "ORG", "PER"), scheme)
     dimensions = TaggerDimensions(norm=6, shape=4, part=5, hidden=7, layers=layers)
     network = WideBiLstmCrf(
@@ -85,7 +85,7 @@ def transformer(body: Path, scheme: str, head: str, lstm: int, legal: bool = Tru
     allowed = torch.from_numpy(tag_set.allowed) if legal else None
     network = TransformerTagger(made, len(tag_set.tags), allowed, dimensions)
     scattered(network, seed=3)
-    encoder = PieceEncoder(pretrained.tokenizer, longest_window(pretrained), 5)
+    encoder = SubwordEncoder(pretrained.tokenizer, max_window_of_body(pretrained), 5)
     return TransformerTaggerParts(
         network.eval(), encoder, tag_set, BasicTokenizer(), pretrained.files, ABOUT, legal=legal
     )
@@ -323,7 +323,7 @@ def test_what_is_wrong_is_said(cli: Cli, less: Files, small_classes: Small, tmp_
     plain = tmp_path / "pos.conll"
     plain.write_text("a DET\nhouse NOUN\n\nthe DET\nsun NOUN\n\n", encoding="utf-8")
     files = [f"--{split}={plain}" for split in ("train", "dev", "test")]
-    refused(go_on(cli, less, tmp_path / "run", *files), "model.initial_model", "labelled spans")
+    refused(go_on(cli, less, tmp_path / "run", *files), "model.initial_model", "labeled spans")
     assert not (tmp_path / "run").exists()
 
 

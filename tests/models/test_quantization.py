@@ -28,7 +28,7 @@ from nlp_app.models import TaggerParts, read_model, write_model
 from nlp_app.models.directory import DESCRIPTION, WEIGHTS, own_checksum
 from nlp_app.models.label_extension import add_labels, add_words
 from nlp_app.models.packed_tensors import pack, unpack
-from nlp_app.models.quantization import STEP, compact, rounded
+from nlp_app.models.quantization import STEP, quantize, round_rows
 from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
 from nlp_app.text import BasicTokenizer
 
@@ -47,7 +47,7 @@ SENTENCES = tokens("dev", 30)
 def tagger_parts(seed: int = 1, spread: float = 0.3, scheme: str = "BIOES") -> TaggerParts:
     """A tagger whose window features weigh anything from nothing to some multiples of `spread`."""
     tokenizer = BasicTokenizer()
-    encoder = TaggingEncoder.fit(SENTENCES[:20], tokenizer.normalise)
+    encoder = TaggingEncoder.fit(SENTENCES[:20], tokenizer.normalize)
     tag_set = TagSet(("LOC", "ORG", "PER"), scheme)
     dimensions = TaggerDimensions(norm=6, shape=4, part=5, hidden=7)
     sizes = TableSizes(**encoder.sizes)
@@ -89,7 +89,7 @@ def same_weights(left: TaggerParts, right: TaggerParts) -> bool:
 def test_what_was_compact_comes_back_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, seed: int, spread: float, scheme: str
 ) -> None:
-    small = compact(tagger_parts(seed, spread, scheme))
+    small = quantize(tagger_parts(seed, spread, scheme))
     directory = tmp_path_factory.mktemp("compact")
     write_model(small, directory)
     with safetensors.safe_open(directory / WEIGHTS, "pt") as file:
@@ -174,7 +174,7 @@ WRONG: dict[str, Callable[[torch.Tensor], torch.Tensor | None]] = {
 @pytest.mark.parametrize("field", ["exponents", "short", "bytes", "halves"])
 @pytest.mark.parametrize("wrong", WRONG)
 def test_damaged_tables_are_refused(field: str, wrong: str, tmp_path: Path) -> None:
-    write_model(compact(tagger_parts(spread=1.0)), tmp_path)
+    write_model(quantize(tagger_parts(spread=1.0)), tmp_path)
     tensors = safetensors.torch.load_file(tmp_path / WEIGHTS)
     name = f"wide.weight.{field}"
     assert len(tensors[name]) > 1
@@ -190,7 +190,7 @@ def test_damaged_tables_are_refused(field: str, wrong: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("exponent", [-128, -127, 121, 127])
 def test_exponents_beyond_floats_are_refused(exponent: int, tmp_path: Path) -> None:
-    write_model(compact(tagger_parts()), tmp_path)
+    write_model(quantize(tagger_parts()), tmp_path)
     tensors = safetensors.torch.load_file(tmp_path / WEIGHTS)
     tensors["parts.weight.exponents"][3] = exponent
     replace_weights(tmp_path, tensors)
@@ -199,7 +199,7 @@ def test_exponents_beyond_floats_are_refused(exponent: int, tmp_path: Path) -> N
 
 
 def test_a_table_of_another_width_is_refused(tmp_path: Path) -> None:
-    write_model(compact(tagger_parts()), tmp_path)
+    write_model(quantize(tagger_parts()), tmp_path)
     tensors = safetensors.torch.load_file(tmp_path / WEIGHTS)
     narrow = pack({"norms.weight": torch.zeros(len(tensors["norms.weight.exponents"]), 5)}, ["norms.weight"])
     replace_weights(tmp_path, tensors | narrow)
@@ -229,13 +229,13 @@ def replace_weights(directory: Path, tensors: dict[str, torch.Tensor]) -> None:
     st.sampled_from([-126, -6, 0, 40]),
 )
 def test_rounding_is_to_the_nearest_multiple(table: Floats, exponent: int) -> None:
-    found = rounded(table, exponent)
+    found = round_rows(table, exponent)
     for row, ours in zip(table.astype(np.float64), found.astype(np.float64), strict=True):
         unit = next(2.0**e for e in range(exponent, 125) if np.rint(np.abs(row).max() / 2.0**e) <= 127)
         assert (np.abs(row - ours) <= unit / 2).all()
         assert (np.abs(ours / unit) <= 127).all()
         assert np.array_equal(ours / unit, np.rint(row / unit))
-    assert np.array_equal(rounded(found, exponent), found)
+    assert np.array_equal(round_rows(found, exponent), found)
 
 
 @pytest.mark.parametrize("spread", [0.02, 0.3, 1.0])
@@ -244,7 +244,7 @@ def test_scores_change_little(spread: float) -> None:
     with torch.no_grad():
         parts.network.tags.weight.zero_()  # so that only window features score
         parts.network.wide.weight.clamp_(-127 * STEP, 127 * STEP)
-    small = compact(parts)
+    small = quantize(parts)
     columns = parts.encoder.encode(SENTENCES)
     known = np.split((columns.arrays["features"] > 0).sum(axis=1), columns.offsets[1:-1])
     changed = False
@@ -262,7 +262,7 @@ def test_nothing_small_nothing_changed() -> None:
             table = getattr(parts.network, name)
             if table is not None:
                 table.weight[1:] = torch.randint(7, 128, table.weight[1:].shape) * STEP
-    small = compact(parts)
+    small = quantize(parts)
     assert same_weights(parts, small)
     assert np.array_equal(parts.encoder.index.keys, small.encoder.index.keys)
     assert Tagger(parts).scored_spans(SENTENCES) == Tagger(small).scored_spans(SENTENCES)
@@ -273,7 +273,7 @@ def test_nothing_small_nothing_changed() -> None:
 
 def test_each_feature_keeps_its_own_weights() -> None:
     parts = tagger_parts()
-    small = compact(parts)
+    small = quantize(parts)
     old = dict(zip(parts.encoder.index.keys.tolist(), parts.network.wide.weight[1:].detach().numpy(), strict=True))
     new = dict(zip(small.encoder.index.keys.tolist(), small.network.wide.weight[1:].detach().numpy(), strict=True))
     embedded = set(parts.encoder.index.keys[parts.encoder.part_rows - 1].tolist())
@@ -295,7 +295,7 @@ def test_each_feature_keeps_its_own_weights() -> None:
 def test_the_tagger_itself_stays_as_it_is() -> None:
     parts, same = tagger_parts(), tagger_parts()
     parts.network.norms.weight.requires_grad_(False)
-    small = compact(parts)
+    small = quantize(parts)
     assert same_weights(parts, same)
     assert np.array_equal(parts.encoder.index.keys, same.encoder.index.keys)
     trained = [parameter.requires_grad for parameter in parts.network.parameters()]
@@ -309,19 +309,19 @@ def test_weights_that_are_not_finite_are_refused(table: str, value: float) -> No
     parts = tagger_parts()
     getattr(parts.network, table).weight.data[2, 1] = value
     with pytest.raises(ModelError, match="not finite"):
-        compact(parts)
+        quantize(parts)
 
 
 @pytest.mark.parametrize("spread", [0.1, 1.0, 5.0])
 def test_compacted_again_it_is_the_same(spread: float) -> None:
-    once = compact(tagger_parts(spread=spread))
-    again = compact(once)
+    once = quantize(tagger_parts(spread=spread))
+    again = quantize(once)
     assert same_weights(once, again)
     assert np.array_equal(once.encoder.index.keys, again.encoder.index.keys)
 
 
 def test_a_compact_tagger_can_learn_more(tmp_path: Path) -> None:
-    small = compact(tagger_parts(spread=0.5))
+    small = quantize(tagger_parts(spread=0.5))
     found = Tagger(small).token_spans(SENTENCES)
     grown = add_labels(add_words(small, SENTENCES[10:], 1, 2), ["AGE"])
     assert len(grown.encoder.index) > len(small.encoder.index)

@@ -15,7 +15,7 @@ from transformers import AlbertConfig, AutoModel, AutoModelForTokenClassificatio
 from nlp_app.core.errors import SettingsError
 from nlp_app.engine import OptimizerOptions, make_optimizers
 from nlp_app.nn.transformer import TransformerDimensions, TransformerTagger
-from nlp_app.nn.transformer_layers import freeze, rate_factors
+from nlp_app.nn.transformer_layers import freeze_layers, layerwise_rate_factors
 
 pytestmark = pytest.mark.numeric
 
@@ -119,10 +119,10 @@ def test_its_weights_come_back_under_their_name(directory: Path) -> None:
 def test_it_learns_at_the_rate_of_the_head(directory: Path, frozen: int, checkpointing: bool) -> None:
     _, network, given = pair(directory, head="crf")
     network.train()
-    freeze(network, frozen)
+    freeze_layers(network, frozen)
     if checkpointing:
         network.enable_gradient_checkpointing()
-    factors = rate_factors(network, 0.5, 20.0, 300.0)
+    factors = layerwise_rate_factors(network, 0.5, 20.0, 300.0)
     assert factors["capitals."] == 20
     optimizers = make_optimizers(network, OptimizerOptions(lr=1.0, rate_factors=factors))
     assert {name: group["lr"] for group in optimizers.groups() for name in group["param_names"]}[
@@ -138,7 +138,7 @@ def test_gradient_checkpointing_changes_no_gradient(directory: Path) -> None:
     found = []
     for checkpointing in (False, True):
         _, network, given = pair(directory, head="crf")
-        freeze(network.train(), 1)
+        freeze_layers(network.train(), 1)
         if checkpointing:
             network.enable_gradient_checkpointing()
         torch.manual_seed(3)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nlp_app.nn import classifier
-from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifier, kernel_sizes
+from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifierNetwork, kernel_sizes
 
 pytestmark = pytest.mark.numeric
 
@@ -44,10 +44,10 @@ PARTS: dict[str, dict[str, Any]] = {
 Texts = list[tuple[list[int], list[float], list[int]]]  # rows and weights of n-grams, rows of words
 
 
-def network(dimensions: ClassifierDimensions, seed: int = 0) -> TextClassifier:
+def network(dimensions: ClassifierDimensions, seed: int = 0) -> TextClassifierNetwork:
     """With weights that are nowhere zero."""
     torch.manual_seed(seed)
-    found = TextClassifier(CLASSES, SIZES, dimensions).eval()
+    found = TextClassifierNetwork(CLASSES, SIZES, dimensions).eval()
     for parameter in found.parameters():
         nn.init.normal_(parameter)
     return found
@@ -84,7 +84,7 @@ TEXTS = some_texts(0, [(3, 4), (0, 0), (7, 1), (1, 9), (5, 2)])
 lengths_of_texts = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 7)), min_size=1, max_size=5)
 
 
-def by_hand(net: TextClassifier, texts: Texts) -> Tensor:
+def by_hand(net: TextClassifierNetwork, texts: Texts) -> Tensor:
     """The scores of each text, the mean of its heads', with nothing but the layers' weights."""
     found = []
     for rows, weights, words in texts:

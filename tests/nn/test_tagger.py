@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nlp_app.nn.lstm import BiLstm, reversal_of
+from nlp_app.nn.lstm import BiLstm, reversal_indices
 from nlp_app.nn.summary import parameter_count, summary_table
 from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
 
@@ -59,24 +59,24 @@ def test_bilstm_equals_a_packed_one(layers: int) -> None:
     expected, _ = nn.utils.rnn.pad_packed_sequence(packed(bundle)[0], batch_first=True)
     found = x
     for layer in ours:
-        found = layer(found, reversal_of(mask))
+        found = layer(found, reversal_indices(mask))
     assert torch.allclose(found[mask], expected[mask], atol=1e-6)
     with torch.no_grad():
         for row, length in enumerate(LENGTHS):
             for end in (length, 7):  # with its padding and without
                 alone, part = x[row : row + 1, :end], mask[row : row + 1, :end]
                 for layer in ours:
-                    alone = layer(alone, reversal_of(part))
+                    alone = layer(alone, reversal_indices(part))
                 assert torch.allclose(alone[0, :length], expected[row, :length], atol=1e-6)
         together = x
         for layer in ours:
-            together = layer(together, reversal_of(mask))
+            together = layer(together, reversal_indices(mask))
         torch.testing.assert_close(together, found, rtol=1e-5, atol=1e-6)
 
 
 def test_reversal_is_its_own_inverse() -> None:
     mask = mask_of(LENGTHS, 7)
-    reversal = reversal_of(mask)
+    reversal = reversal_indices(mask)
     assert reversal[0].tolist() == [6, 5, 4, 3, 2, 1, 0]
     assert reversal[2].tolist() == [3, 2, 1, 0, 4, 5, 6]
     assert torch.equal(reversal.gather(1, reversal), torch.arange(7).expand(3, 7))

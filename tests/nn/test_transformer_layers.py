@@ -28,7 +28,7 @@ from transformers import (
 from nlp_app.core.errors import SettingsError
 from nlp_app.engine import OptimizerOptions, make_optimizers
 from nlp_app.nn.transformer import TransformerClassifier, TransformerDimensions, TransformerTagger
-from nlp_app.nn.transformer_layers import freeze, layer_names, position_limit, rate_factors
+from nlp_app.nn.transformer_layers import freeze_layers, layer_names, layerwise_rate_factors, position_limit
 
 pytestmark = pytest.mark.numeric
 
@@ -58,7 +58,7 @@ def numbered(path: str, count: int = 3) -> list[tuple[str, ...]]:
             ],
         ),
         (DEBERTA, [("deberta.embeddings.",), *numbered("deberta.encoder.layer")]),
-        (ModernBertConfig(**SIZES, pad_token_id=0), [("model.embeddings.",), *numbered("model.num_layers")]),
+        (ModernBertConfig(**SIZES, pad_token_id=0), [("model.embeddings.",), *numbered("model.layers")]),
         (MPNetConfig(**SIZES), [("mpnet.embeddings.",), *numbered("mpnet.encoder.layer")]),
         (GPT2, [("transformer.wte.", "transformer.wpe."), *numbered("transformer.h")]),
     ],
@@ -101,12 +101,12 @@ def test_layers_that_share_parameters_are_one(groups: int) -> None:
 def test_layers_that_can_not_be_told_apart() -> None:
     config = FunnelConfig(vocab_size=70, block_sizes=[2, 1], d_model=16, n_head=2, d_head=8, d_inner=24)
     network = TransformerClassifier(AutoModelForSequenceClassification.from_config(config), 2)
-    assert rate_factors(network, 1.0, 5.0, 1.0) == {"body.classifier.": 5.0}
-    freeze(network, 0)
+    assert layerwise_rate_factors(network, 1.0, 5.0, 1.0) == {"body.classifier.": 5.0}
+    freeze_layers(network, 0)
     with pytest.raises(SettingsError, match=r"no list of layers in a model of type 'funnel'"):
-        rate_factors(network, 0.9, 5.0, 1.0)
+        layerwise_rate_factors(network, 0.9, 5.0, 1.0)
     with pytest.raises(SettingsError, match=r"no list of layers"):
-        freeze(network, 1)
+        freeze_layers(network, 1)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def rates(network: nn.Module, factors: dict[str, float]) -> dict[str, float]:
 
 def test_each_layer_learns_more_slowly_than_the_one_above(directory: Path) -> None:
     network = tagger(directory, head="crf")
-    found = rates(network, rate_factors(network, 0.5, 20.0, 300.0))
+    found = rates(network, layerwise_rate_factors(network, 0.5, 20.0, 300.0))
     for name in dict(network.named_parameters()):
         expected = {"embeddings": 0.125, "layer.0": 0.25, "layer.1": 0.5, "layer.2": 1.0, "classifier": 20, "crf": 300}
         assert found[name] == next(rate for part, rate in expected.items() if part in name), name
@@ -135,7 +135,7 @@ def test_each_layer_learns_more_slowly_than_the_one_above(directory: Path) -> No
 
 def test_what_stands_above_the_layers_has_the_full_rate() -> None:
     network = TransformerClassifier(AutoModelForSequenceClassification.from_config(DEBERTA), 2)
-    found = rates(network, rate_factors(network, 0.5, 20.0, 1.0))
+    found = rates(network, layerwise_rate_factors(network, 0.5, 20.0, 1.0))
     assert found["body.deberta.encoder.rel_embeddings.weight"] == 1.0
     assert found["body.deberta.encoder.layer.1.output.dense.weight"] == 0.5
     assert found["body.pooler.dense.weight"] == 20.0
@@ -143,7 +143,7 @@ def test_what_stands_above_the_layers_has_the_full_rate() -> None:
 
 def test_the_lstm_and_its_tags_have_the_heads_rate(directory: Path) -> None:
     network = tagger(directory, lstm=4, head="crf")
-    factors = rate_factors(network, 0.5, 20.0, 300.0)
+    factors = layerwise_rate_factors(network, 0.5, 20.0, 300.0)
     assert {prefix: factor for prefix, factor in factors.items() if not prefix.startswith("body.")} == {
         "lstm.": 20.0, "tags.": 20.0, "crf.": 300.0
     }  # fmt: skip
@@ -152,18 +152,18 @@ def test_the_lstm_and_its_tags_have_the_heads_rate(directory: Path) -> None:
 
 
 def test_without_decay_only_the_heads_have_factors(directory: Path) -> None:
-    assert rate_factors(tagger(directory), 1.0, 20.0, 300.0) == {"body.classifier.": 20.0}
+    assert layerwise_rate_factors(tagger(directory), 1.0, 20.0, 300.0) == {"body.classifier.": 20.0}
 
 
 @pytest.mark.parametrize("layers", [0, 1, 2, 3])
 def test_frozen_are_the_embeddings_and_the_lowest_layers(layers: int, directory: Path) -> None:
     network = tagger(directory, head="crf")
-    freeze(network, layers)
+    freeze_layers(network, layers)
     parts = ["embeddings.", *(f"encoder.layer.{number}." for number in range(layers))] if layers else []
     for name, parameter in network.named_parameters():
         assert parameter.requires_grad != any(part in name for part in parts), name
     # Factors are only for what is trained, or the optimizers would refuse them.
-    assert rates(network, rate_factors(network, 0.9, 2.0, 3.0)).keys() == {
+    assert rates(network, layerwise_rate_factors(network, 0.9, 2.0, 3.0)).keys() == {
         name for name, parameter in network.named_parameters() if parameter.requires_grad
     }
 
@@ -172,7 +172,7 @@ def test_frozen_are_the_embeddings_and_the_lowest_layers(layers: int, directory:
 def test_no_more_layers_can_be_frozen_than_there_are(layers: int, directory: Path) -> None:
     network = tagger(directory)
     with pytest.raises(SettingsError, match=rf"freeze: found {layers}, expected 0 to 3"):
-        freeze(network, layers)
+        freeze_layers(network, layers)
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
@@ -197,7 +197,7 @@ def test_frozen_layers_and_gradient_checkpointing_give_the_gradients_of_the_rest
         return {name: value.grad for name, value in network.named_parameters() if value.grad is not None}, runs
 
     def prepare(network: TransformerTagger) -> None:
-        freeze(network, 1)
+        freeze_layers(network, 1)
         network.enable_gradient_checkpointing()
 
     everything, once = gradients(lambda network: None)

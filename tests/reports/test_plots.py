@@ -111,7 +111,7 @@ def test_many_classes_have_less_text(size: int, names: int, cells: int, tmp_path
     assert len(axes.texts) == cells
 
 
-def test_colours_are_shares_of_gold() -> None:
+def test_colors_are_shares_of_gold() -> None:
     axes = confusion_figure(["a", "b"], [[30, 10], [0, 0]]).axes[0]
     assert axes.images[0].get_array().tolist() == [[0.75, 0.25], [0, 0]]
 

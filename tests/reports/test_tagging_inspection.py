@@ -10,7 +10,7 @@ import pytest
 
 from nlp_app.core.text_table import display_width
 from nlp_app.data.tagging.corpus import CorpusOptions, read_corpus
-from nlp_app.reports.tagging_inspection import inspection, inspection_table
+from nlp_app.reports.tagging_inspection import inspect_corpora, inspection_table
 from nlp_app.text import make_tokenizer
 
 TRAIN = "Ada\tB-PER\nmet\tO\nEve\tI-PER\n\nin\tO\nRome\tB-LOC\n\nin\tO\nRome\tB-LOC\n"
@@ -31,7 +31,7 @@ def files(tmp_path: Path) -> list[Path]:
 def facts(files: list[Path]) -> dict[str, object]:
     options = CorpusOptions(scheme="BIO", tokenizer=make_tokenizer("basic", do_lower_case=False))
     train, *others = (read_corpus(path, options) for path in files)
-    return inspection(train, others)
+    return inspect_corpora(train, others)
 
 
 def test_the_facts_are_plain_values(facts: dict[str, object], files: list[Path]) -> None:
@@ -65,7 +65,7 @@ def test_the_table_has_a_column_for_each_file_and_names_the_places(facts: dict[s
     assert rows["tag scheme"] == ["BIO", "BIO", "-"]
     assert rows["sentences"] == ["3", "2", "1"]
     assert rows["sentences also in first file"] == ["-", "1", "0"]
-    assert rows["labelled forms unseen in first file"] == ["-", "50.0%", "50.0%"]
+    assert rows["labeled forms unseen in first file"] == ["-", "50.0%", "50.0%"]
     assert rows["gold/kept/adjusted/dropped"] == ["4/4/0/0", "2/2/0/0", "2/0/2/0"]
     assert rows["PER"] == ["2", "0", "2"]
     assert "train.conll:3: I-PER follows O, which BIO never writes" in places
@@ -89,7 +89,7 @@ def test_width_counts_columns() -> None:
 def test_what_a_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_text("\x1b[2J\u202eAda\tB-P\x07R\n" + "long" * 40 + "\tI-P\x07R\n\n", encoding="utf-8")
-    text = inspection_table(inspection(read_corpus(path)))
+    text = inspection_table(inspect_corpora(read_corpus(path)))
     assert all(character.isprintable() or character == "\n" for character in text)
     assert "P\\x07R" in text
     assert "…" in text
@@ -102,5 +102,5 @@ def test_files_of_the_same_name_are_told_apart_by_their_paths(tmp_path: Path) ->
         path = tmp_path / folder / "test.conll"
         path.write_text(TRAIN)
         corpora.append(read_corpus(path))
-    header = inspection_table(inspection(corpora[0], corpora[1:])).split("\n")[0]
+    header = inspection_table(inspect_corpora(corpora[0], corpora[1:])).split("\n")[0]
     assert header.split() == [corpora[0].path, corpora[1].path]

@@ -25,7 +25,7 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 from sklearn.utils.validation import validate_data
 
 import nlp_app
-from nlp_app.config import ClassSettings, TaggingSettings, validate
+from nlp_app.config import ClassificationSettings, TaggingSettings, validate
 from nlp_app.core.errors import DataError, NlpAppError, SettingsError
 from nlp_app.labels.schemes import decode, encode
 from nlp_app.sklearn import SequenceTagger, TextClassifier
@@ -139,7 +139,7 @@ def test_checks_say_why_they_cannot_feed_text(estimator):
 @pytest.mark.parametrize(
     ("estimator", "kind", "own"),
     [
-        (TextClassifier, ClassSettings, {"dev_share", "tokenizer", "lower_case"}),
+        (TextClassifier, ClassificationSettings, {"dev_share", "tokenizer", "lower_case"}),
         (SequenceTagger, TaggingSettings, {"dev_share", "tokenizer", "lower_case", "tag_scheme"}),
     ],
 )
@@ -174,7 +174,7 @@ def test_as_train_cls(tmp_path):
         "model": {name: value for name, value in QUICK.items() if name != "epochs"},
         "train": {"epochs": 3, "seed": 7},
     }
-    metrics = train_cls(validate(ClassSettings, tables, "test"), tmp_path / "run", quiet=True)
+    metrics = train_cls(validate(ClassificationSettings, tables, "test"), tmp_path / "run", quiet=True)
     model = nlp_app.load(tmp_path / "run")
     fitted = TextClassifier(**QUICK, random_state=7).fit(TEXTS, KINDS)
     assert fitted.scores_ == metrics["dev"]
@@ -431,7 +431,7 @@ def test_tags_in_their_own_scheme(tagger, scheme):
         np.testing.assert_allclose(np.concatenate(again), np.concatenate(outside))
 
 
-def test_tags_that_follow_from_their_neighbours():
+def test_tags_that_follow_from_their_neighbors():
     fitted = SequenceTagger(**QUICK_TAGGER, scheme="BIO").fit(SENTENCES, rewritten("BIOES"))
     with pytest.raises(SettingsError, match="BIOES tags can't be told from the model's BIO tags; set scheme='BIOES'"):
         fitted.predict_proba(SENTENCES)
@@ -463,7 +463,7 @@ def test_tagger_in_a_search():
         ([["Ada", "left"]], [["O"]], ValueError, r"y\[0\]: found 1 tags of 2 tokens, expected as many"),
         (SENTENCES[1:], TAGS, ValueError, "X: found 26 texts and 27 targets"),
         (SENTENCES, None, ValueError, "requires y to be passed"),
-        (SENTENCES, [["O"] * len(tags) for tags in TAGS], DataError, "^X: found no labelled span"),
+        (SENTENCES, [["O"] * len(tags) for tags in TAGS], DataError, "^X: found no labeled span"),
         ([["Ada", ""], *SENTENCES[1:]], [["O", "O"], *TAGS[1:]], NlpAppError, "^X:1: `tokens`: expected strings"),
     ],
     ids=str,

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlp_app.storage.batching import Share, length_batches, padding_share, text_batches, training_batches
-from nlp_app.storage.ragged import Columns, collate, gather
+from nlp_app.storage.batching import ProcessShare, length_batches, padding_share, text_batches, training_batches
+from nlp_app.storage.ragged import RaggedColumns, collate, gather
 
 lengths_lists = st.lists(st.integers(0, 60), min_size=1, max_size=80)
 
@@ -16,10 +16,10 @@ lengths_lists = st.lists(st.integers(0, 60), min_size=1, max_size=80)
 def test_every_row_comes_once_and_within_budget(lengths: list[int], budget: int, epoch: int, ranks: int) -> None:
     array = np.array(lengths)
     batches = list(training_batches(array, budget, seed=3, epoch=epoch))
-    shares = [Share(rank, ranks).of(batch) for batch in batches for rank in range(ranks)]
+    shares = [ProcessShare(rank, ranks).of(batch) for batch in batches for rank in range(ranks)]
     assert sorted(np.concatenate(shares).tolist()) == list(range(len(lengths)))
     for batch in batches:  # each process has as many rows of a batch as the others, one aside
-        sizes = [len(Share(rank, ranks).of(batch)) for rank in range(ranks)]
+        sizes = [len(ProcessShare(rank, ranks).of(batch)) for rank in range(ranks)]
         assert max(sizes) - min(sizes) <= 1
     for rows in [*batches, *length_batches(array, budget)]:
         assert len(rows) == 1 or len(rows) * array[rows].max() <= budget
@@ -47,7 +47,7 @@ def test_collate_is_the_rows_side_by_side(lengths: list[int], random: object) ->
     offsets = np.concatenate(([0], np.cumsum(lengths)))
     flat, wide = np.arange(1, total + 1), np.arange(2 * total).reshape(total, 2) + 1
     rows = list(range(len(lengths)))[::-1]
-    batch = collate(Columns({"flat": flat, "wide": wide}, offsets), rows)
+    batch = collate(RaggedColumns({"flat": flat, "wide": wide}, offsets), rows)
     assert batch["flat"].shape == (len(rows), max(lengths))
     for place, row in enumerate(rows):
         size = lengths[row]
@@ -62,7 +62,7 @@ def test_collate_is_the_rows_side_by_side(lengths: list[int], random: object) ->
 def test_gather_is_the_rows_one_after_the_other(lengths: list[int], data: st.DataObject) -> None:
     total = sum(lengths)
     offsets = np.concatenate(([0], np.cumsum(lengths)))
-    columns = Columns({"flat": np.arange(total), "wide": np.arange(2 * total).reshape(total, 2)}, offsets)
+    columns = RaggedColumns({"flat": np.arange(total), "wide": np.arange(2 * total).reshape(total, 2)}, offsets)
     rows = data.draw(st.lists(st.integers(0, len(lengths) - 1), max_size=20))
     arrays, found = gather(columns, rows)
     assert found.tolist() == np.cumsum([0, *(lengths[row] for row in rows)]).tolist()

@@ -15,46 +15,46 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlp_app.core.errors import TrainingError
-from nlp_app.storage.cache import LIMIT, Entry, EntryWriter, cached, encoding_key, kept
-from nlp_app.storage.ragged import Columns
+from nlp_app.storage.cache import LIMIT, CacheEntry, CacheEntryWriter, encoding_key, load_or_build, load_or_build_in
+from nlp_app.storage.ragged import RaggedColumns
 
 KEY = encoding_key("some")
 
 
 def cached_columns(
-    directory: Path, key: str, make: Callable[[], Mapping[str, Columns]], limit: int = LIMIT
-) -> Mapping[str, Columns]:
-    def write(writer: EntryWriter) -> None:
+    directory: Path, key: str, make: Callable[[], Mapping[str, RaggedColumns]], limit: int = LIMIT
+) -> Mapping[str, RaggedColumns]:
+    def write(writer: CacheEntryWriter) -> None:
         for name, columns in make().items():
             writer.append(name, columns)
         (writer.folder / "more").mkdir()
         (writer.folder / "more" / "words.txt").write_text("some words")
         writer.facts["answer"] = 42
 
-    def read(entry: Entry) -> Mapping[str, Columns]:
+    def read(entry: CacheEntry) -> Mapping[str, RaggedColumns]:
         assert entry.facts == {"answer": 42}
         assert (entry.folder / "more" / "words.txt").read_text() == "some words"
         return entry.columns
 
-    return cached(directory, key, write, read, limit=limit)
+    return load_or_build_in(directory, key, write, read, limit=limit)
 
 
-def some(rows: int = 3, seed: int = 0) -> dict[str, Columns]:
+def some(rows: int = 3, seed: int = 0) -> dict[str, RaggedColumns]:
     random = np.random.default_rng(seed)
     arrays = {"ids": random.integers(0, 9, 2 * rows).astype(np.int32), "pairs": random.random((2 * rows, 2))}
     offsets = np.arange(rows + 1) * 2
     return {
-        "pieces": Columns(arrays, offsets),
-        "bounds": Columns({}, offsets),
-        "none": Columns({"x": np.zeros(0)}, offsets[:1]),
+        "pieces": RaggedColumns(arrays, offsets),
+        "bounds": RaggedColumns({}, offsets),
+        "none": RaggedColumns({"x": np.zeros(0)}, offsets[:1]),
     }
 
 
-def unwanted() -> Mapping[str, Columns]:
+def unwanted() -> Mapping[str, RaggedColumns]:
     raise ValueError("made anew")
 
 
-def assert_same(found: Mapping[str, Columns], expected: Mapping[str, Columns]) -> None:
+def assert_same(found: Mapping[str, RaggedColumns], expected: Mapping[str, RaggedColumns]) -> None:
     assert found.keys() == expected.keys()
     for name, columns in expected.items():
         assert found[name].arrays.keys() == columns.arrays.keys()
@@ -150,8 +150,8 @@ def test_every_bit_of_the_manifest_counts(tmp_path: Path) -> None:
 
 
 def test_a_large_file_is_known_by_its_size(tmp_path: Path) -> None:
-    def make() -> Mapping[str, Columns]:
-        return {"rows": Columns({"a": np.arange(2_500_000)}, np.array([0, 2_500_000]))}
+    def make() -> Mapping[str, RaggedColumns]:
+        return {"rows": RaggedColumns({"a": np.arange(2_500_000)}, np.array([0, 2_500_000]))}
 
     cached_columns(tmp_path, KEY, make)
     path = tmp_path / KEY / "rows-a"
@@ -244,13 +244,13 @@ def test_nowhere_to_keep_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("NLP_APP_CACHE", str(tmp_path / "file"))
         (tmp_path / "file").write_text("")
     notes: list[str] = []
-    assert_same(kept(KEY, write_some, lambda entry: entry.columns, say=notes.append), some())
+    assert_same(load_or_build(KEY, write_some, lambda entry: entry.columns, say=notes.append), some())
     assert len(notes) == 1
     assert "NLP_APP_CACHE; encoded for this run alone" in notes[0]
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == others
 
 
-def write_some(writer: EntryWriter) -> None:
+def write_some(writer: CacheEntryWriter) -> None:
     for name, columns in some().items():
         writer.append(name, columns)
 
@@ -272,7 +272,7 @@ def test_several_runs_share_a_directory(tmp_path: Path) -> None:
 
 
 def test_another_run_may_be_first(tmp_path: Path) -> None:
-    def late() -> Mapping[str, Columns]:
+    def late() -> Mapping[str, RaggedColumns]:
         cached_columns(tmp_path, KEY, some)
         return some()
 
@@ -282,12 +282,12 @@ def test_another_run_may_be_first(tmp_path: Path) -> None:
 
 
 def write_slowly(directory: str, seconds: float = 0.001) -> None:
-    def write(writer: EntryWriter) -> None:
+    def write(writer: CacheEntryWriter) -> None:
         for _ in range(200):
             writer.append("rows", some(50)["pieces"])
             time.sleep(seconds)
 
-    cached(Path(directory), KEY, write, lambda entry: None)
+    load_or_build_in(Path(directory), KEY, write, lambda entry: None)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -299,18 +299,18 @@ def test_a_writer_that_is_killed_leaves_nothing_half_made(tmp_path: Path, seed: 
     time.sleep(random.Random(seed).random() * 0.3)
     process.kill()
     process.join()
-    expected = Columns(some(50)["pieces"].arrays, some(50)["pieces"].offsets)
+    expected = RaggedColumns(some(50)["pieces"].arrays, some(50)["pieces"].offsets)
 
-    def check(entry: Entry) -> int:
+    def check(entry: CacheEntry) -> int:
         assert np.array_equal(entry.columns["rows"].arrays["ids"], np.tile(expected.arrays["ids"], 200))
         return len(entry.columns["rows"])
 
-    def write(writer: EntryWriter) -> None:
+    def write(writer: CacheEntryWriter) -> None:
         for _ in range(200):
             writer.append("rows", expected)
 
     for _ in range(2):
-        assert cached(tmp_path, KEY, write, check) == 200 * 50
+        assert load_or_build_in(tmp_path, KEY, write, check) == 200 * 50
 
 
 def test_what_is_needed_stays(tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ def test_what_is_needed_stays(tmp_path: Path) -> None:
     for age, key in enumerate((needed, other)):
         cached_columns(tmp_path, key, some)
         os.utime(tmp_path / key, (time.time() - 100 + age,) * 2)
-    cached(tmp_path, KEY, lambda writer: None, lambda entry: None, needs=[needed], limit=1)
+    load_or_build_in(tmp_path, KEY, lambda writer: None, lambda entry: None, needs=[needed], limit=1)
     assert entries(tmp_path) == {needed, KEY}
 
 

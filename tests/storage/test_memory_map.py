@@ -12,35 +12,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nlp_app.core.errors import TrainingError
-from nlp_app.storage.memory_map import ColumnsWriter, StoredColumns, map_columns
-from nlp_app.storage.ragged import Columns, collate, gather
+from nlp_app.storage.memory_map import ColumnsWriter, MappedColumns, map_columns
+from nlp_app.storage.ragged import RaggedColumns, collate, gather
 
 lengths_of_pieces = st.lists(st.lists(st.integers(0, 5), max_size=5), min_size=1, max_size=5)
 
 
-def piece(lengths: list[int], first: int = 0) -> Columns:
+def piece(lengths: list[int], first: int = 0) -> RaggedColumns:
     size = sum(lengths)
     arrays = {
         "rows": np.arange(first, first + size, dtype=np.int32),
         "weights": np.arange(size, dtype=np.float32) / 7,
         "pairs": np.arange(2 * size, dtype=np.int64).reshape(size, 2) + first,
     }
-    return Columns(arrays, np.cumsum([0, *lengths]))
+    return RaggedColumns(arrays, np.cumsum([0, *lengths]))
 
 
-def together(pieces: list[Columns]) -> Columns:
+def together(pieces: list[RaggedColumns]) -> RaggedColumns:
     arrays = {name: np.concatenate([each.arrays[name] for each in pieces]) for name in pieces[0].arrays}
-    return Columns(arrays, np.cumsum([0, *np.concatenate([each.lengths for each in pieces]).tolist()]))
+    return RaggedColumns(arrays, np.cumsum([0, *np.concatenate([each.lengths for each in pieces]).tolist()]))
 
 
-def stored(pieces: list[Columns], directory: Path) -> StoredColumns:
+def stored(pieces: list[RaggedColumns], directory: Path) -> MappedColumns:
     writer = ColumnsWriter(directory, "some")
     for each in pieces:
         writer.append(each)
     return writer.close()
 
 
-def assert_same(found: Columns, expected: Columns) -> None:
+def assert_same(found: RaggedColumns, expected: RaggedColumns) -> None:
     assert len(found) == len(expected)
     assert found.offsets.tolist() == expected.offsets.tolist()
     assert found.lengths.tolist() == expected.lengths.tolist()
@@ -108,7 +108,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
 def test_a_disk_that_fills_up_with_small_pieces(tmp_path: Path) -> None:
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    small = Columns({"rows": np.arange(100, dtype=np.int32)}, np.array([0, 100]))
+    small = RaggedColumns({"rows": np.arange(100, dtype=np.int32)}, np.array([0, 100]))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, hard))
     try:
         with pytest.raises(TrainingError, match="can't write the encoded texts"):
@@ -135,8 +135,8 @@ def test_a_system_may_read_less_than_it_is_asked_for(tmp_path: Path, monkeypatch
     pieces = [piece([3, 0, 5]), piece([2, 4], 7)]
     found, expected = stored(pieces, tmp_path), together(pieces)
     rows = np.array([4, 0, 2])
-    assert all(np.array_equal(found.taken(rows)[0][name], array) for name, array in expected.taken(rows)[0].items())
+    assert all(np.array_equal(found.select(rows)[0][name], array) for name, array in expected.select(rows)[0].items())
     for name in expected.arrays:
         os.truncate(tmp_path / f"some-{name}", 4)
     with pytest.raises(TrainingError, match="found a file that was cut"):
-        found.taken(rows)
+        found.select(rows)

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlp_app.core.types import CharSpan, Sentence, TokenSpan
-from nlp_app.storage.cache import EntryWriter
+from nlp_app.storage.cache import CacheEntryWriter
 from nlp_app.storage.memory_map import map_columns
-from nlp_app.storage.sentences import StoredSentences, TokensOf, sentence_columns, stored, taking
+from nlp_app.storage.sentences import StoredSentences, TokensOf, is_cached, select_sentences, sentence_columns
 
 labels = st.sampled_from(["PER", "", "a b", "\u2028", "马"])
 
 
 @st.composite
-def sentences(draw: st.DrawFn, labelled: bool) -> Sentence:
+def sentences(draw: st.DrawFn, labeled: bool) -> Sentence:
     words = draw(st.lists(st.text(min_size=1, max_size=3), max_size=5))
     text, starts, ends = draw(st.text(max_size=2)), [], []
     for word in words:
@@ -28,16 +28,16 @@ def sentences(draw: st.DrawFn, labelled: bool) -> Sentence:
         ends.append(len(text))
         text += draw(st.sampled_from(["", " "]))
     spans = [TokenSpan(place, place + 1, draw(labels)) for place in range(len(words)) if draw(st.booleans())]
-    unaligned = [CharSpan(0, 1, draw(labels))] if labelled and draw(st.booleans()) else []
+    unaligned = [CharSpan(0, 1, draw(labels))] if labeled and draw(st.booleans()) else []
     lines = draw(st.sampled_from([[7], list(range(3, 3 + len(words)))]))
-    return Sentence(text, starts, ends, spans if labelled else None, lines, unaligned)
+    return Sentence(text, starts, ends, spans if labeled else None, lines, unaligned)
 
 
-corpora = st.booleans().flatmap(lambda labelled: st.lists(sentences(labelled), max_size=8))
+corpora = st.booleans().flatmap(lambda labeled: st.lists(sentences(labeled), max_size=8))
 
 
 def written(folder: Path, pieces: list[list[Sentence]]) -> StoredSentences:
-    writer, names = EntryWriter(folder), dict[str, int]()
+    writer, names = CacheEntryWriter(folder), dict[str, int]()
     for piece in pieces:
         for name, columns in sentence_columns(piece, names).items():
             writer.append(name, columns)
@@ -57,8 +57,8 @@ def test_what_is_stored_is_what_was_given(expected: list[Sentence], data: st.Dat
             assert list(found) == expected
             assert [found[place] for place in range(-len(expected), len(expected))] == expected * 2
             rows = data.draw(st.lists(st.integers(0, len(expected) - 1), max_size=6) if expected else st.just([]))
-            some, those = found.taking(np.array(rows, dtype=np.int64)), [expected[row] for row in rows]
-            assert list(some) == taking(expected, np.array(rows, dtype=np.int64)) == those
+            some, those = found.select(np.array(rows, dtype=np.int64)), [expected[row] for row in rows]
+            assert list(some) == select_sentences(expected, np.array(rows, dtype=np.int64)) == those
             assert list(some[1::2]) == those[1::2]
             assert [*TokensOf(some)] == [sentence.tokens for sentence in those]
             assert_counted(some, those)
@@ -84,4 +84,4 @@ def assert_counted(found: StoredSentences, expected: list[Sentence]) -> None:
 def test_tokens_that_join_to_the_same_text_differ() -> None:
     whole = Sentence("ab", [0], [2], None, [1])
     parts = Sentence("ab", [0, 1], [1, 2], None, [1])
-    assert len(set(stored([whole, parts]).hashes.tolist())) == 2
+    assert len(set(is_cached([whole, parts]).hashes.tolist())) == 2

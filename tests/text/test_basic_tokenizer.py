@@ -14,7 +14,7 @@ from nlp_app.text import BasicTokenizer
 
 CASES = pytest.mark.parametrize("do_lower_case", [True, False])
 
-# Characters that lengthen, vanish, depend on their neighbours or change sides, with plain ones between them.
+# Characters that lengthen, vanish, depend on their neighbors or change sides, with plain ones between them.
 ODDITIES = (
     "aZ9 .中国,\t\n"
     "ΣσΑ'"  # final sigma, and an apostrophe, which its rule looks through
@@ -170,8 +170,8 @@ def test_a_text_longer_than_one_scan(separator: str) -> None:
 
 @CASES
 @given(form=texts.filter(len))
-def test_a_given_form_is_normalised_without_splitting(do_lower_case: bool, form: str) -> None:
-    norm = BasicTokenizer(do_lower_case).normalise(form)
+def test_a_given_form_is_normalized_without_splitting(do_lower_case: bool, form: str) -> None:
+    norm = BasicTokenizer(do_lower_case).normalize(form)
     assert norm
     expected = "".join(reference.tokenize(form, do_lower_case)).replace("ς", "σ")
     if expected:

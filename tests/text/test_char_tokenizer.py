@@ -49,11 +49,11 @@ def test_ranges_are_the_reference_s(text: str) -> None:
     tokenizer = CharTokenizer()
     tokens = tokenizer(text)
     assert list(zip(tokens.starts, tokens.ends, strict=True)) == reference(text)
-    assert tokens.norms == [tokenizer.normalise(form) for form in slices(text, tokens)]
+    assert tokens.norms == [tokenizer.normalize(form) for form in slices(text, tokens)]
     assert tokenizer.batch([text, "", text]) == [tokens, Tokens([], [], []), tokens]
     lower = CharTokenizer(do_lower_case=True)
     assert (lower(text).starts, lower(text).ends) == (tokens.starts, tokens.ends)
-    assert lower(text).norms == [lower.normalise(form) for form in slices(text, tokens)]
+    assert lower(text).norms == [lower.normalize(form) for form in slices(text, tokens)]
 
 
 def test_every_code_point_alone() -> None:
@@ -91,7 +91,7 @@ def test_by_hand(text: str, expected: list[str]) -> None:
 def test_norms() -> None:
     assert CharTokenizer()("Éx👨\u200d👩\ufffd").norms == ["É", "x", "👨👩", "\ufffd"]
     assert CharTokenizer(do_lower_case=True)("É中\u0301Σ\u0301").norms == ["e", "中", "σ"]
-    assert CharTokenizer(do_lower_case=True).normalise("\u0301") == "\u0301"
+    assert CharTokenizer(do_lower_case=True).normalize("\u0301") == "\u0301"
 
 
 def test_values() -> None:

@@ -16,7 +16,7 @@ def test_tokens_are_those_of_split(text: str) -> None:
         tokens = tokenizer(text)
         forms = [text[start:end] for start, end in zip(tokens.starts, tokens.ends, strict=True)]
         assert forms == text.split()
-        assert tokens.norms == [tokenizer.normalise(form) for form in forms]
+        assert tokens.norms == [tokenizer.normalize(form) for form in forms]
         assert all(tokens.norms)
         assert tokens.starts == sorted(tokens.starts)
         assert tokenizer.batch([text, text]) == [tokens, tokens]
@@ -29,8 +29,8 @@ def test_norms() -> None:
 
 
 def test_a_form_with_a_space_in_it_keeps_it() -> None:
-    assert WhitespaceTokenizer().normalise("10\xa0000") == "10 000"
-    assert WhitespaceTokenizer().normalise("") == ""
+    assert WhitespaceTokenizer().normalize("10\xa0000") == "10 000"
+    assert WhitespaceTokenizer().normalize("") == ""
 
 
 def test_values() -> None:

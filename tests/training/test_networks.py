@@ -6,13 +6,13 @@ import inspect
 
 import pytest
 
-from nlp_app.config import DistilledClassSettings, DistilledTaggingSettings, Settings
+from nlp_app.config import DistilledClassificationSettings, DistilledTaggingSettings, Settings
 from nlp_app.config.kinds import KINDS
 from nlp_app.training.networks import PREPARE, load_prepare
 
 SETTINGS = {kind for kinds in KINDS.values() for kind in kinds.values()} | {
     DistilledTaggingSettings,
-    DistilledClassSettings,
+    DistilledClassificationSettings,
 }
 
 

@@ -10,30 +10,30 @@ from pathlib import Path
 
 import numpy as np
 
-from nlp_app.config import ClassDataSettings
+from nlp_app.config import ClassificationDataSettings
 from nlp_app.core.errors import DataError
 from nlp_app.core.files import checksum
 from nlp_app.core.types import ClassRecord
 from nlp_app.data.classification.hold_out import HoldOut, hold_out_texts
-from nlp_app.data.classification.options import CHOICES, class_options
-from nlp_app.data.classification.scan import Account, Texts, account
+from nlp_app.data.classification.options import CHOICES, read_options
+from nlp_app.data.classification.scan import FileScan, LabeledTexts, scan_file
 from nlp_app.data.partition import MOST_HELD_OUT
 from nlp_app.formats.classification import ClassFile
-from nlp_app.storage.cache import Entry, EntryWriter, encoding_key, kept
-from nlp_app.storage.ragged import Columns
+from nlp_app.storage.cache import CacheEntry, CacheEntryWriter, encoding_key, load_or_build
+from nlp_app.storage.ragged import RaggedColumns
 
 _DEV = "dev.jsonl"  # the texts that are held out
 
 
 @dataclass(frozen=True)
-class StoredClasses:
+class TrainingScan:
     """What passes over a training file tell.
 
     size: texts that are learned from; counts: of each label in them; dev: the texts that are held out; key: of the
         texts in what is kept between runs, None if they can't be told from others
     """
 
-    account: Account
+    account: FileScan
     multi_label: bool
     held_out: HoldOut | None
     size: int
@@ -42,15 +42,15 @@ class StoredClasses:
     key: str | None
 
 
-def read_stored_classes(
-    file: ClassFile, settings: ClassDataSettings, seed: int, say: Callable[[str], None]
-) -> StoredClasses:
+def scan_training_file(
+    file: ClassFile, settings: ClassificationDataSettings, seed: int, say: Callable[[str], None]
+) -> TrainingScan:
     """Go through a training file, and hold some texts out if the settings want it; found again if that was done before.
 
     say: told why it can't be kept for other runs. Raises DataError for what can't be learned from.
     """
     key = _key(file, settings, seed)
-    return kept(
+    return load_or_build(
         key,
         lambda writer: _write(writer, file, settings, seed),
         lambda entry: _read(entry, file, key),
@@ -58,31 +58,31 @@ def read_stored_classes(
     )
 
 
-def _key(file: ClassFile, settings: ClassDataSettings, seed: int) -> str | None:
+def _key(file: ClassFile, settings: ClassificationDataSettings, seed: int) -> str | None:
     path = Path(file.path)
     if file.format == "hub" or not path.is_file():
         return None
-    reading = (class_options(settings).encoding, file.options)  # the options as they were resolved
+    reading = (read_options(settings).encoding, file.options)  # the options as they were resolved
     chosen = (settings.multi_label, bool(settings.dev), settings.dev_share, MOST_HELD_OUT, seed)
     return encoding_key("classes", repr(reading), repr(chosen), unicodedata.unidata_version, checksum(path))
 
 
-def _write(writer: EntryWriter, file: ClassFile, settings: ClassDataSettings, seed: int) -> None:
-    found = account(file)
+def _write(writer: CacheEntryWriter, file: ClassFile, settings: ClassificationDataSettings, seed: int) -> None:
+    found = scan_file(file)
     multi_label = _is_multi_label(settings, found)
     _check_labels(found, multi_label)
-    train = Texts(file, multi_label)
+    train = LabeledTexts(file, multi_label)
     held: HoldOut | None = None
     if not settings.dev and settings.dev_share:
         held = hold_out_texts(train, settings.dev_share, seed)
         with (writer.folder / _DEV).open("w", encoding="utf-8") as stream:
-            stream.writelines(json.dumps(record) + "\n" for record in Texts(file, multi_label, held, held=True))
-        train = Texts(file, multi_label, held)
+            stream.writelines(json.dumps(record) + "\n" for record in LabeledTexts(file, multi_label, held, held=True))
+        train = LabeledTexts(file, multi_label, held)
     size, counts = _count(train)
     if len(counts) < (1 if multi_label else 2):
         raise _too_few(list(counts), settings.train)
     hashes = {"texts": found.hashes, "pairs": found.pairs}
-    writer.append("hashes", Columns(hashes, np.array([0, found.texts], dtype=np.int64)))
+    writer.append("hashes", RaggedColumns(hashes, np.array([0, found.texts], dtype=np.int64)))
     writer.facts |= {
         "account": found.facts(),
         "multi_label": multi_label,
@@ -92,7 +92,7 @@ def _write(writer: EntryWriter, file: ClassFile, settings: ClassDataSettings, se
     }
 
 
-def _read(entry: Entry, file: ClassFile, key: str | None) -> StoredClasses:
+def _read(entry: CacheEntry, file: ClassFile, key: str | None) -> TrainingScan:
     facts, hashes = entry.facts, entry.columns["hashes"].arrays
     held, dev = None, []
     if facts["held"] is not None:
@@ -100,11 +100,11 @@ def _read(entry: Entry, file: ClassFile, key: str | None) -> StoredClasses:
         held = HoldOut(salt, below, frozenset(stay))
         with (entry.folder / _DEV).open(encoding="utf-8") as stream:
             dev = [ClassRecord(text, tuple(labels), line) for text, labels, line in map(json.loads, stream)]
-    found = Account.of(file.path, facts["account"], hashes["texts"], hashes["pairs"])
-    return StoredClasses(found, facts["multi_label"], held, facts["size"], facts["counts"], dev, key)
+    found = FileScan.of(file.path, facts["account"], hashes["texts"], hashes["pairs"])
+    return TrainingScan(found, facts["multi_label"], held, facts["size"], facts["counts"], dev, key)
 
 
-def _is_multi_label(settings: ClassDataSettings, found: Account) -> bool:
+def _is_multi_label(settings: ClassificationDataSettings, found: FileScan) -> bool:
     choice = CHOICES[settings.multi_label]
     if choice is None:
         return found.several_at > 0
@@ -118,7 +118,7 @@ def _is_multi_label(settings: ClassDataSettings, found: Account) -> bool:
     return choice
 
 
-def _check_labels(found: Account, multi_label: bool) -> None:
+def _check_labels(found: FileScan, multi_label: bool) -> None:
     if not found.labels:
         raise DataError(
             "found no labels; training needs texts with classes: name the column with --label-column", found.path
@@ -141,7 +141,7 @@ def _too_few(labels: Sequence[str], path: str) -> DataError:
     )
 
 
-def _count(train: Texts) -> tuple[int, dict[str, int]]:
+def _count(train: LabeledTexts) -> tuple[int, dict[str, int]]:
     size = 0
     counts: dict[str, int] = {}
     for record in train:

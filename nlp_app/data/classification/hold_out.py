@@ -9,7 +9,7 @@ import numpy as np
 from nlp_app.core.errors import DataError
 from nlp_app.core.hashing import text_hash
 from nlp_app.core.types import ClassRecord
-from nlp_app.data.classification.scan import Texts
+from nlp_app.data.classification.scan import LabeledTexts
 from nlp_app.data.partition import MOST_HELD_OUT
 
 
@@ -31,7 +31,7 @@ class HoldOut:
         return found < self.below and found not in self.kept
 
 
-def hold_out_texts(texts: Texts, share: float, seed: int, most: int = MOST_HELD_OUT) -> HoldOut:
+def hold_out_texts(texts: LabeledTexts, share: float, seed: int, most: int = MOST_HELD_OUT) -> HoldOut:
     """About `share` of the different texts, with their copies `most` at most, whichever classes they have.
 
     A class's last texts stay in training, and so does one that alone has more than `most` copies. Raises DataError if
@@ -55,7 +55,7 @@ def hold_out_texts(texts: Texts, share: float, seed: int, most: int = MOST_HELD_
     return HoldOut(salt, below, frozenset(last | many))
 
 
-def _last_of_their_label(texts: Texts, chosen: HoldOut) -> set[int]:
+def _last_of_their_label(texts: LabeledTexts, chosen: HoldOut) -> set[int]:
     """The hashes of those texts that are chosen, but have a label that no other text has."""
     left: set[str] = set()
     held: dict[str, set[int]] = {}  # the hashes of each label's texts

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
-from nlp_app.config import ClassDataSettings
+from nlp_app.config import ClassificationDataSettings
 from nlp_app.core.errors import NlpAppError
-from nlp_app.formats.classification import ClassFile, ClassOptions
+from nlp_app.formats.classification import ClassFile, ClassReadOptions
 
 CHOICES = {"auto": None, "yes": True, "no": False}
 
@@ -17,9 +17,9 @@ _LINES = ("text", "label_text", "fasttext")  # formats without columns
 F = TypeVar("F", bound=ClassFile)
 
 
-def class_options(settings: ClassDataSettings, labels: bool = True) -> ClassOptions:
+def read_options(settings: ClassificationDataSettings, labels: bool = True) -> ClassReadOptions:
     """How files are read by these settings."""
-    return ClassOptions(
+    return ClassReadOptions(
         format=None if settings.format == "auto" else settings.format,
         encoding=None if settings.encoding == "auto" else settings.encoding,
         text_columns=columns_of(settings.text_column),
@@ -37,7 +37,7 @@ def columns_of(names: str) -> tuple[str | int, ...]:
     return tuple(int(name) if name.removeprefix("-").isdecimal() else name for name in columns)
 
 
-def open_alike(options: ClassOptions, opened: Callable[[ClassOptions], F]) -> F:
+def open_like_training_file(options: ClassReadOptions, opened: Callable[[ClassReadOptions], F]) -> F:
     """A file, as `opened` opens it, with the columns of another one; without them, if it is lines, which have none."""
     try:
         return opened(options)

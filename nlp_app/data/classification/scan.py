@@ -1,6 +1,6 @@
 """Files of texts with classes, read in passes: a file of any size is never in memory as a whole.
 
-A first pass takes an `Account`; what follows reads the file again, with what the account has decided.
+A first pass takes an `FileScan`; what follows reads the file again, with what the account has decided.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nlp_app.core.hashing import is_empty, text_hash
 from nlp_app.core.types import ClassRecord
 from nlp_app.formats.classification import ClassFile
-from nlp_app.formats.classification.read_plan import Repair
+from nlp_app.formats.classification.read_plan import ReadRepair
 
 Hashes = NDArray[np.uint64]
 
@@ -25,10 +25,10 @@ _NO_PAIR = 0  # in place of the hash of a text and its labels, where it has none
 
 
 @dataclass
-class Account:
+class FileScan:
     """What one pass over a file tells, in 16 bytes a text.
 
-    `empty`, `unlabelled`: texts that training leaves out, and the first one's line. `counts`: how many texts have so
+    `empty`, `unlabeled`: texts that training leaves out, and the first one's line. `counts`: how many texts have so
     many labels. `lengths`: how many texts have so many characters.
     """
 
@@ -36,13 +36,13 @@ class Account:
     texts: int = 0
     characters: int = 0
     empty: list[int] = field(default_factory=lambda: [0, 0])
-    unlabelled: list[int] = field(default_factory=lambda: [0, 0])
+    unlabeled: list[int] = field(default_factory=lambda: [0, 0])
     labels: Counter[str] = field(default_factory=Counter)
     counts: Counter[int] = field(default_factory=Counter)
     lengths: Counter[int] = field(default_factory=Counter)
     first_line: dict[str, int] = field(default_factory=dict)  # of each label
     several_at: int = 0  # the line of the first text with several labels
-    repairs: list[Repair] = field(default_factory=list)  # what was put right as the file was read
+    repairs: list[ReadRepair] = field(default_factory=list)  # what was put right as the file was read
     _texts: array[int] | Hashes = field(default_factory=lambda: array("Q"))
     _pairs: array[int] | Hashes = field(default_factory=lambda: array("Q"))
 
@@ -54,7 +54,7 @@ class Account:
         self.texts += 1
         self.characters += len(text)
         self.lengths[len(text)] += 1
-        for missing, found in ((is_empty(text), self.empty), (labels is None, self.unlabelled)):
+        for missing, found in ((is_empty(text), self.empty), (labels is None, self.unlabeled)):
             if missing:
                 found[0] += 1
                 found[1] = found[1] or line
@@ -111,17 +111,17 @@ class Account:
 
     def facts(self) -> dict[str, Any]:
         """All but the hashes, of JSON's types."""
-        plain = ("texts", "characters", "empty", "unlabelled", "first_line", "several_at")
+        plain = ("texts", "characters", "empty", "unlabeled", "first_line", "several_at")
         counters = {name: list(getattr(self, name).items()) for name in ("labels", "counts", "lengths")}
         repairs = [[repair.what, repair.count, repair.line] for repair in self.repairs]
         return {name: getattr(self, name) for name in plain} | counters | {"repairs": repairs}
 
     @classmethod
-    def of(cls, path: str, facts: Mapping[str, Any], texts: Hashes, pairs: Hashes) -> Account:
+    def of(cls, path: str, facts: Mapping[str, Any], texts: Hashes, pairs: Hashes) -> FileScan:
         """An account that was kept: its `facts`, `hashes` and `pairs`."""
         plain: dict[str, Any] = dict(facts)
         counters: dict[str, Any] = {name: Counter(dict(plain.pop(name))) for name in ("labels", "counts", "lengths")}
-        repairs = [Repair(*repair) for repair in plain.pop("repairs")]
+        repairs = [ReadRepair(*repair) for repair in plain.pop("repairs")]
         return cls(path, **plain, **counters, repairs=repairs, _texts=texts, _pairs=pairs)
 
 
@@ -129,9 +129,9 @@ def _hashes(values: array[int] | Hashes) -> Hashes:
     return np.frombuffer(values, dtype=np.uint64) if len(values) else np.zeros(0, dtype=np.uint64)
 
 
-def account(file: ClassFile, progress: Iterable[ClassRecord] | None = None) -> Account:
+def scan_file(file: ClassFile, progress: Iterable[ClassRecord] | None = None) -> FileScan:
     """An account of a file's records; `progress`: the same records, shown as they pass."""
-    found = Account(file.path)
+    found = FileScan(file.path)
     for record in file if progress is None else progress:
         found.add(record)
     found.repairs = file.repairs
@@ -139,7 +139,7 @@ def account(file: ClassFile, progress: Iterable[ClassRecord] | None = None) -> A
 
 
 @dataclass(frozen=True)
-class Texts:
+class LabeledTexts:
     """The texts of a file that can be learned from, in its order; without those of `left_out`, or with them alone."""
 
     file: ClassFile

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from nlp_app.config import ClassDataSettings, with_bundle
+from nlp_app.config import ClassificationDataSettings, with_bundled_corpus
 from nlp_app.core.errors import DataError
 from nlp_app.core.hashing import is_empty
-from nlp_app.core.text_table import aligned, some
+from nlp_app.core.text_table import format_names, format_table
 from nlp_app.core.types import ClassRecord
-from nlp_app.data.classification.cached_scan import read_stored_classes
+from nlp_app.data.classification.cached_scan import scan_training_file
 from nlp_app.data.classification.hold_out import HoldOut
-from nlp_app.data.classification.options import class_options, open_alike
-from nlp_app.data.classification.scan import Account, Hashes, Texts
-from nlp_app.formats.classification import ClassFile, ClassOptions, open_classes
-from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, Repair
+from nlp_app.data.classification.options import open_like_training_file, read_options
+from nlp_app.data.classification.scan import FileScan, Hashes, LabeledTexts
+from nlp_app.formats.classification import ClassFile, ClassReadOptions, open_classes
+from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, ReadRepair
 from nlp_app.labels.class_set import ClassSet
 
 _LEFT_OUT = (NO_TEXT, NO_LABEL)  # told with the texts that are left out
@@ -29,7 +29,7 @@ _LEFT_OUT = (NO_TEXT, NO_LABEL)  # told with the texts that are left out
 class ClassSplit:
     """Texts to score on, all with labels; `account` is of the whole file, `skipped` of its texts have no label."""
 
-    account: Account
+    account: FileScan
     file: ClassFile
     records: list[ClassRecord]
     skipped: int = 0
@@ -44,14 +44,14 @@ class ClassSplit:
 class ClassData:
     """The texts of a run, and its classes."""
 
-    train: Texts
-    account: Account  # of the whole training file
+    train: LabeledTexts
+    account: FileScan  # of the whole training file
     train_size: int
     label_counts: dict[str, int]  # in training
     dev: ClassSplit | None
     test: ClassSplit | None
     class_set: ClassSet
-    settings: ClassDataSettings
+    settings: ClassificationDataSettings
     held_out: HoldOut | None
     key: str | None = None  # of the training texts in what is kept between runs; None if they can't be told from others
     notes: tuple[str, ...] = ()  # what was said as the files were read
@@ -90,7 +90,7 @@ class ClassData:
             file = self.train.file if name == "train" else dict(self.scored())[name].file
             source = "cut from train" if self.held_out is not None and name == "dev" else file.path
             rows.append([name, f"{counts['texts']:,}", f"{counts['labels']:,}", f"{source} ({file.format})"])
-        table = aligned([row[:-1] for row in rows])
+        table = format_table([row[:-1] for row in rows])
         lines = [f"{line}  {row[-1]}".rstrip() for line, row in zip(table, rows, strict=True)]
         lines += [f"note: train: {remark}" for remark in self._train_remarks()]
         hashes = np.unique(self.account.hashes)
@@ -105,8 +105,8 @@ class ClassData:
         found = self.account
         if self.class_set.multi_label:
             yield "texts may have several labels: each is decided by itself"
-        if found.unlabelled[0]:
-            yield f"{found.unlabelled[0]:,} texts without a label left out, the first in line {found.unlabelled[1]}"
+        if found.unlabeled[0]:
+            yield f"{found.unlabeled[0]:,} texts without a label left out, the first in line {found.unlabeled[1]}"
         none = found.counts[0] if not self.class_set.multi_label else 0
         if none:
             yield f"{none:,} texts with an empty list of labels left out"
@@ -118,14 +118,14 @@ class ClassData:
             yield f"{found.contradictions:,} texts stand in it with different labels"
         once = sorted(label for label, count in self.label_counts.items() if count == 1)
         if once:
-            yield f"seen only once: {some(once)}; hardly anything can be learned of them"
+            yield f"seen only once: {format_names(once)}; hardly anything can be learned of them"
 
 
 def _name(path: str) -> str:
     return path if path.startswith("hf:") else Path(path).name
 
 
-def _plain(options: ClassOptions) -> dict[str, Any]:
+def _plain(options: ClassReadOptions) -> dict[str, Any]:
     return {
         "text_columns": list(options.text_columns),
         "label_columns": list(options.label_columns),
@@ -136,9 +136,9 @@ def _plain(options: ClassOptions) -> dict[str, Any]:
 
 
 def reading_remarks(
-    file: ClassFile, told: Sequence[str] = (), but: Sequence[str] = (), repairs: Sequence[Repair] | None = None
+    file: ClassFile, told: Sequence[str] = (), but: Sequence[str] = (), repairs: Sequence[ReadRepair] | None = None
 ) -> Iterator[str]:
-    """What was recognised and repaired as a file was read, but what was remarked of another file already;
+    """What was recognized and repaired as a file was read, but what was remarked of another file already;
     `but`: repairs that are told otherwise; `repairs`: where the file wasn't read just now."""
     yield from (remark for remark in file.remarks if remark not in told)
     for repair in file.repairs if repairs is None else repairs:
@@ -161,21 +161,21 @@ def split_remarks(
         yield f"{shared:,} of its texts stand in train too; scores on it flatter"
     unknown = sorted({label for labels in split.gold for label in labels}.difference(class_set.labels))
     if unknown:
-        yield f"{some(unknown)}: labels that training never had; they count as missed"
+        yield f"{format_names(unknown)}: labels that training never had; they count as missed"
 
 
-def read_class_splits(settings: ClassDataSettings, seed: int) -> ClassData:
+def read_class_splits(settings: ClassificationDataSettings, seed: int) -> ClassData:
     """Look through the files that the settings name; the bundled corpus where they name none.
 
     Without a dev file, a share of the training texts is held out, if it isn't 0. Raises SettingsError or DataError.
     """
-    settings = with_bundle(settings)
-    file = open_classes(settings.train, class_options(settings))
+    settings = with_bundled_corpus(settings)
+    file = open_classes(settings.train, read_options(settings))
     notes: list[str] = []
-    read = read_stored_classes(file, settings, seed, notes.append)
-    siblings = replace(file.options, encoding=class_options(settings).encoding, format=None)
+    read = scan_training_file(file, settings, seed, notes.append)
+    siblings = replace(file.options, encoding=read_options(settings).encoding, format=None)
     found, multi_label, held, counts = read.account, read.multi_label, read.held_out, read.counts
-    train = Texts(file, multi_label, held)
+    train = LabeledTexts(file, multi_label, held)
     class_set = ClassSet.of(counts, multi_label)
     dev = ClassSplit(found, file, read.dev) if held is not None else None
     if settings.dev:
@@ -184,15 +184,15 @@ def read_class_splits(settings: ClassDataSettings, seed: int) -> ClassData:
     test = read_split(settings.test, siblings, multi_label) if settings.test else None
     if test is not None and {label for labels in test.gold for label in labels}.isdisjoint(class_set.labels):
         found_labels = sorted({label for labels in test.gold for label in labels})
-        expected = f"expected {some(class_set.labels)} as in {settings.train}"
-        raise DataError(f"found the labels {some(found_labels)}, {expected}", test.file.path)
+        expected = f"expected {format_names(class_set.labels)} as in {settings.train}"
+        raise DataError(f"found the labels {format_names(found_labels)}, {expected}", test.file.path)
     return ClassData(train, found, read.size, counts, dev, test, class_set, settings, held, read.key, tuple(notes))
 
 
-def read_split(path: str | Path, options: ClassOptions, multi_label: bool) -> ClassSplit:
-    """The labelled texts of a file, in memory. Raises DataError where there are none."""
-    file = open_alike(options, lambda chosen: open_classes(path, chosen))
-    found = Account(file.path)
+def read_split(path: str | Path, options: ClassReadOptions, multi_label: bool) -> ClassSplit:
+    """The labeled texts of a file, in memory. Raises DataError where there are none."""
+    file = open_like_training_file(options, lambda chosen: open_classes(path, chosen))
+    found = FileScan(file.path)
     records, skipped = [], 0
     for record in file:
         found.add(record)
@@ -216,7 +216,7 @@ def _check_known(dev: ClassSplit, class_set: ClassSet, train: str) -> None:
         for label in record.labels or ():
             if label not in class_set.ids:
                 raise DataError(
-                    f"found the label {label!r}, which {train} never has (it has {some(class_set.labels)}); "
+                    f"found the label {label!r}, which {train} never has (it has {format_names(class_set.labels)}); "
                     "correct the label, or move texts with it to the training file",
                     dev.file.path,
                     record.line,

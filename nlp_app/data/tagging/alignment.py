@@ -1,6 +1,6 @@
-"""Between raw text and tokens: fit character spans to token edges, and give pre-tokenised sentences a text.
+"""Between raw text and tokens: fit character spans to token edges, and give pre-tokenized sentences a text.
 
-Every gold span is accounted for: a `Ledger` counts it as kept, adjusted or dropped, and names it with file,
+Every gold span is accounted for: a `AlignmentReport` counts it as kept, adjusted or dropped, and names it with file,
 line and reason unless it was kept. Nothing turns silently into "outside".
 """
 
@@ -36,7 +36,7 @@ OVERLAP = "overlaps a longer or earlier span"
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerEntry:
+class AlignmentChange:
     """What became of one gold span that was not kept as it was: `aligned` is None where it was dropped."""
 
     line: int
@@ -46,7 +46,7 @@ class LedgerEntry:
 
 
 @dataclass(slots=True)
-class Ledger:
+class AlignmentReport:
     """The account of a file's gold spans: `kept + adjusted + dropped == gold`, always.
 
     `gold` is counted from what was read, the three others one span at a time as its outcome is known.
@@ -56,9 +56,9 @@ class Ledger:
     kept: int = 0
     adjusted: int = 0
     dropped: int = 0
-    entries: list[LedgerEntry] = field(default_factory=list)
+    entries: list[AlignmentChange] = field(default_factory=list)
 
-    def record(self, entry: LedgerEntry) -> None:
+    def record(self, entry: AlignmentChange) -> None:
         """Book one span that was adjusted (`entry.aligned` is set) or dropped."""
         self.entries.append(entry)
         if entry.aligned is None:
@@ -92,7 +92,7 @@ class TokenEdges:
 
 
 def align_spans(
-    spans: Sequence[CharSpan], edges: TokenEdges, alignment: Alignment, line: int, ledger: Ledger
+    spans: Sequence[CharSpan], edges: TokenEdges, alignment: Alignment, line: int, ledger: AlignmentReport
 ) -> tuple[list[TokenSpan], list[CharSpan]]:
     """Fit the gold spans of one text to its tokens; returns the flat token spans in order, and the unaligned
     spans.
@@ -113,7 +113,7 @@ def align_spans(
     for index in order:
         span = spans[index]
         if span in seen:
-            ledger.record(LedgerEntry(line, span, None, DUPLICATE))
+            ledger.record(AlignmentChange(line, span, None, DUPLICATE))
             continue
         seen.add(span)
         found, reason = _fit(span, edges, alignment)
@@ -121,12 +121,12 @@ def align_spans(
             found, reason = None, OVERLAP
         if found is None:
             unaligned.append(span)
-            ledger.record(LedgerEntry(line, span, None, reason))
+            ledger.record(AlignmentChange(line, span, None, reason))
             continue
         taken[found.start : found.end] = b"\x01" * (found.end - found.start)
         aligned.append(found)
         if reason:
-            ledger.record(LedgerEntry(line, span, edges.characters(found), reason))
+            ledger.record(AlignmentChange(line, span, edges.characters(found), reason))
         else:
             ledger.kept += 1
     return sorted(aligned), sorted(unaligned)

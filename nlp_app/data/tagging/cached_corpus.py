@@ -7,35 +7,35 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nlp_app.core.chunking import chunks
+from nlp_app.core.chunking import chunk_by_size
 from nlp_app.core.files import checksum
 from nlp_app.core.types import Record
-from nlp_app.data.tagging.alignment import Ledger
+from nlp_app.data.tagging.alignment import AlignmentReport
 from nlp_app.data.tagging.corpus import Corpus, CorpusOptions, RecordFile, TagRepair, stream_corpus
 from nlp_app.formats import tagging as formats
 from nlp_app.formats.tagging import is_data_set
-from nlp_app.storage.cache import Entry, EntryWriter, encoding_key, kept
+from nlp_app.storage.cache import CacheEntry, CacheEntryWriter, encoding_key, load_or_build
 from nlp_app.storage.sentences import StoredSentences, sentence_columns
 from nlp_app.text.tokenizer import tokenizer_key
 
 _NAMED = 100  # repairs and moved spans that are named; all are counted
 
 
-def read_stored_corpus(path: str | Path, options: CorpusOptions, say: Callable[[str], None] | None = None) -> Corpus:
+def read_cached_corpus(path: str | Path, options: CorpusOptions, say: Callable[[str], None] | None = None) -> Corpus:
     """`read_corpus`, but that the sentences are `StoredSentences`, and that repairs and the ledger's entries name the
     first ones alone; `say` is told why they can't be kept for other runs."""
-    name = options.format or formats.recognise_format(path, encoding=options.reading.encoding)
+    name = options.format or formats.detect_format(path, encoding=options.reading.encoding)
     file = RecordFile(path, name, options.reading)
     records: Iterable[Record] = file
     if not is_data_set(path) and not Path(path).is_file() and not Path(path).is_dir():
         records = list(records)  # of a pipe, which can't be read twice
 
-    def write(writer: EntryWriter) -> None:
+    def write(writer: CacheEntryWriter) -> None:
         corpus, sentences = stream_corpus(records, path, name, options)
         labels: dict[str, int] = {}
-        labelled = False
-        for chunk in chunks(sentences, len):
-            labelled = chunk[0].spans is not None
+        labeled = False
+        for chunk in chunk_by_size(sentences, len):
+            labeled = chunk[0].spans is not None
             for key, columns in sentence_columns(chunk, labels).items():
                 writer.append(key, columns)
             del corpus.repairs[_NAMED:], corpus.ledger.entries[_NAMED:]
@@ -44,7 +44,7 @@ def read_stored_corpus(path: str | Path, options: CorpusOptions, say: Callable[[
             "evidence": corpus.evidence,
             "tokenizer": corpus.tokenizer,
             "labels": list(labels),
-            "labelled": labelled,
+            "labelled": labeled,
             "repairs": corpus.repairs,
             "repaired": corpus.repaired,
             "remarks": file.log.remarks,
@@ -53,14 +53,14 @@ def read_stored_corpus(path: str | Path, options: CorpusOptions, say: Callable[[
 
     key = _key(path, name, options)
 
-    def read(entry: Entry) -> Corpus:
+    def read(entry: CacheEntry) -> Corpus:
         facts: dict[str, Any] = dict(entry.facts)
         sentences = StoredSentences(entry.columns, facts.pop("labels"), facts.pop("labelled"), key)
         repairs = [TagRepair(*repair) for repair in facts.pop("repairs")]
-        ledger = Ledger(**facts.pop("ledger"))
+        ledger = AlignmentReport(**facts.pop("ledger"))
         return Corpus(str(path), name, sentences, repairs=repairs, ledger=ledger, **facts)
 
-    return kept(key, write, read, say=say)
+    return load_or_build(key, write, read, say=say)
 
 
 def _key(path: str | Path, format: str, options: CorpusOptions) -> str | None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from nlp_app.core.errors import DataError, SettingsError
 from nlp_app.core.types import CharSpan, Record, Sentence, TextRecord, TokenRecord
-from nlp_app.data.tagging.alignment import Ledger
+from nlp_app.data.tagging.alignment import AlignmentReport
 from nlp_app.data.tagging.corpus import Corpus, CorpusOptions, TagRepair, make_corpus
 from nlp_app.data.tagging.scan import spacing
 from nlp_app.formats import tagging as formats
@@ -40,7 +40,7 @@ class ConversionReport:
     spans: int
     losses: list[str]
     repairs: list[TagRepair]
-    ledger: Ledger
+    ledger: AlignmentReport
     remarks: list[str]
 
 
@@ -63,7 +63,7 @@ def convert(
     Raises DataError for what can't be read or written, SettingsError for a target that can't hold the source.
     """
     options = options or CorpusOptions()
-    source_format = options.format or formats.recognise_format(source, encoding=options.reading.encoding)
+    source_format = options.format or formats.detect_format(source, encoding=options.reading.encoding)
     target_format = target_format or _format_of(target)
     log = formats.ReadLog()
     records = list(formats.read(source, source_format, options.reading, log))
@@ -115,13 +115,13 @@ def _choose_shape(shape: Shape | None, target_format: str, records: Sequence[Rec
 
 
 def _choose_scheme(named: str | None, corpus: Corpus, shape: Shape) -> str | None:
-    """The scheme to write; None for unlabelled files and for text with spans."""
-    if shape == "text" or not corpus.labelled:
+    """The scheme to write; None for unlabeled files and for text with spans."""
+    if shape == "text" or not corpus.labeled:
         return None
     bare = corpus.scheme == schemes.NONE
-    scheme = schemes.scheme_named(named or (schemes.NONE if bare else DEFAULT_SCHEME)).name
+    scheme = schemes.find_scheme(named or (schemes.NONE if bare else DEFAULT_SCHEME)).name
     if (scheme == schemes.NONE) != bare:
-        found = "tags without a scheme" if bare else "labelled spans"
+        found = "tags without a scheme" if bare else "labeled spans"
         expected = f"only {schemes.NONE} can hold" if bare else "a tag scheme must hold"
         raise SettingsError(f"target scheme: found {scheme}; {corpus.path} has {found}, which {expected}")
     return scheme

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from nlp_app.core.chunking import chunks
+from nlp_app.core.chunking import chunk_by_size
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import Record, Sentence, TextRecord, TokenRecord, TokenSpan
-from nlp_app.data.tagging.alignment import Alignment, Ledger, TokenEdges, align_spans
-from nlp_app.data.tagging.scan import Survey, survey_scheme
+from nlp_app.data.tagging.alignment import Alignment, AlignmentReport, TokenEdges, align_spans
+from nlp_app.data.tagging.scan import RecordScan, detect_corpus_scheme
 from nlp_app.formats import tagging as formats
 from nlp_app.formats.tagging import ReadLog, ReadOptions
 from nlp_app.labels import schemes
@@ -34,7 +34,7 @@ class TagRepair(NamedTuple):
 class CorpusOptions:
     """How a file becomes a corpus.
 
-    `format`, `scheme`: recognised where None. A scheme shows only in tags that occur, so dev and test are
+    `format`, `scheme`: recognized where None. A scheme shows only in tags that occur, so dev and test are
     best read with train's. `tokenizer` divides raw texts, and `alignment` fits their spans to its tokens.
     `strict` refuses an invalid sequence of tags instead of repairing it.
     """
@@ -52,8 +52,8 @@ class Corpus:
     """The sentences of one file, at least one.
 
     `scheme` is None where the file holds spans over raw text, or no labels; `evidence` says what spoke for
-    it, where it was recognised. `tokenizer` is the name of the tokenizer that divided raw texts, None for
-    pre-tokenised files. `repaired` counts tags; `repairs` and the ledger's entries name each of them, or only the
+    it, where it was recognized. `tokenizer` is the name of the tokenizer that divided raw texts, None for
+    pre-tokenized files. `repaired` counts tags; `repairs` and the ledger's entries name each of them, or only the
     first ones, where the sentences are kept in files. `remarks` say how the file was read, its encoding for one.
     """
 
@@ -64,12 +64,12 @@ class Corpus:
     evidence: str = ""
     tokenizer: str | None = None
     repairs: list[TagRepair] = field(default_factory=list)
-    ledger: Ledger = field(default_factory=Ledger)
+    ledger: AlignmentReport = field(default_factory=AlignmentReport)
     repaired: int = 0
     remarks: list[str] = field(default_factory=list)
 
     @property
-    def labelled(self) -> bool:
+    def labeled(self) -> bool:
         """Whether the sentences carry gold spans: all of them or none."""
         return self.sentences[0].spans is not None
 
@@ -90,12 +90,12 @@ class RecordFile:
 def read_corpus(path: str | Path, options: CorpusOptions | None = None) -> Corpus:
     """Read a file of sequence labels.
 
-    Raises DataError with path and line for a file without records, one that mixes labelled and unlabelled
+    Raises DataError with path and line for a file without records, one that mixes labeled and unlabeled
     records or tokens and raw texts, raw texts without a tokenizer, an unknown tag, and, with `strict`, an
     invalid tag sequence.
     """
     options = options or CorpusOptions()
-    name = options.format or formats.recognise_format(path, encoding=options.reading.encoding)
+    name = options.format or formats.detect_format(path, encoding=options.reading.encoding)
     file = RecordFile(path, name, options.reading)
     corpus = make_corpus(list(file), path, name, options)
     corpus.remarks = file.log.remarks
@@ -116,8 +116,8 @@ def stream_corpus(
 
     records: gone through twice, by the second time as the sentences are asked for. Raises as `read_corpus` does.
     """
-    corpus, seen = Corpus(str(path), format), Survey()
-    scheme = survey_scheme(seen, records, corpus.path, options.scheme)
+    corpus, seen = Corpus(str(path), format), RecordScan()
+    scheme = detect_corpus_scheme(seen, records, corpus.path, options.scheme)
     if seen.kind is TextRecord:
         if options.tokenizer is None:
             known = ", ".join(TOKENIZERS)
@@ -134,7 +134,7 @@ def stream_corpus(
 def _divided(
     corpus: Corpus, records: Iterable[TextRecord], tokenizer: Tokenizer, alignment: Alignment
 ) -> Iterator[Sentence]:
-    for chunk in chunks(records, lambda record: len(record.text)):
+    for chunk in chunk_by_size(records, lambda record: len(record.text)):
         batch = tokenizer.batch([record.text for record in chunk])
         for record, tokens in zip(chunk, batch, strict=True):
             sentence = Sentence(record.text, tokens.starts, tokens.ends, None, [record.line])
@@ -194,7 +194,7 @@ def _raw_text(record: TokenRecord, space: Callable[[str, str], bool]) -> tuple[s
 
 
 def choose_tokenizer(sentences: Sequence[Sentence]) -> tuple[str, dict[str, float]]:
-    """The tokenizer that best finds the tokens of pre-tokenised sentences in their raw text, and how well
+    """The tokenizer that best finds the tokens of pre-tokenized sentences in their raw text, and how well
     each does.
 
     The figures are shares of the tokens of up to 2,000 sentences, evenly spaced. Where the raw text is lost,

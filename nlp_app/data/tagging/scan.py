@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import Record, TextRecord, TokenRecord
 from nlp_app.labels import schemes
-from nlp_app.labels.scheme_detection import recognise
-from nlp_app.text.spacing import between_words, is_unspaced, nowhere
+from nlp_app.labels.scheme_detection import detect_scheme
+from nlp_app.text.spacing import between_words, is_unspaced, no_spaces
 
 _SCHEME_TAG = re.compile(r"[BIEMSWLU]-.")
 
 
-class Survey:
+class RecordScan:
     """What has to be known of all records before the first becomes a sentence."""
 
     def __init__(self) -> None:
         self.kind: type[Record] | None = None
-        self.labelled = False
+        self.labeled = False
         self.complete = False
         self.strange_line: int | None = None  # of the first tag that has the form of no scheme
         self._known = {"O"}  # tags that have the form of a scheme
@@ -37,14 +37,14 @@ class Survey:
         self.complete = True
 
     def _check(self, record: Record, path: str) -> None:
-        is_labelled = (record.spans if isinstance(record, TextRecord) else record.tags) is not None
+        is_labeled = (record.spans if isinstance(record, TextRecord) else record.tags) is not None
         if self.kind is None:
-            self.kind, self.labelled = type(record), is_labelled
+            self.kind, self.labeled = type(record), is_labeled
         if type(record) is not self.kind:
             reason = "found tokens and raw texts in one file, expected one kind: split the file"
             raise DataError(reason, path, _line(record))
-        if is_labelled != self.labelled:
-            found, before = ("none", "labels") if self.labelled else ("labels", "none")
+        if is_labeled != self.labeled:
+            found, before = ("none", "labels") if self.labeled else ("labels", "none")
             reason = f"found {found} where the records before have {before}: label all of them, or split the file"
             raise DataError(reason, path, _line(record))
 
@@ -63,23 +63,25 @@ class Survey:
     def spacing(self) -> Callable[[str, str], bool]:
         """As `spacing`."""
         are_characters = self._single >= 0.99 * self._tokens and 2 * self._unspaced >= self._tokens
-        return nowhere if are_characters else between_words
+        return no_spaces if are_characters else between_words
 
 
-def survey_scheme(seen: Survey, records: Iterable[Record], path: str, given: str | None) -> tuple[str, str] | None:
+def detect_corpus_scheme(
+    seen: RecordScan, records: Iterable[Record], path: str, given: str | None
+) -> tuple[str, str] | None:
     """Go through the records. The scheme's name, and what speaks for it where it was not given; None where there are no
     tags. Raises DataError for records that differ in kind, and tags of no scheme."""
     tags, failure = seen.tags(records, path), None
     try:
-        found: tuple[str, str] | None = recognise(tags)
+        found: tuple[str, str] | None = detect_scheme(tags)
     except DataError as error:
         if not seen.complete:  # not the tags are wrong
             raise
         found, failure = None, error
-    if seen.kind is TextRecord or not seen.labelled:
+    if seen.kind is TextRecord or not seen.labeled:
         return None
     if given is not None:
-        return schemes.scheme_named(given).name, ""
+        return schemes.find_scheme(given).name, ""
     if failure is not None:
         raise DataError(str(failure), path, seen.strange_line) from failure
     return found
@@ -97,7 +99,7 @@ def spacing(records: Sequence[TokenRecord]) -> Callable[[str, str], bool]:
     Nowhere, if the tokens are the characters of Chinese or Japanese text, a few odd ones aside: letters and
     digits of a word are then tokens too, and no space was lost between them.
     """
-    seen = Survey()
+    seen = RecordScan()
     for _ in seen.tags(records, ""):
         pass
     return seen.spacing()

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from nlp_app.config import TaggingDataSettings, with_bundle
+from nlp_app.config import TaggingDataSettings, with_bundled_corpus
 from nlp_app.core.errors import DataError, SettingsError, did_you_mean
-from nlp_app.core.text_table import aligned, some
+from nlp_app.core.text_table import format_names, format_table
 from nlp_app.core.types import Sentence
-from nlp_app.data.tagging.cached_corpus import read_stored_corpus
+from nlp_app.data.tagging.cached_corpus import read_cached_corpus
 from nlp_app.data.tagging.corpus import Corpus, CorpusOptions, choose_tokenizer
 from nlp_app.data.tagging.hold_out import hold_out_sentences
 from nlp_app.formats.tagging import FORMATS, ReadOptions
 from nlp_app.labels.schemes import NONE
-from nlp_app.storage.sentences import StoredSentences, stored, taking
+from nlp_app.storage.sentences import StoredSentences, is_cached, select_sentences
 from nlp_app.text import Tokenizer, make_tokenizer
 
 _SEPARATORS = {"auto": None, "tab": "\t", "space": " "}
@@ -54,7 +54,7 @@ class TaggingData:
         return NONE if self.train.scheme == NONE else wanted
 
     def counts(self) -> dict[str, dict[str, Any]]:
-        """Sentences, tokens and labelled spans of each split."""
+        """Sentences, tokens and labeled spans of each split."""
         return {
             name: {
                 "file": corpus.path if corpus.path.startswith("hf:") else Path(corpus.path).name,
@@ -93,7 +93,7 @@ class TaggingData:
             source = "cut from train" if self.held_out and name == "dev" else corpus.path
             sizes = (f"{counts[key]:,}" for key in ("sentences", "tokens", "spans"))
             rows.append([name, *sizes, f"{source} ({corpus.format}, {corpus.scheme or 'spans'})"])
-        table = aligned([row[:-1] for row in rows])
+        table = format_table([row[:-1] for row in rows])
         lines = [f"{line}  {row[-1]}".rstrip() for line, row in zip(table, rows, strict=True)]
         for name, corpus in self.corpora():
             lines += [f"note: {name}: {remark}" for remark in self._remarks(name, corpus, counted[name]["spans"])]
@@ -111,8 +111,8 @@ class TaggingData:
         if shared:
             yield f"{shared:,} of its sentences stand in train too; scores on it flatter"
         if not spans:
-            yield "has no labelled span, and so its scores say nothing"
-        yield from unknown_labels(labels_of(self.train.sentences) | self.known, corpus)
+            yield "has no labeled span, and so its scores say nothing"
+        yield from unknown_labels_message(collect_labels(self.train.sentences) | self.known, corpus)
 
 
 def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] = ()) -> TaggingData:
@@ -121,15 +121,15 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
     Without a dev file, a share of the training sentences is held out, if it isn't 0. known: labels that training
     needn't have, as the model that it goes on from has them. Raises SettingsError or DataError.
     """
-    settings = with_bundle(settings)
+    settings = with_bundled_corpus(settings)
     options = corpus_options(settings)
     notes: list[str] = []
-    read = _labelled(settings.train, options, notes)
-    filled = np.flatnonzero(stored(read.sentences).lengths)
-    train = replace(read, sentences=taking(read.sentences, filled))
-    labels = labels_of(train.sentences)
+    read = _labeled(settings.train, options, notes)
+    filled = np.flatnonzero(is_cached(read.sentences).lengths)
+    train = replace(read, sentences=select_sentences(read.sentences, filled))
+    labels = collect_labels(train.sentences)
     if not labels:
-        raise DataError("found no labelled span; training needs some to learn from", train.path)
+        raise DataError("found no labeled span; training needs some to learn from", train.path)
     labels |= {*known}
     dev: Corpus | None = None
     agreement: dict[str, float] = {}
@@ -142,13 +142,13 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
         raise SettingsError("data.tokenizer: raw text needs one")
     options = replace(options, tokenizer=tokenizer, scheme=train.scheme)
     if settings.dev:
-        dev = _in_memory(_labelled(settings.dev, options, notes))
+        dev = _in_memory(_labeled(settings.dev, options, notes))
         _check_labels(train, dev, labels)
         _check_kind(train, dev, labels)
     elif settings.dev_share:
         train, dev = hold_out_sentences(train, settings.dev_share, seed)
         dev = _in_memory(dev)
-    test = _in_memory(_labelled(settings.test, options, notes)) if settings.test else None
+    test = _in_memory(_labeled(settings.test, options, notes)) if settings.test else None
     if test is not None:
         _check_kind(train, test, labels)
     empty = len(read.sentences) - len(filled)
@@ -188,11 +188,11 @@ def corpus_options(
     )
 
 
-def _labelled(path: str, options: CorpusOptions, notes: list[str]) -> Corpus:
-    corpus = read_stored_corpus(path, options, notes.append)
-    if not corpus.labelled:
+def _labeled(path: str, options: CorpusOptions, notes: list[str]) -> Corpus:
+    corpus = read_cached_corpus(path, options, notes.append)
+    if not corpus.labeled:
         raise DataError("found no labels; expected tags or spans to learn from or score against", path)
-    if not stored(corpus.sentences).lengths.any():
+    if not is_cached(corpus.sentences).lengths.any():
         raise DataError("found no token in any sentence; check the file", path)
     return corpus
 
@@ -213,11 +213,11 @@ def _spans(sentences: Sequence[Sentence]) -> int:
 
 def _shared(train: Sequence[Sentence], other: Sequence[Sentence]) -> int:
     """How many of the other sentences, those without tokens aside, stand in train too."""
-    columns = stored(other)
-    return int(np.isin(columns.hashes[columns.lengths > 0], stored(train).hashes).sum())
+    columns = is_cached(other)
+    return int(np.isin(columns.hashes[columns.lengths > 0], is_cached(train).hashes).sum())
 
 
-def labels_of(sentences: Iterable[Sentence]) -> set[str]:
+def collect_labels(sentences: Iterable[Sentence]) -> set[str]:
     """The labels that gold spans over tokens carry."""
     if isinstance(sentences, StoredSentences):
         return sentences.labels_in("spans")
@@ -225,7 +225,7 @@ def labels_of(sentences: Iterable[Sentence]) -> set[str]:
 
 
 def reading_remarks(corpus: Corpus) -> Iterator[str]:
-    """What was recognised and had to be changed to read a file."""
+    """What was recognized and had to be changed to read a file."""
     yield from corpus.remarks
     if corpus.repairs:
         first = corpus.repairs[0]
@@ -235,12 +235,12 @@ def reading_remarks(corpus: Corpus) -> Iterator[str]:
         )
     if corpus.ledger.adjusted or corpus.ledger.dropped:
         yield (
-            f"of {corpus.ledger.gold:,} labelled spans {corpus.ledger.adjusted:,} were moved to token edges and "
+            f"of {corpus.ledger.gold:,} labeled spans {corpus.ledger.adjusted:,} were moved to token edges and "
             f"{corpus.ledger.dropped:,} fit no tokens (where scores are taken, they count as missed)"
         )
 
 
-def unknown_labels(known: Iterable[str], corpus: Corpus) -> Iterator[str]:
+def unknown_labels_message(known: Iterable[str], corpus: Corpus) -> Iterator[str]:
     """That a file has labels which can't be found."""
     if isinstance(corpus.sentences, StoredSentences):
         found = corpus.sentences.labels_in("spans", "unaligned")
@@ -254,12 +254,14 @@ def unknown_labels(known: Iterable[str], corpus: Corpus) -> Iterator[str]:
 def _check_kind(train: Corpus, other: Corpus, known: set[str]) -> None:
     """Labels of each token and spans can't be compared with one another, nor labels of another kind."""
     if (train.scheme == NONE) != (other.scheme == NONE):
-        kinds = ("a label for each token", "labelled spans")
+        kinds = ("a label for each token", "labeled spans")
         expected, found = kinds if train.scheme == NONE else kinds[::-1]
         raise DataError(f"found {found}, expected {expected} as in {train.path}", other.path)
-    labels = labels_of(other.sentences)
+    labels = collect_labels(other.sentences)
     if labels and labels.isdisjoint(known):
-        raise DataError(f"found the labels {some(labels)}, expected {some(known)} as in {train.path}", other.path)
+        raise DataError(
+            f"found the labels {format_names(labels)}, expected {format_names(known)} as in {train.path}", other.path
+        )
 
 
 def _check_labels(train: Corpus, dev: Corpus, known: set[str]) -> None:

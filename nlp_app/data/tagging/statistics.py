@@ -107,13 +107,13 @@ def describe(sentences: Sequence[Sentence]) -> Statistics:
         tokens=sum(lengths),
         vocabulary=len(vocabulary),
         labels=dict(labels.most_common()),
-        lengths=_summarise(lengths) if lengths else None,
+        lengths=_summarize(lengths) if lengths else None,
         duplicates=duplicates(sentences),
         longest_entity=longest,
     )
 
 
-def _summarise(lengths: list[int]) -> Lengths:
+def _summarize(lengths: list[int]) -> Lengths:
     values = np.asarray(lengths)
     return Lengths(
         min=int(values.min()),
@@ -130,7 +130,7 @@ def duplicates(sentences: Sequence[Sentence]) -> SharedSentences:
     return _shared(sentences, first_lines, remember=True)
 
 
-def leaks(train: Sequence[Sentence], other: Sequence[Sentence]) -> SharedSentences:
+def shared_sentences(train: Sequence[Sentence], other: Sequence[Sentence]) -> SharedSentences:
     """The sentences of `other` that also stand in `train`, token for token; an occurrence each."""
     first_lines: dict[tuple[str, ...], int] = {}
     for sentence in train:

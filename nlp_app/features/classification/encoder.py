@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from nlp_app.features.classification.ngram_bags import BagCounter, BagEncoder, BagOptions
-from nlp_app.storage.ragged import Columns
+from nlp_app.storage.ragged import RaggedColumns
 from nlp_app.text import Tokenizer
 from nlp_app.text.vocab import Vocabulary
 
@@ -25,10 +25,10 @@ class EncodedTexts:
     row a word.
     """
 
-    bags: Columns | None
-    words: Columns | None
+    bags: RaggedColumns | None
+    words: RaggedColumns | None
 
-    def columns(self) -> dict[str, Columns]:
+    def columns(self) -> dict[str, RaggedColumns]:
         """The parts that there are, by name."""
         parts = {"bags": self.bags, "words": self.words}
         return {name: columns for name, columns in parts.items() if columns is not None}
@@ -79,11 +79,13 @@ class TextEncoder:
             forgotten,
         )
 
-    def weighed(self, chunks: Iterable[tuple[Sequence[str], Columns]], classes: int) -> TextEncoder:
+    def with_class_weights(self, chunks: Iterable[tuple[Sequence[str], RaggedColumns]], classes: int) -> TextEncoder:
         """The same encoder, with n-grams weighed by what they tell of the classes; as `BagEncoder.weighed`."""
         if self.bags is None:
             return self
-        bags = self.bags.weighed(((self.tokenizer.norms(texts), labels) for texts, labels in chunks), classes)
+        bags = self.bags.with_class_weights(
+            ((self.tokenizer.norms(texts), labels) for texts, labels in chunks), classes
+        )
         return replace(self, bags=bags)
 
     @property
@@ -103,7 +105,7 @@ class TextEncoder:
             arrays = {"words": self.words.rows(norms[0])}
             if self.vectors is not None:
                 arrays["vectors"] = self.vectors.rows(norms[0])
-            words = Columns(arrays, np.concatenate(([0], np.cumsum(norms[1], dtype=np.int64))))
+            words = RaggedColumns(arrays, np.concatenate(([0], np.cumsum(norms[1], dtype=np.int64))))
         return EncodedTexts(self.bags.encode(norms) if self.bags is not None else None, words)
 
     def save(self, directory: Path) -> None:

@@ -18,9 +18,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from nlp_app.features.classification.ngrams import Found, Orders, character_keys, marked, skip_keys, word_keys, words_of
-from nlp_app.features.feature_index import FeatureIndex, Keys, finalise, load_array
-from nlp_app.storage.ragged import Columns
+from nlp_app.features.classification.ngrams import (
+    Found,
+    NgramRange,
+    character_keys,
+    mark_text_ends,
+    skip_gram_keys,
+    word_characters,
+    word_keys,
+)
+from nlp_app.features.feature_index import FeatureIndex, Keys, load_array, mix_bits
+from nlp_app.storage.ragged import RaggedColumns
 
 KINDS = ("word", "character", "skip")
 
@@ -41,8 +49,8 @@ class BagOptions:
     `max_features`: n-grams kept at most, those of most texts.
     """
 
-    words: Orders
-    characters: Orders
+    words: NgramRange
+    characters: NgramRange
     weighting: str = "tfidf"
     character_share: float = 1.0
     skip_share: float = 0.0
@@ -137,7 +145,7 @@ class BagEncoder:
         """Rows of the table, row 0 included."""
         return len(self.frequencies) + 1
 
-    def encode(self, norms: Norms) -> Columns:
+    def encode(self, norms: Norms) -> RaggedColumns:
         """The bags of texts."""
         size = len(norms[1])
         texts, rows, kinds, counts = self._entries(norms)
@@ -154,9 +162,9 @@ class BagEncoder:
         lengths[lengths == 0] = 1  # nothing known, or only n-grams that tell nothing of the classes
         weights /= lengths[place]
         offsets = np.concatenate(([0], np.cumsum(np.bincount(texts, minlength=size))))
-        return Columns({"rows": rows.astype(np.int32), "weights": weights.astype(np.float32)}, offsets)
+        return RaggedColumns({"rows": rows.astype(np.int32), "weights": weights.astype(np.float32)}, offsets)
 
-    def weighed(self, chunks: Iterable[tuple[Norms, Columns]], classes: int) -> BagEncoder:
+    def with_class_weights(self, chunks: Iterable[tuple[Norms, RaggedColumns]], classes: int) -> BagEncoder:
         """The same encoder, with n-grams weighed by what they tell of the classes. chunks: the training texts again,
         with their class ids, a row a label of a text."""
         counts = _ClassCounts(len(self), classes)
@@ -216,7 +224,7 @@ class _ClassCounts:
         self._counts = np.zeros(0, dtype=np.int64)
         self._pending: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
 
-    def add(self, rows: NDArray[np.int64], texts: NDArray[np.int64], labels: Columns) -> None:
+    def add(self, rows: NDArray[np.int64], texts: NDArray[np.int64], labels: RaggedColumns) -> None:
         lengths = labels.lengths[texts]
         starts = np.repeat(labels.offsets[texts] - np.cumsum(lengths) + lengths, lengths)
         classes = labels.arrays["labels"][starts + np.arange(len(starts))]
@@ -248,14 +256,14 @@ class _ClassCounts:
 
 def _found(norms: Norms, options: BagOptions) -> Sequence[Found]:
     """The n-grams of each kind."""
-    words = words_of(*norms)
-    ends = marked(words, norms[1])
+    words = word_characters(*norms)
+    ends = mark_text_ends(words, norms[1])
     found = [word_keys(ends, options.words), character_keys(words, options.characters)]
-    return [*found, skip_keys(ends)] if options.skip_share else found
+    return [*found, skip_gram_keys(ends)] if options.skip_share else found
 
 
 def _bucket(keys: Keys, buckets: int) -> NDArray[np.int64]:
-    return (finalise(keys) % np.uint64(buckets)).astype(np.int64)
+    return (mix_bits(keys) % np.uint64(buckets)).astype(np.int64)
 
 
 def _counted(entries: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

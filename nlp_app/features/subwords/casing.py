@@ -19,7 +19,7 @@ KINDS = 10
 Kinds = NDArray[np.int8]
 
 
-def writing(form: str) -> int:
+def casing_kind(form: str) -> int:
     """The kind of a token's form, 1 to 9."""
     if form.islower():
         return 1
@@ -34,7 +34,7 @@ def writing(form: str) -> int:
     return 8 if any(map(str.isdigit, form)) else 9
 
 
-def writings(forms: Sequence[str]) -> Kinds:
+def casing_kinds(forms: Sequence[str]) -> Kinds:
     """The kind of each form, (forms,)."""
-    kinds = {form: writing(form) for form in set(forms)}
+    kinds = {form: casing_kind(form) for form in set(forms)}
     return np.fromiter(map(kinds.__getitem__, forms), dtype=np.int8, count=len(forms))

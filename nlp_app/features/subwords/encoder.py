@@ -23,16 +23,16 @@ from numpy.typing import NDArray
 
 from nlp_app.core.errors import SettingsError
 from nlp_app.core.types import TokenSpan
-from nlp_app.features.subwords.casing import writings
-from nlp_app.features.subwords.tokenizer import Pieces, PieceTokenizer
-from nlp_app.storage.ragged import Array, Columns, collate
+from nlp_app.features.subwords.casing import casing_kinds
+from nlp_app.features.subwords.tokenizer import Pieces, SubwordTokenizer
+from nlp_app.storage.ragged import Array, RaggedColumns, collate
 from nlp_app.text.spacing import is_unspaced
 
 Offsets = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class PieceSentences:
+class SubwordSentences:
     """Sentences as windows of pieces. A sentence without tokens has no window.
 
     pieces: a row a window; array "ids" (int32), special pieces included; with capitals also "capitals" (int8), how the
@@ -43,25 +43,25 @@ class PieceSentences:
     cut: tokens of more pieces than a window holds, of which the first ones are read
     """
 
-    pieces: Columns
-    tokens: Columns
+    pieces: RaggedColumns
+    tokens: RaggedColumns
     offsets: Offsets
     windows: Offsets
     cut: int = 0
 
 
 @dataclass(frozen=True)
-class PieceTexts:
+class SubwordTexts:
     """Whole texts as windows of pieces.
 
     pieces: a row a window; array "ids" (int32), special pieces included; windows: (texts + 1,), at least one a text
     """
 
-    pieces: Columns
+    pieces: RaggedColumns
     windows: Offsets
 
 
-class Window(NamedTuple):
+class SubwordWindow(NamedTuple):
     """A run of a sentence's tokens. It answers for those from `answers` to the next window's `answers`."""
 
     start: int
@@ -69,16 +69,16 @@ class Window(NamedTuple):
     answers: int
 
 
-class PieceEncoder:
+class SubwordEncoder:
     """Sentences and texts in, windows of pieces out.
 
     window: pieces that a window holds at most, special pieces included
-    overlap: tokens (`encode`) or pieces (`encode_texts`) that neighbouring windows share; less where they would fill
+    overlap: tokens (`encode`) or pieces (`encode_texts`) that neighboring windows share; less where they would fill
         more than half a window, more at the end of a text, whose last window is as full as the others
     capitals: whether `encode` says how each token is written
     """
 
-    def __init__(self, tokenizer: PieceTokenizer, window: int, overlap: int, capitals: bool = False) -> None:
+    def __init__(self, tokenizer: SubwordTokenizer, window: int, overlap: int, capitals: bool = False) -> None:
         """Raises SettingsError if a window has no room for a piece, or the overlap is negative."""
         specials = len(tokenizer.prefix) + len(tokenizer.suffix)
         if window <= specials:
@@ -93,7 +93,7 @@ class PieceEncoder:
 
     def encode(
         self, sentences: Iterable[Sequence[str]], spans: Sequence[Sequence[TokenSpan]] | None = None
-    ) -> PieceSentences:
+    ) -> SubwordSentences:
         """The windows of sentences of token forms.
 
         spans: each sentence's gold entities, which don't overlap; no entity that fits a window is then divided between
@@ -108,14 +108,14 @@ class PieceEncoder:
         starts, ends, answers = windows.T
         arrays: dict[str, Array] = {"ids": _concatenated(pieces)}
         if self.capitals:
-            arrays["capitals"] = np.repeat(writings(forms), np.diff(places))
+            arrays["capitals"] = np.repeat(casing_kinds(forms), np.diff(places))
         columns = self._enclosed(arrays, places[starts], places[ends])
         answered = np.append(answers, len(forms))
         shift = np.repeat(places[starts] - len(self.tokenizer.prefix), np.diff(answered))
         bounds = {"starts": (places[:-1] - shift).astype(np.int32), "ends": (places[1:] - shift).astype(np.int32)}
-        return PieceSentences(columns, Columns(bounds, answered), offsets, _offsets(counts, len(counts)), cut)
+        return SubwordSentences(columns, RaggedColumns(bounds, answered), offsets, _offsets(counts, len(counts)), cut)
 
-    def encode_texts(self, texts: Iterable[str]) -> PieceTexts:
+    def encode_texts(self, texts: Iterable[str]) -> SubwordTexts:
         """The windows of whole texts, whose pieces are those of the pretrained model's own tokenizer. A text without
         pieces is one window of special pieces alone, or of the unknown piece if there are none."""
         tokenizer = self.tokenizer
@@ -131,7 +131,7 @@ class PieceEncoder:
         number = np.arange(windows[-1]) - np.repeat(windows[:-1], counts)
         starts = np.repeat(places[:-1], counts) + np.minimum(number * step, np.repeat(beyond, counts))
         ends = np.minimum(starts + self._room, np.repeat(places[1:], counts))
-        return PieceTexts(self._enclosed({"ids": _concatenated(pieces)}, starts, ends), windows)
+        return SubwordTexts(self._enclosed({"ids": _concatenated(pieces)}, starts, ends), windows)
 
     def _spaced(self, forms: Sequence[str], offsets: Offsets) -> list[bool]:
         """Whether a space stands before each token, from the forms alone: as `alignment.between_words`."""
@@ -164,7 +164,7 @@ class PieceEncoder:
             rows[ends[row] - counts[row] : ends[row]] = windows_of_row
         return rows, counts
 
-    def _enclosed(self, arrays: Mapping[str, Array], starts: Offsets, ends: Offsets) -> Columns:
+    def _enclosed(self, arrays: Mapping[str, Array], starts: Offsets, ends: Offsets) -> RaggedColumns:
         """Windows of the pieces `starts` to `ends`, with special pieces around each; of what else is known of pieces, 0
         stands there."""
         prefix, suffix = self.tokenizer.prefix, self.tokenizer.suffix
@@ -179,7 +179,7 @@ class PieceEncoder:
             enclosed["ids"][rows[:-1] + place] = special
         for place, special in enumerate(reversed(suffix), start=1):
             enclosed["ids"][rows[1:] - place] = special
-        return Columns(enclosed, rows)
+        return RaggedColumns(enclosed, rows)
 
 
 class _Sentence:
@@ -209,7 +209,7 @@ class _Sentence:
 
     def next_start(self, end: int, overlap: int) -> int:
         """Where the window after one that ends at `end`, which is not the sentence's, begins."""
-        # One that shares half its pieces or more with its neighbour would hardly go forward, and it has to hold a new
+        # One that shares half its pieces or more with its neighbor would hardly go forward, and it has to hold a new
         # token.
         start = max(end - overlap, self.start(end, self.room // 2), self.start(end + 1, self.room))
         return self.start(len(self), self.room) if self.fits(start, len(self)) else start
@@ -220,7 +220,7 @@ class _Sentence:
         return self._spans[row] if row >= 0 and self._spans[row][1] > place else None
 
 
-def _divided(sentence: _Sentence, overlap: int) -> Iterator[Window]:
+def _divided(sentence: _Sentence, overlap: int) -> Iterator[SubwordWindow]:
     """The windows of a long sentence."""
     start, answers = 0, 0
     end = sentence.end(start)
@@ -238,13 +238,13 @@ def _divided(sentence: _Sentence, overlap: int) -> Iterator[Window]:
                 # Only without the context before it does this window hold the span.
                 start, end = span[0], sentence.end(span[0])
                 continue
-        yield Window(start, end, answers)
+        yield SubwordWindow(start, end, answers)
         start, end, answers = following, sentence.end(following), seam
-    yield Window(sentence.start(len(sentence), sentence.room), len(sentence), answers)
+    yield SubwordWindow(sentence.start(len(sentence), sentence.room), len(sentence), answers)
 
 
 def collate_sentences(
-    encoded: PieceSentences, windows: Sequence[int] | NDArray[np.int64], padding: int
+    encoded: SubwordSentences, windows: Sequence[int] | NDArray[np.int64], padding: int
 ) -> dict[str, Array]:
     """The windows as padded arrays: "input_ids" and "attention_mask" (windows, pieces) int64, "capitals" likewise if
     they were encoded; "starts" and "ends" (windows, tokens) int64 and "mask" (windows, tokens), True for tokens. Where
@@ -259,12 +259,12 @@ def collate_sentences(
     }
 
 
-def collate_texts(encoded: PieceTexts, windows: Sequence[int] | NDArray[np.int64], padding: int) -> dict[str, Array]:
+def collate_texts(encoded: SubwordTexts, windows: Sequence[int] | NDArray[np.int64], padding: int) -> dict[str, Array]:
     """The windows as padded arrays: "input_ids" and "attention_mask" (windows, pieces) int64."""
     return _inputs(encoded.pieces, windows, padding)
 
 
-def _inputs(pieces: Columns, windows: Sequence[int] | NDArray[np.int64], padding: int) -> dict[str, Array]:
+def _inputs(pieces: RaggedColumns, windows: Sequence[int] | NDArray[np.int64], padding: int) -> dict[str, Array]:
     batch = collate(pieces, windows)
     mask, ids = batch.pop("mask"), batch.pop("ids")
     return {

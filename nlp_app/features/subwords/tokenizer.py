@@ -41,7 +41,7 @@ _INDIVISIBLE = "tokenizer.json: found a text that the tokenizer can't divide int
 Answer = TypeVar("Answer")
 
 
-class PieceTokenizer:
+class SubwordTokenizer:
     """A pretrained model's fast tokenizer, for tokens and for whole texts; safe under threads.
 
     prefix, suffix: ids of the special pieces that the model wants around a sequence ([CLS] and [SEP], say)
@@ -66,7 +66,7 @@ class PieceTokenizer:
         self._cache: dict[tuple[str, bool], Pieces] = {}
 
     @classmethod
-    def of_json(cls, text: str, unknown_token: str | None, padding_token: str | None) -> PieceTokenizer:
+    def from_json(cls, text: str, unknown_token: str | None, padding_token: str | None) -> SubwordTokenizer:
         """The tokenizer of a `tokenizer.json`. Without a padding token, padding is 0: the attention mask hides it.
 
         Raises ModelError if the text is no tokenizer, or a token isn't in it.

@@ -1,4 +1,4 @@
-"""Features of a token in its window, as a feature CRF has them: conjunctions of what is known of neighbouring forms.
+"""Features of a token in its window, as a feature CRF has them: conjunctions of what is known of neighboring forms.
 
 A feature is a 64-bit key, mixed from a template's number and the ids it looks at; no string is built for it.
 """
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nlp_app.features.feature_index import FeatureIndex, Keys, Rows, finalise
+from nlp_app.features.feature_index import FeatureIndex, Keys, Rows, mix_bits
 from nlp_app.features.tagging.word_shapes import CLUSTERS, COLUMNS, FORM, NORM, PREFIXES, SHAPE, SUFFIXES
 from nlp_app.text.vocab import UNKNOWN
 
@@ -51,7 +51,7 @@ CLUSTER_TEMPLATES: tuple[Template, ...] = tuple(
     )
 )
 
-# Those whose features are also embedded for the network: affixes, and the pairs with either neighbour.
+# Those whose features are also embedded for the network: affixes, and the pairs with either neighbor.
 _EMBEDDED = {
     ((NORM, -1), (NORM, 0)),
     ((NORM, 0), (NORM, 1)),
@@ -71,7 +71,7 @@ class _Mixture(NamedTuple):
     parts: tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]
 
 
-class Windows:
+class ContextFeatures:
     """The window features of a list of templates: `FORM_WINDOWS`, or with clusters of vectors `CLUSTER_WINDOWS`."""
 
     def __init__(self, templates: tuple[Template, ...]) -> None:
@@ -102,7 +102,7 @@ class Windows:
             looked_at, offsets = np.array([template[place] for template in templates if len(template) > place]).T
             parts.append((np.searchsorted(columns, looked_at), offsets))
         # The number is mixed in by itself first: added to the first part, it would be lost in it.
-        return _Mixture(order, finalise((order[:, None] + 1).astype(np.uint64)), columns, tuple(parts))
+        return _Mixture(order, mix_bits((order[:, None] + 1).astype(np.uint64)), columns, tuple(parts))
 
     def keys(self, ids: Rows, lengths: Sequence[int]) -> Keys:
         """The keys of every template at every token.
@@ -153,7 +153,7 @@ def _with_margins(lengths: Sequence[int]) -> tuple[NDArray[np.intp], int]:
 
 
 def _mix(mixture: _Mixture, columns: NDArray[np.int64], positions: NDArray[np.intp]) -> Keys:
-    """A 64-bit key of each template's number and parts, (n, positions), each step a finaliser of splitmix64.
+    """A 64-bit key of each template's number and parts, (n, positions), each step a finalizer of splitmix64.
 
     columns: (columns, width), the ids at all positions and around them.
     """
@@ -164,13 +164,13 @@ def _mix(mixture: _Mixture, columns: NDArray[np.int64], positions: NDArray[np.in
     for looked_at, offsets in mixture.parts:
         places = (looked_at * width + offsets)[:, None] + positions
         some = slice(len(places))
-        keys[some] = finalise(keys[some] + columns.take(places).view(np.uint64))
+        keys[some] = mix_bits(keys[some] + columns.take(places).view(np.uint64))
         seen[some] &= known.take(places)
     np.maximum(keys, np.uint64(1), out=keys)  # NO_KEY is for those that aren't seen
     keys *= seen
     return keys
 
 
-FORM_WINDOWS = Windows(FORM_TEMPLATES)
+FORM_WINDOWS = ContextFeatures(FORM_TEMPLATES)
 
-CLUSTER_WINDOWS = Windows((*FORM_TEMPLATES, *CLUSTER_TEMPLATES))
+CLUSTER_WINDOWS = ContextFeatures((*FORM_TEMPLATES, *CLUSTER_TEMPLATES))

@@ -10,13 +10,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from nlp_app.core.chunking import chunks
+from nlp_app.core.chunking import chunk_by_size
 from nlp_app.core.errors import ModelError
 from nlp_app.features.feature_index import FeatureIndex, KeyCounter, Keys, Rows, load_array
 from nlp_app.features.pretrained_vectors import VectorWords
 from nlp_app.features.tagging.context_features import CLUSTER_WINDOWS, FORM_WINDOWS, OUTSIDE_IDS
 from nlp_app.features.tagging.word_shapes import CLUSTER_LEVELS, CLUSTERS, NORM, SHAPE, Forms, FormTable
-from nlp_app.storage.ragged import Columns
+from nlp_app.storage.ragged import RaggedColumns
 from nlp_app.text.vocab import PADDING, UNKNOWN, Vocabulary
 
 _CLUSTERS = "clusters.npy"  # beside vectors.txt, if they are used
@@ -33,7 +33,7 @@ class TaggingEncoder:
 
     norms    (tokens,)       rows of the table of normal forms
     shapes   (tokens,)       rows of the table of shapes
-    parts    (tokens, E)     rows of the embedded features (affixes, pairs with a neighbour); 0: none
+    parts    (tokens, E)     rows of the embedded features (affixes, pairs with a neighbor); 0: none
     features (tokens, F)     rows of the window features; 0: none
     vectors  (tokens,)       rows of the pretrained vectors, where the model has them
     """
@@ -51,7 +51,7 @@ class TaggingEncoder:
     def fit(
         cls,
         sentences: Collection[Sequence[str]],
-        normalise: Callable[[str], str],
+        normalize: Callable[[str], str],
         *,
         min_count: int = 1,
         joint_min_count: int = 2,
@@ -62,7 +62,7 @@ class TaggingEncoder:
         min_count: occurrences that each entry needs; joint_min_count: those that a feature of several tokens needs.
         """
         nothing = FeatureIndex(np.zeros(0, dtype=np.uint64))
-        empty = cls(Forms.empty(normalise), nothing, np.zeros(0, dtype=np.int32), vectors)
+        empty = cls(Forms.empty(normalize), nothing, np.zeros(0, dtype=np.int32), vectors)
         return empty.extended(sentences, min_count, joint_min_count)
 
     def extended(
@@ -100,7 +100,7 @@ class TaggingEncoder:
             for embedded in (True, False)
         }
         counters = {group: KeyCounter() for group in groups}
-        for chunk in token_chunks(sentences):
+        for chunk in chunk_sentences(sentences):
             forms, lengths = _flatten(chunk)
             keys = windows.keys(ids[[number_of[form] for form in forms]], lengths)
             for group, numbers in groups.items():
@@ -132,7 +132,7 @@ class TaggingEncoder:
         }
         return sizes | ({"vectors": len(self.vectors.vocabulary)} if self.vectors is not None else {})
 
-    def encode(self, sentences: Iterable[Sequence[str]]) -> Columns:
+    def encode(self, sentences: Iterable[Sequence[str]]) -> RaggedColumns:
         """The columns of sentences of token forms."""
         forms, lengths = _flatten(sentences)
         numbers, table = self._table.lookup(forms)
@@ -145,7 +145,7 @@ class TaggingEncoder:
         }
         if self.vectors is not None:
             arrays["vectors"] = table[numbers, -1]
-        return Columns(arrays, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
+        return RaggedColumns(arrays, np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))))
 
     def _describe(self, forms: Sequence[str]) -> Rows:
         vectors = self._vector_rows(forms)
@@ -162,7 +162,7 @@ class TaggingEncoder:
     def _vector_rows(self, forms: Sequence[str]) -> Rows:
         if self.vectors is None:
             return np.zeros(len(forms), dtype=np.int32)
-        return self.vectors.rows(forms, self.forms.normalise)
+        return self.vectors.rows(forms, self.forms.normalize)
 
     def coverage(self, sentences: Iterable[Sequence[str]]) -> float:
         """The share of the sentences' tokens that have a pretrained vector, 0 to 1."""
@@ -183,9 +183,9 @@ class TaggingEncoder:
                 np.save(directory / _CLUSTERS, self.vectors.clusters.ravel(), allow_pickle=False)
 
     @classmethod
-    def load(cls, directory: Path, normalise: Callable[[str], str], *, vectors: bool = False) -> TaggingEncoder:
+    def load(cls, directory: Path, normalize: Callable[[str], str], *, vectors: bool = False) -> TaggingEncoder:
         """What `save` wrote; `vectors`: whether the encoder had pretrained vectors."""
-        forms = Forms.load(directory, normalise)
+        forms = Forms.load(directory, normalize)
         return cls(
             forms,
             FeatureIndex(load_array(directory / "features.npy").astype(np.uint64)),
@@ -204,9 +204,9 @@ def _load_vectors(directory: Path) -> VectorWords:
     return VectorWords(vocabulary, None if clusters is None else clusters.reshape(-1, CLUSTER_LEVELS))
 
 
-def token_chunks(sentences: Iterable[S]) -> Iterator[list[S]]:
+def chunk_sentences(sentences: Iterable[S]) -> Iterator[list[S]]:
     """Runs of sentences that are encoded together."""
-    return chunks(sentences, len, _CHUNK_TOKENS, _CHUNK_TOKENS)
+    return chunk_by_size(sentences, len, _CHUNK_TOKENS, _CHUNK_TOKENS)
 
 
 def _flatten(sentences: Iterable[Sequence[str]]) -> tuple[list[str], list[int]]:

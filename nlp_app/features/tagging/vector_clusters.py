@@ -22,7 +22,7 @@ _ITERATIONS = 30
 _CHUNK = 1 << 14
 
 
-def clusters_of(vectors: Vectors, seed: int) -> NDArray[np.int32]:
+def cluster_vectors(vectors: Vectors, seed: int) -> NDArray[np.int32]:
     """The clusters of every row, by direction (k-means over vectors of length one): (len(vocabulary), levels).
 
     Ids begin after those of the special rows, which are in no cluster: 0.
@@ -49,7 +49,7 @@ def _directions(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return found
 
 
-def are_words(vectors: Vectors) -> bool:
+def are_word_vectors(vectors: Vectors) -> bool:
     """Whether most of the vectors are of words longer than a character. A character alone means too many things for
     its cluster to tell much."""
     return 2 * sum(len(word) > 1 for word in vectors.vocabulary.symbols) > len(vectors.vocabulary.symbols)

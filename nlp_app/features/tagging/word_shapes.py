@@ -71,14 +71,14 @@ def affixes(norm: str) -> tuple[list[str], list[str]]:
 class Forms:
     """Vocabularies of forms, normal forms, shapes and affixes."""
 
-    def __init__(self, vocabularies: dict[str, Vocabulary], normalise: Callable[[str], str]) -> None:
+    def __init__(self, vocabularies: dict[str, Vocabulary], normalize: Callable[[str], str]) -> None:
         self.vocabularies = vocabularies
-        self.normalise = normalise
+        self.normalize = normalize
 
     @classmethod
-    def empty(cls, normalise: Callable[[str], str]) -> Forms:
+    def empty(cls, normalize: Callable[[str], str]) -> Forms:
         """Vocabularies without entries, to be extended."""
-        return cls({kind: Vocabulary(()) for kind in _KINDS}, normalise)
+        return cls({kind: Vocabulary(()) for kind in _KINDS}, normalize)
 
     def extended(self, counts: Counter[str], min_count: int = 1) -> Forms:
         """These vocabularies with what more data (form -> occurrences) holds often enough; each id stays."""
@@ -86,7 +86,7 @@ class Forms:
         shapes: Counter[str] = Counter()
         ends: Counter[str] = Counter()
         for form, count in counts.items():
-            norm = self.normalise(form)
+            norm = self.normalize(form)
             norms[norm] += count
             shapes[shape(form)] += count
             prefixes, suffixes = affixes(norm)
@@ -94,14 +94,14 @@ class Forms:
                 ends[affix] += count
         found = dict(zip(_KINDS, (counts, norms, shapes, ends), strict=True))
         known = self.vocabularies
-        return Forms({kind: known[kind].extended(found[kind], min_count) for kind in _KINDS}, self.normalise)
+        return Forms({kind: known[kind].extended(found[kind], min_count) for kind in _KINDS}, self.normalize)
 
     def lookup(self, forms: Sequence[str]) -> NDArray[np.int32]:
         """The ids of each form, (forms, COLUMNS)."""
         return np.array([self._ids(form) for form in forms], dtype=np.int32).reshape(-1, COLUMNS)
 
     def _ids(self, form: str) -> list[int]:
-        norm = self.normalise(form)
+        norm = self.normalize(form)
         ids = [0] * COLUMNS
         ids[FORM] = self.vocabularies["forms"].row(form)
         ids[NORM] = self.vocabularies["norms"].row(norm)
@@ -118,8 +118,8 @@ class Forms:
             vocabulary.save(directory / f"{kind}.txt")
 
     @classmethod
-    def load(cls, directory: Path, normalise: Callable[[str], str]) -> Forms:
-        return cls({kind: Vocabulary.load(directory / f"{kind}.txt") for kind in _KINDS}, normalise)
+    def load(cls, directory: Path, normalize: Callable[[str], str]) -> Forms:
+        return cls({kind: Vocabulary.load(directory / f"{kind}.txt") for kind in _KINDS}, normalize)
 
 
 _ADDING = threading.RLock()  # one for all tables, so that a fork can wait for whoever adds

@@ -6,16 +6,16 @@ JSON that is one document.
 
 from __future__ import annotations
 
-from nlp_app.formats.classification.options import CLASS_FORMATS, ClassOptions
-from nlp_app.formats.classification.read_plan import Repair
+from nlp_app.formats.classification.options import CLASS_FORMATS, ClassReadOptions
+from nlp_app.formats.classification.read_plan import ReadRepair
 from nlp_app.formats.classification.reader import ClassFile, ClassStream, open_classes, read_class_lines
 
 __all__ = [
     "CLASS_FORMATS",
     "ClassFile",
-    "ClassOptions",
+    "ClassReadOptions",
     "ClassStream",
-    "Repair",
+    "ReadRepair",
     "open_classes",
     "read_class_lines",
 ]

@@ -7,8 +7,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from nlp_app.core.errors import DataError
-from nlp_app.formats.classification.column_names import LABEL_NAMES, TEXT_NAMES, column_of, find_named, listed
-from nlp_app.formats.classification.options import ClassOptions, is_number
+from nlp_app.formats.classification.column_names import (
+    LABEL_NAMES,
+    TEXT_NAMES,
+    find_named,
+    list_columns,
+    resolve_column,
+)
+from nlp_app.formats.classification.options import ClassReadOptions, is_number
 
 HOW = "--text-column and --label-column: a name or a number from 0"
 
@@ -25,7 +31,7 @@ _IDS = frozenset({"", "id", "idx", "index", "guid", "uid", "unnamed: 0"})  # col
 _ENOUGH = 20  # rows from which a value that occurs once says something
 
 
-class Columns(NamedTuple):
+class TableColumns(NamedTuple):
     """What was chosen: a name for every column, numbers if the file has none, and those of text and labels."""
 
     header: bool
@@ -54,7 +60,9 @@ class _Profile(NamedTuple):
         return bool(self.filled) and self.length <= _LABEL_LENGTH and self.repeats and not counts
 
 
-def choose_columns(rows: Sequence[Sequence[str]], options: ClassOptions, place: str) -> tuple[Columns, list[str]]:
+def choose_columns(
+    rows: Sequence[Sequence[str]], options: ClassReadOptions, place: str
+) -> tuple[TableColumns, list[str]]:
     """The columns of a table that begins with these rows, all of the first one's width, and what to say of them.
 
     Raises DataError if they can't be told, or one that was named isn't there.
@@ -63,8 +71,10 @@ def choose_columns(rows: Sequence[Sequence[str]], options: ClassOptions, place: 
     names = tuple(rows[0]) if header else tuple(map(str, range(len(rows[0]))))
     body = rows[1:] if header else rows
     profiles = [_profile([row[column] for row in body]) for column in range(len(names))]
-    text = tuple(column_of(wanted, names, place, HOW) for wanted in options.text_columns)
-    labels = tuple(column_of(wanted, names, place, HOW) for wanted in options.label_columns) if options.labels else ()
+    text = tuple(resolve_column(wanted, names, place, HOW) for wanted in options.text_columns)
+    labels = (
+        tuple(resolve_column(wanted, names, place, HOW) for wanted in options.label_columns) if options.labels else ()
+    )
     if set(text) & set(labels):
         raise DataError(f"found the same column for text and label ({HOW})", place)
     if not text:
@@ -73,7 +83,7 @@ def choose_columns(rows: Sequence[Sequence[str]], options: ClassOptions, place: 
         labels = _find_labels(names if header else (), profiles, text, place)
     if len(labels) > 1 and not header:
         raise DataError("found several label columns and no header, whose names would be the labels", place)
-    columns = Columns(header, names, text, labels)
+    columns = TableColumns(header, names, text, labels)
     return columns, [reason, _describe(columns, options)]
 
 
@@ -89,7 +99,7 @@ def _profile(cells: Sequence[str]) -> _Profile:
     )
 
 
-def _find_header(rows: Sequence[Sequence[str]], options: ClassOptions) -> tuple[bool, str]:
+def _find_header(rows: Sequence[Sequence[str]], options: ClassReadOptions) -> tuple[bool, str]:
     """Whether the first row is names, and why. A row of data is not to be lost, so without evidence it is none."""
     names = "header: the first row is names"
     if options.header is not None:
@@ -173,11 +183,11 @@ def _is_label_beside(other: _Profile, text: _Profile) -> bool:
 
 
 def _undecided(what: str, names: Sequence[str], profiles: Sequence[_Profile], place: str) -> DataError:
-    columns = listed(names) if names else f"{len(profiles)} columns without names, 0 to {len(profiles) - 1}"
+    columns = list_columns(names) if names else f"{len(profiles)} columns without names, 0 to {len(profiles) - 1}"
     return DataError(f"can't tell which column is the {what}: found {columns}; name them ({HOW})", place)
 
 
-def _describe(columns: Columns, options: ClassOptions) -> str:
+def _describe(columns: TableColumns, options: ClassReadOptions) -> str:
     def said(chosen: Sequence[int]) -> str:
         return ", ".join(repr(columns.names[column]) if columns.header else str(column) for column in chosen)
 

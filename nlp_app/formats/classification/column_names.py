@@ -25,7 +25,7 @@ _LISTED = 20
 _WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])|[^\x00-\x7f]+")  # `reviewText`, `Class Index`, `review_text`
 
 
-def plain(name: str) -> str:
+def normalize_name(name: str) -> str:
     """A name without the marks and cases that writers differ in."""
     return name.strip(' \t"\ufeff').casefold()
 
@@ -35,7 +35,7 @@ def find_named(names: Sequence[str], known: Sequence[str]) -> list[int]:
 
     Two or more of the latter can't be told apart.
     """
-    plain_names = [plain(name) for name in names]
+    plain_names = [normalize_name(name) for name in names]
     exact = [plain_names.index(name) for name in known if name in plain_names]
     if exact:
         return exact
@@ -47,11 +47,11 @@ def find_named(names: Sequence[str], known: Sequence[str]) -> list[int]:
     return []
 
 
-def column_of(wanted: str | int, names: Sequence[str], place: str, options: str) -> int:
+def resolve_column(wanted: str | int, names: Sequence[str], place: str, options: str) -> int:
     """The number of a column given by name or number. Raises DataError, listing what there is, if there is none."""
     if isinstance(wanted, str):
         found = [column for column, name in enumerate(names) if name == wanted]
-        found = found or [column for column, name in enumerate(names) if plain(name) == plain(wanted)]
+        found = found or [column for column, name in enumerate(names) if normalize_name(name) == normalize_name(wanted)]
         if len(found) > 1:
             raise DataError(f"found {len(found)} columns {wanted!r}; name one by its number, from 0 ({options})", place)
         if found:
@@ -59,15 +59,15 @@ def column_of(wanted: str | int, names: Sequence[str], place: str, options: str)
     if is_number(wanted) and -len(names) <= int(wanted) < len(names):
         return int(wanted) % len(names)
     hint = did_you_mean(wanted, names) if isinstance(wanted, str) else ""
-    raise DataError(f"found no column {wanted!r}, only {listed(names)}{hint} ({options})", place)
+    raise DataError(f"found no column {wanted!r}, only {list_columns(names)}{hint} ({options})", place)
 
 
-def listed(names: Sequence[str]) -> str:
+def list_columns(names: Sequence[str]) -> str:
     """The columns with their numbers, for messages."""
-    return enumerated([f"{column} {name!r}" for column, name in enumerate(names)])
+    return enumerate_names([f"{column} {name!r}" for column, name in enumerate(names)])
 
 
-def enumerated(names: Sequence[str]) -> str:
+def enumerate_names(names: Sequence[str]) -> str:
     """Names for messages, the first of many."""
     return (
         ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else "") or "none"

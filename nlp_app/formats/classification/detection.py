@@ -6,14 +6,14 @@ import re
 from collections.abc import Sequence
 
 from nlp_app.core.errors import DataError
-from nlp_app.formats.classification.column_names import LABEL_NAMES, TEXT_NAMES, plain
+from nlp_app.formats.classification.column_names import LABEL_NAMES, TEXT_NAMES, normalize_name
 from nlp_app.formats.classification.dialect import Dialect, find_delimiter, sample_rows
 from nlp_app.formats.classification.label_lines import MARK
-from nlp_app.formats.classification.options import ClassOptions
+from nlp_app.formats.classification.options import ClassReadOptions
 from nlp_app.formats.classification.read_plan import Sample
-from nlp_app.formats.tagging.conll import is_blank, is_document_start, layout_of
+from nlp_app.formats.tagging.conll import detect_layout, is_blank, is_document_start
 
-SEQUENCES = "this is sequence labelling data (tokens or spans with labels): use `train ner`, or give texts with classes"
+SEQUENCES = "this is sequence labeling data (tokens or spans with labels): use `train ner`, or give texts with classes"
 
 SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".jsonl": "jsonl", ".json": "jsonl", ".ndjson": "jsonl"}
 
@@ -35,7 +35,7 @@ _PROSE = frozenset({
 })  # fmt: skip
 
 
-def recognise(sample: Sample, suffix: str, options: ClassOptions) -> str:
+def detect_format(sample: Sample, suffix: str, options: ClassReadOptions) -> str:
     """The format, one of CLASS_FORMATS. Raises DataError for tokens with tags, and for an empty source."""
     lines = [line for line in sample.lines if not is_blank(line)]
     if not lines:
@@ -63,7 +63,7 @@ def _refuse_sequences(lines: Sequence[str], filled: Sequence[str], suffix: str, 
     is_marked = any(map(is_document_start, filled)) or filled[0].startswith("#FORMAT=WebAnno")
     if suffix in _SEQUENCE_SUFFIXES or is_marked or any(map(_CONLLU.fullmatch, filled[:20])):
         raise DataError(f"{SEQUENCES}", name)
-    layout = layout_of(filled)
+    layout = detect_layout(filled)
     rows = [layout.split(line) for line in filled]
     ends = [row[-1] for row in rows if len(row) > 1]
     has_tags = len(ends) > 2 and 10 * sum(_TAG.fullmatch(end) is not None for end in ends) > 9 * len(filled)
@@ -74,7 +74,7 @@ def _refuse_sequences(lines: Sequence[str], filled: Sequence[str], suffix: str, 
         raise DataError(f"found {lines[0]!r} and the like: {SEQUENCES}", name)
 
 
-def _holds_labels(lines: Sequence[str], options: ClassOptions) -> bool:
+def _holds_labels(lines: Sequence[str], options: ClassReadOptions) -> bool:
     """Whether each line is a label and a text: the first words are few, return, and are no prose.
 
     Where no labels are wanted, a text must not lose its first word, so they have to look like nothing else.
@@ -91,7 +91,7 @@ def _holds_labels(lines: Sequence[str], options: ClassOptions) -> bool:
     return options.labels and len(distinct) > 1 and few and simple
 
 
-def _begins_with_names(lines: Sequence[str], delimiter: str, options: ClassOptions) -> bool:
+def _begins_with_names(lines: Sequence[str], delimiter: str, options: ClassReadOptions) -> bool:
     rows = sample_rows(lines[:1], Dialect(delimiter, True), True)
-    names = {plain(cell) for row in rows for cell in row}
+    names = {normalize_name(cell) for row in rows for cell in row}
     return options.header is True or (len(names) > 1 and not names.isdisjoint(TEXT_NAMES + LABEL_NAMES))

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from nlp_app.core.errors import DataError
-from nlp_app.formats.classification.column_names import LABEL_NAMES, TEXT_NAMES, find_named, plain
-from nlp_app.formats.classification.options import ClassOptions
+from nlp_app.formats.classification.column_names import LABEL_NAMES, TEXT_NAMES, find_named, normalize_name
+from nlp_app.formats.classification.options import ClassReadOptions
 
 DELIMITERS = (",", ";", "\t", "|")
 
@@ -34,7 +34,7 @@ class Dialect(NamedTuple):
     spaced: bool = False
 
 
-def rows_of(lines: Iterable[str], dialect: Dialect, place: str) -> Iterator[tuple[int, list[str]]]:
+def parse_rows(lines: Iterable[str], dialect: Dialect, place: str) -> Iterator[tuple[int, list[str]]]:
     """Each row's cells and the line (from 1) where it begins. A blank line is the row of no cells.
 
     Raises DataError, with the line, for quotes that don't fit.
@@ -78,7 +78,7 @@ def sample_rows(lines: Sequence[str], dialect: Dialect, whole: bool) -> list[lis
     """The rows of the first lines that aren't blank, up to one that can't be read or is cut off."""
     rows = []
     try:
-        for _, row in rows_of(lines, dialect, ""):
+        for _, row in parse_rows(lines, dialect, ""):
             rows.append(row)
     except DataError:  # what is read later says so, with its place
         return [row for row in rows if row]
@@ -87,7 +87,7 @@ def sample_rows(lines: Sequence[str], dialect: Dialect, whole: bool) -> list[lis
     return [row for row in rows if row]
 
 
-def find_delimiter(lines: Sequence[str], options: ClassOptions, whole: bool = True) -> str | None:
+def find_delimiter(lines: Sequence[str], options: ClassReadOptions, whole: bool = True) -> str | None:
     """What divides the cells: the delimiter that makes the first row names that are known or were asked for, else the
     one that makes the rows most alike; None if there is one column only."""
     best, found = (False, 0.0), None
@@ -97,7 +97,9 @@ def find_delimiter(lines: Sequence[str], options: ClassOptions, whole: bool = Tr
         if width < 2 or options.quoting is (not quoting):
             continue
         names = rows[0]
-        asked = {plain(column) for column in options.columns if isinstance(column, str)} & set(map(plain, names))
+        asked = {normalize_name(column) for column in options.columns if isinstance(column, str)} & set(
+            map(normalize_name, names)
+        )
         known = find_named(names, TEXT_NAMES) and find_named(names, LABEL_NAMES) and len(names) > 1
         evidence = (bool(asked or known), alike)
         if evidence > best:

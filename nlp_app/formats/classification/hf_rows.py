@@ -10,26 +10,35 @@ from typing import Any
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import ClassRecord
 from nlp_app.formats.classification.column_detection import HOW
-from nlp_app.formats.classification.column_names import LABEL_NAMES, TEXT_NAMES, column_of, find_named, listed, plain
+from nlp_app.formats.classification.column_names import (
+    LABEL_NAMES,
+    TEXT_NAMES,
+    find_named,
+    list_columns,
+    normalize_name,
+    resolve_column,
+)
 from nlp_app.formats.classification.detection import SEQUENCES
-from nlp_app.formats.classification.json_labels import labels_of
-from nlp_app.formats.classification.options import ClassOptions
-from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, Ledger, Plan
-from nlp_app.formats.io.hf_datasets import BATCH, address_of, open_data_set
+from nlp_app.formats.classification.json_labels import parse_labels
+from nlp_app.formats.classification.options import ClassReadOptions
+from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, ReadPlan, RepairLog
+from nlp_app.formats.io.hf_datasets import BATCH, load_data_set, parse_address
 
 _Labeller = Callable[[Sequence[Any], int], tuple[str, ...] | None]
 
 
-def plan(path: str, options: ClassOptions) -> Plan:
+def plan_reading(path: str, options: ClassReadOptions) -> ReadPlan:
     """Load a data set and settle its columns.
 
     Raises DataError if the data set can't be had, or its columns can't be told.
     """
-    address = address_of(path)
-    dataset = open_data_set(path)
+    address = parse_address(path)
+    dataset = load_data_set(path)
     names, features = list(dataset.column_names), dict(dataset.features)
-    text = tuple(column_of(wanted, names, path, HOW) for wanted in options.text_columns)
-    labels = tuple(column_of(wanted, names, path, HOW) for wanted in options.label_columns) if options.labels else ()
+    text = tuple(resolve_column(wanted, names, path, HOW) for wanted in options.text_columns)
+    labels = (
+        tuple(resolve_column(wanted, names, path, HOW) for wanted in options.label_columns) if options.labels else ()
+    )
     text = text or (
         _find(names, TEXT_NAMES, "text", [c for c, key in enumerate(names) if _is_text(features[key])], path),
     )
@@ -54,7 +63,7 @@ def plan(path: str, options: ClassOptions) -> Plan:
         f"format: hub, {address.name}, part {address.split}, {len(dataset):,} rows",
         f"columns: text {', '.join(repr(names[column]) for column in text)}; {said} ({HOW})",
     ]
-    return Plan(resolved, remarks, partial(_read, dataset=dataset, options=resolved, path=path))
+    return ReadPlan(resolved, remarks, partial(_read, dataset=dataset, options=resolved, path=path))
 
 
 def _is_text(feature: Any) -> bool:
@@ -70,21 +79,21 @@ def _classes(feature: Any) -> Sequence[str] | None:
 def _find(names: Sequence[str], known: Sequence[str], what: str, likely: Sequence[int], path: str) -> int:
     """The column of these that bears a known name, or is the only one."""
     named = find_named([names[column] for column in likely], known)
-    if named and (len(named) == 1 or plain(names[likely[named[0]]]) in known):
+    if named and (len(named) == 1 or normalize_name(names[likely[named[0]]]) in known):
         return likely[named[0]]
     if len(likely) == 1:
         return likely[0]
     if {"tokens", "ner_tags"} <= set(names):
         raise DataError(f"found `tokens` and `ner_tags`: {SEQUENCES}", path)
-    raise DataError(f"can't tell which column is the {what}: found {listed(names)}; name it ({HOW})", path)
+    raise DataError(f"can't tell which column is the {what}: found {list_columns(names)}; name it ({HOW})", path)
 
 
 def _read(
-    lines: Iterable[str], ledger: Ledger, *, dataset: Any, options: ClassOptions, path: str
+    lines: Iterable[str], ledger: RepairLog, *, dataset: Any, options: ClassReadOptions, path: str
 ) -> Iterator[ClassRecord]:
     text_keys = [str(key) for key in options.text_columns]
     label_keys = [str(key) for key in options.label_columns] if options.labels else []
-    label_of = _labeller(label_keys, dataset.features, options.label_separator)
+    label_of = _labeler(label_keys, dataset.features, options.label_separator)
     number = 0
     for batch in dataset.select_columns([*text_keys, *label_keys]).iter(BATCH):
         texts = zip(*(batch[key] for key in text_keys), strict=True)
@@ -107,7 +116,7 @@ def _read(
             yield ClassRecord(text, labels, number)
 
 
-def _labeller(keys: Sequence[str], features: Any, separator: str) -> _Labeller:
+def _labeler(keys: Sequence[str], features: Any, separator: str) -> _Labeller:
     """Labels from a row's cells: the names of classes for their numbers, of columns for 1."""
     if len(keys) != 1:
         return lambda cells, number: _switched(keys, cells)
@@ -116,7 +125,7 @@ def _labeller(keys: Sequence[str], features: Any, separator: str) -> _Labeller:
     def single(cells: Sequence[Any], number: int) -> tuple[str, ...] | None:
         value = cells[0]
         if classes is None or value is None:
-            return labels_of(value, keys[0], separator)
+            return parse_labels(value, keys[0], separator)
         if isinstance(value, list):
             return tuple(dict.fromkeys(classes[item] for item in value))
         return (classes[value],) if value >= 0 else None  # -1: the labels of a test part that are kept secret
@@ -127,4 +136,4 @@ def _labeller(keys: Sequence[str], features: Any, separator: str) -> _Labeller:
 def _switched(keys: Sequence[str], cells: Sequence[Any]) -> tuple[str, ...] | None:
     if all(cell is None for cell in cells):
         return None
-    return labels_of({key: cell or 0 for key, cell in zip(keys, cells, strict=True)}, "label")
+    return parse_labels({key: cell or 0 for key, cell in zip(keys, cells, strict=True)}, "label")

@@ -11,19 +11,19 @@ from typing import Any
 
 from nlp_app.core.errors import DataError
 from nlp_app.formats.classification.detection import SEQUENCES
-from nlp_app.formats.io.json_objects import kind
-from nlp_app.formats.tagging.label_studio import chosen_annotations, results_of
+from nlp_app.formats.io.json_objects import json_type
+from nlp_app.formats.tagging.label_studio import annotation_results, select_annotations
 
 _ON = 0.5
 
 
-def labels_of(item: Any, key: str, separator: str = "") -> tuple[str, ...] | None:
+def parse_labels(item: Any, key: str, separator: str = "") -> tuple[str, ...] | None:
     """What a value says: a label, a list of labels, or an object of scores. Raises ValueError with what was found."""
     if isinstance(item, str):
         parts = item.split(separator) if separator else [item]
         return tuple(dict.fromkeys(filter(None, map(str.strip, parts)))) or None
     if isinstance(item, dict):
-        return labels_of(item["choices"], key) if "choices" in item else switched(item, key)
+        return parse_labels(item["choices"], key) if "choices" in item else parse_switches(item, key)
     if not isinstance(item, list):
         label = _label(item, key)
         return None if label is None else (label,)
@@ -46,10 +46,10 @@ def _label(item: Any, key: str) -> str | None:
         return str(item)
     if isinstance(item, list) and len(item) == 3 and type(item[0]) is int:
         raise ValueError(f"`{key}`: found a span {item!r}; {SEQUENCES}")
-    raise ValueError(f"`{key}`: found {kind(item)}, expected a label or a list of labels")
+    raise ValueError(f"`{key}`: found {json_type(item)}, expected a label or a list of labels")
 
 
-def switched(scores: Mapping[str, Any], key: str) -> tuple[str, ...]:
+def parse_switches(scores: Mapping[str, Any], key: str) -> tuple[str, ...]:
     for label, score in scores.items():
         if not isinstance(score, int | float) or not 0 <= score <= 1:
             raise ValueError(f"`{key}`: found {score!r} for {label!r}, expected a number from 0 to 1")
@@ -72,7 +72,7 @@ def _annotated(entries: Sequence[Mapping[str, Any]], key: str) -> tuple[str, ...
     return tuple(first)
 
 
-def groups_of(task: Mapping[str, Any]) -> list[str]:
+def choice_names(task: Mapping[str, Any]) -> list[str]:
     """The names that a Label Studio task gives to what is chosen."""
     found: dict[str, None] = {}
     for annotation in [*(task.get("annotations") or ()), *(task.get("completions") or ())]:
@@ -82,22 +82,22 @@ def groups_of(task: Mapping[str, Any]) -> list[str]:
     return list(found)
 
 
-def chosen(task: dict[str, Any], groups: Sequence[str], name: str, line: int) -> tuple[str, ...] | None:
+def chosen_labels(task: dict[str, Any], groups: Sequence[str], name: str, line: int) -> tuple[str, ...] | None:
     """What was chosen in a Label Studio task under these names, or under any; None if nothing was.
 
-    Raises DataError for predictions without an annotation, annotations that differ, and labelled spans.
+    Raises DataError for predictions without an annotation, annotations that differ, and labeled spans.
     """
     read: list[tuple[str, ...]] = []
-    for annotation in chosen_annotations(task, name, line):
-        results = results_of(annotation, name, line)
+    for annotation in select_annotations(task, name, line):
+        results = annotation_results(annotation, name, line)
         choices = [result for result in results if result.get("type") == "choices"]
         if not choices and any("labels" in str(result.get("type")) for result in results):
-            raise DataError(f"found labelled spans: {SEQUENCES}", name, line)
+            raise DataError(f"found labeled spans: {SEQUENCES}", name, line)
         found: dict[str, None] = {}
         for result in choices:
             value = result.get("value")
             if isinstance(value, dict) and (not groups or _group(result) in groups):
-                found.update(dict.fromkeys(labels_of(value.get("choices"), "choices") or ()))
+                found.update(dict.fromkeys(parse_labels(value.get("choices"), "choices") or ()))
         read.append(tuple(found))
     if any(set(other) != set(read[0]) for other in read):
         reason = f"found {len(read)} annotations that differ"

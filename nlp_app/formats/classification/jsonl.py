@@ -17,12 +17,18 @@ from typing import Any
 from nlp_app.core.errors import DataError, did_you_mean
 from nlp_app.core.types import ClassRecord
 from nlp_app.formats.classification.column_detection import HOW
-from nlp_app.formats.classification.column_names import LABEL_NAMES, TEXT_NAMES, enumerated, find_named, plain
+from nlp_app.formats.classification.column_names import (
+    LABEL_NAMES,
+    TEXT_NAMES,
+    enumerate_names,
+    find_named,
+    normalize_name,
+)
 from nlp_app.formats.classification.detection import SEQUENCES
-from nlp_app.formats.classification.json_labels import chosen, groups_of, labels_of, switched
-from nlp_app.formats.classification.options import ClassOptions
-from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, Ledger, Plan, Sample
-from nlp_app.formats.io.json_objects import kind, objects
+from nlp_app.formats.classification.json_labels import choice_names, chosen_labels, parse_labels, parse_switches
+from nlp_app.formats.classification.options import ClassReadOptions
+from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, ReadPlan, RepairLog, Sample
+from nlp_app.formats.io.json_objects import json_type, read_objects
 
 _SAMPLE = 1000
 
@@ -37,7 +43,7 @@ _TASK_KEYS = {"annotations", "completions", "predictions"}
 _TAG_KEYS = {"ner_tags", "pos_tags", "chunk_tags"}
 
 
-def plan(sample: Sample, options: ClassOptions) -> Plan:
+def plan_reading(sample: Sample, options: ClassReadOptions) -> ReadPlan:
     """Settle which keys hold text and labels, from the first objects. Raises DataError if they can't be told."""
     first = _first_objects(sample)
     keys = list(dict.fromkeys(path for value in first for path in _paths(value)))
@@ -54,17 +60,17 @@ def plan(sample: Sample, options: ClassOptions) -> Plan:
     )
     others = [key for key in keys if key not in text]
     said = f"label {', '.join(map(repr, labels))}" if labels else "no label"
-    said += f" among {enumerated(others)}" if others and not labels else ""
+    said += f" among {enumerate_names(others)}" if others and not labels else ""
     columns = f"keys: text {', '.join(map(repr, text))}" + (f"; {said}" if options.labels else "")
-    return Plan(
+    return ReadPlan(
         resolved, ["format: jsonl, JSON", f"{columns} ({HOW})"], partial(_read, options=resolved, name=sample.name)
     )
 
 
-def _read(lines: Iterable[str], ledger: Ledger, *, options: ClassOptions, name: str) -> Iterator[ClassRecord]:
+def _read(lines: Iterable[str], ledger: RepairLog, *, options: ClassReadOptions, name: str) -> Iterator[ClassRecord]:
     keys = tuple(map(str, options.text_columns))
     label_keys = tuple(map(str, options.label_columns))
-    for number, value in objects(lines, name):
+    for number, value in read_objects(lines, name):
         labels: tuple[str, ...] | None = None
         if options.labels:
             if value.get("answer") in _NOT_ACCEPTED and "answer" not in label_keys:
@@ -86,7 +92,7 @@ def _first_objects(sample: Sample) -> list[dict[str, Any]]:
     """The first objects; raises DataError if not even one can be read."""
     found: list[dict[str, Any]] = []
     try:
-        for _, value in objects(sample.lines if sample.whole else sample.all_lines(), sample.name):
+        for _, value in read_objects(sample.lines if sample.whole else sample.all_lines(), sample.name):
             found.append(value)
             if len(found) == _SAMPLE:
                 break
@@ -115,7 +121,7 @@ def _at(value: Mapping[str, Any], path: str) -> Any:
 def _text(value: Mapping[str, Any], key: str, name: str, number: int) -> str | None:
     text = _at(value, key)
     if text is not None and not isinstance(text, str):
-        raise DataError(f"`{key}`: found {kind(text)}, expected a string ({HOW})", name, number)
+        raise DataError(f"`{key}`: found {json_type(text)}, expected a string ({HOW})", name, number)
     return text
 
 
@@ -125,22 +131,22 @@ def _existing(key: str | int, keys: Sequence[str], name: str) -> str:
     if wanted in keys or not keys:
         return wanted
     for path in keys:
-        if plain(path) == plain(wanted) or path.split(".", 1)[-1] == wanted:
+        if normalize_name(path) == normalize_name(wanted) or path.split(".", 1)[-1] == wanted:
             return path
-    raise DataError(f"found no key {wanted!r}, only {enumerated(keys)}{did_you_mean(wanted, keys)} ({HOW})", name)
+    raise DataError(f"found no key {wanted!r}, only {enumerate_names(keys)}{did_you_mean(wanted, keys)} ({HOW})", name)
 
 
 def _find_text(first: Sequence[Mapping[str, Any]], keys: Sequence[str], taken: Sequence[str], name: str) -> str:
     strings = [key for key in keys if key not in taken and any(isinstance(_at(value, key), str) for value in first)]
     ends = [key.split(".", 1)[-1] for key in strings]
     named = find_named(ends, TEXT_NAMES)
-    if named and (len(named) == 1 or plain(ends[named[0]]) in TEXT_NAMES):
+    if named and (len(named) == 1 or normalize_name(ends[named[0]]) in TEXT_NAMES):
         return strings[named[0]]
     if len(strings) == 1:
         return strings[0]
     if not keys:
         return "text"
-    raise DataError(f"can't tell which key is the text: found {enumerated(keys)}; name it ({HOW})", name)
+    raise DataError(f"can't tell which key is the text: found {enumerate_names(keys)}; name it ({HOW})", name)
 
 
 def _find_labels(
@@ -156,7 +162,7 @@ def _find_labels(
         if any(isinstance(value.get(shape), dict if shape == "cats" else list) for value in first):
             return (shape,)
     named = find_named(others, LABEL_NAMES)
-    if named and (len(named) == 1 or plain(others[named[0]]) in LABEL_NAMES):
+    if named and (len(named) == 1 or normalize_name(others[named[0]]) in LABEL_NAMES):
         return (others[named[0]],)
     if named:
         found = ", ".join(others[column] for column in named)
@@ -166,7 +172,7 @@ def _find_labels(
 
 def _groups(first: Sequence[Mapping[str, Any]]) -> list[str]:
     """The names under which something is chosen in Label Studio tasks."""
-    return list(dict.fromkeys(group for task in first if _is_task(task) for group in groups_of(task)))
+    return list(dict.fromkeys(group for task in first if _is_task(task) for group in choice_names(task)))
 
 
 def _is_task(value: Mapping[str, Any]) -> bool:
@@ -177,7 +183,7 @@ def _labels(
     value: dict[str, Any], keys: Sequence[str], separator: str, name: str, number: int
 ) -> tuple[str, ...] | None:
     if _is_task(value) and not any("." in key for key in keys):
-        return chosen(value, keys, name, number)
+        return chosen_labels(value, keys, name, number)
     if not keys:
         late = next((key for key in (*_SHAPES, *LABEL_NAMES) if value.get(key) is not None), None)
         if late is not None:
@@ -186,16 +192,16 @@ def _labels(
         return None
     try:
         if len(keys) == 1:
-            return labels_of(_at(value, keys[0]), keys[0], separator)
+            return parse_labels(_at(value, keys[0]), keys[0], separator)
         switches = {key: _at(value, key) for key in keys}
         if all(item is None for item in switches.values()):
             return None
-        return switched({key: item or 0 for key, item in switches.items()}, "label")
+        return parse_switches({key: item or 0 for key, item in switches.items()}, "label")
     except ValueError as error:
         raise DataError(str(error), name, number) from error
 
 
-def _refuse_sequences(value: Mapping[str, Any], options: ClassOptions, name: str) -> None:
+def _refuse_sequences(value: Mapping[str, Any], options: ClassReadOptions, name: str) -> None:
     if isinstance(value.get("tokens"), list) and (_TAG_KEYS & value.keys() or not isinstance(value.get("text"), str)):
         raise DataError(f"found `tokens`; {SEQUENCES}", name)
     has_classes = {"cats", "accept", *LABEL_NAMES} & value.keys() or options.label_columns

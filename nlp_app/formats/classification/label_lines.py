@@ -9,8 +9,8 @@ from functools import partial
 
 from nlp_app.core.errors import SettingsError
 from nlp_app.core.types import ClassRecord
-from nlp_app.formats.classification.options import ClassOptions
-from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, Ledger, Plan, Sample
+from nlp_app.formats.classification.options import ClassReadOptions
+from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, ReadPlan, RepairLog, Sample
 
 MARK = "__label__"
 
@@ -25,22 +25,22 @@ _MARKED = re.compile(rf"(?:(?<=[ \t])|^){MARK}([^ \t]*)[ \t]?")  # as fastText r
 _Reader = Callable[..., Iterator[ClassRecord]]
 
 
-def plan(sample: Sample, options: ClassOptions, format: str) -> Plan:
+def plan_reading(sample: Sample, options: ClassReadOptions, format: str) -> ReadPlan:
     """How lines of this format are read. Raises SettingsError for columns, which lines don't have."""
     if options.columns:
         named = ", ".join(map(str, options.columns))
         raise SettingsError(f"text_columns, label_columns: found {named}, but the format {format} has no columns")
     readers: dict[str, tuple[_Reader, str]] = {
-        "label_text": (_labelled, "a label, a space or tab, and the text on each line"),
+        "label_text": (_labeled, "a label, a space or tab, and the text on each line"),
         "fasttext": (_marked, f"{MARK} and a label, and the text on each line"),
         "text": (_texts, "a text on each line, without labels"),
     }
     reader, said = readers[format]
     resolved = dataclasses.replace(options, format=format)
-    return Plan(resolved, [f"format: {format}, {said}"], partial(reader, options=options))
+    return ReadPlan(resolved, [f"format: {format}, {said}"], partial(reader, options=options))
 
 
-def _texts(lines: Iterable[str], ledger: Ledger, *, options: ClassOptions) -> Iterator[ClassRecord]:
+def _texts(lines: Iterable[str], ledger: RepairLog, *, options: ClassReadOptions) -> Iterator[ClassRecord]:
     """An empty line is an empty text, so that output can match input line by line."""
     for number, line in enumerate(lines, 1):
         if not line and options.labels:
@@ -48,7 +48,7 @@ def _texts(lines: Iterable[str], ledger: Ledger, *, options: ClassOptions) -> It
         yield ClassRecord(line, None, number)
 
 
-def _labelled(lines: Iterable[str], ledger: Ledger, *, options: ClassOptions) -> Iterator[ClassRecord]:
+def _labeled(lines: Iterable[str], ledger: RepairLog, *, options: ClassReadOptions) -> Iterator[ClassRecord]:
     separator = options.label_separator
     for number, line in enumerate(lines, 1):
         if not line and options.labels:
@@ -60,7 +60,7 @@ def _labelled(lines: Iterable[str], ledger: Ledger, *, options: ClassOptions) ->
         yield _record(text, labels, number, ledger, options)
 
 
-def _marked(lines: Iterable[str], ledger: Ledger, *, options: ClassOptions) -> Iterator[ClassRecord]:
+def _marked(lines: Iterable[str], ledger: RepairLog, *, options: ClassReadOptions) -> Iterator[ClassRecord]:
     for number, line in enumerate(lines, 1):
         if not line and options.labels:
             ledger.add(_BLANK, number)
@@ -77,7 +77,7 @@ def _marked(lines: Iterable[str], ledger: Ledger, *, options: ClassOptions) -> I
         yield _record(text, labels, number, ledger, options)
 
 
-def _record(text: str, labels: list[str], number: int, ledger: Ledger, options: ClassOptions) -> ClassRecord:
+def _record(text: str, labels: list[str], number: int, ledger: RepairLog, options: ClassReadOptions) -> ClassRecord:
     if not text:
         ledger.add(NO_TEXT, number)
     if not options.labels:

@@ -10,7 +10,7 @@ CLASS_FORMATS = ("csv", "tsv", "jsonl", "label_text", "fasttext", "text", "hub")
 
 
 @dataclass(frozen=True)
-class ClassOptions:
+class ClassReadOptions:
     """What the content of a file of texts and classes doesn't have to say by itself; None and () are found.
 
     `format`: a name in CLASS_FORMATS. `encoding`: a codec. `text_columns`, `label_columns`: names, or numbers counted

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from nlp_app.core.errors import DataError
-from nlp_app.formats.classification.dialect import Dialect, rows_of
+from nlp_app.formats.classification.dialect import Dialect, parse_rows
 from nlp_app.formats.classification.read_plan import Sample
 
 
@@ -77,7 +77,7 @@ def _fit(source: Iterable[str], dialect: Dialect) -> _Fit:
     quoted: Counter[int] = Counter()
     is_spaced = False
     try:
-        for number, row in rows_of(recorded(), dialect, ""):
+        for number, row in parse_rows(recorded(), dialect, ""):
             rows += bool(row)
             # The space has to stand outside of the quotes: a quoted cell may begin with a space and a quote too.
             outside = recent[0].startswith(' "') or f'{dialect.delimiter} "' in recent[0]

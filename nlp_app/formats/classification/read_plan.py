@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from nlp_app.core.types import ClassRecord
-from nlp_app.formats.classification.options import ClassOptions
+from nlp_app.formats.classification.options import ClassReadOptions
 
 NO_TEXT = "records without a text"
 
@@ -15,7 +15,7 @@ NO_LABEL = "records without a label"
 
 
 @dataclass(frozen=True, slots=True)
-class Repair:
+class ReadRepair:
     """What was put right while reading, how often, and the first line (from 1)."""
 
     what: str
@@ -23,7 +23,7 @@ class Repair:
     line: int
 
 
-class Ledger:
+class RepairLog:
     """Repairs, counted while a file is read."""
 
     def __init__(self) -> None:
@@ -34,9 +34,9 @@ class Ledger:
         entry = self._found.setdefault(what, [0, line])
         entry[0] += 1
 
-    def repairs(self) -> list[Repair]:
+    def repairs(self) -> list[ReadRepair]:
         """Each kind, in the order in which they first occurred."""
-        return [Repair(what, count, line) for what, (count, line) in self._found.items()]
+        return [ReadRepair(what, count, line) for what, (count, line) in self._found.items()]
 
 
 class Sample(NamedTuple):
@@ -53,9 +53,9 @@ class Sample(NamedTuple):
     complete: bool = True
 
 
-class Plan(NamedTuple):
+class ReadPlan(NamedTuple):
     """How a source is read. `options` are resolved; `read` takes its lines, without their ends."""
 
-    options: ClassOptions
+    options: ClassReadOptions
     remarks: list[str]
-    read: Callable[[Iterable[str], Ledger], Iterator[ClassRecord]]
+    read: Callable[[Iterable[str], RepairLog], Iterator[ClassRecord]]

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import ClassRecord
-from nlp_app.formats.classification.column_detection import SWITCH, Columns, choose_columns
-from nlp_app.formats.classification.column_names import TEXT_NAMES, plain
-from nlp_app.formats.classification.dialect import Dialect, find_delimiter, rows_of, sample_rows, usual_width
-from nlp_app.formats.classification.options import ClassOptions, is_number
+from nlp_app.formats.classification.column_detection import SWITCH, TableColumns, choose_columns
+from nlp_app.formats.classification.column_names import TEXT_NAMES, normalize_name
+from nlp_app.formats.classification.dialect import Dialect, find_delimiter, parse_rows, sample_rows, usual_width
+from nlp_app.formats.classification.options import ClassReadOptions, is_number
 from nlp_app.formats.classification.quoting import find_quoting
-from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, Ledger, Plan, Sample
+from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, ReadPlan, RepairLog, Sample
 
 _MISSING = "rows with a missing cell"
 
@@ -27,16 +27,16 @@ _EMPTY_SWITCH = "empty cells among label columns, read as 0"
 _Labeller = Callable[[Sequence[str], int], tuple[str, ...] | None]
 
 
-class Table(NamedTuple):
+class TableLayout(NamedTuple):
     """How a table is read: `width` cells a row, more of them only if the text goes on to the row's end."""
 
     dialect: Dialect
-    columns: Columns
+    columns: TableColumns
     width: int
     text_goes_on: bool
 
 
-def plan(sample: Sample, options: ClassOptions, format: str) -> Plan:
+def plan_reading(sample: Sample, options: ClassReadOptions, format: str) -> ReadPlan:
     """Settle delimiter, quotes, header and columns. Raises DataError for a table in which they can't be told."""
     delimiter = "\t" if format == "tsv" else find_delimiter(sample.lines, options, sample.whole)
     format = "tsv" if delimiter == "\t" else "csv"
@@ -45,14 +45,14 @@ def plan(sample: Sample, options: ClassOptions, format: str) -> Plan:
     dialect = quoting.dialect
     rows = sample_rows(sample.lines, dialect, sample.whole)
     if not rows:
-        for _ in rows_of(sample.lines, dialect, sample.name):
+        for _ in parse_rows(sample.lines, dialect, sample.name):
             continue  # raises with the line, if a row can't be read
         raise DataError("found no row", sample.name)
     width = _width(rows, options)
     even = [_fitted(row, width, dialect.delimiter) for row in rows]
     columns, remarks = choose_columns(even, options, sample.name)
     text_goes_on = width - 1 in columns.text and not (dialect.quoting and quoting.has_quotes)
-    table = Table(dialect, columns, width, text_goes_on)
+    table = TableLayout(dialect, columns, width, text_goes_on)
     resolved = dataclasses.replace(
         options,
         format=format,
@@ -62,17 +62,17 @@ def plan(sample: Sample, options: ClassOptions, format: str) -> Plan:
         label_columns=_as_options(columns.labels, columns) if options.labels else options.label_columns,
     )
     remarks = [said, *([quoting.remark] if quoting.remark else []), *remarks]
-    return Plan(resolved, remarks, partial(read, table=table, options=options, name=sample.name))
+    return ReadPlan(resolved, remarks, partial(read, table=table, options=options, name=sample.name))
 
 
 def read(
-    lines: Iterable[str], ledger: Ledger, *, table: Table, options: ClassOptions, name: str
+    lines: Iterable[str], ledger: RepairLog, *, table: TableLayout, options: ClassReadOptions, name: str
 ) -> Iterator[ClassRecord]:
     """A record for each row but the header. Raises DataError, with the line, for rows and labels that don't fit."""
-    rows = rows_of(lines, table.dialect, name)
+    rows = parse_rows(lines, table.dialect, name)
     texts, width = table.columns.text, table.width
     only = texts[0] if len(texts) == 1 else None
-    label_of = _labeller(table, options, ledger, name)
+    label_of = _labeler(table, options, ledger, name)
     is_header = table.columns.header
     for number, row in rows:
         if len(row) != width:
@@ -89,7 +89,7 @@ def read(
         yield ClassRecord(text, label_of(row, number), number)
 
 
-def _labeller(table: Table, options: ClassOptions, ledger: Ledger, name: str) -> _Labeller:
+def _labeler(table: TableLayout, options: ClassReadOptions, ledger: RepairLog, name: str) -> _Labeller:
     columns, names = table.columns.labels, [cell.strip() for cell in table.columns.names]
     separator = options.label_separator
     if not options.labels or not columns:
@@ -125,7 +125,7 @@ def _labeller(table: Table, options: ClassOptions, ledger: Ledger, name: str) ->
     return single if len(columns) == 1 else switched
 
 
-def _repaired(row: list[str], table: Table, ledger: Ledger, name: str, number: int) -> list[str]:
+def _repaired(row: list[str], table: TableLayout, ledger: RepairLog, name: str, number: int) -> list[str]:
     width = table.width
     if len(row) < width:
         ledger.add(_MISSING, number)
@@ -144,17 +144,17 @@ def _fitted(row: list[str], width: int, delimiter: str) -> list[str]:
     return [*row[: width - 1], delimiter.join(row[width - 1 :]) if any(row[width:]) else row[width - 1]]
 
 
-def _width(rows: Sequence[Sequence[str]], options: ClassOptions) -> int:
+def _width(rows: Sequence[Sequence[str]], options: ClassReadOptions) -> int:
     """The number of cells: of the header, or of the usual row, or if rows are of all widths, of the narrowest."""
     width, share = usual_width(rows)
     named = any(not is_number(column) for column in options.columns)  # the first row is names then
-    named = named or not {plain(cell) for cell in rows[0]}.isdisjoint(TEXT_NAMES)
+    named = named or not {normalize_name(cell) for cell in rows[0]}.isdisjoint(TEXT_NAMES)
     if options.header or (options.header is None and named):
         return len(rows[0])
     return width if share >= 0.9 else min((len(row) for row in rows if len(row) > 1), default=1)
 
 
-def _as_options(chosen: Sequence[int], columns: Columns) -> tuple[str | int, ...]:
+def _as_options(chosen: Sequence[int], columns: TableColumns) -> tuple[str | int, ...]:
     """By name, where names tell the columns apart: in a sibling file they may stand in another order."""
     names = columns.names
     return tuple(

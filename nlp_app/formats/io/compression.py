@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 _LEVEL_OF_GZIP, _LEVEL_OF_ZSTD = 6, 3
 
 
-def kind_of(target: str | Path | None) -> str | None:
+def compression_for_name(target: str | Path | None) -> str | None:
     """`gzip` or `zstd` where the name of the output asks for it, else None."""
     return None if target is None else COMPRESSED.get(Path(target).suffix.lower())
 
 
-def frame(data: bytes, kind: str | None) -> bytes:
+def compress_frame(data: bytes, kind: str | None) -> bytes:
     """The bytes as one gzip member (without a time) or zstd frame (with a checksum); as they are for None."""
     if kind == "gzip":
         return gzip.compress(data, _LEVEL_OF_GZIP, mtime=0)
@@ -127,7 +127,7 @@ def _decompressor(kind: str) -> tuple[Callable[[], _Frame], type[Exception]]:
     return (lambda: zstandard.ZstdDecompressor().decompressobj()), zstandard.ZstdError
 
 
-def compression_of(head: bytes, name: str | Path) -> str | None:
+def detect_compression(head: bytes, name: str | Path) -> str | None:
     """`gzip` or `zstd` for a file that begins so; None for what isn't compressed. Raises DataError for a file that
     isn't, though its name ends as if it were."""
     kind = next((kind for kind, magic in _MAGIC.items() if magic.match(head)), None)
@@ -141,14 +141,14 @@ def open_bytes(path: str | Path) -> io.BufferedReader:
     """A file's bytes, decompressed if need be. Raises OSError, and DataError while reading damaged data."""
     stream: io.BufferedReader = io.BufferedReader(io.FileIO(path), _BUFFER)
     try:
-        kind = compression_of(stream.peek(4), path)
+        kind = detect_compression(stream.peek(4), path)
     except BaseException:
         stream.close()
         raise
     return stream if kind is None else io.BufferedReader(Decompressed(stream, kind, str(path)), _BUFFER)
 
 
-def inner_path(path: str | Path) -> Path:
+def strip_compression_suffix(path: str | Path) -> Path:
     """The path without a suffix of compression: `notes.jsonl.gz` has the format of `notes.jsonl`."""
     found = Path(path)
     return found.with_suffix("") if found.suffix.lower() in COMPRESSED else found

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from nlp_app.core.errors import DataError
 from nlp_app.formats.io.compression import open_bytes
-from nlp_app.formats.io.lines import CHUNK, encoding_of, lines_of_bytes
-from nlp_app.formats.io.streams import Replayed
+from nlp_app.formats.io.lines import CHUNK, decode_lines, detect_codec
+from nlp_app.formats.io.streams import PeekableStream
 
 _PIECE = 1 << 20
 
@@ -47,7 +47,7 @@ class Encoding(NamedTuple):
     is_damaged: bool = False
 
 
-def find_input_encoding(stream: Replayed, name: str, named: str | None) -> Encoding:
+def find_input_encoding(stream: PeekableStream, name: str, named: str | None) -> Encoding:
     """Find the encoding of a command's input, whose bad lines are records of their own.
 
     Args:
@@ -61,7 +61,7 @@ def find_input_encoding(stream: Replayed, name: str, named: str | None) -> Encod
         SettingsError: The name is unknown.
     """
     if stream.size is None or stream.compressed:
-        return Encoding(encoding_of(stream.head, named), [])
+        return Encoding(detect_codec(stream.head, named), [])
     try:
         return find_encoding(Path(name), named)
     except UnknownEncodingError:
@@ -70,7 +70,7 @@ def find_input_encoding(stream: Replayed, name: str, named: str | None) -> Encod
     except DataError as error:
         if error.line is None:
             raise
-    return Encoding(encoding_of(stream.head, named), [], is_damaged=True)
+    return Encoding(detect_codec(stream.head, named), [], is_damaged=True)
 
 
 def find_encoding(path: Path, named: str | None, fallback: str | None = None) -> Encoding:
@@ -80,7 +80,7 @@ def find_encoding(path: Path, named: str | None, fallback: str | None = None) ->
     """
     with open_bytes(path) as stream:
         head = stream.read(CHUNK)
-    codec = encoding_of(head, named)
+    codec = detect_codec(head, named)
     if named is not None:
         return Encoding(codec, [])
     if codec == "utf-16":
@@ -96,7 +96,7 @@ def find_encoding(path: Path, named: str | None, fallback: str | None = None) ->
     found = f"byte 0x{bad.byte:02X} at offset {bad.offset} is not UTF-8"
     if evidence.is_damaged_utf8 or head.startswith(codecs.BOM_UTF8):  # its accented letters are valid GB18030 too
         with open_bytes(path) as stream:
-            for _ in lines_of_bytes(stream, str(path), codec):
+            for _ in decode_lines(stream, str(path), codec):
                 continue  # raises with the byte's line
     if evidence.is_chinese:
         return Encoding("gb18030", [f"encoding: GB18030, as {found} and the text reads as Chinese; {_HINT}"])

@@ -27,7 +27,7 @@ _TABLES = (".parquet", ".arrow")  # what nothing else reads
 _SAVED = ("dataset_dict.json", "state.json")  # what `save_to_disk` leaves in a folder
 
 
-class Address(NamedTuple):
+class DatasetAddress(NamedTuple):
     """What `hf:NAME:CONFIG#PART` names."""
 
     name: str
@@ -35,16 +35,16 @@ class Address(NamedTuple):
     split: str
 
 
-def address_of(path: str) -> Address:
+def parse_address(path: str) -> DatasetAddress:
     """The parts of an address; without `#PART` it is the training part."""
     whole = path.removeprefix(PREFIX)
     if Path(whole).exists():
-        return Address(whole, None, "train")
+        return DatasetAddress(whole, None, "train")
     name, _, split = whole.partition("#")
     if Path(name).exists():
-        return Address(name, None, split or "train")
+        return DatasetAddress(name, None, split or "train")
     name, _, config = name.partition(":")
-    return Address(name, config or None, split or "train")
+    return DatasetAddress(name, config or None, split or "train")
 
 
 def is_data_set(path: str | Path) -> bool:
@@ -59,12 +59,12 @@ def is_data_set(path: str | Path) -> bool:
     return any(next(folder.glob(f"{depth}*{suffix}"), None) for depth in ("", "*/") for suffix in _TABLES)
 
 
-def open_data_set(path: str) -> Any:
+def load_data_set(path: str) -> Any:
     """The rows of an address or a local path, a `datasets.Dataset`.
 
     Raises DataError if `datasets` is too old, or the data set or its part can't be had.
     """
-    address = address_of(path)
+    address = parse_address(path)
     datasets = importlib.import_module("datasets")  # slow to import
     if int(datasets.__version__.split(".")[0]) < _FIRST_WITHOUT_CODE:
         found = f"found datasets {datasets.__version__}, which may run code that a data set brings"
@@ -95,7 +95,7 @@ def _of_file(source: Path, path: str) -> dict[str, Any]:
     return {"path": builder, "data_files": str(source)} | ({"sep": "\t"} if suffix == ".tsv" else {})
 
 
-def _saved(datasets: Any, address: Address) -> Any:
+def _saved(datasets: Any, address: DatasetAddress) -> Any:
     """A part of what `save_to_disk` left: one data set, which is its own training part, or several by name."""
     found = datasets.load_from_disk(address.name)
     parts = found if isinstance(found, dict) else {"train": found}

@@ -13,7 +13,7 @@ from nlp_app.core.errors import DataError
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
-def objects(lines: Iterable[str], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_objects(lines: Iterable[str], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each object and the line (from 1) where it begins.
 
     JSON lines are streamed. A document, which is one list or objects over several lines, is read as a whole.
@@ -30,11 +30,11 @@ def objects(lines: Iterable[str], name: str) -> Iterator[tuple[int, dict[str, An
         parsed = ((number, _parse(line, name, number)) for number, line in itertools.chain([head], numbered))
     for number, value in parsed:
         if not isinstance(value, dict):
-            raise DataError(f"found {kind(value)}, expected an object {{...}}", name, number)
+            raise DataError(f"found {json_type(value)}, expected an object {{...}}", name, number)
         yield number, value
 
 
-def kind(value: Any) -> str:
+def json_type(value: Any) -> str:
     """What a JSON value is, for messages."""
     names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")

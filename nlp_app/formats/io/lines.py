@@ -11,7 +11,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 
-from nlp_app.core.errors import DataError, SettingsError, unreadable
+from nlp_app.core.errors import DataError, SettingsError, read_error_message
 from nlp_app.formats.io.compression import Readable
 
 CHUNK = 1 << 16
@@ -26,7 +26,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _BEFORE_LINES = ("utf-16", "utf-32", "utf-7", "iso2022", "hz", "unicode", "raw", "idna", "punycode")
 
 
-def encoding_of(head: bytes, named: str | None) -> str:
+def detect_codec(head: bytes, named: str | None) -> str:
     """The codec for a file that begins with `head`. Raises SettingsError for an unknown name."""
     if named is None:
         return "utf-16" if head.startswith(_UTF16_MARKS) else "utf-8-sig"
@@ -39,16 +39,16 @@ def encoding_of(head: bytes, named: str | None) -> str:
     return "utf-8-sig" if codec == "utf-8" else codec
 
 
-def lines_of_bytes(stream: Readable, name: str, encoding: str) -> Iterator[str]:
+def decode_lines(stream: Readable, name: str, encoding: str) -> Iterator[str]:
     """The lines of an open file, without their ends, read in chunks.
 
     Raises DataError for bytes that aren't in the encoding, with their offset and line, and for a NUL.
     """
-    return lines_of_text(_lines_of(_decoded(stream, name, encoding)), name)
+    return strip_line_ends(_lines_of(_decoded(stream, name, encoding)), name)
 
 
-def lines_or_errors(stream: Readable, name: str, encoding: str) -> Iterator[str | DataError]:
-    """`lines_of_bytes`, but in place of a line that can't be read the error that it would have raised.
+def decode_lines_or_errors(stream: Readable, name: str, encoding: str) -> Iterator[str | DataError]:
+    """`decode_lines`, but in place of a line that can't be read the error that it would have raised.
 
     Raises DataError only where lines can't be told apart before they are decoded: in UTF-16 cut short, and in rare
     encodings.
@@ -85,7 +85,7 @@ def lines_or_errors(stream: Readable, name: str, encoding: str) -> Iterator[str 
 
 
 def count_lines(stream: Readable, name: str, encoding: str) -> int:
-    """How many lines `lines_or_errors` gives."""
+    """How many lines `decode_lines_or_errors` gives."""
     if not _splits_before(encoding):
         return sum(1 for _ in _lines_of(_decoded(stream, name, encoding, "surrogatepass")))
     count, last, first = 0, b"\n", True
@@ -121,7 +121,7 @@ def _read(stream: Readable, name: str) -> bytes:
     try:
         return stream.read(CHUNK)
     except OSError as error:
-        raise unreadable(name, error) from error
+        raise read_error_message(name, error) from error
 
 
 def _line_or_error(line: bytes, codec: str, place: tuple[str, int], offset: int) -> str | DataError:
@@ -157,7 +157,7 @@ def _lines_of(texts: Iterable[str]) -> Iterator[str]:
         yield end
 
 
-def lines_of_text(lines: Iterable[str], name: str) -> Iterator[str]:
+def strip_line_ends(lines: Iterable[str], name: str) -> Iterator[str]:
     """The lines without their ends. Raises DataError for a NUL."""
     for number, line in enumerate(lines, 1):
         if "\0" in line:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from nlp_app.core.console import standard_output
-from nlp_app.core.errors import DataError, unreadable
+from nlp_app.core.errors import DataError, read_error_message
 from nlp_app.core.files import atomic_file
-from nlp_app.formats.io.compression import Decompressed, Readable, compression_of
+from nlp_app.formats.io.compression import Decompressed, Readable, detect_compression
 from nlp_app.formats.io.lines import CHUNK
 
 STDIN = "standard input"
@@ -27,7 +27,7 @@ def check_characters(texts: Sequence[str]) -> None:
             raise DataError(f"TEXT {number}: found bytes that are not UTF-8; expected UTF-8 text")
 
 
-class Replayed:
+class PeekableStream:
     """A stream whose beginning has been looked at, and is still there to be read; decompressed if need be.
 
     `head` is how it begins; `size` of a regular file its bytes as they are stored, else None; `position`: how many of
@@ -38,14 +38,14 @@ class Replayed:
         self.size = size
         try:
             self._stored = _Counted(stream)
-            kind = compression_of(self._stored.ahead, name)
+            kind = detect_compression(self._stored.ahead, name)
             self.compressed = kind is not None
             self._stream: Readable = self._stored
             if kind is not None:
                 self._stream = io.BufferedReader(Decompressed(self._stored, kind, name), CHUNK)
             self.head = self._stream.read(CHUNK)
         except OSError as error:
-            raise unreadable(name, error) from error
+            raise read_error_message(name, error) from error
         self._ahead = self.head
 
     @property
@@ -75,18 +75,18 @@ class _Counted:
 
 
 @contextmanager
-def input_of(source: str) -> Iterator[Replayed]:
+def open_input(source: str) -> Iterator[PeekableStream]:
     """The bytes of a file, or with `-` of standard input."""
     if source == "-":
         if sys.stdin is None:
             raise DataError("is closed; give TEXT or --input FILE", STDIN)
         if sys.stdin.isatty():
             sys.stderr.write("reading standard input: a text a line, then Ctrl-D\n")
-        yield Replayed(sys.stdin.buffer, STDIN)
+        yield PeekableStream(sys.stdin.buffer, STDIN)
         return
     with _opened(source) as stream:
         about = os.fstat(stream.fileno())
-        yield Replayed(stream, source, about.st_size if stat.S_ISREG(about.st_mode) else None)
+        yield PeekableStream(stream, source, about.st_size if stat.S_ISREG(about.st_mode) else None)
 
 
 def _opened(path: str) -> BinaryIO:

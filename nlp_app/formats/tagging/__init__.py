@@ -1,4 +1,4 @@
-"""Readers and writers: files of tokens with tags, or of texts with labelled spans, to records and back; data sets too.
+"""Readers and writers: files of tokens with tags, or of texts with labeled spans, to records and back; data sets too.
 
 Every reader is a generator that keeps one record in memory at a time, except for JSON that is one document.
 """
@@ -10,13 +10,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
-from nlp_app.core.errors import DataError, SettingsError, did_you_mean, unreadable
+from nlp_app.core.errors import DataError, SettingsError, did_you_mean, read_error_message
 from nlp_app.core.files import atomic_file
 from nlp_app.core.types import Record
-from nlp_app.formats.io.compression import inner_path, open_bytes
+from nlp_app.formats.io.compression import open_bytes, strip_compression_suffix
 from nlp_app.formats.io.encodings import find_encoding
 from nlp_app.formats.io.hf_datasets import is_data_set
-from nlp_app.formats.io.lines import CHUNK, encoding_of, lines_of_bytes, lines_of_text
+from nlp_app.formats.io.lines import CHUNK, decode_lines, detect_codec, strip_line_ends
 from nlp_app.formats.tagging import brat, conll, conllu, detection, hf_rows, jsonl, plain_text
 from nlp_app.formats.tagging.options import TOKEN_PATTERNS, ReadOptions
 from nlp_app.formats.tagging.read_log import ReadLog
@@ -27,10 +27,10 @@ __all__ = [
     "Format",
     "ReadLog",
     "ReadOptions",
+    "detect_format",
     "is_data_set",
     "read",
     "read_lines",
-    "recognise_format",
     "write",
 ]
 
@@ -38,7 +38,7 @@ __all__ = [
 class Format(NamedTuple):
     """How a format is read from lines (None: only from files, `brat` and `hub`) and written (None: it is only read).
 
-    Both get a name to put in front of messages. A file is recognised by the suffixes, unless `detection` has rules for
+    Both get a name to put in front of messages. A file is recognized by the suffixes, unless `detection` has rules for
     its format.
     """
 
@@ -61,7 +61,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
 _DEFAULTS = ReadOptions()
 
 
-def recognise_format(path: str | Path, head: bytes | str | None = None, encoding: str | None = None) -> str:
+def detect_format(path: str | Path, head: bytes | str | None = None, encoding: str | None = None) -> str:
     """The name in `FORMATS` of a file, folder or data set, by suffix and content; `head` is how the file begins.
 
     `encoding`: of the file, or of `head`; None finds it, of a `head` by its mark.
@@ -83,14 +83,14 @@ def recognise_format(path: str | Path, head: bytes | str | None = None, encoding
                 head = stream.read(CHUNK)
             encoding = find_encoding(source, encoding).codec
         except OSError as error:
-            raise unreadable(path, error) from error
-    return _recognised(inner_path(source), head, encoding)
+            raise read_error_message(path, error) from error
+    return _recognized(strip_compression_suffix(source), head, encoding)
 
 
 def read(
     path: str | Path, format: str | None = None, options: ReadOptions = _DEFAULTS, log: ReadLog | None = None
 ) -> Iterator[Record]:
-    """The records of a file or data set, one by one; `format` None recognises it; `log` collects what is skipped.
+    """The records of a file or data set, one by one; `format` None recognizes it; `log` collects what is skipped.
 
     Raises DataError for a file that can't be read, isn't what it should be (with the line), or holds no
     record.
@@ -101,7 +101,7 @@ def read(
             found = True
             yield record
     except OSError as error:
-        raise unreadable(path, error) from error
+        raise read_error_message(path, error) from error
     if not found:
         raise DataError("found no sentence, expected one at least; check the file", path)
 
@@ -112,7 +112,7 @@ def read_lines(lines: Iterable[str], name: str, format: str, options: ReadOption
     options.check_column()
     if reader is None:
         raise SettingsError(f"format: {format} can't be read from lines, only from its files")
-    return reader(lines_of_text(lines, name), name, options, None)
+    return reader(strip_line_ends(lines, name), name, options, None)
 
 
 def write(records: Iterable[Record], path: str | Path, format: str) -> None:
@@ -143,16 +143,16 @@ def _records(source: str | Path, format: str | None, options: ReadOptions, log: 
     with open_bytes(path) as stream:
         head = stream.peek(CHUNK)  # not `read`: a pipe has no way back
         encoding = _encoding_of(path, head, options, log)
-        reader = _named(format or _recognised(inner_path(path), head, encoding)).reader
+        reader = _named(format or _recognized(strip_compression_suffix(path), head, encoding)).reader
         if reader is not None:
-            lines = lines_of_bytes(stream, str(path), encoding)
+            lines = decode_lines(stream, str(path), encoding)
             yield from reader(lines, str(path), options, log if log is not None and log.counting else None)
 
 
 def _encoding_of(path: Path, head: bytes, options: ReadOptions, log: ReadLog | None) -> str:
     """The codec of a file; a pipe, which has no way back, is known by its beginning."""
     if not path.is_file():
-        return encoding_of(head, options.encoding)
+        return detect_codec(head, options.encoding)
     encoding = find_encoding(path, options.encoding)
     if log is not None:
         for remark in encoding.remarks:
@@ -160,14 +160,14 @@ def _encoding_of(path: Path, head: bytes, options: ReadOptions, log: ReadLog | N
     return encoding.codec
 
 
-def _recognised(path: Path, head: bytes | str, encoding: str | None) -> str:
+def _recognized(path: Path, head: bytes | str, encoding: str | None) -> str:
     """The format of a file that begins with `head`: detection has no rules for formats added after the first ones, and
     their suffix decides."""
     suffix = path.suffix.lower()
     for name, entry in FORMATS.items():
         if name not in detection.RULED and entry.reader is not None and suffix in entry.suffixes:
             return name
-    return detection.recognise(path, head, encoding)
+    return detection.detect_format(path, head, encoding)
 
 
 def _is_brat(path: Path) -> bool:

@@ -64,7 +64,7 @@ def is_document_start(line: str) -> bool:
     return line.startswith(DOCUMENT_START) and (line + " ")[len(DOCUMENT_START)] in " \t"
 
 
-def layout_of(lines: Sequence[str], separator: str | None = None) -> Layout:
+def detect_layout(lines: Sequence[str], separator: str | None = None) -> Layout:
     """The layout of a file that begins with these lines: what most of its token lines have."""
     tokens = [line for line in lines if not is_blank(line) and not is_document_start(line)]
     if separator is None:
@@ -73,7 +73,7 @@ def layout_of(lines: Sequence[str], separator: str | None = None) -> Layout:
     return Layout(separator, counts.most_common(1)[0][0] if counts else 0)
 
 
-def token_of(fields: Sequence[str], column: int, regex: re.Pattern[str] | None, place: tuple[str, int]) -> str:
+def extract_token(fields: Sequence[str], column: int, regex: re.Pattern[str] | None, place: tuple[str, int]) -> str:
     """The token in a line's column, or what `regex` finds in it. Raises DataError, at `place`, where there is none."""
     token = fields[column]
     if regex is not None:
@@ -94,7 +94,7 @@ def read(lines: Iterable[str], name: str, options: ReadOptions, log: ReadLog | N
     """
     remaining = iter(lines)
     sample = list(itertools.islice(remaining, SAMPLE))
-    layout = layout_of(sample, options.separator)
+    layout = detect_layout(sample, options.separator)
     _refuse_other_kinds(sample, layout, name)
     token_column, tag_column = _choose_columns(layout.columns, options, name)
     regex = options.token_regex
@@ -112,7 +112,7 @@ def read(lines: Iterable[str], name: str, options: ReadOptions, log: ReadLog | N
                 log.skip("documents", before="the bounds of ")
             continue
         fields = layout.fields(line, name, number)
-        token = token_of(fields, token_column, regex, (name, number))
+        token = extract_token(fields, token_column, regex, (name, number))
         tokens.append(token)
         if log is not None and token != fields[token_column]:
             log.skip_uncounted("what stands in the tokens' column besides what the token pattern takes")
@@ -128,16 +128,16 @@ def write(records: Iterable[Record], name: str) -> Iterator[str]:
     """The lines of a file: token, tab, tag (or a token alone), and an empty line after each sentence.
 
     Raises DataError for what the reader wouldn't read back: raw text, an empty token or sentence, a token
-    that holds a separator or a line's end, and labelled among unlabelled sentences.
+    that holds a separator or a line's end, and labeled among unlabeled sentences.
     """
-    labelled: bool | None = None
+    labeled: bool | None = None
     for number, record in enumerate(records, 1):
         if not isinstance(record, TokenRecord) or not record.tokens:
             raise DataError(f"record {number}: found no tokens, which columns need; write JSON lines instead", name)
-        if labelled is not None and labelled != (record.tags is not None):
+        if labeled is not None and labeled != (record.tags is not None):
             raise DataError(f"record {number}: found sentences with tags and without, expected one kind", name)
-        labelled = record.tags is not None
-        separators = "\t\n\r\0" if labelled else " \t\n\r\0"
+        labeled = record.tags is not None
+        separators = "\t\n\r\0" if labeled else " \t\n\r\0"
         for field in (*record.tokens, *(record.tags or ())):
             if not field or is_document_start(field) or any(mark in field for mark in separators):
                 reason = "is empty, or holds a separator or a line's end"

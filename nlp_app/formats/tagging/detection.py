@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 
 from nlp_app.core.errors import OtherTaskError
-from nlp_app.formats.io.lines import CHUNK, encoding_of
-from nlp_app.formats.tagging.conll import is_blank, is_document_start, layout_of
+from nlp_app.formats.io.lines import CHUNK, detect_codec
+from nlp_app.formats.tagging.conll import detect_layout, is_blank, is_document_start
 
-RULED = ("conll", "conllu", "jsonl", "text")  # `recognise` tells these apart
+RULED = ("conll", "conllu", "jsonl", "text")  # `detect_format` tells these apart
 
 _CONLLU_COMMENT = re.compile(r"# ?(sent_id|text|newdoc|newpar|global\.columns)\b")
 
@@ -22,7 +22,7 @@ _QUESTION_CLASS = re.compile(r"[A-Z]+:[a-z]+ .+")  # TREC: a coarse and a fine c
 _COLUMNS = (".conll", ".bio", ".bmes", ".iob", ".iob2", ".ner", ".pos", ".tsv")
 
 
-def recognise(path: Path, head: bytes | str, encoding: str | None = None) -> str:
+def detect_format(path: Path, head: bytes | str, encoding: str | None = None) -> str:
     """The name of the format of a file that begins with `head`.
 
     `encoding`: the codec of `head`; None tells UTF-16 by its mark from UTF-8.
@@ -58,7 +58,7 @@ def recognise(path: Path, head: bytes | str, encoding: str | None = None) -> str
 
 def _decode(head: bytes, encoding: str | None) -> str:
     try:
-        return head.decode(encoding or encoding_of(head, None), "replace")
+        return head.decode(encoding or detect_codec(head, None), "replace")
     except UnicodeError:  # some rare codecs refuse to replace; what separates columns is ASCII in most of them
         return head.decode("utf-8-sig", "replace")
 
@@ -80,7 +80,7 @@ def _is_plain(lines: list[str], blank_lines: bool) -> bool:
     """
     if any(map(is_document_start, lines)) or any(line.startswith("__label__") for line in lines):
         return False
-    layout = layout_of(lines)
+    layout = detect_layout(lines)
     if layout.separator == "\t":
         return False
     widths = [len(layout.split(line)) for line in lines]

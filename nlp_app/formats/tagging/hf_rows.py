@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from nlp_app.core.errors import DataError, OtherTaskError, did_you_mean
 from nlp_app.core.types import Record
-from nlp_app.formats.io.hf_datasets import BATCH, open_data_set
+from nlp_app.formats.io.hf_datasets import BATCH, load_data_set
 from nlp_app.formats.tagging import jsonl
 from nlp_app.formats.tagging.options import DEFAULT_COLUMN, ReadOptions
 from nlp_app.formats.tagging.read_log import ReadLog
@@ -51,7 +51,7 @@ def read(path: str, options: ReadOptions, log: ReadLog | None = None) -> Iterato
     Raises DataError, with the row, for what can't be read as JSON lines couldn't, and for columns that can't be told;
     OtherTaskError for texts with classes.
     """
-    dataset = open_data_set(path)
+    dataset = load_data_set(path)
     columns = _choose(dataset.features, options, path)
     chosen = [name for name in columns if name is not None]
     if log is not None:

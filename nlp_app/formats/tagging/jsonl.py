@@ -1,6 +1,6 @@
 """JSON lines, and JSON documents of the same objects: entities and tags as annotation tools write them.
 
-An object is recognised by its keys, line by line:
+An object is recognized by its keys, line by line:
 
 * `{"text", "label" or "labels": [[start, end, type], ...]}`: doccano;
 * `{"text", "spans": [{"start", "end", "label"}, ...]}`: Prodigy, and what `tag` writes. Lines whose `answer` is not
@@ -8,7 +8,7 @@ An object is recognised by its keys, line by line:
 * `{"text", "entities": [{"start_offset", "end_offset", "label"}, ...]}`: doccano with relations, which are left out;
 * `{"tokens": [...], "ner_tags" or "tags" or "labels": [...]}`: Hugging Face data sets, with the tags' names;
 * `{"data": {...}, "annotations": [...]}`: Label Studio (see `label_studio`);
-* `{"text"}` and `{"tokens"}` alone: unlabelled.
+* `{"text"}` and `{"tokens"}` alone: unlabeled.
 
 Offsets count code points, and the end is exclusive. A file whose first object goes over several lines, or
 that is one list, is read as a whole; true JSON lines are streamed.
@@ -22,7 +22,7 @@ from typing import Any
 
 from nlp_app.core.errors import DataError, OtherTaskError
 from nlp_app.core.types import CharSpan, Record, TextRecord, TokenRecord
-from nlp_app.formats.io.json_objects import kind, objects
+from nlp_app.formats.io.json_objects import json_type, read_objects
 from nlp_app.formats.tagging import label_studio
 from nlp_app.formats.tagging.conllu import align
 from nlp_app.formats.tagging.options import ReadOptions
@@ -55,7 +55,7 @@ def read(lines: Iterable[str], name: str, options: ReadOptions, log: ReadLog | N
     if log is not None:  # whole objects and texts stand before keys in the report
         log.skip(REJECTED, 0)
         log.skip(_PARTED, 0)
-    for number, value in objects(lines, name):
+    for number, value in read_objects(lines, name):
         record = _record(value, name, number, options.labels, log)
         if record is not None:
             yield record
@@ -88,7 +88,7 @@ def _record(value: dict[str, Any], name: str, line: int, labels: bool, log: Read
             log.skip(REJECTED)
         return None
     if isinstance(value.get("data"), dict):
-        return label_studio.record(value, name, line, log)
+        return label_studio.read_task(value, name, line, log)
     tokens, text = value.get("tokens"), value.get("text")
     tag_keys = [key for key in _TAG_KEYS if value.get(key) is not None]
     if isinstance(tokens, list) and (text is None or not any(isinstance(token, dict) for token in tokens)):
@@ -97,7 +97,7 @@ def _record(value: dict[str, Any], name: str, line: int, labels: bool, log: Read
         return token_record(tokens, {key: value[key] for key in tag_keys}, text, name, line, log)
     if not isinstance(text, str):
         keys = ", ".join(map(str, value)) or "none"
-        found = "no `text`" if text is None else f"a `text` that is {kind(text)}"
+        found = "no `text`" if text is None else f"a `text` that is {json_type(text)}"
         raise DataError(f"found {found} (keys: {keys}), expected `text` or `tokens`", name, line)
     record = text_record(value, text, name, line, log)
     if log is not None:
@@ -147,7 +147,7 @@ def text_record(value: dict[str, Any], text: str, name: str, line: int, log: Rea
     if _holds_classes(items):
         raise OtherTaskError(_CLASSES, name, line)
     if not isinstance(items, list):
-        raise DataError(f"`{keys[0]}`: found {kind(items)}, expected a list of spans", name, line)
+        raise DataError(f"`{keys[0]}`: found {json_type(items)}, expected a list of spans", name, line)
     spans = [_span(item, text, keys[0], name, line) for item in items]
     if log is not None:
         for item in items:
@@ -177,7 +177,7 @@ def _span(item: Any, text: str, key: str, name: str, line: int) -> CharSpan:
         if label is None and isinstance(labels, list) and len(labels) == 1:
             label = labels[0]
     else:
-        raise DataError(f"`{key}`: found {kind(item)}, expected [start, end, type] or an object", name, line)
+        raise DataError(f"`{key}`: found {json_type(item)}, expected [start, end, type] or an object", name, line)
     if type(start) is not int or type(end) is not int:
         raise DataError(f"`{key}`: found the offsets {start!r} and {end!r}, expected integers", name, line)
     if type(label) is int:

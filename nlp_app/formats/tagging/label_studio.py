@@ -15,12 +15,12 @@ from nlp_app.core.types import CharSpan, TextRecord
 from nlp_app.formats.tagging.read_log import ReadLog
 
 
-def record(task: dict[str, Any], name: str, line: int, log: ReadLog | None = None) -> TextRecord:
-    """The task's text with the spans of its annotation; unlabelled if nobody annotated it.
+def read_task(task: dict[str, Any], name: str, line: int, log: ReadLog | None = None) -> TextRecord:
+    """The task's text with the spans of its annotation; unlabeled if nobody annotated it.
 
-    Raises DataError for a task that can't be read as labelled spans.
+    Raises DataError for a task that can't be read as labeled spans.
     """
-    chosen = chosen_annotations(task, name, line)
+    chosen = select_annotations(task, name, line)
     if not chosen:
         key = _only_text_key(task["data"], name, line)
         found: tuple[str, list[CharSpan] | None] = task["data"][key], None
@@ -40,9 +40,9 @@ def _log_skipped(task: dict[str, Any], chosen: list[dict[str, Any]], text_key: s
     source = "annotations" if task.get("annotations") else "completions"
     log.skip_keys(task, ("data", source))
     log.skip_keys(task["data"], (text_key,), "data.")
-    log.skip("annotations that were cancelled, or aren't the ground truth", len(task.get(source) or ()) - len(chosen))
+    log.skip("annotations that were canceled, or aren't the ground truth", len(task.get(source) or ()) - len(chosen))
     for annotation in chosen[:1]:
-        log.skip_keys(annotation, ("result", "was_cancelled", "ground_truth"), f"{source}.")
+        log.skip_keys(annotation, ("result", "was_canceled", "ground_truth"), f"{source}.")
         for item in annotation.get("result") or ():
             if not isinstance(item, dict) or item.get("type") != "labels":
                 log.skip("results that aren't labels (relations, notes)")
@@ -51,13 +51,13 @@ def _log_skipped(task: dict[str, Any], chosen: list[dict[str, Any]], text_key: s
             log.skip_keys(item["value"], ("start", "end", "labels", "text"), f"{source}.result.value.")
 
 
-def chosen_annotations(task: dict[str, Any], name: str, line: int) -> list[dict[str, Any]]:
+def select_annotations(task: dict[str, Any], name: str, line: int) -> list[dict[str, Any]]:
     """The annotations that count: the one marked as ground truth, or all that were finished; none if nobody annotated.
 
     Raises DataError for a task with model predictions only.
     """
     annotations = _list(task, "annotations", name, line) or _list(task, "completions", name, line)
-    finished = [item for item in annotations if isinstance(item, dict) and not item.get("was_cancelled")]
+    finished = [item for item in annotations if isinstance(item, dict) and not item.get("was_canceled")]
     truths = [item for item in finished if item.get("ground_truth")]
     chosen = truths if len(truths) == 1 else finished
     if not chosen and task.get("predictions"):
@@ -65,7 +65,7 @@ def chosen_annotations(task: dict[str, Any], name: str, line: int) -> list[dict[
     return chosen
 
 
-def results_of(annotation: dict[str, Any], name: str, line: int) -> list[dict[str, Any]]:
+def annotation_results(annotation: dict[str, Any], name: str, line: int) -> list[dict[str, Any]]:
     """What one annotation says. Raises DataError if that is no list."""
     return [item for item in _list(annotation, "result", name, line) if isinstance(item, dict)]
 
@@ -74,7 +74,7 @@ def _spans(
     annotation: dict[str, Any], task: dict[str, Any], name: str, line: int
 ) -> tuple[str, tuple[str, list[CharSpan]]]:
     """The key of the task's text, and the text with its spans."""
-    results = results_of(annotation, name, line)
+    results = annotation_results(annotation, name, line)
     regions = [item for item in results if item.get("type") == "labels"]
     kinds = {str(item.get("type")) for item in results}
     if not regions and "choices" in kinds:

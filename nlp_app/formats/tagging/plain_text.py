@@ -10,5 +10,5 @@ from nlp_app.formats.tagging.read_log import ReadLog
 
 
 def read(lines: Iterable[str], name: str, options: ReadOptions, log: ReadLog | None = None) -> Iterator[Record]:
-    """An unlabelled TextRecord for each line, empty ones too, so that output can match input line by line."""
+    """An unlabeled TextRecord for each line, empty ones too, so that output can match input line by line."""
     return (TextRecord(line, None, number) for number, line in enumerate(lines, 1))

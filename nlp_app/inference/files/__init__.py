@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from nlp_app.inference.files.job import run_file
-from nlp_app.inference.files.job_options import Input, Plan, check_plan
-from nlp_app.inference.files.output_lines import Question
-from nlp_app.inference.files.workers import ModelAt
+from nlp_app.inference.files.job import predict_file
+from nlp_app.inference.files.job_options import InputFile, JobOptions, check_job_options
+from nlp_app.inference.files.output_lines import PredictionOptions
+from nlp_app.inference.files.workers import ModelLocation
 
-__all__ = ["Input", "ModelAt", "Plan", "Question", "check_plan", "run_file"]
+__all__ = ["InputFile", "JobOptions", "ModelLocation", "PredictionOptions", "check_job_options", "predict_file"]

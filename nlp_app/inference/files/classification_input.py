@@ -13,20 +13,20 @@ from typing import TypeVar
 
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import ClassRecord
-from nlp_app.formats.classification import ClassFile, ClassOptions, open_classes, read_class_lines
+from nlp_app.formats.classification import ClassFile, ClassReadOptions, open_classes, read_class_lines
 from nlp_app.formats.classification.detection import SUFFIXES
 from nlp_app.formats.classification.dialect import NOT_CLOSED, RFC_4180
-from nlp_app.formats.classification.read_plan import Ledger, Plan
-from nlp_app.formats.io.compression import inner_path
+from nlp_app.formats.classification.read_plan import ReadPlan, RepairLog
+from nlp_app.formats.io.compression import strip_compression_suffix
 from nlp_app.formats.io.encodings import find_input_encoding
-from nlp_app.formats.io.lines import CHUNK, lines_or_errors
-from nlp_app.formats.io.streams import Replayed
-from nlp_app.inference.files.records import Item, Lines, bad, moved, read_in_runs, strict
-from nlp_app.inference.files.tagging_input import check_objects, filled, is_object, look_for_document
+from nlp_app.formats.io.lines import CHUNK, decode_lines_or_errors
+from nlp_app.formats.io.streams import PeekableStream
+from nlp_app.inference.files.records import Item, Lines, read_in_runs, require_readable, unreadable_item, with_file_line
+from nlp_app.inference.files.tagging_input import check_objects, detect_json_document, is_object, nonblank_lines
 
 F = TypeVar("F", bound=ClassFile)
 
-Opener = Callable[[Callable[[ClassOptions], ClassFile]], ClassFile]
+Opener = Callable[[Callable[[ClassReadOptions], ClassFile]], ClassFile]
 
 _RUN = 256  # rows that are read together
 
@@ -35,13 +35,13 @@ _ROW_LIMIT = 1 << 24  # characters in which a quote has to be closed
 
 @dataclass(frozen=True)
 class ClassSource:
-    """A file of texts, settled how to be read. `remarks` say what was recognised; `ledger` grows with reading."""
+    """A file of texts, settled how to be read. `remarks` say what was recognized; `ledger` grows with reading."""
 
     name: str
     codec: str
-    plan: Plan
+    plan: ReadPlan
     remarks: list[str]
-    ledger: Ledger
+    ledger: RepairLog
 
     def items(self, lines: Lines) -> Iterator[Item]:
         """The items of the file's lines. Raises DataError for a file that is no such file at all."""
@@ -64,16 +64,18 @@ class ClassSource:
         return items
 
     def _objects(self, lines: Lines) -> Iterator[Item]:
-        remaining, is_document = look_for_document(lines)
+        remaining, is_document = detect_json_document(lines)
         if is_document:
-            yield from (_item(record, record.line) for record in self.plan.read(strict(remaining), self.ledger))
+            yield from (
+                _item(record, record.line) for record in self.plan.read(require_readable(remaining), self.ledger)
+            )
             return
 
         def read(run: list[str], numbers: list[int]) -> list[Item]:
             check_objects(run, self.name)
             return self._read(run, numbers)
 
-        yield from read_in_runs(filled(remaining), read, self.name)
+        yield from read_in_runs(nonblank_lines(remaining), read, self.name)
 
     def _rows(self, lines: Lines) -> Iterator[Item]:
         waiting = _Waiting(lines)
@@ -83,7 +85,7 @@ class ClassSource:
         while run := waiting.take(_RUN):
             numbers = [number for number, _ in run]
             try:
-                yield from self._read(list(strict(line for _, line in run)), numbers, header)
+                yield from self._read(list(require_readable(line for _, line in run)), numbers, header)
                 continue
             except DataError:
                 waiting.put_back(run)
@@ -95,10 +97,10 @@ class ClassSource:
         """The lines of the first row that isn't blank."""
         taken: list[str] = []
         while run := waiting.take(1):
-            taken.append(next(strict(line for _, line in run)))
+            taken.append(next(require_readable(line for _, line in run)))
             try:
                 if any(taken):
-                    for _ in self.plan.read(taken, Ledger()):
+                    for _ in self.plan.read(taken, RepairLog()):
                         continue
                     break
             except DataError as error:
@@ -111,7 +113,7 @@ class ClassSource:
         begins a row: a quote that is never closed must not swallow the file."""
         (number, line), *_ = waiting.take(1)
         if isinstance(line, DataError):
-            return [bad(line, self.name)]
+            return [unreadable_item(line, self.name)]
         taken = [(number, line)]
         size = 0
         while True:
@@ -119,18 +121,18 @@ class ClassSource:
                 return self._read([str(text) for _, text in taken], [place for place, _ in taken], header)
             except DataError as error:
                 is_open = NOT_CLOSED in str(error)
-                wrong = moved(error, self.name, number)
+                wrong = with_file_line(error, self.name, number)
                 if is_open:  # which was read behind the header, and says another line
                     wrong = DataError(f"a quote opened in this row {NOT_CLOSED}; {RFC_4180}", self.name, number)
             more = waiting.take_to_quote(_ROW_LIMIT - size) if is_open else []
             if not more:
                 waiting.put_back(taken[1:])
-                return [bad(wrong, self.name)]
+                return [unreadable_item(wrong, self.name)]
             taken += [(place, text) for place, text in more if isinstance(text, str)]
             size += sum(len(str(text)) for _, text in more)
 
 
-class _Placed(Ledger):
+class _Placed(RepairLog):
     """Repairs in lines of these numbers, which come after `above` others that have been read before."""
 
     def __init__(self, numbers: Sequence[int], above: int) -> None:
@@ -186,7 +188,7 @@ def _item(record: ClassRecord, line: int) -> Item:
     return {"line": line, "text": record.text}
 
 
-def settle(stream: Replayed, name: str, options: ClassOptions, opened: Opener) -> ClassSource:
+def detect_layout(stream: PeekableStream, name: str, options: ClassReadOptions, opened: Opener) -> ClassSource:
     """How the file or stream is read: encoding, format and columns, from all that it holds if it is a regular file
     without damage, else from its beginning.
 
@@ -204,10 +206,10 @@ def settle(stream: Replayed, name: str, options: ClassOptions, opened: Opener) -
                 raise
             # One bad line may be all: the good ones of the beginning tell as much.
     lines = list(_head(stream, name, codec))
-    suffix = inner_path(path).suffix.lower()
+    suffix = strip_compression_suffix(path).suffix.lower()
     if SUFFIXES.get(suffix) == "jsonl" or (lines and lines[0].lstrip(" \t").startswith("{")):
-        found, is_document = look_for_document(lines)
-        lines = [line for line in strict(found) if is_document or is_object(line)]
+        found, is_document = detect_json_document(lines)
+        lines = [line for line in require_readable(found) if is_document or is_object(line)]
     head = "\n".join([*lines, ""])
     known = options.format or (SUFFIXES.get(suffix) if name != "-" else None)
     file = opened(lambda chosen: read_class_lines((), name, head, replace(chosen, format=known)))
@@ -215,13 +217,13 @@ def settle(stream: Replayed, name: str, options: ClassOptions, opened: Opener) -
 
 
 def _settled(name: str, codec: str, file: ClassFile, remarks: list[str]) -> ClassSource:
-    return ClassSource(name, codec, file.plan, [*remarks, *file.remarks], Ledger())
+    return ClassSource(name, codec, file.plan, [*remarks, *file.remarks], RepairLog())
 
 
-def _head(stream: Replayed, name: str, codec: str) -> Iterable[str]:
+def _head(stream: PeekableStream, name: str, codec: str) -> Iterable[str]:
     """The whole, good lines that the stream begins with."""
     head = stream.head
     cut = head.rfind(b"\n") + 1
     if len(head) >= CHUNK and cut:
         head = head[: cut + (codec == "utf-16-le" or (codec == "utf-16" and head.startswith(b"\xff\xfe")))]
-    return (line for line in lines_or_errors(io.BytesIO(head), name, codec) if isinstance(line, str))
+    return (line for line in decode_lines_or_errors(io.BytesIO(head), name, codec) if isinstance(line, str))

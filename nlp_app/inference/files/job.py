@@ -16,20 +16,22 @@ from nlp_app.core.errors import DataError, NlpAppError, is_out_of_memory
 from nlp_app.core.files import atomic_file
 from nlp_app.core.progress_bar import progress_bar
 from nlp_app.core.signals import Interrupted
-from nlp_app.formats.io.compression import frame
+from nlp_app.formats.io.compression import compress_frame
 from nlp_app.formats.io.lines import count_lines
-from nlp_app.formats.io.streams import input_of
+from nlp_app.formats.io.streams import open_input
 from nlp_app.inference import Classifier, Tagger
-from nlp_app.inference.files.job_options import Input, Plan, identity
+from nlp_app.inference.files.job_options import InputFile, JobOptions, job_identity
 from nlp_app.inference.files.journal import RESUMING, JournalledFile
-from nlp_app.inference.files.output_lines import Question, answers_of, no_memory
-from nlp_app.inference.files.records import BadRecords, Chunk, in_chunks, refuse_unreadable
+from nlp_app.inference.files.output_lines import PredictionOptions, make_predictor, out_of_memory_message
+from nlp_app.inference.files.records import BadRecords, Chunk, chunk_records, refuse_unreadable
 from nlp_app.inference.files.workers import Workers
 
 Answers = Iterator[tuple[Chunk, bytes]]
 
 
-def run_file(model: Tagger | Classifier, question: Question, given: Input, target: str | None, plan: Plan) -> list[str]:
+def predict_file(
+    model: Tagger | Classifier, question: PredictionOptions, given: InputFile, target: str | None, plan: JobOptions
+) -> list[str]:
     """Answer all records of an input, in order; returns what is to be said at the end.
 
     Raises DataError for an input that can't be read or an output that can't be written, NlpAppError if a worker dies
@@ -39,7 +41,7 @@ def run_file(model: Tagger | Classifier, question: Question, given: Input, targe
     is_stream = given.size is None and not given.is_data_set  # which can't be read again
     if place is None or is_stream or (place.exists() and not place.is_file() and not place.is_dir()):
         return _run_straight(model, question, given, place, plan)
-    out = JournalledFile(str(place), identity(model, question, given, plan), plan.resume, plan.journal_seconds)
+    out = JournalledFile(str(place), job_identity(model, question, given, plan), plan.resume, plan.journal_seconds)
     if out.done:
         return [f"{place}: nothing to do: it was finished already"]
     selection = _Selection(given, plan, out.chunks)
@@ -66,7 +68,7 @@ def run_file(model: Tagger | Classifier, question: Question, given: Input, targe
 
 
 def _run_straight(
-    model: Tagger | Classifier, question: Question, given: Input, place: Path | None, plan: Plan
+    model: Tagger | Classifier, question: PredictionOptions, given: InputFile, place: Path | None, plan: JobOptions
 ) -> list[str]:
     """Write the answers as they come, where there will be no way to resume."""
     selection = _Selection(given, plan, 0)
@@ -86,9 +88,9 @@ def _run_straight(
 
 def _answer_all(
     model: Tagger | Classifier,
-    question: Question,
+    question: PredictionOptions,
     selection: _Selection,
-    plan: Plan,
+    plan: JobOptions,
     write: Callable[[bytes, int], object],
 ) -> None:
     """Hand each chunk's part of the output to `write`, with how many chunks are then done."""
@@ -104,7 +106,7 @@ def _answer_all(
             bar.set_postfix_str(f"{records:,} records", refresh=False)
             bar.update(len(chunk.items) if bar.total is None else chunk.position - bar.n)
     if selection.is_whole and not selection.seen:  # nothing at all would be no file of its kind
-        write(frame(b"", question.compression), 0)
+        write(compress_frame(b"", question.compression), 0)
 
 
 @contextmanager
@@ -115,18 +117,18 @@ def _memory_watched(selection: _Selection) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        raise no_memory(selection.line) from error
+        raise out_of_memory_message(selection.line) from error
 
 
 def _answers(
-    model: Tagger | Classifier, question: Question, chunks: Iterator[Chunk], plan: Plan, stack: ExitStack
+    model: Tagger | Classifier, question: PredictionOptions, chunks: Iterator[Chunk], plan: JobOptions, stack: ExitStack
 ) -> Answers:
     """Answers by this process, or by workers where there is enough to do for two."""
     first = list(itertools.islice(chunks, 2 if plan.workers > 1 else 0))
     if len(first) > 1:
         workers = stack.enter_context(Workers(plan.model, question, plan.workers))
         return workers.answers(itertools.chain(first, chunks))
-    answer = answers_of(model, question)
+    answer = make_predictor(model, question)
     return ((chunk, answer(chunk.items)) for chunk in itertools.chain(first, chunks))
 
 
@@ -142,7 +144,7 @@ def _bar(selection: _Selection, quiet: bool) -> tqdm[Any]:
 class _Selection:
     """The chunks of an input that this run answers: those of its shard, beyond those that are done."""
 
-    def __init__(self, given: Input, plan: Plan, done: int) -> None:
+    def __init__(self, given: InputFile, plan: JobOptions, done: int) -> None:
         self.given, self._plan, self._done = given, plan, done
         self._bad = BadRecords(given.name, plan.strict, plan.tell)
         self.seen = 0  # chunks of the input
@@ -163,7 +165,7 @@ class _Selection:
         total = self._lines() if self._plan.shard is not None else 1
         items = refuse_unreadable(self.given.items, self.given.name)
         answering = False
-        for chunk in in_chunks(items, self.given.position):
+        for chunk in chunk_records(items, self.given.position):
             self.seen += 1
             part = 1 if count == 1 else min((chunk.items[0]["line"] - 1) * count // total + 1, count)
             if part > shard:
@@ -179,5 +181,5 @@ class _Selection:
 
     def _lines(self) -> int:
         """The lines of the whole input, by which it is divided."""
-        with input_of(self.given.source) as stream:
+        with open_input(self.given.source) as stream:
             return max(count_lines(stream, self.given.name, self.given.codec), 1)

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 from nlp_app.core.errors import SettingsError
 from nlp_app.core.version import __version__
-from nlp_app.formats.io.hf_datasets import open_data_set
+from nlp_app.formats.io.hf_datasets import load_data_set
 from nlp_app.formats.io.lines import CHUNK
 from nlp_app.inference import Classifier, Tagger
-from nlp_app.inference.files.output_lines import Question
+from nlp_app.inference.files.output_lines import PredictionOptions
 from nlp_app.inference.files.records import Item
-from nlp_app.inference.files.workers import ModelAt
+from nlp_app.inference.files.workers import ModelLocation
 
 JOURNAL_SECONDS = 10.0
 
@@ -27,14 +27,14 @@ def _silent(message: str) -> None:
 
 
 @dataclass(frozen=True)
-class Plan:
+class JobOptions:
     """How a job is run, none of which changes a record's answer.
 
     `shard`: (i, n), the i-th of n parts, from 1; `resume`: go on from the journal; `strict`: the first bad record ends
     the job; `tell`: what is done with a line for the user; `journal_seconds`: between two entries of the journal.
     """
 
-    model: ModelAt
+    model: ModelLocation
     workers: int = 1
     shard: tuple[int, int] | None = None
     resume: bool = False
@@ -44,7 +44,7 @@ class Plan:
     tell: Callable[[str], None] = field(default=_silent)
 
 
-class Input(NamedTuple):
+class InputFile(NamedTuple):
     """Where records come from: `source` is a path, `-` or the address of a data set, `name` stands in messages.
 
     `reading`: how it is read, as JSON; `size`: of a regular file, in bytes as they are stored, of which `position` have
@@ -61,7 +61,7 @@ class Input(NamedTuple):
     is_data_set: bool = False
 
 
-def check_plan(plan: Plan, source: str, target: str | None, is_data_set: bool) -> None:
+def check_job_options(plan: JobOptions, source: str, target: str | None, is_data_set: bool) -> None:
     """Raises SettingsError for what can't be done with this input and output."""
     place = Path(target or "-")
     if place.is_file() and Path(source).exists() and place.samefile(source):
@@ -84,7 +84,9 @@ def check_plan(plan: Plan, source: str, target: str | None, is_data_set: bool) -
         raise SettingsError(f"--resume: {source} can't be read again; give a regular file as --input")
 
 
-def identity(model: Tagger | Classifier, question: Question, given: Input, plan: Plan) -> Callable[[], dict[str, Any]]:
+def job_identity(
+    model: Tagger | Classifier, question: PredictionOptions, given: InputFile, plan: JobOptions
+) -> Callable[[], dict[str, Any]]:
     """What a job must have in common with one that it resumes. The input is as it is now; the model is looked at when
     asked for."""
     before = _input_identity(given)
@@ -103,10 +105,10 @@ def identity(model: Tagger | Classifier, question: Question, given: Input, plan:
     return asked
 
 
-def _input_identity(given: Input) -> dict[str, Any]:
+def _input_identity(given: InputFile) -> dict[str, Any]:
     if given.is_data_set:
         # Another one if a file of the data set has been touched, or its commit on the Hub is another.
-        return {"name": given.source, "fingerprint": open_data_set(given.source)._fingerprint}
+        return {"name": given.source, "fingerprint": load_data_set(given.source)._fingerprint}
     path = Path(given.source)
     about = path.stat()
     with path.open("rb") as stream:

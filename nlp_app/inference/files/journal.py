@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from nlp_app.core.errors import DataError, SettingsError
-from nlp_app.core.files import checksum, flush_directory, unwritable
+from nlp_app.core.files import checksum, flush_directory, write_error_message
 from nlp_app.core.locks import lock_descriptor
-from nlp_app.core.signals import undisturbed
+from nlp_app.core.signals import ignore_stop_signals
 
 FORMAT = 1
 
@@ -33,7 +33,7 @@ RESUMING = "the same command with --resume goes on from what is done"
 _BUSY = "is being written by another run; wait for it, or name another output"
 
 
-class Entry(NamedTuple):
+class JournalEntry(NamedTuple):
     """What is safe: all chunks before number `chunks`, `size` bytes with the checksum `sha256`. `done`: that is all."""
 
     chunks: int
@@ -67,7 +67,7 @@ class JournalledFile:
         self._has_journal = self.done = False
         self._ends: list[int] = []  # of the journal's entries, in bytes
         self.chunks = 0
-        self._entry = Entry(0, 0, hashlib.sha256().hexdigest(), False)
+        self._entry = JournalEntry(0, 0, hashlib.sha256().hexdigest(), False)
         self._written = _Written(0, 0, hashlib.sha256())
         try:
             if place.is_dir():
@@ -78,7 +78,7 @@ class JournalledFile:
                 return
             self._stream = _locked(self._partial, target)
         except OSError as error:
-            raise unwritable(target, error) from error
+            raise write_error_message(target, error) from error
         try:
             self._begin(entries)
             if self._entry.done:
@@ -115,7 +115,7 @@ class JournalledFile:
                 self._store(done=True)
             else:
                 self._sync()
-            with undisturbed():
+            with ignore_stop_signals():
                 os.replace(self._partial, self._target)
                 self._stream.close()
                 flush_directory(self._target.parent)
@@ -127,7 +127,7 @@ class JournalledFile:
 
     def keep(self) -> None:
         """Stop here, so that it can be resumed; who is impatient waits for it."""
-        with undisturbed():
+        with ignore_stop_signals():
             try:
                 if self._written.chunks > self._entry.chunks and not self._stream.closed:
                     self._store()
@@ -145,7 +145,7 @@ class JournalledFile:
             except OSError:
                 return  # what it held back is in no entry
 
-    def _begin(self, entries: list[Entry]) -> None:
+    def _begin(self, entries: list[JournalEntry]) -> None:
         """Go on after the last entry that the partial file agrees with, or from the beginning."""
         good, self._written = self._last_good(entries)
         try:
@@ -157,9 +157,9 @@ class JournalledFile:
             self._stream.truncate(self._written.size)
             self._stream.seek(self._written.size)
         except OSError as error:
-            raise unwritable(self._name, error) from error
+            raise write_error_message(self._name, error) from error
 
-    def _last_good(self, entries: list[Entry]) -> tuple[Entry | None, _Written]:
+    def _last_good(self, entries: list[JournalEntry]) -> tuple[JournalEntry | None, _Written]:
         """The last entry whose bytes are there unharmed, and those bytes."""
         good, found, place = None, hashlib.sha256(), 0
         written = _Written(0, 0, found.copy())
@@ -180,7 +180,7 @@ class JournalledFile:
         """Make all that was written safe, then say so in the journal."""
         self._sync()
         chunks, size, found = self._written
-        entry = Entry(chunks, size, found.hexdigest(), done)
+        entry = JournalEntry(chunks, size, found.hexdigest(), done)
         lines = [entry._asdict()]
         if not self._has_journal:
             lines.insert(0, {"format": FORMAT, **self._identity()})
@@ -194,14 +194,14 @@ class JournalledFile:
 
     def _unwritable(self, error: OSError) -> DataError:
         if not self._has_journal:
-            return unwritable(self._name, error)
+            return write_error_message(self._name, error)
         return DataError(f"can't be written: {error.strerror}; make room, and {RESUMING}", self._name)
 
     def _sync(self) -> None:
         self._stream.flush()
         os.fsync(self._stream.fileno())
 
-    def _read_journal(self) -> list[Entry]:
+    def _read_journal(self) -> list[JournalEntry]:
         """The entries, up to one that was not written to its end; of what follows nothing is kept."""
         try:
             lines = self._journal.read_bytes().split(b"\n")[:-1]  # what follows the last line feed is no whole line
@@ -209,12 +209,12 @@ class JournalledFile:
             return []
         if not lines:
             return []
-        entries: list[Entry] = []
+        entries: list[JournalEntry] = []
         end = len(lines[0]) + 1
         try:
             header = _flat(json.loads(lines[0]))
             for line in lines[1:]:
-                entries.append(Entry(**json.loads(line)))
+                entries.append(JournalEntry(**json.loads(line)))
                 end += len(line) + 1
                 self._ends.append(end)
         except (ValueError, TypeError):
@@ -233,7 +233,7 @@ class JournalledFile:
         if others:
             raise SettingsError(f"--resume: {self._journal} is of another job ({others}); start over without --resume")
 
-    def _is_target(self, entry: Entry) -> bool:
+    def _is_target(self, entry: JournalEntry) -> bool:
         there = self._target.is_file() and self._target.stat().st_size == entry.size
         return there and checksum(self._target) == entry.sha256
 

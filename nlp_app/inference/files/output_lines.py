@@ -9,14 +9,14 @@ from typing import Any
 
 from nlp_app.core.errors import NlpAppError
 from nlp_app.core.types import Label, Span
-from nlp_app.formats.io.compression import frame
+from nlp_app.formats.io.compression import compress_frame
 from nlp_app.inference import Classifier, Tagger
 from nlp_app.inference.files.records import Item
 from nlp_app.labels.schemes import NONE
 
 
 @dataclass(frozen=True)
-class Question:
+class PredictionOptions:
     """What is asked of a model, in values that JSON holds: the classes wanted, and how the lines are compressed."""
 
     top_k: int | None = None
@@ -24,7 +24,7 @@ class Question:
     compression: str | None = None
 
 
-def answers_of(model: Tagger | Classifier, question: Question) -> Callable[[Sequence[Item]], bytes]:
+def make_predictor(model: Tagger | Classifier, question: PredictionOptions) -> Callable[[Sequence[Item]], bytes]:
     """A function from records to their part of the output."""
 
     def answer(items: Sequence[Item]) -> bytes:
@@ -33,12 +33,12 @@ def answers_of(model: Tagger | Classifier, question: Question) -> Callable[[Sequ
             if isinstance(model, Tagger)
             else classified_lines(model, items, question.top_k, question.threshold)
         )
-        return frame("".join(f"{line}\n" for line in lines).encode(), question.compression)
+        return compress_frame("".join(f"{line}\n" for line in lines).encode(), question.compression)
 
     return answer
 
 
-def no_memory(line: int | None = None) -> NlpAppError:
+def out_of_memory_message(line: int | None = None) -> NlpAppError:
     """What is said where memory has run out, at the records after a line."""
     place = "" if line is None else f" near line {line}"
     return NlpAppError(f"memory ran out{place}; use fewer --workers, or a machine with more of it")

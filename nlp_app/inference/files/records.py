@@ -16,7 +16,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from nlp_app.core.chunking import chunks
+from nlp_app.core.chunking import chunk_by_size
 from nlp_app.core.errors import DataError
 
 Item = dict[str, Any]
@@ -39,9 +39,9 @@ class Chunk(NamedTuple):
     position: int
 
 
-def in_chunks(items: Iterable[Item], position: Callable[[], int]) -> Iterator[Chunk]:
+def chunk_records(items: Iterable[Item], position: Callable[[], int]) -> Iterator[Chunk]:
     """The records in runs that are small enough to be held in memory, the same for the same input always."""
-    for number, run in enumerate(chunks(items, _size)):
+    for number, run in enumerate(chunk_by_size(items, _size)):
         yield Chunk(number, run, position())
 
 
@@ -49,18 +49,18 @@ def _size(item: Item) -> int:
     return len(item["tokens"] if "tokens" in item else item.get("text", ""))
 
 
-def bad(error: DataError, name: str, **more: Any) -> Item:
+def unreadable_item(error: DataError, name: str, **more: Any) -> Item:
     """The item of a record that can't be read."""
     return {"line": error.line, "error": str(error).removeprefix(f"{name}:"), **more}
 
 
-def moved(error: DataError, name: str, line: int) -> DataError:
+def with_file_line(error: DataError, name: str, line: int) -> DataError:
     """The error, with the line where it is in the whole file."""
     place = f"{error.path}: " if error.line is None else f"{error.path}:{error.line}: "
     return DataError(str(error).removeprefix(place), name, line)
 
 
-def strict(lines: Lines) -> Iterator[str]:
+def require_readable(lines: Lines) -> Iterator[str]:
     """Lines that are all good. Raises DataError at one that isn't."""
     for line in lines:
         if isinstance(line, DataError):
@@ -108,11 +108,11 @@ def _apart(
     number: int, line: str | DataError, read: Callable[[list[str], list[int]], list[Item]], name: str
 ) -> list[Item]:
     if isinstance(line, DataError):
-        return [bad(line, name)]
+        return [unreadable_item(line, name)]
     try:
         return read([line], [number])
     except DataError as error:
-        return [bad(moved(error, name, number), name)]
+        return [unreadable_item(with_file_line(error, name, number), name)]
 
 
 class BadRecords:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import Record, TokenRecord
 from nlp_app.formats import tagging as formats
-from nlp_app.formats.tagging.conll import SAMPLE, Layout, is_blank, is_document_start, layout_of, token_of
+from nlp_app.formats.tagging.conll import SAMPLE, Layout, detect_layout, extract_token, is_blank, is_document_start
 from nlp_app.formats.tagging.options import ReadOptions
-from nlp_app.inference.files.records import Item, Lines, bad, moved, read_in_runs, strict
+from nlp_app.inference.files.records import Item, Lines, read_in_runs, require_readable, unreadable_item, with_file_line
 
 _NOTHING = "_"  # stands in each column of a line that can't be read
 
@@ -30,10 +30,10 @@ def sequence_items(lines: Lines, name: str, format: str, options: ReadOptions) -
         return _json_items(lines, name, options)
     if format == "text":
         return _text_items(lines, name)
-    return map(item_of, formats.read_lines(strict(lines), name, format, options))
+    return map(record_item, formats.read_lines(require_readable(lines), name, format, options))
 
 
-def item_of(record: Record) -> Item:
+def record_item(record: Record) -> Item:
     """A record as an item."""
     if isinstance(record, TokenRecord):
         return {"line": record.lines[0] if record.lines else 0, "tokens": record.tokens}
@@ -42,13 +42,13 @@ def item_of(record: Record) -> Item:
 
 def _text_items(lines: Lines, name: str) -> Iterator[Item]:
     for number, line in enumerate(lines, 1):
-        yield bad(line, name) if isinstance(line, DataError) else {"line": number, "text": line}
+        yield unreadable_item(line, name) if isinstance(line, DataError) else {"line": number, "text": line}
 
 
 def _json_items(lines: Lines, name: str, options: ReadOptions) -> Iterator[Item]:
-    remaining, is_document = look_for_document(lines)
+    remaining, is_document = detect_json_document(lines)
     if is_document:
-        yield from map(item_of, formats.read_lines(strict(remaining), name, "jsonl", options))
+        yield from map(record_item, formats.read_lines(require_readable(remaining), name, "jsonl", options))
         return
 
     def read(run: list[str], numbers: list[int]) -> list[Item]:
@@ -56,12 +56,12 @@ def _json_items(lines: Lines, name: str, options: ReadOptions) -> Iterator[Item]
         records = list(formats.read_lines(run, name, "jsonl", options))
         if len(records) != len(run):
             raise DataError(f"found {len(records)} records on {len(run)} lines, expected one on each", name)
-        return [item_of(record) | {"line": number} for record, number in zip(records, numbers, strict=True)]
+        return [record_item(record) | {"line": number} for record, number in zip(records, numbers, strict=True)]
 
-    yield from read_in_runs(filled(remaining), read, name)
+    yield from read_in_runs(nonblank_lines(remaining), read, name)
 
 
-def look_for_document(lines: Lines) -> tuple[Lines, bool]:
+def detect_json_document(lines: Lines) -> tuple[Lines, bool]:
     """The lines, and whether they are JSON that goes over several of them, and not a line for each record."""
     remaining = iter(lines)
     head = list(itertools.islice(remaining, SAMPLE))
@@ -90,7 +90,7 @@ def check_objects(lines: Sequence[str], name: str) -> None:
             raise DataError("found a line that is no object", name)
 
 
-def filled(lines: Lines) -> Iterator[tuple[int, str | DataError]]:
+def nonblank_lines(lines: Lines) -> Iterator[tuple[int, str | DataError]]:
     """The lines that aren't blank, with their numbers."""
     for number, line in enumerate(lines, 1):
         if isinstance(line, DataError) or line.strip(" \t"):
@@ -101,10 +101,12 @@ def _conllu_items(lines: Lines, name: str, options: ReadOptions) -> Iterator[Ite
     options.check_column()
     for _, first, sentence in _sentences(lines, lambda line: not line.strip(" \t")):
         try:
-            for record in formats.read_lines(strict(sentence), name, "conllu", options):
-                yield item_of(record) | {"line": first}
+            for record in formats.read_lines(require_readable(sentence), name, "conllu", options):
+                yield record_item(record) | {"line": first}
         except DataError as error:
-            yield bad(error if error in sentence else moved(error, name, first + (error.line or 1) - 1), name)
+            yield unreadable_item(
+                error if error in sentence else with_file_line(error, name, first + (error.line or 1) - 1), name
+            )
 
 
 def _column_items(lines: Lines, name: str, options: ReadOptions) -> Iterator[Item]:
@@ -126,14 +128,14 @@ def _column_items(lines: Lines, name: str, options: ReadOptions) -> Iterator[Ite
             rows.append(fields)
             tokens.append(token)
         item: Item = {"line": first, "tokens": tokens, "rows": rows, "before": shown}
-        yield item if wrong is None else bad(wrong, name, rows=rows, before=shown)
+        yield item if wrong is None else unreadable_item(wrong, name, rows=rows, before=shown)
 
 
 def _layout(head: Sequence[str | DataError], name: str, options: ReadOptions) -> Layout:
     """The columns of a file that begins with these lines. Raises DataError for a file of another kind, and where its
     columns aren't those that were named."""
     good = [line for line in head if isinstance(line, str)]
-    layout = layout_of(good, options.separator)
+    layout = detect_layout(good, options.separator)
     fitting = [line for line in good if is_blank(line) or len(layout.split(line)) == layout.columns]
     if good and good[0].startswith("#") and good[0] not in fitting[:1]:
         fitting.insert(0, good[0])  # may name another format
@@ -150,7 +152,7 @@ def _row(line: str | DataError, layout: Layout, options: ReadOptions, name: str,
     if isinstance(line, DataError):
         raise line
     fields = layout.fields(line, name, number)
-    token = token_of(fields, options.token_column, options.token_regex, (name, number))
+    token = extract_token(fields, options.token_column, options.token_regex, (name, number))
     if any(not field or " " in field for field in fields):
         raise DataError(_SPACES, name, number)
     return fields, token

@@ -19,7 +19,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from nlp_app.core.errors import NlpAppError, is_out_of_memory
-from nlp_app.inference.files.output_lines import Question, answers_of, no_memory
+from nlp_app.inference.files.output_lines import PredictionOptions, make_predictor, out_of_memory_message
 from nlp_app.inference.files.records import Chunk
 
 _AHEAD = 4  # chunks a worker that may be answered before the one that is due next
@@ -30,7 +30,7 @@ _GOOD, _FAILED = b"+", b"-"  # how what a worker says begins
 
 
 @dataclass(frozen=True)
-class ModelAt:
+class ModelLocation:
     """How each worker loads the model."""
 
     path: str
@@ -49,7 +49,7 @@ class _Worker:
 class Workers:
     """`count` processes with a model each; a context, at whose end they are gone."""
 
-    def __init__(self, model: ModelAt, question: Question, count: int) -> None:
+    def __init__(self, model: ModelLocation, question: PredictionOptions, count: int) -> None:
         self._model, self._question, self._count = model, question, count
         self._workers: list[_Worker] = []
 
@@ -61,7 +61,7 @@ class Workers:
             with _no_signals():  # Ctrl-C is for this process, which ends the others
                 for _ in range(self._count):
                     ours, theirs = context.Pipe()
-                    process = context.Process(target=serve, args=(theirs, order), daemon=True)
+                    process = context.Process(target=run_worker, args=(theirs, order), daemon=True)
                     process.start()
                     theirs.close()
                     self._workers.append(_Worker(process, ours))
@@ -147,7 +147,7 @@ def _no_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def serve(pipe: Connection, order: str) -> None:
+def run_worker(pipe: Connection, order: str) -> None:
     """A worker: load the model, then answer until the other end is closed."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -156,13 +156,13 @@ def serve(pipe: Connection, order: str) -> None:
     from nlp_app.inference import load  # noqa: PLC0415
 
     wanted: dict[str, Any] = json.loads(order)
-    model = ModelAt(**wanted["model"])
+    model = ModelLocation(**wanted["model"])
     line = None
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the other end is gone
         try:
             torch.set_num_threads(model.threads)
             loaded = load(model.path, precision=model.precision, trust_remote_code=model.trust_remote_code)
-            answer = answers_of(loaded, Question(**wanted["question"]))
+            answer = make_predictor(loaded, PredictionOptions(**wanted["question"]))
             pipe.send_bytes(_GOOD)
             while True:
                 items = json.loads(pipe.recv_bytes())
@@ -173,4 +173,4 @@ def serve(pipe: Connection, order: str) -> None:
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            pipe.send_bytes(_FAILED + str(no_memory(line)).encode())
+            pipe.send_bytes(_FAILED + str(out_of_memory_message(line)).encode())

@@ -19,7 +19,7 @@ from transformers import (
 from transformers.initialization import no_init_weights
 
 from nlp_app.core.errors import ModelError
-from nlp_app.models.transformers.checkpoint import _SPARE, LONGEST, _attempt, quiet
+from nlp_app.models.transformers.checkpoint import _SPARE, LONGEST, _attempt, silence_transformers
 from nlp_app.nn.transformer_layers import position_limit
 
 CLASSES: Mapping[str, Any] = {
@@ -37,7 +37,7 @@ _PROBLEMS: Final[Mapping[bool | None, Any]] = {
 }
 
 
-class Loaded(NamedTuple):
+class LoadedBody(NamedTuple):
     """A network with a checkpoint's weights. `missing`: what it has of its own, newly made; `left`: what the checkpoint
     has beyond it; `taken`: what both have; `reshaped`: those missing that the checkpoint has in another shape."""
 
@@ -57,11 +57,11 @@ def build_body(config: PreTrainedConfig, kind: str, trust_remote_code: bool = Fa
 
     # Built where it stays: what isn't in a checkpoint (positions, say) is computed as it is built.
     def build() -> PreTrainedModel:
-        with quiet(), no_init_weights():
+        with silence_transformers(), no_init_weights():
             body: PreTrainedModel = CLASSES[kind].from_config(
                 config, trust_remote_code=trust_remote_code, **_options(config, kind)
             )
-            body.tie_weights()  # which is left out together with the initialising
+            body.tie_weights()  # which is left out together with the initializing
         return body
 
     return _attempt(f"a {config.model_type} for {_HEADS[kind]}", build, "transformers can't build it")
@@ -69,9 +69,9 @@ def build_body(config: PreTrainedConfig, kind: str, trust_remote_code: bool = Fa
 
 def load_body(
     config: PreTrainedConfig, kind: str, weights: Mapping[str, Tensor], trust_remote_code: bool = False
-) -> Loaded:
-    """A network with these weights, whatever prefix and older names they have; what they lack is initialised."""
-    empty = skeleton(config, kind, trust_remote_code)
+) -> LoadedBody:
+    """A network with these weights, whatever prefix and older names they have; what they lack is initialized."""
+    empty = build_skeleton_body(config, kind, trust_remote_code)
     network_class = type(empty)
     # What a checkpoint lacks is made: a configuration alone must not ask for more memory than there is.
     needed = sum(tensor.numel() for tensor in (*empty.parameters(), *empty.buffers()))
@@ -82,11 +82,11 @@ def load_body(
             f"{held:,}; they don't belong together: copy both from one model"
         )
 
-    def load() -> Loaded:
+    def load() -> LoadedBody:
         body: PreTrainedModel
         info: dict[str, Any]
         options = _options(config, kind)
-        with quiet():
+        with silence_transformers():
             body, info = network_class.from_pretrained(  # type: ignore[misc]
                 None, config=config, state_dict=dict(weights), dtype=torch.float32, output_loading_info=True,
                 ignore_mismatched_sizes=True, **options,
@@ -95,12 +95,12 @@ def load_body(
         missing = sorted({*info["missing_keys"], *other_shape})
         taken = [name for name in body.state_dict() if name not in missing]
         left = tuple(sorted(info["unexpected_keys"]))
-        return Loaded(body, tuple(taken), left, tuple(missing), tuple(sorted(other_shape)))
+        return LoadedBody(body, tuple(taken), left, tuple(missing), tuple(sorted(other_shape)))
 
     return _attempt(f"a {config.model_type} for {_HEADS[kind]}", load, "its weights can't be loaded")
 
 
-def skeleton(config: PreTrainedConfig, kind: str, trust_remote_code: bool = False) -> PreTrainedModel:
+def build_skeleton_body(config: PreTrainedConfig, kind: str, trust_remote_code: bool = False) -> PreTrainedModel:
     """The network without memory: its classes, names and shapes."""
     with torch.device("meta"):
         return build_body(config, kind, trust_remote_code)
@@ -112,7 +112,7 @@ def label_rows(config: PreTrainedConfig, kind: str, trust_remote_code: bool = Fa
     shapes = []
     for count in (2, 3):
         set_labels(config, [f"{number}" for number in range(count)])
-        network = skeleton(config, kind, trust_remote_code)
+        network = build_skeleton_body(config, kind, trust_remote_code)
         shapes.append({name: tensor.shape for name, tensor in network.state_dict().items()})
     return {name for name, shape in shapes[0].items() if shapes[1][name] != shape}
 
@@ -132,7 +132,7 @@ def set_labels(config: PreTrainedConfig, labels: Sequence[str], multi_label: boo
     config.problem_type = _PROBLEMS[multi_label]
 
 
-def longest_of(network: PreTrainedModel) -> int:
+def max_window(network: PreTrainedModel) -> int:
     """The most pieces of a window: the network's positions, 512 where it has more or counts them relatively."""
     limit, positions = position_limit(network), getattr(network.config, "max_position_embeddings", None)
     if limit is not None and isinstance(positions, int) and positions > 0:

@@ -21,7 +21,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, PreTrainedCo
 from transformers.utils import logging
 
 from nlp_app.core.errors import ModelError, did_you_mean
-from nlp_app.features.subwords.tokenizer import PieceTokenizer, check_ids, is_panic
+from nlp_app.features.subwords.tokenizer import SubwordTokenizer, check_ids, is_panic
 from nlp_app.models.directory import CONFIG, PIECES, TOKENIZER_FILES, WEIGHTS, check_finite
 from nlp_app.models.hub import INDEX, PIECE_FILES
 
@@ -45,11 +45,11 @@ _LEFT_ASIDE = {
 T = TypeVar("T")
 
 
-class StockTokenizer(NamedTuple):
+class CheckpointTokenizer(NamedTuple):
     """A checkpoint's tokenizer, and the files in which transformers keeps what else it knows of it, with the model's
     own code if it has any."""
 
-    pieces: PieceTokenizer
+    pieces: SubwordTokenizer
     files: dict[str, bytes]
 
 
@@ -61,7 +61,7 @@ class Checkpoint:
     config: PreTrainedConfig
     trust_remote_code: bool = False
 
-    def read_tokenizer(self) -> StockTokenizer:
+    def read_tokenizer(self) -> CheckpointTokenizer:
         """Read the fast tokenizer that transformers finds there, with its files and the model's own code.
 
         Raises:
@@ -69,7 +69,7 @@ class Checkpoint:
         """
         tokenizer, files = _read_tokenizer(self.directory, self.trust_remote_code)
         self.check_vocabulary(tokenizer)
-        return StockTokenizer(tokenizer, files | self.code_files())
+        return CheckpointTokenizer(tokenizer, files | self.code_files())
 
     def read_weights(self) -> dict[str, Tensor]:
         """All tensors of `model.safetensors`, or of the files that its index names."""
@@ -106,7 +106,7 @@ class Checkpoint:
             return {}
         return {path.name: path.read_bytes() for path in sorted(self.directory.glob("*.py"))}
 
-    def check_vocabulary(self, tokenizer: PieceTokenizer) -> None:
+    def check_vocabulary(self, tokenizer: SubwordTokenizer) -> None:
         """That each piece has a row in the table of embeddings. Raises ModelError."""
         rows = getattr(self.config, "vocab_size", None)
         if not isinstance(rows, int) or rows < tokenizer.size:
@@ -134,7 +134,7 @@ def open_checkpoint(directory: Path, trust_remote_code: bool = False) -> Checkpo
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_transformers() -> Iterator[None]:
     """Without what transformers logs and draws while it loads: what matters is in our own messages."""
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity(50)  # nothing below critical
@@ -197,7 +197,7 @@ def _check_numbers(path: Path, values: Any) -> None:
                     raise ModelError(f"{path}: found {count} for {key}, expected at most {most:,}; copy it again")
 
 
-def _read_tokenizer(directory: Path, trust_remote_code: bool) -> StockTokenizer:
+def _read_tokenizer(directory: Path, trust_remote_code: bool) -> CheckpointTokenizer:
     present = any((directory / name).is_file() for name in PIECE_FILES)
     if not present and not (directory / "tokenizer_config.json").is_file():
         raise ModelError(f"{directory}: found no tokenizer files; expected tokenizer.json or the model's vocabulary")
@@ -208,7 +208,7 @@ def _read_tokenizer(directory: Path, trust_remote_code: bool) -> StockTokenizer:
     def read() -> Any:
         return AutoTokenizer.from_pretrained(directory, use_fast=True, trust_remote_code=trust_remote_code)
 
-    with quiet():
+    with silence_transformers():
         tokenizer = _attempt(directory, read, "its tokenizer can't be read")
     if not getattr(tokenizer, "is_fast", False):
         raise ModelError(
@@ -217,7 +217,7 @@ def _read_tokenizer(directory: Path, trust_remote_code: bool) -> StockTokenizer:
         )
     if not present:
         raise ModelError(f"{directory}: found no tokenizer.json and no vocabulary; copy the model's tokenizer files")
-    with tempfile.TemporaryDirectory() as aside, quiet():
+    with tempfile.TemporaryDirectory() as aside, silence_transformers():
         tokenizer.save_pretrained(aside)
         files = {path.name: path.read_bytes() for path in Path(aside).iterdir() if path.name in TOKENIZER_FILES}
     kept = directory / TOKENIZER_FILES[1]
@@ -225,7 +225,9 @@ def _read_tokenizer(directory: Path, trust_remote_code: bool) -> StockTokenizer:
         files.setdefault(kept.name, kept.read_bytes())
     padding = next((p for p in (tokenizer.pad_token_id, tokenizer.eos_token_id) if p is not None), 0)
     backend = tokenizer.backend_tokenizer
-    return StockTokenizer(_attempt(directory, lambda: PieceTokenizer(backend, tokenizer.unk_token_id, padding)), files)
+    return CheckpointTokenizer(
+        _attempt(directory, lambda: SubwordTokenizer(backend, tokenizer.unk_token_id, padding)), files
+    )
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

@@ -22,20 +22,20 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from nlp_app.core.errors import ModelError
-from nlp_app.features.subwords.encoder import PieceEncoder
+from nlp_app.features.subwords.encoder import SubwordEncoder
 from nlp_app.labels.class_set import THRESHOLD, ClassSet
 from nlp_app.labels.schemes import NONE, OUTSIDE, SCHEMES
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.models.classifier import Decision
 from nlp_app.models.directory import CONFIG
-from nlp_app.models.transformers.body import label_names, label_rows, load_body, longest_of, set_labels
+from nlp_app.models.transformers.body import label_names, label_rows, load_body, max_window, set_labels
 from nlp_app.models.transformers.checkpoint import Checkpoint, open_checkpoint
-from nlp_app.models.transformers.loading import check_answer
+from nlp_app.models.transformers.loading import check_finite_output
 from nlp_app.models.transformers.models import TransformerClassifierParts, TransformerTaggerParts
 from nlp_app.nn.transformer import TransformerClassifier, TransformerDimensions, TransformerTagger
 from nlp_app.text import BasicTokenizer
 
-OVERLAP = 64  # tokens that neighbouring windows share
+OVERLAP = 64  # tokens that neighboring windows share
 
 _NEVER = -10_000.0  # the score of a tag that the model doesn't have: no probability, and finite in 16 bits
 
@@ -47,7 +47,7 @@ _TYPED = re.compile(r"([BIESLUMW])-(.+)")
 _NO_LABELS = frozenset(("X", "PAD", "[PAD]", "<pad>", "[CLS]", "[SEP]", "<s>", "</s>"))
 
 
-class Reading(NamedTuple):
+class LabelReading(NamedTuple):
     """How a tagger's labels are read. `names`: what the rows are called in our scheme, None for rows that are left out;
     `legal`: whether only what the scheme writes is found."""
 
@@ -56,7 +56,7 @@ class Reading(NamedTuple):
     legal: bool
 
 
-def read_foreign(
+def import_finetuned(
     directory: Path, trust_remote_code: bool = False
 ) -> TransformerTaggerParts | TransformerClassifierParts:
     """The model of a directory as transformers leaves it. Raises ModelError if it can't be used as a tagger or a
@@ -74,8 +74,8 @@ def read_foreign(
         body = _body(checkpoint, (reading.names, reading.tag_set.tags))
         allowed = torch.from_numpy(reading.tag_set.allowed) if reading.legal else None
         tagger = TransformerTagger(body, len(reading.tag_set.tags), allowed, TransformerDimensions()).eval()
-        encoder = PieceEncoder(tokenizer, longest_of(body), OVERLAP)
-        check_answer(directory, tagger, encoder)
+        encoder = SubwordEncoder(tokenizer, max_window(body), OVERLAP)
+        check_finite_output(directory, tagger, encoder)
         ours = BasicTokenizer(do_lower_case=False)
         return TransformerTaggerParts(tagger, encoder, reading.tag_set, ours, files, about, legal=reading.legal)
     multi_label = config.problem_type == "multi_label_classification"
@@ -85,13 +85,13 @@ def read_foreign(
     body = _body(checkpoint, (names, class_set.labels))
     thresholds = np.full(len(names), THRESHOLD) if multi_label else None
     classifier = TransformerClassifier(body, len(names)).eval()
-    encoder = PieceEncoder(tokenizer, longest_of(body), OVERLAP)
-    check_answer(directory, classifier, encoder)
+    encoder = SubwordEncoder(tokenizer, max_window(body), OVERLAP)
+    check_finite_output(directory, classifier, encoder)
     about = {"data": {"agreement": {}, "format": "auto"}, "settings": {"text_column": "", "label_column": ""}}
     return TransformerClassifierParts(classifier, encoder, class_set, Decision(1.0, thresholds), files, about)
 
 
-def read_labels(names: Sequence[str], directory: Path) -> Reading:
+def read_labels(names: Sequence[str], directory: Path) -> LabelReading:
     """How the labels of a tagger are to be read. Raises ModelError for a mixture that means nothing."""
     kept = [name for name in names if name not in _NO_LABELS] if OUTSIDE in names else list(names)
     inside = [name for name in kept if name != OUTSIDE]
@@ -103,7 +103,7 @@ def read_labels(names: Sequence[str], directory: Path) -> Reading:
     elif OUTSIDE in kept and inside and not any(match and match[1] in "BI" for match in typed):
         pairs = [("I", name) for name in inside]
     elif not any(typed) or OUTSIDE not in kept:
-        return Reading(list(names), TagSet(tuple(names), NONE), legal=True)
+        return LabelReading(list(names), TagSet(tuple(names), NONE), legal=True)
     else:
         raise ModelError(
             f"{directory / CONFIG}: found labels with and without a scheme ({', '.join(inside[:10])}); "
@@ -112,7 +112,7 @@ def read_labels(names: Sequence[str], directory: Path) -> Reading:
     scheme = _scheme({letter for letter, _ in pairs}, directory)
     tag_set = TagSet(tuple(sorted({label for _, label in pairs})), scheme)
     ours = {name: f"{letter}-{label}" if label else letter for name, (letter, label) in zip(inside, pairs, strict=True)}
-    return Reading([OUTSIDE if name == OUTSIDE else ours.get(name) for name in names], tag_set, scheme != "BIO")
+    return LabelReading([OUTSIDE if name == OUTSIDE else ours.get(name) for name in names], tag_set, scheme != "BIO")
 
 
 def _scheme(letters: set[str], directory: Path) -> str:

@@ -13,8 +13,8 @@ from transformers import PreTrainedModel
 
 from nlp_app.core.errors import ModelError
 from nlp_app.features.subwords.casing import KINDS
-from nlp_app.features.subwords.encoder import PieceEncoder
-from nlp_app.features.subwords.tokenizer import PieceTokenizer, check_ids, is_panic
+from nlp_app.features.subwords.encoder import SubwordEncoder
+from nlp_app.features.subwords.tokenizer import SubwordTokenizer, check_ids, is_panic
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.models.classifier import read_classes
 from nlp_app.models.directory import (
@@ -24,12 +24,12 @@ from nlp_app.models.directory import (
     TOKENIZER_FILES,
     WEIGHTS,
     check_tags,
-    damaged,
-    numbers,
+    parse_dimensions,
     read_about,
     read_labels,
+    read_or_raise_model_error,
 )
-from nlp_app.models.transformers.body import build_body, label_names, longest_of
+from nlp_app.models.transformers.body import build_body, label_names, max_window
 from nlp_app.models.transformers.checkpoint import Checkpoint, open_checkpoint
 from nlp_app.models.transformers.models import N, TransformerClassifierParts, TransformerTaggerParts, body_kind
 from nlp_app.nn.transformer import TransformerClassifier, TransformerDimensions, TransformerTagger
@@ -41,9 +41,9 @@ def read_transformer_tagger(
 ) -> TransformerTaggerParts:
     """The tagger of a directory whose files are intact. Raises ModelError if the description doesn't fit them."""
     place = directory / DESCRIPTION
-    tag_set, dimensions, legal = damaged(place, lambda: _tagging(description))
-    tokenizer = damaged(place, lambda: _tokenizer(description))
-    about = damaged(place, lambda: read_about(description))
+    tag_set, dimensions, legal = read_or_raise_model_error(place, lambda: _tagging(description))
+    tokenizer = read_or_raise_model_error(place, lambda: _tokenizer(description))
+    about = read_or_raise_model_error(place, lambda: read_about(description))
     checkpoint = open_checkpoint(directory, trust_remote_code)
     _check_names(checkpoint, tag_set.tags)
     encoder = _encoder(checkpoint, description, capitals=bool(dimensions.capitals))
@@ -56,7 +56,7 @@ def read_transformer_tagger(
 
     network = _network(checkpoint, build)
     _check_window(directory, network.body, encoder)
-    check_answer(directory, network, encoder)
+    check_finite_output(directory, network, encoder)
     files = _kept(checkpoint)
     return TransformerTaggerParts(network, encoder, tag_set, tokenizer, files, about, legal=legal)
 
@@ -65,7 +65,7 @@ def read_transformer_classifier(
     directory: Path, description: Mapping[str, Any], trust_remote_code: bool
 ) -> TransformerClassifierParts:
     """The classifier of a directory whose files are intact. Raises ModelError if the description doesn't fit them."""
-    class_set, decision, about = damaged(directory / DESCRIPTION, lambda: read_classes(description))
+    class_set, decision, about = read_or_raise_model_error(directory / DESCRIPTION, lambda: read_classes(description))
     checkpoint = open_checkpoint(directory, trust_remote_code)
     _check_names(checkpoint, list(class_set.labels))
     encoder = _encoder(checkpoint, description)
@@ -76,14 +76,14 @@ def read_transformer_classifier(
         ),
     )
     _check_window(directory, network.body, encoder)
-    check_answer(directory, network, encoder)
+    check_finite_output(directory, network, encoder)
     return TransformerClassifierParts(network, encoder, class_set, decision, _kept(checkpoint), about)
 
 
 def _tagging(description: Mapping[str, Any]) -> tuple[TagSet, TransformerDimensions, bool]:
     network = description["network"]
     # Older descriptions don't speak of capitals.
-    dimensions = numbers(TransformerDimensions, {"capitals": 0, **network["dimensions"]}, {"dropout": 1})
+    dimensions = parse_dimensions(TransformerDimensions, {"capitals": 0, **network["dimensions"]}, {"dropout": 1})
     if dimensions.capitals not in (0, KINDS):
         raise ValueError(f"capitals: found {dimensions.capitals}, expected 0 or {KINDS}")
     if not isinstance(network["legal"], bool):
@@ -97,10 +97,10 @@ def _tokenizer(description: Mapping[str, Any]) -> Tokenizer:
     return make_tokenizer(description["tokenizer"]["name"], **description["tokenizer"]["settings"])
 
 
-def _encoder(checkpoint: Checkpoint, description: Mapping[str, Any], capitals: bool = False) -> PieceEncoder:
+def _encoder(checkpoint: Checkpoint, description: Mapping[str, Any], capitals: bool = False) -> SubwordEncoder:
     directory, config = checkpoint.directory, checkpoint.config
 
-    def read() -> tuple[PieceTokenizer, int, int]:
+    def read() -> tuple[SubwordTokenizer, int, int]:
         values = [description["pieces"][name] for name in ("window", "overlap", "padding", "unknown")]
         # A bool is an int too.
         if not all(type(value) is int and 0 <= value < 1 << 31 for value in values[: 3 if values[3] is None else 4]):
@@ -108,14 +108,16 @@ def _encoder(checkpoint: Checkpoint, description: Mapping[str, Any], capitals: b
         window, overlap, padding, unknown = values
         # The library raises plain exceptions for whatever isn't a tokenizer.
         text = (directory / PIECES).read_text(encoding="utf-8")
-        tokenizer = PieceTokenizer(backend_of(text), unknown, padding)
+        tokenizer = SubwordTokenizer(backend_of(text), unknown, padding)
         if max(padding, unknown or 0) >= config.vocab_size:
             raise ValueError(f"pieces: found {values!r}, beyond the model's table of {config.vocab_size} rows")
         return tokenizer, window, overlap
 
-    tokenizer, window, overlap = damaged(directory / PIECES, read)
+    tokenizer, window, overlap = read_or_raise_model_error(directory / PIECES, read)
     checkpoint.check_vocabulary(tokenizer)
-    return damaged(directory / DESCRIPTION, lambda: PieceEncoder(tokenizer, window, overlap, capitals))
+    return read_or_raise_model_error(
+        directory / DESCRIPTION, lambda: SubwordEncoder(tokenizer, window, overlap, capitals)
+    )
 
 
 def backend_of(text: str) -> Backend:
@@ -140,7 +142,7 @@ def _network(checkpoint: Checkpoint, build: Callable[[], N]) -> N:
         network.load_weights(weights)
         return network.eval()
 
-    return damaged(checkpoint.directory / WEIGHTS, read)
+    return read_or_raise_model_error(checkpoint.directory / WEIGHTS, read)
 
 
 def _check_shapes(skeleton: TransformerTagger | TransformerClassifier, weights: Mapping[str, Tensor]) -> None:
@@ -162,8 +164,8 @@ def _check_names(checkpoint: Checkpoint, names: list[str]) -> None:
         )
 
 
-def _check_window(directory: Path, body: PreTrainedModel, encoder: PieceEncoder) -> None:
-    longest = longest_of(body)
+def _check_window(directory: Path, body: PreTrainedModel, encoder: SubwordEncoder) -> None:
+    longest = max_window(body)
     if encoder.window > longest:
         raise ModelError(
             f"{directory / DESCRIPTION}: found windows of {encoder.window} pieces, the model takes {longest}; "
@@ -172,7 +174,9 @@ def _check_window(directory: Path, body: PreTrainedModel, encoder: PieceEncoder)
 
 
 @torch.inference_mode()
-def check_answer(directory: Path, network: TransformerTagger | TransformerClassifier, encoder: PieceEncoder) -> None:
+def check_finite_output(
+    directory: Path, network: TransformerTagger | TransformerClassifier, encoder: SubwordEncoder
+) -> None:
     """That the network has finite scores for a text of one piece: a configuration may fit the weights and yet be none
     that a network can compute by. Raises ModelError."""
     tokenizer = encoder.tokenizer
@@ -190,7 +194,7 @@ def check_answer(directory: Path, network: TransformerTagger | TransformerClassi
         if not scores.isfinite().all():
             raise ValueError("its scores for a text are not finite")
 
-    damaged(directory / CONFIG, answer)
+    read_or_raise_model_error(directory / CONFIG, answer)
 
 
 def _kept(checkpoint: Checkpoint) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from nlp_app.features.subwords.encoder import PieceEncoder
+from nlp_app.features.subwords.encoder import SubwordEncoder
 from nlp_app.labels.class_set import ClassSet
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.models.classifier import Decision
@@ -39,7 +39,7 @@ class TransformerTaggerParts:
     """
 
     network: TransformerTagger
-    encoder: PieceEncoder
+    encoder: SubwordEncoder
     tag_set: TagSet
     tokenizer: Tokenizer
     files: Mapping[str, bytes]
@@ -67,7 +67,7 @@ class TransformerTaggerParts:
 
     def save_files(self, directory: Path) -> None:
         """Write the configuration and the tokenizer as transformers does."""
-        config = _labelled(self.network.body, self.tag_set.tags)
+        config = _labeled(self.network.body, self.tag_set.tags)
         _save(directory, config, self.encoder, self.files)
 
 
@@ -76,7 +76,7 @@ class TransformerClassifierParts:
     """What a classifier is made of; `files`, `about` and `card` are as for a tagger."""
 
     network: TransformerClassifier
-    encoder: PieceEncoder
+    encoder: SubwordEncoder
     class_set: ClassSet
     decision: Decision
     files: Mapping[str, bytes]
@@ -102,7 +102,7 @@ class TransformerClassifierParts:
 
     def save_files(self, directory: Path) -> None:
         """Write the configuration and the tokenizer as transformers does."""
-        config = _labelled(self.network.body, self.class_set.labels, self.class_set.multi_label)
+        config = _labeled(self.network.body, self.class_set.labels, self.class_set.multi_label)
         _save(directory, config, self.encoder, self.files)
 
 
@@ -111,7 +111,7 @@ def body_kind(dimensions: TransformerDimensions) -> str:
     return "base" if dimensions.lstm else "token"
 
 
-def _labelled(body: PreTrainedModel, labels: Sequence[str], multi_label: bool | None = None) -> PreTrainedConfig:
+def _labeled(body: PreTrainedModel, labels: Sequence[str], multi_label: bool | None = None) -> PreTrainedConfig:
     """The body's configuration as transformers would save it with these labels."""
     config = copy.deepcopy(body.config)
     config.architectures = [type(body).__name__]
@@ -119,14 +119,14 @@ def _labelled(body: PreTrainedModel, labels: Sequence[str], multi_label: bool | 
     return config
 
 
-def _save(directory: Path, config: PreTrainedConfig, encoder: PieceEncoder, files: Mapping[str, bytes]) -> None:
+def _save(directory: Path, config: PreTrainedConfig, encoder: SubwordEncoder, files: Mapping[str, bytes]) -> None:
     (directory / CONFIG).write_text(config.to_json_string(use_diff=True), encoding="utf-8")
     (directory / PIECES).write_text(encoder.tokenizer.json(), encoding="utf-8")
     for name, content in files.items():
         (directory / name).write_bytes(content)
 
 
-def _described_pieces(encoder: PieceEncoder) -> dict[str, Any]:
+def _described_pieces(encoder: SubwordEncoder) -> dict[str, Any]:
     tokenizer = encoder.tokenizer
     return {
         "window": encoder.window,

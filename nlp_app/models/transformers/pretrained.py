@@ -13,16 +13,16 @@ from torch import Tensor
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from nlp_app.core.errors import ModelError, SettingsError
-from nlp_app.features.subwords.tokenizer import PieceTokenizer
+from nlp_app.features.subwords.tokenizer import SubwordTokenizer
 from nlp_app.models import hub
 from nlp_app.models.transformers.body import (
-    Loaded,
+    LoadedBody,
+    build_skeleton_body,
     label_names,
     label_rows,
     load_body,
-    longest_of,
+    max_window,
     set_labels,
-    skeleton,
 )
 from nlp_app.models.transformers.checkpoint import Checkpoint, open_checkpoint
 from nlp_app.nn.partial_loading import PartialLoad
@@ -36,7 +36,7 @@ class Pretrained(Checkpoint):
     tokenizer needs in transformers, and the model's own code if it has any."""
 
     name: str
-    tokenizer: PieceTokenizer
+    tokenizer: SubwordTokenizer
     files: Mapping[str, bytes]
 
 
@@ -70,10 +70,10 @@ def _directory_of(name: str, code: bool) -> Path:
     return hub.download(name, code=code)
 
 
-def longest_window(pretrained: Pretrained) -> int:
+def max_window_of_body(pretrained: Pretrained) -> int:
     """The most pieces that a window may have: the positions that the model knows, 512 at most."""
     with _as_setting():
-        return longest_of(skeleton(pretrained.config, "base", pretrained.trust_remote_code))
+        return max_window(build_skeleton_body(pretrained.config, "base", pretrained.trust_remote_code))
 
 
 def make_body(
@@ -116,7 +116,7 @@ def _heads(pretrained: Pretrained, config: PreTrainedConfig, kind: str, weights:
 
 def _head_names(config: PreTrainedConfig, kind: str, pretrained: Pretrained) -> set[str]:
     """All tensors of the head, not only those with a row for each label."""
-    network = skeleton(config, kind, pretrained.trust_remote_code)
+    network = build_skeleton_body(config, kind, pretrained.trust_remote_code)
     body = f"{network.base_model_prefix}."
     return {name for name in network.state_dict() if not name.startswith(body)}
 
@@ -134,7 +134,7 @@ def _in_order(pretrained: Pretrained, head: str, tensor: Tensor, labels: tuple[S
     return tensor[torch.tensor([found.index(label) for label in wanted])]
 
 
-def _check_body(pretrained: Pretrained, loaded: Loaded) -> None:
+def _check_body(pretrained: Pretrained, loaded: LoadedBody) -> None:
     """That nothing but the head is newly made."""
     body = loaded.body
     prefix = "" if body.base_model is body else f"{body.base_model_prefix}."

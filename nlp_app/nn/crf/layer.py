@@ -7,7 +7,7 @@ y = y_1 .. y_n has the score
     s(y) = start(y_1) + sum_t e_t(y_t) + sum_{t>1} transitions(y_{t-1}, y_t) + end(y_n)
 
 and the probability p(y | x) = exp(s(y) - log Z), where log Z = log sum_y exp(s(y)) is over all paths that the
-constraints permit. Training maximises log p of the gold path. Its gradient needs no differentiation through
+constraints permit. Training maximizes log p of the gold path. Its gradient needs no differentiation through
 the recursion: d log Z / d e_t(j) is the marginal probability of tag j at t, and d log Z / d transitions(i, j)
 the expected number of times that j follows i; one forward-backward pass gives both. So the gradient is
 

@@ -77,10 +77,10 @@ def segment_log_probability(lattice: Lattice, segments: Segments) -> Logs:
     return total.clip(max=0.0)
 
 
-def _beside(neighbours: Logs, edge: Logs, at_edge: NDArray[np.bool_], allowed: NDArray[np.bool_] | None) -> Logs:
+def _beside(neighbors: Logs, edge: Logs, at_edge: NDArray[np.bool_], allowed: NDArray[np.bool_] | None) -> Logs:
     """Log mass of what stands on one side: (S, T) for the tags there, (S,) for the row's edge."""
-    scores = np.empty((len(edge), neighbours.shape[1] + 1))
-    scores[:, :-1], scores[:, -1] = neighbours, edge
+    scores = np.empty((len(edge), neighbors.shape[1] + 1))
+    scores[:, :-1], scores[:, -1] = neighbors, edge
     impossible = np.empty(scores.shape, np.bool_)
     impossible[:, :-1], impossible[:, -1] = at_edge[:, None], ~at_edge
     if allowed is not None:

@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nlp_app.config import ClassSettings
-from nlp_app.core.chunking import chunks
+from nlp_app.config import ClassificationSettings
+from nlp_app.core.chunking import chunk_by_size
 from nlp_app.core.types import ClassRecord
 from nlp_app.data.classification.splits import ClassData
 from nlp_app.features.classification.encoder import EncodedTexts, TextEncoder
 from nlp_app.inference.class_scores import batch_inputs
 from nlp_app.labels.class_set import ClassSet
 from nlp_app.models import ClassifierParts
-from nlp_app.storage.batching import WHOLE, Share, text_batches
-from nlp_app.storage.memory_map import ColumnsWriter, StoredColumns
-from nlp_app.storage.ragged import Columns
+from nlp_app.storage.batching import WHOLE, ProcessShare, text_batches
+from nlp_app.storage.memory_map import ColumnsWriter, MappedColumns
+from nlp_app.storage.ragged import RaggedColumns
 from nlp_app.training.examples import TrainBatch
 
 _CHUNK_TEXTS, _CHUNK_CHARACTERS = 5000, 1 << 20  # read and encoded together
@@ -31,12 +31,12 @@ Targets = NDArray[np.int64] | NDArray[np.float32]
 
 def record_chunks(records: Iterable[ClassRecord]) -> Iterator[list[ClassRecord]]:
     """Runs of records to be encoded together."""
-    return chunks(records, lambda record: len(record.text), _CHUNK_TEXTS, _CHUNK_CHARACTERS)
+    return chunk_by_size(records, lambda record: len(record.text), _CHUNK_TEXTS, _CHUNK_CHARACTERS)
 
 
 def text_columns(
     encoder: TextEncoder, records: Iterable[ClassRecord], classes: ClassSet | None = None
-) -> Iterator[dict[str, Columns]]:
+) -> Iterator[dict[str, RaggedColumns]]:
     """What the encoder makes of texts, some at a time, by name; with classes also "labels", as `label_columns`."""
     for chunk in record_chunks(records):
         columns = encoder.encode([record.text for record in chunk]).columns()
@@ -49,16 +49,16 @@ class _Texts(ABC):
     Without columns `store` comes first, but for `batch_count`.
     """
 
-    settings: ClassSettings
+    settings: ClassificationSettings
     parts: ClassifierParts
-    columns: dict[str, StoredColumns]
+    columns: dict[str, MappedColumns]
 
     @abstractmethod
     def _count(self) -> int:
         """How many texts there are."""
 
     @abstractmethod
-    def _encoded(self) -> Iterator[dict[str, Columns]]:
+    def _encoded(self) -> Iterator[dict[str, RaggedColumns]]:
         """The columns of the texts, some at a time."""
 
     @abstractmethod
@@ -93,7 +93,7 @@ class _Texts(ABC):
     def padding(self) -> float:
         return 0.0
 
-    def batches(self, epoch: int, share: Share = WHOLE) -> Iterator[TrainBatch]:
+    def batches(self, epoch: int, share: ProcessShare = WHOLE) -> Iterator[TrainBatch]:
         train, words = self.settings.train, self.columns.get("words")
         texts = EncodedTexts(self.columns.get("bags"), words)
         drawn, lengths = self._drawn(epoch), words.lengths if words is not None else None
@@ -112,15 +112,15 @@ class _Texts(ABC):
 class StoredTexts(_Texts):
     """The texts of a training file, with their class ids: columns "labels"."""
 
-    settings: ClassSettings
+    settings: ClassificationSettings
     data: ClassData
     parts: ClassifierParts
-    columns: dict[str, StoredColumns] = field(default_factory=dict)
+    columns: dict[str, MappedColumns] = field(default_factory=dict)
 
     def _count(self) -> int:
         return self.data.train_size
 
-    def _encoded(self) -> Iterator[dict[str, Columns]]:
+    def _encoded(self) -> Iterator[dict[str, RaggedColumns]]:
         return text_columns(self.parts.encoder, self.data.train, self.data.class_set)
 
     def _targets(self, rows: NDArray[np.int64]) -> Targets:
@@ -130,28 +130,28 @@ class StoredTexts(_Texts):
         train = self.settings.train
         if train.imbalance != "sampler":
             return None
-        return draw(train.seed, self.columns["labels"], self.data.class_set, epoch)
+        return draw_balanced(train.seed, self.columns["labels"], self.data.class_set, epoch)
 
     def sources(self, rows: Iterable[int]) -> list[int]:
         return list(rows)
 
 
 @dataclass
-class TaughtTexts(_Texts):
-    """Texts with the probabilities (texts, classes) that are to be learned; the first ones are `labelled`, and stand in
+class DistilledTexts(_Texts):
+    """Texts with the probabilities (texts, classes) that are to be learned; the first ones are `labeled`, and stand in
     the training file."""
 
-    settings: ClassSettings
+    settings: ClassificationSettings
     parts: ClassifierParts
     records: Sequence[ClassRecord]
     probabilities: NDArray[np.float32]
-    labelled: int
-    columns: dict[str, StoredColumns] = field(default_factory=dict)
+    labeled: int
+    columns: dict[str, MappedColumns] = field(default_factory=dict)
 
     def _count(self) -> int:
         return len(self.records)
 
-    def _encoded(self) -> Iterator[dict[str, Columns]]:
+    def _encoded(self) -> Iterator[dict[str, RaggedColumns]]:
         return text_columns(self.parts.encoder, self.records)
 
     def _targets(self, rows: NDArray[np.int64]) -> Targets:
@@ -159,17 +159,17 @@ class TaughtTexts(_Texts):
         return found
 
     def sources(self, rows: Iterable[int]) -> list[int]:
-        return [row for row in rows if row < self.labelled]
+        return [row for row in rows if row < self.labeled]
 
 
-def label_columns(records: Sequence[ClassRecord], classes: ClassSet) -> Columns:
+def label_columns(records: Sequence[ClassRecord], classes: ClassSet) -> RaggedColumns:
     """The class ids of records, a row a label, array `labels`."""
     labels = [record.labels or () for record in records]
     numbers = np.fromiter((classes.ids[label] for each in labels for label in each), dtype=np.int32)
-    return Columns({"labels": numbers}, np.cumsum([0, *map(len, labels)]))
+    return RaggedColumns({"labels": numbers}, np.cumsum([0, *map(len, labels)]))
 
 
-def targets_of(labels: Columns, rows: NDArray[np.int64], classes: ClassSet) -> Targets:
+def targets_of(labels: RaggedColumns, rows: NDArray[np.int64], classes: ClassSet) -> Targets:
     """(rows,) class ids, or with several labels a text (rows, classes) of 0 and 1."""
     if not classes.multi_label:
         return labels.arrays["labels"][labels.offsets[rows]].astype(np.int64)
@@ -179,7 +179,7 @@ def targets_of(labels: Columns, rows: NDArray[np.int64], classes: ClassSet) -> T
     return targets
 
 
-def draw(seed: int, stored: Columns, classes: ClassSet, epoch: int) -> NDArray[np.int64]:
+def draw_balanced(seed: int, stored: RaggedColumns, classes: ClassSet, epoch: int) -> NDArray[np.int64]:
     """As many rows as there are, drawn so that each class comes equally often; of several labels, the rarest counts.
 
     stored: the labels of each row.

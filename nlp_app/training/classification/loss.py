@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nlp_app.config import ClassLossSettings
+from nlp_app.config import ClassificationLossSettings
 from nlp_app.core.errors import SettingsError, did_you_mean
 from nlp_app.labels.class_set import ClassSet
 from nlp_app.nn.losses import Loss, make_loss
 
 
-def training_loss(train: ClassLossSettings, classes: ClassSet, counts: Mapping[str, int], texts: int) -> Loss:
+def training_loss(train: ClassificationLossSettings, classes: ClassSet, counts: Mapping[str, int], texts: int) -> Loss:
     """The loss that the settings name, with the weights of the classes."""
     name: str = train.loss
     if name == "auto":
@@ -28,7 +28,7 @@ def training_loss(train: ClassLossSettings, classes: ClassSet, counts: Mapping[s
 
 
 def _class_weights(
-    train: ClassLossSettings, classes: ClassSet, counts: Mapping[str, int], texts: int
+    train: ClassificationLossSettings, classes: ClassSet, counts: Mapping[str, int], texts: int
 ) -> list[float] | None:
     text = train.class_weights.strip()
     if train.imbalance == "weights":

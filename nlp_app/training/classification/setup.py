@@ -10,23 +10,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nlp_app.config import ClassifierSettings, ClassLoopSettings, ClassSettings
+from nlp_app.config import ClassificationSettings, ClassificationTrainSettings, ClassifierModelSettings
 from nlp_app.core.errors import SettingsError
 from nlp_app.core.types import ClassRecord
 from nlp_app.data.classification.splits import ClassData
 from nlp_app.features.classification.encoder import TextEncoder, load_text_encoder
 from nlp_app.features.classification.ngram_bags import BagOptions
-from nlp_app.features.classification.ngrams import Orders
+from nlp_app.features.classification.ngrams import NgramRange
 from nlp_app.features.pretrained_vectors import Vectors
 from nlp_app.labels.class_set import ClassSet
 from nlp_app.models import ClassifierParts, Decision
-from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifier
-from nlp_app.storage.cache import Entry, EntryWriter, kept_from
-from nlp_app.storage.memory_map import StoredColumns
+from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifierNetwork
+from nlp_app.storage.cache import CacheEntry, CacheEntryWriter, load_or_build_derived
+from nlp_app.storage.memory_map import MappedColumns
 from nlp_app.text import Tokenizer, make_tokenizer
 from nlp_app.text.tokenizer import tokenizer_key
 from nlp_app.training.classification.examples import StoredTexts, label_columns, record_chunks, text_columns
-from nlp_app.training.examples import Prepared, Rates
+from nlp_app.training.examples import LearningRates, PreparedRun
 from nlp_app.training.learner_setup import load_vectors
 from nlp_app.training.runs.progress import Progress
 
@@ -40,8 +40,8 @@ _RATES = {False: (3.0, 1.0), True: (0.3, 0.3)}
 
 
 def prepare_classifier(
-    settings: ClassSettings, data: ClassData, progress: Progress
-) -> Prepared[ClassifierParts, StoredTexts]:
+    settings: ClassificationSettings, data: ClassData, progress: Progress
+) -> PreparedRun[ClassifierParts, StoredTexts]:
     """An untrained classifier and its training texts; these, and what is fitted to them, are found again if they were
     encoded before."""
     vectors = load_vectors(settings.model.vectors, progress.say)
@@ -54,11 +54,14 @@ def prepare_classifier(
         progress.say(f"note: the counts of {encoder.forgotten:,} rare words were dropped, as there were too many words")
     rates = table_rates(settings.train, parts.network, data.class_set.multi_label)
     files = [Path(settings.model.vectors)] if settings.model.vectors else []
-    return Prepared(parts, StoredTexts(settings, data, parts, columns), rates, files)
+    return PreparedRun(parts, StoredTexts(settings, data, parts, columns), rates, files)
 
 
 def make_classifier(
-    settings: ClassSettings, data: ClassData, vectors: Vectors | None, records: Sequence[ClassRecord] | None = None
+    settings: ClassificationSettings,
+    data: ClassData,
+    vectors: Vectors | None,
+    records: Sequence[ClassRecord] | None = None,
 ) -> ClassifierParts:
     """An untrained classifier: classes, encoder and network as training data and settings want them; or as other
     `records` do."""
@@ -67,13 +70,13 @@ def make_classifier(
 
 
 def _fitted(
-    settings: ClassSettings, data: ClassData, vectors: Vectors | None, progress: Progress
-) -> tuple[TextEncoder, dict[str, StoredColumns]]:
+    settings: ClassificationSettings, data: ClassData, vectors: Vectors | None, progress: Progress
+) -> tuple[TextEncoder, dict[str, MappedColumns]]:
     """The encoder and the columns of the training texts."""
     model, tokenizer = settings.model, _tokenizer(settings)
     bags = _bag_options(model) if model.kind != "textcnn" else None
 
-    def write(writer: EntryWriter) -> None:
+    def write(writer: CacheEntryWriter) -> None:
         encoder = _fit(settings, data, vectors, data.train)
         folder = writer.folder / _ENCODER
         folder.mkdir()
@@ -85,18 +88,18 @@ def _fitted(
             for name, columns in parts.items():
                 writer.append(name, columns)
 
-    def read(entry: Entry) -> tuple[TextEncoder, dict[str, StoredColumns]]:
+    def read(entry: CacheEntry) -> tuple[TextEncoder, dict[str, MappedColumns]]:
         facts = entry.facts
         encoder = load_text_encoder(entry.folder / _ENCODER, tokenizer, facts["sizes"], bags, facts.get("texts", 0))
         if encoder.bags is not None:
             encoder.bags.pruned = facts["pruned"]
         return replace(encoder, forgotten=facts["forgotten"]), dict(entry.columns)
 
-    return kept_from(data.key, ["texts", *_decisive(settings, bags, vectors)], write, read, progress.say)
+    return load_or_build_derived(data.key, ["texts", *_decisive(settings, bags, vectors)], write, read, progress.say)
 
 
 def _decisive(
-    settings: ClassSettings, bags: BagOptions | None, vectors: Vectors | None
+    settings: ClassificationSettings, bags: BagOptions | None, vectors: Vectors | None
 ) -> Iterator[str | NDArray[np.float32]]:
     """All but the texts that decides what is fitted and encoded."""
     model, tokenizer = settings.model, _tokenizer(settings)
@@ -106,13 +109,13 @@ def _decisive(
         yield "\0".join(vectors.vocabulary.symbols)
 
 
-def _tokenizer(settings: ClassSettings) -> Tokenizer:
+def _tokenizer(settings: ClassificationSettings) -> Tokenizer:
     name = "basic" if settings.data.tokenizer == "auto" else settings.data.tokenizer
     return make_tokenizer(name, do_lower_case=settings.data.lower_case)
 
 
 def _fit(
-    settings: ClassSettings, data: ClassData, vectors: Vectors | None, train: Iterable[ClassRecord]
+    settings: ClassificationSettings, data: ClassData, vectors: Vectors | None, train: Iterable[ClassRecord]
 ) -> TextEncoder:
     model = settings.model
     encoder = TextEncoder.fit(
@@ -126,33 +129,33 @@ def _fit(
         pairs = (
             ([record.text for record in chunk], label_columns(chunk, data.class_set)) for chunk in record_chunks(train)
         )
-        encoder = encoder.weighed(pairs, len(data.class_set.labels))
+        encoder = encoder.with_class_weights(pairs, len(data.class_set.labels))
     return encoder
 
 
 def _make_parts(
-    settings: ClassSettings, data: ClassData, vectors: Vectors | None, encoder: TextEncoder
+    settings: ClassificationSettings, data: ClassData, vectors: Vectors | None, encoder: TextEncoder
 ) -> ClassifierParts:
     model = settings.model
     sizes = ClassifierSizes(**encoder.sizes)
     dimensions = _dimensions(model, len(data.class_set.labels), sizes, vectors)
     try:
-        network = TextClassifier(len(data.class_set.labels), sizes, dimensions)
+        network = TextClassifierNetwork(len(data.class_set.labels), sizes, dimensions)
     except RuntimeError as error:
         if "memory" not in str(error):
             raise
         raise SettingsError("model: the network doesn't fit into memory; give it smaller dimensions") from error
     if vectors is not None:
         network.set_vectors(torch.from_numpy(vectors.matrix), trained=model.train_vectors)
-    return ClassifierParts(network, encoder, data.class_set, undecided(data.class_set), data.about())
+    return ClassifierParts(network, encoder, data.class_set, default_decision_rule(data.class_set), data.about())
 
 
-def undecided(class_set: ClassSet) -> Decision:
+def default_decision_rule(class_set: ClassSet) -> Decision:
     """What holds until dev has decided."""
     return Decision(1.0, np.full(len(class_set.labels), 0.5) if class_set.multi_label else None)
 
 
-def _bag_options(model: ClassifierSettings) -> BagOptions:
+def _bag_options(model: ClassifierModelSettings) -> BagOptions:
     if not model.word_ngrams and not model.char_ngrams:
         raise SettingsError("model: found neither words nor characters, expected n-grams of one of them, such as 1-3")
     return BagOptions(
@@ -167,18 +170,18 @@ def _bag_options(model: ClassifierSettings) -> BagOptions:
     )
 
 
-def _orders(name: str, text: str) -> Orders:
+def _orders(name: str, text: str) -> NgramRange:
     if not text:
-        return Orders(1, 0)
+        return NgramRange(1, 0)
     shortest, _, longest = text.partition("-")
-    orders = Orders(int(shortest), int(longest or shortest))
+    orders = NgramRange(int(shortest), int(longest or shortest))
     if orders.shortest > orders.longest:
         raise SettingsError(f"model.{name}: found {text!r}, expected the shorter n-grams first, such as 1-3")
     return orders
 
 
 def _dimensions(
-    model: ClassifierSettings, classes: int, sizes: ClassifierSizes, vectors: Vectors | None
+    model: ClassifierModelSettings, classes: int, sizes: ClassifierSizes, vectors: Vectors | None
 ) -> ClassifierDimensions:
     has_bags, has_words = model.kind != "textcnn", model.kind != "embedding_bag"
     if vectors is not None and not has_words:
@@ -207,7 +210,7 @@ def _dimensions(
     )
 
 
-def table_rates(train: ClassLoopSettings, network: TextClassifier, multi_label: bool) -> Rates:
+def table_rates(train: ClassificationTrainSettings, network: TextClassifierNetwork, multi_label: bool) -> LearningRates:
     """The rates of the tables, whose settings are for one text: an update has the mean gradient of many."""
     each = multi_label or train.loss == "hinge"
     wide, deep = train.wide_learning_rate or _RATES[each][0], train.deep_learning_rate or _RATES[each][1]

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from nlp_app import engine
-from nlp_app.config import ClassSettings, TransformerClassSettings
+from nlp_app.config import ClassificationSettings, TransformerClassificationSettings
 from nlp_app.core.errors import TrainingError
 from nlp_app.core.files import temporary_path
 from nlp_app.data.classification.splits import ClassData, ClassSplit, read_class_splits
-from nlp_app.inference.class_scores import EncodedForClassifier, decide_all, predict_scores, to_probabilities
+from nlp_app.inference.class_scores import EncodedForClassifier, decide_chunks, predict_scores, to_probabilities
 from nlp_app.labels.class_set import ClassSet
-from nlp_app.metrics.classes import class_headline, score_classes
+from nlp_app.metrics.classes import class_selection_score, score_classes
 from nlp_app.reports.model_card import classifier_card
 from nlp_app.reports.plots import draw_confusion, plotting_available
 from nlp_app.training.classification.calibrate import decision_of, encode_records
 from nlp_app.training.classification.examples import record_chunks
 from nlp_app.training.classification.loss import training_loss
-from nlp_app.training.examples import Prepared, StoredExamples
+from nlp_app.training.examples import PreparedRun, StoredExamples
 from nlp_app.training.learner_setup import with_epochs
 from nlp_app.training.networks import load_prepare
 from nlp_app.training.runs.predictions import write_class_predictions
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 class ClassificationTask:
     """A run that trains a classifier."""
 
-    settings: ClassSettings | TransformerClassSettings
+    settings: ClassificationSettings | TransformerClassificationSettings
     data: ClassData
 
     name: ClassVar[str] = "cls"
 
     @staticmethod
-    def read(settings: ClassSettings | TransformerClassSettings) -> ClassificationTask:
+    def read(settings: ClassificationSettings | TransformerClassificationSettings) -> ClassificationTask:
         """Read the splits."""
         return ClassificationTask(settings, read_class_splits(settings.data, settings.train.seed))
 
@@ -59,11 +59,11 @@ class ClassificationTask:
         """True if there is a dev set."""
         return self.data.dev is not None
 
-    def prepare(self, progress: Progress) -> Prepared[AnyClassifierParts, StoredExamples]:
+    def prepare(self, progress: Progress) -> PreparedRun[AnyClassifierParts, StoredExamples]:
         """Make the untrained classifier with its loss, and open the training texts."""
         data = self.data
         loss = training_loss(self.settings.train, data.class_set, data.label_counts, data.train_size)
-        prepared: Prepared[AnyClassifierParts, StoredExamples]
+        prepared: PreparedRun[AnyClassifierParts, StoredExamples]
         prepared = load_prepare(type(self.settings))(self.settings, data, progress)
         prepared.parts.network.loss = loss
         return prepared
@@ -119,7 +119,7 @@ class ClassificationTask:
         result = TrainingResult()
         for name, split in self.data.scored():
             texts = ([record.text for record in chunk] for chunk in record_chunks(split.records))
-            found = decide_all(parts, texts, len(split.records))
+            found = decide_chunks(parts, texts, len(split.records))
             result.predictions[name] = found.labels
             scores = score_classes(parts.class_set, split.gold, found.labels, found.probabilities)
             result.metrics[name] = scores
@@ -148,7 +148,7 @@ def _evaluate(
     result = score_classes(classes, dev.gold, gather_predictions(local, len(dev.records), classes, processes))
     # A line of history has room for plain numbers only.
     numbers = {name: value for name, value in result.items() if isinstance(value, float)}
-    return engine.Evaluation(class_headline(result), numbers)
+    return engine.Evaluation(class_selection_score(result), numbers)
 
 
 def gather_predictions(

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from nlp_app.config import DistilledClassSettings, DistilledTaggingSettings, DistillSettings
+from nlp_app.config import DistilledClassificationSettings, DistilledTaggingSettings, DistillSettings
 from nlp_app.core.errors import SettingsError
-from nlp_app.core.text_table import some
+from nlp_app.core.text_table import format_names
 from nlp_app.core.types import ClassRecord
-from nlp_app.data.classification.options import class_options
+from nlp_app.data.classification.options import read_options
 from nlp_app.data.classification.splits import ClassData
 from nlp_app.data.tagging.corpus import read_corpus
 from nlp_app.data.tagging.splits import TaggingData, corpus_options
@@ -22,20 +22,20 @@ from nlp_app.formats.classification import open_classes
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.models import AnyTaggerParts, ClassifierParts, TaggerParts
 from nlp_app.nn.tagger import Teacher
-from nlp_app.storage.ragged import Columns
+from nlp_app.storage.ragged import RaggedColumns
 from nlp_app.text import make_tokenizer
-from nlp_app.training.classification.examples import TaughtTexts
+from nlp_app.training.classification.examples import DistilledTexts
 from nlp_app.training.classification.setup import make_classifier, table_rates
 from nlp_app.training.distillation.teacher import (
-    copies_of,
-    read_classifying_teacher,
-    read_tagging_teacher,
-    taught_probabilities,
-    taught_scores,
+    augment_sentences,
+    read_classifier_teacher,
+    read_tagger_teacher,
     teacher_crf,
+    teacher_probabilities,
+    teacher_scores,
     with_scores,
 )
-from nlp_app.training.examples import Prepared, Rates
+from nlp_app.training.examples import LearningRates, PreparedRun
 from nlp_app.training.learner_setup import load_vectors
 from nlp_app.training.runs.progress import Progress
 from nlp_app.training.tagging.examples import EncodedSentences
@@ -44,7 +44,7 @@ from nlp_app.training.tagging.setup import make_parts
 
 def prepare_distilled_tagger(
     settings: DistilledTaggingSettings, data: TaggingData, progress: Progress, start: AnyTaggerParts | None = None
-) -> Prepared[TaggerParts, EncodedSentences]:
+) -> PreparedRun[TaggerParts, EncodedSentences]:
     """An untrained tagger with the tags of its teacher, and what it is to learn: paths as the teacher weighs them."""
     distill, train = settings.distill, settings.train
     _check_files(settings.data.train, distill)
@@ -53,23 +53,23 @@ def prepare_distilled_tagger(
             f"model.initial_model: found {settings.model.initial_model}, expected none where a teacher is "
             "learned from; leave one out"
         )
-    teacher = read_tagging_teacher(distill)
+    teacher = read_tagger_teacher(distill)
     tag_set = TagSet(teacher.tag_set.labels, teacher.tag_set.scheme)
     unknown = {span.label for sentence in data.train.sentences for span in sentence.spans or ()} - {*tag_set.labels}
     if unknown:
         raise SettingsError(
-            f"distill.teacher: found the labels {some(unknown)} in {data.train.path}, expected those that the teacher "
-            f"learned ({some(tag_set.labels)})"
+            f"distill.teacher: found the labels {format_names(unknown)} in {data.train.path}, expected those that "
+            f"the teacher learned ({format_names(tag_set.labels)})"
         )
-    labelled = [sentence.tokens for sentence in data.train.sentences]
+    labeled = [sentence.tokens for sentence in data.train.sentences]
     more: list[list[str]] = []
     if distill.unlabeled:
         options = corpus_options(settings.data, data.tokenizer)
         more = [each.tokens for each in read_corpus(distill.unlabeled, replace(options, format=None)).sentences]
     more = [tokens for tokens in more if tokens]
-    sentences = [*labelled, *more, *copies_of(teacher, labelled, distill, train.seed)]
-    progress.say(_told(distill, (len(labelled), len(more), len(sentences)), "sentences"))
-    taught = taught_scores(teacher, sentences, progress.quiet)
+    sentences = [*labeled, *more, *augment_sentences(teacher, labeled, distill, train.seed)]
+    progress.say(_told(distill, (len(labeled), len(more), len(sentences)), "sentences"))
+    taught = teacher_scores(teacher, sentences, progress.quiet)
     model = settings.model.model_copy(update={"min_count": distill.min_count})
     student = settings.model_copy(update={"model": model})
     parts = make_parts(student, data, load_vectors(model.vectors, progress.say), tag_set, sentences)
@@ -79,18 +79,18 @@ def prepare_distilled_tagger(
     gold = tag_set.targets(data.train.sentences)
     tags[: len(gold)] = gold
     shares = np.zeros(len(sentences), dtype=np.float32)
-    shares[: len(labelled)] = distill.gold_weight
-    columns = with_scores(Columns(columns.arrays | {"tags": tags}, columns.offsets), taught, shares)
-    rates: Rates = {
+    shares[: len(labeled)] = distill.gold_weight
+    columns = with_scores(RaggedColumns(columns.arrays | {"tags": tags}, columns.offsets), taught, shares)
+    rates: LearningRates = {
         "rate_factors": {"crf.": train.crf_learning_rate / train.learning_rate},
         "sparse_rate": train.sparse_learning_rate,
     }
-    return Prepared(parts, EncodedSentences(settings, columns, len(labelled)), rates, _files(settings))
+    return PreparedRun(parts, EncodedSentences(settings, columns, len(labeled)), rates, _files(settings))
 
 
 def prepare_distilled_classifier(
-    settings: DistilledClassSettings, data: ClassData, progress: Progress
-) -> Prepared[ClassifierParts, TaughtTexts]:
+    settings: DistilledClassificationSettings, data: ClassData, progress: Progress
+) -> PreparedRun[ClassifierParts, DistilledTexts]:
     """An untrained classifier with the classes of its teacher, and what it is to learn: the teacher's probabilities."""
     distill = settings.distill
     _check_files(settings.data.train, distill)
@@ -99,47 +99,48 @@ def prepare_distilled_classifier(
             f"train.loss: found {settings.train.loss} and imbalance {settings.train.imbalance}, expected auto and none "
             "or weights where a teacher's probabilities are learned"
         )
-    teacher = read_classifying_teacher(distill)
+    teacher = read_classifier_teacher(distill)
     classes = teacher.parts.class_set
     if classes != data.class_set:
         raise SettingsError(
-            f"distill.teacher: found the classes {some(data.class_set.labels)} in {settings.data.train}, expected "
-            f"those that the teacher learned ({some(classes.labels)}), and several of them a text or one as there"
+            f"distill.teacher: found the classes {format_names(data.class_set.labels)} in {settings.data.train}, "
+            f"expected those that the teacher learned ({format_names(classes.labels)}), and several of them a text or "
+            "one as there"
         )
-    labelled = list(data.train)
-    texts = [record.text for record in labelled]
-    texts += _unlabelled_texts(settings)
-    unlabelled = len(texts) - len(labelled)
-    texts += _varied_texts(settings, [record.text for record in labelled], teacher.parts)
-    progress.say(_told(distill, (len(labelled), unlabelled, len(texts)), "texts"))
-    targets = taught_probabilities(teacher, texts, progress.quiet)
+    labeled = list(data.train)
+    texts = [record.text for record in labeled]
+    texts += _unlabeled_texts(settings)
+    unlabeled = len(texts) - len(labeled)
+    texts += _varied_texts(settings, [record.text for record in labeled], teacher.parts)
+    progress.say(_told(distill, (len(labeled), unlabeled, len(texts)), "texts"))
+    targets = teacher_probabilities(teacher, texts, progress.quiet)
     found = classes.decide(targets, teacher.parts.decision.thresholds)
-    gold = classes.targets([record.labels or () for record in labelled])
+    gold = classes.targets([record.labels or () for record in labeled])
     hot = gold if classes.multi_label else np.eye(len(classes.labels), dtype=np.float32)[gold]
-    targets[: len(labelled)] *= 1 - distill.gold_weight
-    targets[: len(labelled)] += distill.gold_weight * hot
+    targets[: len(labeled)] *= 1 - distill.gold_weight
+    targets[: len(labeled)] += distill.gold_weight * hot
     records = [
-        *labelled,
+        *labeled,
         *(
             ClassRecord(text, labels, 0)
-            for text, labels in zip(texts[len(labelled) :], found[len(labelled) :], strict=True)
+            for text, labels in zip(texts[len(labeled) :], found[len(labeled) :], strict=True)
         ),
     ]
     model = settings.model.model_copy(update={"min_count": distill.min_count})
     student = settings.model_copy(update={"model": model})
     parts = make_classifier(student, data, load_vectors(model.vectors, progress.say), records)
     rates = table_rates(settings.train, parts.network, classes.multi_label)
-    return Prepared(parts, TaughtTexts(settings, parts, records, targets, len(labelled)), rates, _files(settings))
+    return PreparedRun(parts, DistilledTexts(settings, parts, records, targets, len(labeled)), rates, _files(settings))
 
 
-def _unlabelled_texts(settings: DistilledClassSettings) -> list[str]:
+def _unlabeled_texts(settings: DistilledClassificationSettings) -> list[str]:
     if not settings.distill.unlabeled:
         return []
-    options = replace(class_options(settings.data, labels=False), format=None)
+    options = replace(read_options(settings.data, labels=False), format=None)
     return [record.text for record in open_classes(settings.distill.unlabeled, options) if record.text.strip()]
 
 
-def _varied_texts(settings: DistilledClassSettings, texts: Sequence[str], teacher: Any) -> list[str]:
+def _varied_texts(settings: DistilledClassificationSettings, texts: Sequence[str], teacher: Any) -> list[str]:
     """Copies of texts in which some words are others, all else as it stood."""
     tokenizer = make_tokenizer("basic", do_lower_case=False)
     divided = tokenizer.batch(list(texts))
@@ -148,7 +149,7 @@ def _varied_texts(settings: DistilledClassSettings, texts: Sequence[str], teache
         for text, tokens in zip(texts, divided, strict=True)
     ]
     copies = []
-    for number, tokens in enumerate(copies_of(teacher, words, settings.distill, settings.train.seed)):
+    for number, tokens in enumerate(augment_sentences(teacher, words, settings.distill, settings.train.seed)):
         place = number % len(texts)
         text, found = texts[place], divided[place]
         ends = [0, *found.ends]
@@ -158,25 +159,25 @@ def _varied_texts(settings: DistilledClassSettings, texts: Sequence[str], teache
 
 
 def _told(distill: DistillSettings, counts: tuple[int, int, int], kind: str) -> str:
-    labelled, unlabelled, total = counts
+    labeled, unlabeled, total = counts
     return (
-        f"{distill.teacher} teaches {total:,} {kind}: {labelled:,} labelled, {unlabelled:,} without labels, "
-        f"{total - labelled - unlabelled:,} copies with other words"
+        f"{distill.teacher} teaches {total:,} {kind}: {labeled:,} labeled, {unlabeled:,} without labels, "
+        f"{total - labeled - unlabeled:,} copies with other words"
     )
 
 
 def _check_files(train: str, distill: DistillSettings) -> None:
     if not train:
-        raise SettingsError("data.train: found none, expected labelled data; give --train FILE")
+        raise SettingsError("data.train: found none, expected labeled data; give --train FILE")
     if not distill.unlabeled and not distill.augmented_copies:
         raise SettingsError(
-            "distill: found neither unlabelled texts nor copies, expected some: a teacher adds little to texts that "
-            "are labelled; give --unlabeled FILE"
+            "distill: found neither unlabeled texts nor copies, expected some: a teacher adds little to texts that "
+            "are labeled; give --unlabeled FILE"
         )
 
 
-def _files(settings: DistilledTaggingSettings | DistilledClassSettings) -> list[Path]:
-    """What a continuation has to find unchanged: the teacher, the unlabelled texts, the vectors."""
+def _files(settings: DistilledTaggingSettings | DistilledClassificationSettings) -> list[Path]:
+    """What a continuation has to find unchanged: the teacher, the unlabeled texts, the vectors."""
     teacher = Path(settings.distill.teacher)
     inside = (
         [path for path in sorted(teacher.iterdir()) if path.suffix in (".json", ".safetensors")]

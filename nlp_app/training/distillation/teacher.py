@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from nlp_app.config import DistillSettings
-from nlp_app.core.chunking import chunks
+from nlp_app.core.chunking import chunk_by_size
 from nlp_app.core.errors import SettingsError
 from nlp_app.core.progress_bar import progress_bar
 from nlp_app.inference import Classifier, Tagger, load
@@ -19,13 +19,13 @@ from nlp_app.inference.tag_scores import emission_batches
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.models.transformers.models import TransformerClassifierParts, TransformerTaggerParts
 from nlp_app.nn.crf.layer import LinearChainCRF
-from nlp_app.storage.ragged import Columns
-from nlp_app.training.distillation.word_replacement import Substitution
+from nlp_app.storage.ragged import RaggedColumns
+from nlp_app.training.distillation.word_replacement import WordReplacement
 
 Texts = Sequence[Sequence[str]]
 
 
-def read_tagging_teacher(distill: DistillSettings) -> TransformerTaggerParts:
+def read_tagger_teacher(distill: DistillSettings) -> TransformerTaggerParts:
     """The fine-tuned tagger that the settings name."""
     parts = _loaded(distill).parts
     if not isinstance(parts, TransformerTaggerParts):
@@ -33,7 +33,7 @@ def read_tagging_teacher(distill: DistillSettings) -> TransformerTaggerParts:
     return parts
 
 
-def read_classifying_teacher(distill: DistillSettings) -> Classifier:
+def read_classifier_teacher(distill: DistillSettings) -> Classifier:
     """The fine-tuned classifier that the settings name."""
     teacher = _loaded(distill)
     if not isinstance(teacher, Classifier) or not isinstance(teacher.parts, TransformerClassifierParts):
@@ -59,11 +59,11 @@ def teacher_crf(parts: TransformerTaggerParts, tag_set: TagSet) -> LinearChainCR
 
 
 @torch.inference_mode()
-def taught_scores(parts: TransformerTaggerParts, sentences: Texts, quiet: bool) -> NDArray[np.float16]:
+def teacher_scores(parts: TransformerTaggerParts, sentences: Texts, quiet: bool) -> NDArray[np.float16]:
     """(tokens, tags): the teacher's scores of all tokens, sentence after sentence."""
     found: list[NDArray[np.float16]] = []
     with progress_bar(quiet, unit=" sentences", total=len(sentences)) as bar:
-        for chunk in chunks(sentences, len):
+        for chunk in chunk_by_size(sentences, len):
             encoded = parts.encoder.encode(chunk)
             scores = np.zeros((int(encoded.offsets[-1]), len(parts.tag_set.tags)), dtype=np.float16)
             for rows, emissions, mask in emission_batches(parts, encoded):
@@ -75,19 +75,19 @@ def taught_scores(parts: TransformerTaggerParts, sentences: Texts, quiet: bool) 
     return np.concatenate(found)
 
 
-def taught_probabilities(teacher: Classifier, texts: Sequence[str], quiet: bool) -> NDArray[np.float32]:
+def teacher_probabilities(teacher: Classifier, texts: Sequence[str], quiet: bool) -> NDArray[np.float32]:
     """(texts, classes): the teacher's probabilities."""
     found: list[NDArray[np.float32]] = []
     with progress_bar(quiet, unit=" texts", total=len(texts)) as bar:
-        for chunk in chunks(texts, len):
+        for chunk in chunk_by_size(texts, len):
             found.append(teacher.probabilities(chunk).astype(np.float32))
             bar.update(len(chunk))
     return np.concatenate(found)
 
 
-def substitution_of(
+def fit_substitution(
     parts: TransformerTaggerParts | TransformerClassifierParts, sentences: Texts, nearest: int
-) -> Substitution:
+) -> WordReplacement:
     """The words of the teacher's vocabulary and of the sentences, near each other as its word embeddings are."""
     tokenizer = parts.encoder.tokenizer
     lower = tokenizer.uncased
@@ -100,26 +100,28 @@ def substitution_of(
     table = embeddings.weight.detach().float().cpu().numpy()
     offsets = np.cumsum([0, *map(len, pieces)])
     sums = np.add.reduceat(table[np.concatenate(pieces)], offsets[:-1], axis=0)
-    return Substitution.nearest(words, sums / np.diff(offsets)[:, None], used, nearest, lower)
+    return WordReplacement.nearest(words, sums / np.diff(offsets)[:, None], used, nearest, lower)
 
 
 def _is_word(token: str) -> bool:
     return token.isalpha() and (len(token) > 1 or not token.isascii())
 
 
-def copies_of(
+def augment_sentences(
     parts: TransformerTaggerParts | TransformerClassifierParts, sentences: Texts, distill: DistillSettings, seed: int
 ) -> Iterator[list[str]]:
     """`distill.augmented_copies` of each sentence, with other words in some places."""
     if not distill.augmented_copies:
         return
-    substitution = substitution_of(parts, sentences, distill.num_neighbors)
+    substitution = fit_substitution(parts, sentences, distill.num_neighbors)
     for number in range(distill.augmented_copies):
         random = np.random.default_rng((seed, number, 3))
-        yield from substitution.varied(sentences, distill.replacement_rate, distill.random_replacement_rate, random)
+        yield from substitution.replace_words(
+            sentences, distill.replacement_rate, distill.random_replacement_rate, random
+        )
 
 
-def with_scores(columns: Columns, taught: NDArray[np.float16], gold: NDArray[np.float32]) -> Columns:
+def with_scores(columns: RaggedColumns, taught: NDArray[np.float16], gold: NDArray[np.float32]) -> RaggedColumns:
     """Encoded sentences with the teacher's scores, and the share that gold has in each: a number a sentence."""
     shares = np.repeat(gold, columns.lengths)
-    return Columns(columns.arrays | {"taught": taught, "gold": shares}, columns.offsets)
+    return RaggedColumns(columns.arrays | {"taught": taught, "gold": shares}, columns.offsets)

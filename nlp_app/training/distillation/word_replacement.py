@@ -1,7 +1,7 @@
 """New sentences out of old ones: some words give way to others, near ones or any (after Tang et al. 2019, "Distilling
 task-specific knowledge from BERT into simple neural networks", section 3.2).
 
-What such a sentence means is for a teacher to say. The student sees words that no labelled sentence has.
+What such a sentence means is for a teacher to say. The student sees words that no labeled sentence has.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 _TOGETHER = 1000  # words compared with all others at a time
 
 
-class Substitution:
+class WordReplacement:
     """Words that may stand for each other.
 
     words: distinct; near: (len(places), k) rows of `words`, those nearest to each word of `places` (word -> row of
@@ -28,7 +28,7 @@ class Substitution:
     @classmethod
     def nearest(
         cls, words: Sequence[str], vectors: NDArray[Any], wanted: Sequence[str], count: int, lower: bool
-    ) -> Substitution:
+    ) -> WordReplacement:
         """Of each `wanted` word, which stand among `words`, the `count` nearest by cosine; vectors: (words, width)."""
         row = {word: number for number, word in enumerate(words)}
         unit = vectors - vectors.mean(0)
@@ -43,11 +43,11 @@ class Substitution:
             near[first : first + len(chosen)] = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
         return cls(words, {word: number for number, word in enumerate(wanted)}, near, lower)
 
-    def varied(
+    def replace_words(
         self, sentences: Sequence[Sequence[str]], share: float, anywhere: float, random: np.random.Generator
     ) -> Iterator[list[str]]:
         """Each sentence with about `share` of its words replaced, of these `anywhere` by any word and the others by a
-        near one; written as the word that gives way: Capitalised, UPPER or lower case."""
+        near one; written as the word that gives way: Capitalized, UPPER or lower case."""
         for sentence in sentences:
             draws = random.random((len(sentence), 2))
             yield [

@@ -19,20 +19,20 @@ from nlp_app.core.errors import DataError, SettingsError, TrainingError
 from nlp_app.core.files import write_text
 from nlp_app.core.progress_bar import progress_bar
 from nlp_app.core.types import TokenSpan
-from nlp_app.data.partition import fold_of
+from nlp_app.data.partition import assign_folds
 from nlp_app.data.tagging.corpus import Corpus
-from nlp_app.data.tagging.splits import TaggingData, labels_of, read_splits
+from nlp_app.data.tagging.splits import TaggingData, collect_labels, read_splits
 from nlp_app.engine import EpochReport
 from nlp_app.labels.schemes import NONE
 from nlp_app.labels.tag_set import TagSet
-from nlp_app.metrics.spans import headline, score_spans
-from nlp_app.training.multirun.plan import begin, begin_final, make_plan, require_one_process
+from nlp_app.metrics.spans import score_spans, selection_score
+from nlp_app.training.multirun.plan import begin_final, begin_runs, make_plan, require_one_process
 from nlp_app.training.run import train_ner, train_tagger
 from nlp_app.training.runs.predictions import write_predictions
 from nlp_app.training.runs.progress import Progress
-from nlp_app.training.runs.record import check_output, read_run, run_file
+from nlp_app.training.runs.record import check_output, read_run, run_record_path
 from nlp_app.training.runs.start import RunOptions, open_run
-from nlp_app.training.tagging.initial_model import read_start
+from nlp_app.training.tagging.initial_model import read_initial_model
 
 DIRECTORY = "folds"
 
@@ -66,7 +66,7 @@ class _FoldData(TaggingData):
 
 
 @dataclass(frozen=True)
-class CrossValidated:
+class CrossValidation:
     """`account`: what stands in folds.json. `metrics`: in metrics.json; its `dev` is over all folds."""
 
     account: dict[str, Any]
@@ -75,7 +75,7 @@ class CrossValidated:
 
 def cross_validate(
     settings: Settings, output: Path, folds: int, resume: bool = False, quiet: bool = False
-) -> CrossValidated:
+) -> CrossValidation:
     """Train a tagger for each fold, in `output`/folds/1 and so on, and then one of all sentences, in `output`.
 
     Raises SettingsError, DataError or TrainingError; nothing in `output` has changed if data or settings are wrong.
@@ -85,14 +85,16 @@ def cross_validate(
     check_output(output, "ner")
     _check(settings)
     whole = _without_dev(settings)
-    decided, start = read_start(whole, output)
+    decided, start = read_initial_model(whole, output)
     data = read_splits(decided.data, decided.train.seed, start.tag_set.labels if start is not None else ())
     progress.say(*data.report(), "")
     sentences = data.train.sentences
-    places = fold_of([tuple(sentence.tokens) for sentence in sentences], folds, settings.train.seed, data.train.path)
+    places = assign_folds(
+        [tuple(sentence.tokens) for sentence in sentences], folds, settings.train.seed, data.train.path
+    )
     parts = [_cut(data, places, fold) for fold in range(folds)]
     directory = output / DIRECTORY
-    begin(directory, make_plan("ner", settings, data.files(), folds=folds), resume)
+    begin_runs(directory, make_plan("ner", settings, data.files(), folds=folds), resume)
 
     found: Spans = [[] for _ in sentences]
     scores = []
@@ -111,16 +113,18 @@ def cross_validate(
                 found[place] = each
             scores.append(score_spans(tag_set, [sentences[place] for place in mine], spans))
             bar.update()
-            progress.say(f"fold {fold + 1}/{folds}  {len(mine):,} sentences  {name} {headline(scores[-1]):.4f}")
+            progress.say(f"fold {fold + 1}/{folds}  {len(mine):,} sentences  {name} {selection_score(scores[-1]):.4f}")
     pooled = score_spans(tag_set, sentences, found)
     write_predictions(directory, data.train, found, scheme=tag_set.written_scheme)
 
-    progress.say("", f"all {folds} folds together: {name} {headline(pooled):.4f}; now the model of all sentences")
+    progress.say(
+        "", f"all {folds} folds together: {name} {selection_score(pooled):.4f}; now the model of all sentences"
+    )
     begin_final(directory, "all")
     metrics = {"dev": pooled} | train_ner(whole, output, resume=True, quiet=quiet)
     account = _account(settings, pooled, scores, [places.count(fold) for fold in range(folds)])
     _leave(output, account, metrics)
-    return CrossValidated(account, metrics)
+    return CrossValidation(account, metrics)
 
 
 def _check(settings: Settings) -> None:
@@ -149,9 +153,9 @@ def _cut(data: TaggingData, places: list[int], fold: int) -> _FoldData:
         replace(data.train, sentences=[sentence for sentence, place in pairs if (place == fold) == is_held])
         for is_held in (False, True)
     )
-    if not labels_of(kept.sentences):
+    if not collect_labels(kept.sentences):
         raise DataError(
-            f"found labelled spans in fold {fold + 1} alone; expected some in the others, to learn from; give another "
+            f"found labeled spans in fold {fold + 1} alone; expected some in the others, to learn from; give another "
             "--folds or --seed, or more data",
             data.train.path,
         )
@@ -166,9 +170,9 @@ def _spans_of(directory: Path, whole: Settings, part: _FoldData, options: RunOpt
     if options.resume and path.is_file():
         found = _read_spans(path)
     else:
-        decided, start = read_start(whole, directory)  # anew for each fold, as training changes it
+        decided, start = read_initial_model(whole, directory)  # anew for each fold, as training changes it
         # One that had just finished, and hasn't left what it found, is trained anew.
-        resume = options.resume and run_file(directory).is_file() and not read_run(directory).finished
+        resume = options.resume and run_record_path(directory).is_file() and not read_run(directory).finished
         options = replace(options, output=directory, resume=resume)
         with open_run(options, "ner", decided) as run:
             if run is None:

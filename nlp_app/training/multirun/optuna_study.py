@@ -117,7 +117,7 @@ class Study:
         rounded = float(f"{value:.{_DIGITS}g}")
         return rounded if space.low <= rounded <= space.high else value
 
-    def gives_up(self, quarters: Mapping[int, float]) -> int | None:
+    def should_prune(self, quarters: Mapping[int, float]) -> int | None:
         """The first quarter after which a trial with these scores was worse than the median of the trials that
         finished; None if it is worth going on."""
         from optuna.pruners import MedianPruner  # noqa: PLC0415

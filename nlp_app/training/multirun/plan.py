@@ -19,7 +19,7 @@ from nlp_app.config import Settings
 from nlp_app.core.errors import DataError, SettingsError, TrainingError
 from nlp_app.core.files import checksum, write_text
 from nlp_app.engine import join_processes
-from nlp_app.training.runs.record import PLAN, differing
+from nlp_app.training.runs.record import PLAN, differing_settings
 
 _ANEW = "leave out --resume to start over"
 
@@ -42,7 +42,7 @@ def make_plan(task: str, settings: Settings, files: Iterable[Path], **asked: Any
     return {"task": task, "asked": asked, "settings": settings.model_dump(), "data": data}
 
 
-def begin(directory: Path, plan: Mapping[str, Any], resume: bool) -> None:
+def begin_runs(directory: Path, plan: Mapping[str, Any], resume: bool) -> None:
     """Make the directory of the runs ready: empty but for the plan, or as it was left.
 
     Raises SettingsError or DataError if what is to be resumed was another thing.
@@ -94,7 +94,7 @@ def _is_asked(task: object, asked: Mapping[str, Any]) -> bool:
 def _check_same(directory: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     if before["task"] != now["task"]:
         raise SettingsError(f"--resume: {directory} is of `train {before['task']}`; {_ANEW}, or name another --output")
-    others = differing(before["settings"], now["settings"])
+    others = differing_settings(before["settings"], now["settings"])
     others += [
         f"{name} = {value!r} (was {before['asked'].get(name)!r})"
         for name, value in now["asked"].items()

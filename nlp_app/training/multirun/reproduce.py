@@ -13,23 +13,29 @@ from typing import Any
 import numpy as np
 import torch
 
-from nlp_app.config import DistilledClassSettings, DistilledTaggingSettings, Settings, validate, with_bundle
+from nlp_app.config import (
+    DistilledClassificationSettings,
+    DistilledTaggingSettings,
+    Settings,
+    validate,
+    with_bundled_corpus,
+)
 from nlp_app.config.kinds import KINDS
 from nlp_app.core.errors import DataError, SettingsError
 from nlp_app.core.files import checksum
 from nlp_app.core.signals import Interrupted
-from nlp_app.core.text_table import aligned
+from nlp_app.core.text_table import format_table
 from nlp_app.engine import Processes, join_processes
 from nlp_app.models.directory import DESCRIPTION, WEIGHTS
 from nlp_app.training import train_cls, train_ner
 from nlp_app.training.multirun.cross_validation import cross_validate
 from nlp_app.training.multirun.plan import read_plan
 from nlp_app.training.multirun.search import search
-from nlp_app.training.runs.compare import Part, compare, read_json
+from nlp_app.training.runs.compare import ComparedPart, compare_runs, read_json
 from nlp_app.training.runs.environment import differing_environment, environment
-from nlp_app.training.runs.record import SEVERAL, read_run, run_file
+from nlp_app.training.runs.record import SEVERAL, read_run, run_record_path
 
-_DISTILLED: Mapping[str, type[Settings]] = {"ner": DistilledTaggingSettings, "cls": DistilledClassSettings}
+_DISTILLED: Mapping[str, type[Settings]] = {"ner": DistilledTaggingSettings, "cls": DistilledClassificationSettings}
 
 _SPLITS = ("train", "dev", "test")
 
@@ -43,7 +49,7 @@ class Reproduction:
 
     directory: str
     differing: list[str]
-    parts: list[Part]
+    parts: list[ComparedPart]
     tensors: dict[str, float | None]
 
     @property
@@ -54,7 +60,9 @@ class Reproduction:
     def table(self) -> str:
         """What a person wants to know, a part a line."""
         rows = [[part.what, "same" if part.same else "differs", part.detail] for part in self.parts]
-        lines = [f"{line}  {row[2]}".rstrip() for line, row in zip(aligned([r[:2] for r in rows]), rows, strict=True)]
+        lines = [
+            f"{line}  {row[2]}".rstrip() for line, row in zip(format_table([r[:2] for r in rows]), rows, strict=True)
+        ]
         lines += [f"  {name}: {_far(value)}" for name, value in self._furthest()]
         return "\n".join([*lines, "", "identical" if self.identical else "not identical"])
 
@@ -116,7 +124,7 @@ def reproduce(
                 say(f"note: {getattr(settings.data, name)}: no checksum is known; it may have changed")
         with _room(output, processes) as place:
             _train(run, settings, place, quiet)
-            parts, tensors = compare(directory, place) if processes.is_main else ([], {})
+            parts, tensors = compare_runs(directory, place) if processes.is_main else ([], {})
         if output is None and not quiet:
             say("note: the new run is compared and removed; --output DIR keeps it")
     finally:
@@ -125,7 +133,7 @@ def reproduce(
 
 
 def _read(directory: Path) -> _Recorded:
-    if not run_file(directory).is_file():
+    if not run_record_path(directory).is_file():
         found = "found no checkpoints/run.json" if directory.is_dir() else "found no such directory"
         raise DataError(f"{found}, expected the directory of a finished run; check the name", directory)
     run = read_run(directory)
@@ -162,7 +170,7 @@ def _with_moved(settings: Settings, moved: Mapping[str, str]) -> Settings:
 
 def _moves(run: _Recorded, settings: Settings) -> dict[str, str]:
     """Where the files and folders of the run's data are now, by where they were."""
-    before, now = run.settings["data"], with_bundle(settings.data)
+    before, now = run.settings["data"], with_bundled_corpus(settings.data)
     if before.get("train"):
         return {before[name]: getattr(now, name) for name in _SPLITS if before.get(name)}
     # The bundled corpus, wherever it was installed: it is known by the last of its files' names.
@@ -219,7 +227,7 @@ def _room(output: Path | None, processes: Processes) -> Iterator[Path]:
             # The first one's; that of the others stays empty.
             (name, *_) = processes.gather(np.frombuffer(os.fsencode(own), dtype=np.uint8))
             yield Path(os.fsdecode(name.tobytes())) / "run"
-            processes.wait()
+            processes.barrier()
     except Interrupted as error:
         kept = "" if output is None else f"; what was trained so far is in {output}"
         raise Interrupted(f"stopped; nothing was compared{kept}", error.number) from error

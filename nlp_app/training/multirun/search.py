@@ -21,12 +21,12 @@ import torch
 from tqdm import tqdm
 
 from nlp_app.config import (
-    ClassSettings,
+    ClassificationSettings,
     Settings,
     TaggingSettings,
-    TransformerClassSettings,
+    TransformerClassificationSettings,
     TransformerTaggingSettings,
-    with_bundle,
+    with_bundled_corpus,
     write_settings,
 )
 from nlp_app.core.errors import NlpAppError, SettingsError, TrainingError
@@ -35,15 +35,15 @@ from nlp_app.core.progress_bar import progress_bar
 from nlp_app.data.classification.splits import read_class_splits
 from nlp_app.data.tagging.splits import read_splits
 from nlp_app.engine import EpochReport
-from nlp_app.metrics.classes import class_headline
-from nlp_app.metrics.spans import headline
+from nlp_app.metrics.classes import class_selection_score
+from nlp_app.metrics.spans import selection_score
 from nlp_app.training.multirun.optuna_study import FAILED, FINISHED, QUARTERS, STOPPED, Study, Trial, require_optuna
-from nlp_app.training.multirun.plan import begin, begin_final, make_plan, require_one_process
-from nlp_app.training.multirun.search_space import changed, space_of, values_of
+from nlp_app.training.multirun.plan import begin_final, begin_runs, make_plan, require_one_process
+from nlp_app.training.multirun.search_space import current_values, search_space, with_values
 from nlp_app.training.run import train_cls, train_ner
 from nlp_app.training.runs.progress import Progress
 from nlp_app.training.runs.record import check_output, stored_settings
-from nlp_app.training.tagging.initial_model import read_start
+from nlp_app.training.tagging.initial_model import read_initial_model
 
 DIRECTORY = "search"
 
@@ -53,11 +53,11 @@ NOTE = (
 
 _KEPT = {"config.toml", "metrics.json", "history.jsonl"}
 
-AnySettings = TaggingSettings | TransformerTaggingSettings | ClassSettings | TransformerClassSettings
+AnySettings = TaggingSettings | TransformerTaggingSettings | ClassificationSettings | TransformerClassificationSettings
 
 
 @dataclass(frozen=True)
-class Searched:
+class SearchResult:
     """`account`: what stands in search.json. `metrics`: those of the final model."""
 
     account: dict[str, Any]
@@ -79,7 +79,7 @@ def search(
     fixed: Collection[str] = (),
     resume: bool = False,
     quiet: bool = False,
-) -> Searched:
+) -> SearchResult:
     """Try `trials` settings, the given ones first, and leave in `output` the model of those that do best on dev.
 
     fixed: names of settings that are not searched over, such as "train.learning_rate". Raises SettingsError, DataError
@@ -91,20 +91,20 @@ def search(
     check_output(output, task)
     given = _of_trials(settings)
     files = _look_at_data(given, output, progress)
-    space = space_of(given, fixed)
+    space = search_space(given, fixed)
     directory = output / DIRECTORY
-    begin(directory, make_plan(task, settings, files, fixed=sorted(fixed)), resume)
+    begin_runs(directory, make_plan(task, settings, files, fixed=sorted(fixed)), resume)
 
-    study = Study(directory / "journal.log", space, values_of(given, space), settings.train.seed)
+    study = Study(directory / "journal.log", space, current_values(given, space), settings.train.seed)
     with progress_bar(quiet, " trials", total=trials) as bar:
         for number, trial in enumerate(study.trials):  # one of them may have been recorded, and no more
-            _tidy(directory / _name(number), changed(given, trial.values))
+            _tidy(directory / _name(number), with_values(given, trial.values))
             bar.update()
         while len(study.trials) < trials:
             number = len(study.trials)
             trial = _try(study, given, directory / _name(number), bar)
             study.record(trial)
-            _tidy(directory / _name(number), changed(given, trial.values))
+            _tidy(directory / _name(number), with_values(given, trial.values))
             progress.say(_line(number, trials, trial))
             bar.update()
     best = _best(study.trials)
@@ -112,10 +112,10 @@ def search(
     values = study.trials[best].values
     progress.say("", f"trial {best} did best; now the final model, with its settings")
     begin_final(directory, _name(best))
-    metrics = _train(changed(settings, values), output, resume=True, quiet=quiet)
+    metrics = _train(with_values(settings, values), output, resume=True, quiet=quiet)
     account = _account(study, best, settings.train.seed)
     write_text(output / f"{DIRECTORY}.json", json.dumps(account, ensure_ascii=False, indent=1) + "\n")
-    return Searched(account, metrics)
+    return SearchResult(account, metrics)
 
 
 def _task(settings: AnySettings) -> str:
@@ -133,7 +133,7 @@ def _of_trials(settings: AnySettings) -> AnySettings:
     test = settings.data.test
     if test and not test.startswith("hf:") and not Path(test).exists():  # it won't be read before the end
         raise SettingsError(f"data.test: found no file {test}; name one, or none")
-    data = with_bundle(settings.data).model_copy(update={"test": ""})
+    data = with_bundled_corpus(settings.data).model_copy(update={"test": ""})
     track = settings.track.model_copy(update={"plots": False, "tensorboard": False})
     return settings.model_copy(update={"data": data, "track": track})
 
@@ -141,7 +141,7 @@ def _of_trials(settings: AnySettings) -> AnySettings:
 def _look_at_data(settings: AnySettings, output: Path, progress: Progress) -> list[Path]:
     """Read the data once to show what is in them; their files."""
     if isinstance(settings, TaggingSettings | TransformerTaggingSettings):
-        decided, start = read_start(settings, output)
+        decided, start = read_initial_model(settings, output)
         tagging = read_splits(decided.data, settings.train.seed, start.tag_set.labels if start is not None else ())
         report, dev, files = tagging.report(), tagging.dev is not None, tagging.files()
     else:
@@ -156,12 +156,12 @@ def _look_at_data(settings: AnySettings, output: Path, progress: Progress) -> li
 def _try(study: Study, given: AnySettings, directory: Path, bar: tqdm[NoReturn]) -> Trial:
     """Train with the settings that come next, or go on with it if that was begun."""
     values = study.propose()
-    settings = changed(given, values)
+    settings = with_values(given, values)
     task = _task(given)
 
     def watch(report: EpochReport) -> None:
         bar.set_postfix_str(f"{directory.name}, epoch {report.epoch}")
-        quarter = None if report.stop else study.gives_up(_quarters(directory, task))
+        quarter = None if report.stop else study.should_prune(_quarters(directory, task))
         if quarter is not None:
             raise _GivenUp(quarter)
 
@@ -174,7 +174,7 @@ def _try(study: Study, given: AnySettings, directory: Path, bar: tqdm[NoReturn])
         if not study.trials and not isinstance(error, TrainingError):
             raise  # something is wrong with data or settings, and will be in each trial
         return Trial(values, FAILED, None, _seconds(directory), {}, " ".join(str(error).split()))
-    score = headline(metrics["dev"]) if task == "ner" else class_headline(metrics["dev"])
+    score = selection_score(metrics["dev"]) if task == "ner" else class_selection_score(metrics["dev"])
     return Trial(values, FINISHED, score, _seconds(directory), _quarters(directory, task))
 
 
@@ -196,7 +196,7 @@ def _quarters(directory: Path, task: str) -> dict[int, float]:
     stored = stored_settings(directory, task)
     if stored is None:
         return {}
-    epochs, score = stored["train"]["epochs"], headline if task == "ner" else class_headline
+    epochs, score = stored["train"]["epochs"], selection_score if task == "ner" else class_selection_score
     scores = [(line["epoch"], score(line["dev"])) for line in _history(directory) if line["dev"] is not None]
     found: dict[int, float] = {}
     for quarter in QUARTERS:

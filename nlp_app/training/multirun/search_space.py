@@ -95,7 +95,7 @@ _SPACES: Mapping[str, Mapping[str, Range]] = {
 _OF_START = {"model.hidden_size"}  # what a model that training goes on from has decided
 
 
-def space_of(settings: Settings, fixed: Collection[str]) -> dict[str, Range]:
+def search_space(settings: Settings, fixed: Collection[str]) -> dict[str, Range]:
     """What is searched: the space of `model.kind` without the settings that are fixed, such as "train.learning_rate".
 
     What the settings say lies in it. Raises SettingsError if nothing is left.
@@ -105,16 +105,16 @@ def space_of(settings: Settings, fixed: Collection[str]) -> dict[str, Range]:
     found = {name: each for name, each in space.items() if name not in left_out}
     if not found:
         raise SettingsError("--search: found every setting fixed by --set, expected some to search over")
-    return {name: found[name].including(value) for name, value in values_of(settings, found).items()}
+    return {name: found[name].including(value) for name, value in current_values(settings, found).items()}
 
 
-def values_of(settings: Settings, names: Collection[str]) -> dict[str, Value]:
+def current_values(settings: Settings, names: Collection[str]) -> dict[str, Value]:
     """What the settings say, by names such as "train.learning_rate"."""
     tables = settings.model_dump()
     return {name: tables[name.partition(".")[0]][name.partition(".")[2]] for name in names}
 
 
-def changed(settings: S, values: Mapping[str, Value]) -> S:
+def with_values(settings: S, values: Mapping[str, Value]) -> S:
     """The settings with other values, by names such as "train.learning_rate"."""
     tables = settings.model_dump()
     for name, value in values.items():

@@ -22,7 +22,7 @@ _SHOWN = 5  # names, values and lines that are told
 
 
 @dataclass(frozen=True)
-class Part:
+class ComparedPart:
     """A part of what two runs left: whether it is the same, and how much it is or how far it differs."""
 
     what: str
@@ -30,7 +30,7 @@ class Part:
     detail: str
 
 
-def compare(one: Path, other: Path) -> tuple[list[Part], dict[str, float | None]]:
+def compare_runs(one: Path, other: Path) -> tuple[list[ComparedPart], dict[str, float | None]]:
     """The parts of two finished runs side by side, and the largest difference in each tensor of weights that differs.
 
     Raises ModelError if there is no model in one of the two, or it can't be read.
@@ -76,15 +76,17 @@ def _largest(one: Tensor | None, other: Tensor | None) -> float | None:
     return distance if distance == distance else None
 
 
-def _weights(one: Path, other: Path, tensors: Mapping[str, float | None]) -> Part:
+def _weights(one: Path, other: Path, tensors: Mapping[str, float | None]) -> ComparedPart:
     if _bytes(one) == _bytes(other):
         loaded = _load(one)
         numbers = sum(tensor.numel() for tensor in loaded.values())
-        return Part("weights", True, f"{len(loaded)} tensors, {numbers:,} numbers")
-    return Part("weights", False, f"{len(tensors)} tensors" if tensors else "the same numbers, stored differently")
+        return ComparedPart("weights", True, f"{len(loaded)} tensors, {numbers:,} numbers")
+    return ComparedPart(
+        "weights", False, f"{len(tensors)} tensors" if tensors else "the same numbers, stored differently"
+    )
 
 
-def _description(one: Path, other: Path) -> Part:
+def _description(one: Path, other: Path) -> ComparedPart:
     """What the models say of themselves, checksums of files and the names of the data aside."""
     texts = []
     for place in (one, other):
@@ -103,17 +105,17 @@ def _vocabularies(place: Path) -> dict[str, bytes]:
     return {path.relative_to(place).as_posix(): path.read_bytes() for path in paths if path.is_file()}
 
 
-def _files(what: str, one: Mapping[str, bytes], other: Mapping[str, bytes]) -> Part:
+def _files(what: str, one: Mapping[str, bytes], other: Mapping[str, bytes]) -> ComparedPart:
     names = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
-    return Part(what, not names, _some(names) if names else f"{len(one)} files")
+    return ComparedPart(what, not names, _some(names) if names else f"{len(one)} files")
 
 
-def _values(what: str, one: Any, other: Any) -> Part:
+def _values(what: str, one: Any, other: Any) -> ComparedPart:
     """Two JSON values, side by side; what differs is named."""
     before, now = plain_values(one), plain_values(other)
     names = [name for name in dict.fromkeys([*before, *now]) if repr(before.get(name, "-")) != repr(now.get(name, "-"))]
     told = [f"{name} {before.get(name, '-')} -> {now.get(name, '-')}" for name in names]
-    return Part(what, not told, _some(told) if told else f"{len(before):,} values")
+    return ComparedPart(what, not told, _some(told) if told else f"{len(before):,} values")
 
 
 def _history(place: Path) -> Any:
@@ -124,20 +126,20 @@ def _history(place: Path) -> Any:
         raise DataError(f"not readable ({type(error).__name__}); train again", place / "history.jsonl") from error
 
 
-def _predictions(one: Path, other: Path) -> Part:
+def _predictions(one: Path, other: Path) -> ComparedPart:
     found = {}
     for name in (COLUMNS, RECORDS):
         first, second = (_lines(place / name) for place in (one, other))
         if first is None and second is None:
             continue
         if first is None or second is None:
-            return Part("predictions", False, f"{name} in one of the two alone")
+            return ComparedPart("predictions", False, f"{name} in one of the two alone")
         found[name] = [number for number, pair in enumerate(zip(first, second, strict=False), 1) if pair[0] != pair[1]]
         found[name] += range(min(len(first), len(second)) + 1, max(len(first), len(second)) + 1)
         if not found[name]:
-            return Part("predictions", True, f"{len(first):,} lines")
-        return Part("predictions", False, f"{name}: lines {_some([str(number) for number in found[name]])}")
-    return Part("predictions", True, "none")
+            return ComparedPart("predictions", True, f"{len(first):,} lines")
+        return ComparedPart("predictions", False, f"{name}: lines {_some([str(number) for number in found[name]])}")
+    return ComparedPart("predictions", True, "none")
 
 
 def _lines(path: Path) -> list[bytes] | None:

@@ -25,13 +25,21 @@ from nlp_app.config import Settings
 from nlp_app.core.errors import NlpAppError, SettingsError, TrainingError
 from nlp_app.core.files import remove_directory, remove_leftovers, write_text
 from nlp_app.core.locks import lock
-from nlp_app.models import Parts, read_model, write_model
+from nlp_app.models import ModelParts, read_model, write_model
 from nlp_app.training.runs.environment import differing_environment
-from nlp_app.training.runs.previous_run import EarlierRun
+from nlp_app.training.runs.previous_run import PreviousRun
 from nlp_app.training.runs.progress import Progress
-from nlp_app.training.runs.record import ANEW, RunRecord, begun_file, check_same, read_run, run_file, write_begun
+from nlp_app.training.runs.record import (
+    ANEW,
+    RunRecord,
+    begun_record_path,
+    check_same_run,
+    read_run,
+    run_record_path,
+    write_begun,
+)
 
-P = TypeVar("P", bound=Parts)
+P = TypeVar("P", bound=ModelParts)
 
 # Of the time of a run, checkpoints take this share at most: however large they are, and however slow the disk. How long
 # the first one will take is guessed, from bytes a second.
@@ -53,7 +61,7 @@ class RunDirectory:
     _saving: float = 0.0  # seconds that the last checkpoint took
 
     def __post_init__(self) -> None:
-        self._earlier = EarlierRun(self.output)
+        self._earlier = PreviousRun(self.output)
 
     @property
     def checkpoints(self) -> Path:
@@ -67,13 +75,13 @@ class RunDirectory:
         return self.checkpoints / f"best-{epoch:06d}"
 
     @contextmanager
-    def taken(self, task: str, settings: Settings, resume: bool) -> Iterator[None]:
+    def claim(self, task: str, settings: Settings, resume: bool) -> Iterator[None]:
         """Within the block the directory is this run's, and says so: to other processes, and to whoever takes it up.
 
         Raises SettingsError if another process trains in it, or it can't be written.
         """
         fresh = [path for path in (self.output, *self.output.parents) if not path.exists()]
-        known = resume and (run_file(self.output).is_file() or begun_file(self.output).is_file())
+        known = resume and (run_record_path(self.output).is_file() or begun_record_path(self.output).is_file())
         _make_directory(self.checkpoints)
         with self._locked():
             try:
@@ -106,7 +114,7 @@ class RunDirectory:
         one does; the others only read."""
         weights = sum(value.numel() * value.element_size() for value in learner.model.state_dict().values())
         self._saving = 3 * weights / _BYTES_A_SECOND  # with the two moments of Adam
-        with learner.processes.main_first():
+        with learner.processes.main_process_first():
             if learner.processes.is_main:
                 self._start(record, learner, resume, progress)
             else:
@@ -115,7 +123,7 @@ class RunDirectory:
                     engine.load_checkpoint(latest.path, learner)
         # After this, what is in the directory may change.
         step = learner.state.step
-        if learner.processes.most([step, -step]) != [step, -step]:
+        if learner.processes.all_reduce_max([step, -step]) != [step, -step]:
             raise TrainingError(
                 f"{self.checkpoints}: found another checkpoint than other processes see, expected one directory that "
                 "all machines share"
@@ -123,12 +131,12 @@ class RunDirectory:
 
     def _start(self, record: RunRecord, learner: engine.Learner, resume: bool, progress: Progress) -> None:
         self._sweep()
-        if not resume or begun_file(self.output).is_file():
+        if not resume or begun_record_path(self.output).is_file():
             self._start_anew(record)
             return
         latest = engine.latest_checkpoint(self.checkpoints)
         before = read_run(self.output)
-        check_same(self.output, before, record.settings, record.data)
+        check_same_run(self.output, before, record.settings, record.data)
         if latest.path is None:
             self._start_anew(record)
             return
@@ -157,34 +165,34 @@ class RunDirectory:
 
     def _start_anew(self, record: RunRecord) -> None:
         write_begun(self.output, record.task, record.settings)
-        self._earlier.set_aside()
+        self._earlier.stash()
         self._record = record
         record.write(self.output)
         write_text(self._history, "")
-        begun_file(self.output).unlink(missing_ok=True)
+        begun_record_path(self.output).unlink(missing_ok=True)
 
-    def keep(self, line: dict[str, Any], learner: engine.Learner, parts: Parts) -> None:
+    def record_epoch(self, line: dict[str, Any], learner: engine.Learner, parts: ModelParts) -> None:
         """Keep an epoch: its line of history, its weights if it is the best so far, and a checkpoint if one is due."""
         began = time.monotonic()
         if line["best"]:
             now = parts.network.state_dict()
             # Without dev each epoch is the best, so the last will be: what is there then needs no copy.
             self._best_weights = now if line["dev"] is None else _copied(now)
-        is_due = self._is_due(learner, began)
+        is_due = self._checkpoint_is_due(learner, began)
         if is_due:  # what fails on a full disk comes first
             self._write_best(learner.state, parts)
         write_text(self._history, "".join(self.read_history()) + json.dumps(line, ensure_ascii=False) + "\n")
         if is_due:
             self._checkpoint(learner, began)
 
-    def save(self, learner: engine.Learner, parts: Parts, now: bool = False) -> None:
+    def save(self, learner: engine.Learner, parts: ModelParts, now: bool = False) -> None:
         """Make a checkpoint, if one is due or it has to be `now`."""
         began = time.monotonic()
-        if now or self._is_due(learner, began):
+        if now or self._checkpoint_is_due(learner, began):
             self._write_best(learner.state, parts)
             self._checkpoint(learner, began)
 
-    def _is_due(self, learner: engine.Learner, now: float) -> bool:
+    def _checkpoint_is_due(self, learner: engine.Learner, now: float) -> bool:
         if not self.pause:
             return not learner.state.window
         pause = max(self.pause, self._saving / _SHARE_OF_TIME) if self.pause >= 1 else self.pause
@@ -192,14 +200,14 @@ class RunDirectory:
 
     def _checkpoint(self, learner: engine.Learner, began: float) -> None:
         engine.save_checkpoint(self.checkpoints, learner)
-        self._earlier.drop()
+        self._earlier.delete()
         self._saved_at = time.monotonic()
         self._saving = self._saved_at - began
         # The last checkpoint but one may be needed too, and what was best then.
         for path in sorted(self.checkpoints.glob("best-*"))[:-2]:
             remove_directory(path)
 
-    def _write_best(self, state: engine.TrainState, parts: Parts) -> None:
+    def _write_best(self, state: engine.TrainState, parts: ModelParts) -> None:
         """Write the model of the best epoch, where its weights are still held in memory."""
         weights = self._best_weights
         if weights is None:
@@ -217,7 +225,7 @@ class RunDirectory:
 
     def load_best(self, epoch: int, parts: P) -> P:
         """`parts` with the weights of the best epoch, which are to replace whatever was there before."""
-        self._earlier.drop()
+        self._earlier.delete()
         weights = self._best_weights
         if weights is None:
             weights = read_model(self._best(epoch)).network.state_dict()
@@ -230,11 +238,11 @@ class RunDirectory:
         """Note that the run has finished, and keep only what going on from here needs."""
         if self._record is not None:
             replace(self._record, finished=True).write(self.output)
-        self.tidy()
+        self.cleanup()
 
-    def tidy(self) -> None:
+    def cleanup(self) -> None:
         """Of a finished run, keep only what going on from here needs."""
-        self._earlier.drop()
+        self._earlier.delete()
         self._sweep()
         for path in [*self.checkpoints.glob("best-*"), *sorted(self.checkpoints.glob("checkpoint-*"))[:-1]]:
             remove_directory(path)
@@ -249,12 +257,12 @@ class RunDirectory:
         known: whether there was something to take up; fresh: the directories that were made for it, inner ones first.
         """
         if not known:
-            begun_file(self.output).unlink(missing_ok=True)
+            begun_record_path(self.output).unlink(missing_ok=True)
         if self._record is not None and not any(self.checkpoints.glob("checkpoint-*")):
-            has_earlier = self._earlier.put_back()
+            has_earlier = self._earlier.restore()
             if not has_earlier and not (self._history.is_file() and self.read_history()):
                 self._history.unlink(missing_ok=True)
-                run_file(self.output).unlink(missing_ok=True)
+                run_record_path(self.output).unlink(missing_ok=True)
         self._sweep()
         for directory in (self.checkpoints, *fresh):
             if not any(directory.iterdir()):

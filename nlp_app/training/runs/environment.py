@@ -58,7 +58,7 @@ def differing_environment(before: Mapping[str, Any], now: Mapping[str, Any]) -> 
     ]
 
 
-def note_of_launch(processes: Processes) -> Iterator[str]:
+def launch_note(processes: Processes) -> Iterator[str]:
     """What is to be said of how the processes were started."""
     if processes.count == 1 and _ACCELERATE in os.environ and not torch.accelerator.is_available():
         yield "note: accelerate launch starts one process on CPUs; torchrun --nproc_per_node N starts several"

@@ -41,10 +41,10 @@ class RunRecord:
 
     def write(self, output: Path) -> None:
         """Put it in place."""
-        write_text(run_file(output), json.dumps(asdict(self), indent=1) + "\n")
+        write_text(run_record_path(output), json.dumps(asdict(self), indent=1) + "\n")
 
 
-def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def differing_settings(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """The settings, by table, that are others now, of those that change what comes out."""
     return [
         f"{table}.{key} = {value!r} (was {before.get(table, {}).get(key)!r})"
@@ -58,9 +58,9 @@ def stored_settings(output: Path, task: str) -> dict[str, Any] | None:
     """The settings, by table, of the unfinished or finished run in `output`, if there is one. Raises SettingsError for
     a run of another task."""
     _check_task(output, task)
-    if begun_file(output).is_file():
+    if begun_record_path(output).is_file():
         return _begun_settings(output, task)
-    if run_file(output).is_file():
+    if run_record_path(output).is_file():
         return read_run(output).settings
     # A finished run whose checkpoints were removed; its settings still stand beside the model.
     resolved = output / "config.toml"
@@ -68,7 +68,7 @@ def stored_settings(output: Path, task: str) -> dict[str, Any] | None:
 
 
 def _check_task(output: Path, task: str) -> None:
-    if run_file(output).is_file():
+    if run_record_path(output).is_file():
         found: object = read_run(output).task
     elif (output / DESCRIPTION).is_file():
         found = read_description(output).get("task")
@@ -83,7 +83,9 @@ def check_output(output: Path, task: str) -> None:
     SettingsError."""
     _check_task(output, task)
     if output.is_dir():
-        ours = any(path.is_file() for path in (output / DESCRIPTION, run_file(output), begun_file(output)))
+        ours = any(
+            path.is_file() for path in (output / DESCRIPTION, run_record_path(output), begun_record_path(output))
+        )
         # A run that was killed as it began has got no farther than this.
         below = [*output.iterdir(), *(output / "checkpoints").glob("*")]
         begun = all(path.name in _BEGUN or is_temporary(path.name) or _is_several(path) for path in below)
@@ -102,31 +104,31 @@ def _is_several(path: Path) -> bool:
     return (path / PLAN).is_file() or all(is_temporary(inner.name) for inner in path.iterdir())
 
 
-def run_file(output: Path) -> Path:
+def run_record_path(output: Path) -> Path:
     """Where the record of a run is."""
     return output / "checkpoints" / "run.json"
 
 
-def begun_file(output: Path) -> Path:
+def begun_record_path(output: Path) -> Path:
     """Where the settings of a run are that has begun and has no record yet; all else is then of an earlier one."""
     return output.joinpath(*_BEGUN)
 
 
 def write_begun(output: Path, task: str, settings: Mapping[str, Any]) -> None:
     """Note which run begins in a directory; `settings`, by table."""
-    write_text(begun_file(output), json.dumps({"task": task, "settings": settings}, indent=1) + "\n")
+    write_text(begun_record_path(output), json.dumps({"task": task, "settings": settings}, indent=1) + "\n")
 
 
 def _begun_settings(output: Path, task: str) -> dict[str, Any] | None:
     """The settings of the run that has begun; None if it is of another task."""
-    path = begun_file(output)
+    path = begun_record_path(output)
     begun = _read_tables(path, ("settings",))
     return begun["settings"] if begun.get("task") == task else None
 
 
 def read_run(output: Path) -> RunRecord:
     """What is known of the run in a directory. Raises TrainingError where there is none, or it is damaged."""
-    path = run_file(output)
+    path = run_record_path(output)
     run = _read_tables(path, ("settings", "data"))
     task, environment, resumed = run.get("task"), run.get("environment", {}), run.get("resumed", [])
     threads = environment.get("threads", 1) if isinstance(environment, dict) else None
@@ -150,10 +152,10 @@ def _read_tables(path: Path, names: Sequence[str]) -> dict[str, Any]:
     return dict(found)
 
 
-def check_same(output: Path, before: RunRecord, settings: Mapping[str, Any], data: Mapping[str, str]) -> None:
+def check_same_run(output: Path, before: RunRecord, settings: Mapping[str, Any], data: Mapping[str, str]) -> None:
     """Raises SettingsError or DataError if a run with these settings on these files is another than was recorded."""
     files = sorted({path for path, _ in before.data.items() ^ data.items()})
-    others = differing(before.settings, settings)
+    others = differing_settings(before.settings, settings)
     if others:
         raise SettingsError(
             f"--resume: settings differ from the run in {output}: {'; '.join(others)}; give the same ones, or {ANEW}"
@@ -167,11 +169,13 @@ def has_finished(output: Path, settings: Settings) -> bool:
 
     Raises SettingsError, DataError or TrainingError where it can't be taken up: before anything is read or encoded.
     """
-    if begun_file(output).is_file():
+    if begun_record_path(output).is_file():
         return False
-    if not run_file(output).is_file():
-        if any(run_file(output).parent.glob("checkpoint-*")):
-            raise TrainingError(f"{run_file(output)}: missing, expected the settings of the checkpoints there; {ANEW}")
+    if not run_record_path(output).is_file():
+        if any(run_record_path(output).parent.glob("checkpoint-*")):
+            raise TrainingError(
+                f"{run_record_path(output)}: missing, expected the settings of the checkpoints there; {ANEW}"
+            )
         return False
     before = read_run(output)
     now = settings.model_dump()
@@ -180,7 +184,7 @@ def has_finished(output: Path, settings: Settings) -> bool:
     if now["model"].get("initial_model"):  # a model that decides what is in the other tables
         now = {"train": now["train"]}
     data = {path: checksum(Path(path)) if Path(path).is_file() else "" for path in before.data}
-    check_same(output, before, now, data)
+    check_same_run(output, before, now, data)
     if not before.finished:
         return False
     try:

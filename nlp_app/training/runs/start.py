@@ -12,9 +12,9 @@ from nlp_app.config import Settings
 from nlp_app.core.files import checksum
 from nlp_app.training.learner_setup import check_precision
 from nlp_app.training.runs.directory import RunDirectory
-from nlp_app.training.runs.environment import environment, note_of_launch
+from nlp_app.training.runs.environment import environment, launch_note
 from nlp_app.training.runs.progress import Progress
-from nlp_app.training.runs.record import RunRecord, check_output, has_finished, run_file
+from nlp_app.training.runs.record import RunRecord, check_output, has_finished, run_record_path
 
 OnEpochEnd = Callable[[engine.EpochReport], None]
 
@@ -44,19 +44,19 @@ def open_run(options: RunOptions, task: str, settings: Settings) -> Iterator[Run
     output, progress = options.output, options.progress
     check_output(output, task)
     check_precision(settings.train.precision)
-    progress.say(*note_of_launch(options.processes))
+    progress.say(*launch_note(options.processes))
     run = RunDirectory(output, settings.train.checkpoint_seconds)
     if options.resume:
         if has_finished(output, settings):
             progress.say(f"note: the run in {output} has finished: nothing is left to do")
             if options.processes.is_main:
-                run.tidy()  # it may have been killed as it ended
+                run.cleanup()  # it may have been killed as it ended
             yield None
             return
-        if not run_file(output).is_file():
+        if not run_record_path(output).is_file():
             corpus = "" if settings.data.train else ", on the bundled corpus"
             progress.say(f"note: nothing was saved in {output}: starting from the beginning{corpus}")
-    with run.taken(task, settings, options.resume) if options.processes.is_main else nullcontext():
+    with run.claim(task, settings, options.resume) if options.processes.is_main else nullcontext():
         yield run
 
 

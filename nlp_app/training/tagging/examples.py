@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from nlp_app.config import TaggingSettings
 from nlp_app.core.types import Sentence
-from nlp_app.features.tagging.encoder import TaggingEncoder, hide_singletons, token_chunks
+from nlp_app.features.tagging.encoder import TaggingEncoder, chunk_sentences, hide_singletons
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.models import TaggerParts
-from nlp_app.storage.batching import WHOLE, Share, padding_share, training_batches
-from nlp_app.storage.cache import Entry, EntryWriter, kept
-from nlp_app.storage.memory_map import StoredColumns
-from nlp_app.storage.ragged import Columns, collate
+from nlp_app.storage.batching import WHOLE, ProcessShare, padding_share, training_batches
+from nlp_app.storage.cache import CacheEntry, CacheEntryWriter, load_or_build
+from nlp_app.storage.memory_map import MappedColumns
+from nlp_app.storage.ragged import RaggedColumns, collate
 from nlp_app.training.examples import TrainBatch
-from nlp_app.training.tagging.long_sentences import cut_targets, seams
+from nlp_app.training.tagging.long_sentences import window_boundaries, window_tag_ids
 
 _COUNTED = 1 << 20  # tokens at a time
 
@@ -31,26 +31,26 @@ class EncodedSentences:
     """Training sentences as columns, their gold tag ids (`tags`) among them. A row of a batch is a sentence, or a
     window of a long one.
 
-    labelled: sentences that stand in the training data, the first ones; None: all. windows: (sentences + 1,) rows;
+    labeled: sentences that stand in the training data, the first ones; None: all. windows: (sentences + 1,) rows;
     None: each sentence is one.
     """
 
     settings: TaggingSettings
-    columns: Columns
-    labelled: int | None = None
+    columns: RaggedColumns
+    labeled: int | None = None
     windows: NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, settings: TaggingSettings, parts: TaggerParts, sentences: Sequence[Sentence]) -> EncodedSentences:
         """The encoded sentences."""
-        return kept(
+        return load_or_build(
             None,
             lambda writer: _write(writer, parts.encoder, parts.tag_set, sentences),
             lambda entry: cls.read(settings, entry),
         )
 
     @classmethod
-    def read(cls, settings: TaggingSettings, entry: Entry) -> EncodedSentences:
+    def read(cls, settings: TaggingSettings, entry: CacheEntry) -> EncodedSentences:
         """Those of an entry."""
         return cls(settings, entry.columns["sentences"], windows=entry.columns["windows"].offsets)
 
@@ -77,7 +77,7 @@ class EncodedSentences:
         return rare
 
     def _trim(self) -> None:
-        if isinstance(self.columns, StoredColumns):
+        if isinstance(self.columns, MappedColumns):
             self.columns.trim()
 
     def batch_count(self) -> int:
@@ -90,10 +90,10 @@ class EncodedSentences:
         places = np.fromiter(rows, dtype=np.int64)
         if self.windows is not None:
             places = np.searchsorted(self.windows, places, side="right") - 1
-        found: list[int] = places[places < (len(self.columns) if self.labelled is None else self.labelled)].tolist()
+        found: list[int] = places[places < (len(self.columns) if self.labeled is None else self.labeled)].tolist()
         return found
 
-    def batches(self, epoch: int, share: Share = WHOLE) -> Iterator[TrainBatch]:
+    def batches(self, epoch: int, share: ProcessShare = WHOLE) -> Iterator[TrainBatch]:
         random = np.random.default_rng((self.settings.train.seed, epoch, 1, share.rank))
         for batch in self._rows(epoch):
             rows = share.of(batch)
@@ -104,15 +104,15 @@ class EncodedSentences:
             self._trim()
 
 
-def _write(writer: EntryWriter, encoder: TaggingEncoder, tag_set: TagSet, sentences: Iterable[Sentence]) -> None:
+def _write(writer: CacheEntryWriter, encoder: TaggingEncoder, tag_set: TagSet, sentences: Iterable[Sentence]) -> None:
     """Sentences as columns, some at a time; those that are too long, as their windows."""
-    for chunk in token_chunks(sentences):
+    for chunk in chunk_sentences(sentences):
         columns = encoder.encode([sentence.tokens for sentence in chunk])
-        places = [seams(sentence) for sentence in chunk]
+        places = [window_boundaries(sentence) for sentence in chunk]
         spans = (sentence.spans or [] for sentence in chunk)
-        tags = (tag for each, where in zip(spans, places, strict=True) for tag in cut_targets(tag_set, each, where))
+        tags = (tag for each, where in zip(spans, places, strict=True) for tag in window_tag_ids(tag_set, each, where))
         lengths = [end - start for where in places for start, end in pairwise(where)]
         arrays = columns.arrays | {"tags": np.fromiter(tags, dtype=np.int64, count=sum(lengths))}
-        writer.append("sentences", Columns(arrays, np.cumsum([0, *lengths], dtype=np.int64)))
+        writer.append("sentences", RaggedColumns(arrays, np.cumsum([0, *lengths], dtype=np.int64)))
         windows = np.cumsum([0, *(len(where) - 1 for where in places)], dtype=np.int64)
-        writer.append("windows", Columns({}, windows))
+        writer.append("windows", RaggedColumns({}, windows))

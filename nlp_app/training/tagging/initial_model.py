@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from nlp_app.config import TaggingSettings, TransformerTaggingSettings, validate
 from nlp_app.core.errors import ModelError, SettingsError
-from nlp_app.core.text_table import some
-from nlp_app.data.tagging.splits import TaggingData, labels_of
+from nlp_app.core.text_table import format_names
+from nlp_app.data.tagging.splits import TaggingData, collect_labels
 from nlp_app.labels.schemes import NONE
 from nlp_app.models import DESCRIPTION, TaggerParts, read_model
 from nlp_app.models.label_extension import add_labels, add_words
@@ -49,7 +49,7 @@ _SETTINGS = {
 }
 
 
-def read_start(settings: S, output: Path) -> tuple[S, AnyTaggerParts | None]:
+def read_initial_model(settings: S, output: Path) -> tuple[S, AnyTaggerParts | None]:
     """Load the tagger of `model.initial_model`, if one is named, and adopt its settings.
 
     Raises SettingsError if there is no such tagger, if it is of another kind, or if the settings contradict it.
@@ -116,25 +116,25 @@ def _of_model(parts: AnyTaggerParts) -> Iterator[tuple[str, str, Any]]:
     yield "data", "lower_case", parts.tokenizer.settings().get("do_lower_case", True)
 
 
-def files_of_start(directory: Path) -> list[Path]:
+def initial_model_files(directory: Path) -> list[Path]:
     """The files that a continuation has to find unchanged."""
     description = directory / DESCRIPTION  # it has the checksums of the others
     return [description] if description.is_file() else sorted(path for path in directory.iterdir() if path.is_file())
 
 
-def with_labels(start: P, data: TaggingData, directory: str) -> P:
+def extend_labels(start: P, data: TaggingData, directory: str) -> P:
     """The tagger with the labels of the training data as well. Raises SettingsError if they are of another kind."""
     if (start.tag_set.scheme == NONE) != (data.train.scheme == NONE):
-        kinds = ("a label for each token", "labelled spans")
+        kinds = ("a label for each token", "labeled spans")
         found, wanted = kinds if start.tag_set.scheme == NONE else kinds[::-1]
         raise SettingsError(
             f"model.initial_model: {directory} finds {found}, {data.train.path} has {wanted}; name another"
         )
-    grown = add_labels(start, sorted(labels_of(data.train.sentences)))
+    grown = add_labels(start, sorted(collect_labels(data.train.sentences)))
     return replace(grown, about=data.about(), card="")
 
 
-def with_words(settings: TaggingSettings, start: TaggerParts, data: TaggingData) -> TaggerParts:
+def extend_vocabulary(settings: TaggingSettings, start: TaggerParts, data: TaggingData) -> TaggerParts:
     """The tagger with the words of the training data as well; what training drops is as in the settings."""
     shares = {name: getattr(settings.model, name) for name in asdict(TaggerDimensions()) if name in _FREE}
     parts = add_words(
@@ -149,10 +149,10 @@ def with_words(settings: TaggingSettings, start: TaggerParts, data: TaggingData)
     return parts
 
 
-def taken(directory: str, old: AnyTaggerParts, new: AnyTaggerParts) -> str:
+def describe_initial_model(directory: str, old: AnyTaggerParts, new: AnyTaggerParts) -> str:
     """What came of a model that a run goes on from: a line."""
     added = new.tag_set.labels[len(old.tag_set.labels) :]
-    line = f"{directory}: labels kept: {some(old.tag_set.labels)}; new: {some(added) or 'none'}"
+    line = f"{directory}: labels kept: {format_names(old.tag_set.labels)}; new: {format_names(added) or 'none'}"
     if isinstance(old, TaggerParts) and isinstance(new, TaggerParts):
         before, after = old.encoder.sizes, new.encoder.sizes
         rows = [("words", "norms"), ("shapes", "shapes"), ("window features", "features")]

@@ -12,7 +12,7 @@ from nlp_app.labels.tag_set import TagSet
 LONGEST = 8192  # tokens of a sentence, or of a window of a longer one, that is trained at once
 
 
-def seams(sentence: Sentence, longest: int = LONGEST) -> list[int]:
+def window_boundaries(sentence: Sentence, longest: int = LONGEST) -> list[int]:
     """The tokens at which the windows of a sentence begin, and its end: windows of like length, `longest` at most,
     between which no gold span is divided that fits into one."""
     places = [0]
@@ -23,7 +23,7 @@ def seams(sentence: Sentence, longest: int = LONGEST) -> list[int]:
     return [*places, len(sentence)]
 
 
-def cut_targets(tag_set: TagSet, spans: Sequence[TokenSpan], places: Sequence[int]) -> Iterator[int]:
+def window_tag_ids(tag_set: TagSet, spans: Sequence[TokenSpan], places: Sequence[int]) -> Iterator[int]:
     """The gold tag ids of a sentence whose windows begin and end at these tokens; a span that a seam divides is one on
     either side of it."""
     for start, end in pairwise(places):

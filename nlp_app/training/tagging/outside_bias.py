@@ -22,8 +22,8 @@ SHIFTS = (0.0, -0.5, 0.5, 1.0, 1.5, 2.0, 2.5)  # nats; the first is none
 
 
 @torch.inference_mode()
-def shift_outside(parts: TaggerParts, sentences: Sequence[Sentence]) -> float:
-    """Lower the score of O in the network by `best_shift` on labelled sentences; that shift.
+def tune_outside_bias(parts: TaggerParts, sentences: Sequence[Sentence]) -> float:
+    """Lower the score of O in the network by `best_outside_bias` on labeled sentences; that shift.
 
     The tags are those of a scheme with O.
     """
@@ -42,12 +42,12 @@ def shift_outside(parts: TaggerParts, sentences: Sequence[Sentence]) -> float:
                 found = parts.tag_set.spans(path)
                 right[number, row] = len(gold[row].intersection(found))
                 both[number, row] += len(found)
-    best = best_shift(right, both)
+    best = best_outside_bias(right, both)
     parts.network.tags.bias[outside] -= best
     return best
 
 
-def best_shift(right: NDArray[np.float64], both: NDArray[np.float64]) -> float:
+def best_outside_bias(right: NDArray[np.float64], both: NDArray[np.float64]) -> float:
     """The one of SHIFTS whose gain in F1 over none is largest after a standard error is taken off; 0.0 if none has one.
 
     right: (shifts, sentences), spans that were found and are gold; both: those found plus those gold. F1 is twice the

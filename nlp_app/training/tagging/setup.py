@@ -12,21 +12,26 @@ from numpy.typing import NDArray
 
 from nlp_app.config import TaggingSettings
 from nlp_app.core.errors import SettingsError
-from nlp_app.data.tagging.splits import TaggingData, labels_of
+from nlp_app.data.tagging.splits import TaggingData, collect_labels
 from nlp_app.features.pretrained_vectors import Vectors, VectorWords
 from nlp_app.features.tagging.encoder import TaggingEncoder
-from nlp_app.features.tagging.vector_clusters import are_words, clusters_of
+from nlp_app.features.tagging.vector_clusters import are_word_vectors, cluster_vectors
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.models import AnyTaggerParts, TaggerParts
 from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
-from nlp_app.storage.cache import Entry, EntryWriter, kept_from
-from nlp_app.storage.sentences import TokensOf, origin
+from nlp_app.storage.cache import CacheEntry, CacheEntryWriter, load_or_build_derived
+from nlp_app.storage.sentences import TokensOf, cache_source
 from nlp_app.text.tokenizer import tokenizer_key
-from nlp_app.training.examples import Prepared, Rates
+from nlp_app.training.examples import LearningRates, PreparedRun
 from nlp_app.training.learner_setup import load_vectors
 from nlp_app.training.runs.progress import Progress
 from nlp_app.training.tagging.examples import EncodedSentences, _write
-from nlp_app.training.tagging.initial_model import files_of_start, taken, with_labels, with_words
+from nlp_app.training.tagging.initial_model import (
+    describe_initial_model,
+    extend_labels,
+    extend_vocabulary,
+    initial_model_files,
+)
 from nlp_app.training.tagging.long_sentences import LONGEST
 
 _ENCODER = "encoder"  # the folder of what was fitted
@@ -34,14 +39,14 @@ _ENCODER = "encoder"  # the folder of what was fitted
 
 def prepare_tagger(
     settings: TaggingSettings, data: TaggingData, progress: Progress, start: AnyTaggerParts | None = None
-) -> Prepared[TaggerParts, EncodedSentences]:
+) -> PreparedRun[TaggerParts, EncodedSentences]:
     """An untrained tagger, or one with what `start` has learned, and its training sentences; these, and what is fitted
     to them, are found again if they were encoded before."""
     model, train = settings.model, settings.train
     if isinstance(start, TaggerParts):
-        parts = with_words(settings, with_labels(start, data, model.initial_model), data)
-        progress.say(taken(model.initial_model, start, parts), "")
-        files = files_of_start(Path(model.initial_model))
+        parts = extend_vocabulary(settings, extend_labels(start, data, model.initial_model), data)
+        progress.say(describe_initial_model(model.initial_model, start, parts), "")
+        files = initial_model_files(Path(model.initial_model))
         examples = EncodedSentences.of(settings, parts, data.train.sentences)
     else:
         vectors = load_vectors(model.vectors, progress.say)
@@ -51,11 +56,11 @@ def prepare_tagger(
         parts = _with_coverage(parts, data, fitted.coverage, progress)
         files = [Path(model.vectors)] if model.vectors else []
         examples = fitted.examples
-    rates: Rates = {
+    rates: LearningRates = {
         "rate_factors": {"crf.": train.crf_learning_rate / train.learning_rate},
         "sparse_rate": train.sparse_learning_rate,
     }
-    return Prepared(parts, examples, rates, files)
+    return PreparedRun(parts, examples, rates, files)
 
 
 def make_parts(
@@ -72,7 +77,7 @@ def make_parts(
 
 
 def _tag_set(settings: TaggingSettings, data: TaggingData) -> TagSet:
-    return TagSet(tuple(sorted(labels_of(data.train.sentences))), data.scheme_of(settings.model.scheme))
+    return TagSet(tuple(sorted(collect_labels(data.train.sentences))), data.scheme_of(settings.model.scheme))
 
 
 def _fit(
@@ -80,7 +85,7 @@ def _fit(
 ) -> TaggingEncoder:
     return TaggingEncoder.fit(
         sentences,
-        data.tokenizer.normalise,
+        data.tokenizer.normalize,
         min_count=settings.model.min_count,
         joint_min_count=settings.model.joint_min_count,
         vectors=_words(vectors, settings) if vectors else None,
@@ -101,19 +106,19 @@ def _fitted(
 ) -> _Fitted:
     sentences = data.train.sentences
 
-    def write(writer: EntryWriter) -> None:
+    def write(writer: CacheEntryWriter) -> None:
         encoder = _fit(settings, data, vectors, TokensOf(sentences))
         encoder.save(writer.folder / _ENCODER)
         writer.facts["coverage"] = encoder.coverage(TokensOf(sentences)) if vectors else 0.0
         _write(writer, encoder, tag_set, sentences)
 
-    def read(entry: Entry) -> _Fitted:
-        encoder = TaggingEncoder.load(entry.folder / _ENCODER, data.tokenizer.normalise, vectors=vectors is not None)
+    def read(entry: CacheEntry) -> _Fitted:
+        encoder = TaggingEncoder.load(entry.folder / _ENCODER, data.tokenizer.normalize, vectors=vectors is not None)
         return _Fitted(encoder, EncodedSentences.read(settings, entry), entry.facts["coverage"])
 
-    source, rows = origin(sentences)
+    source, rows = cache_source(sentences)
     decisive = ["tagger", rows, *_decisive(settings, data, vectors, tag_set)]
-    return kept_from(source, decisive, write, read, progress.say)
+    return load_or_build_derived(source, decisive, write, read, progress.say)
 
 
 def _decisive(
@@ -152,8 +157,8 @@ def _make_parts(
 
 
 def _words(vectors: Vectors, settings: TaggingSettings) -> VectorWords:
-    wanted = settings.model.clusters == "yes" or (settings.model.clusters == "auto" and are_words(vectors))
-    return VectorWords(vectors.vocabulary, clusters_of(vectors, settings.train.seed) if wanted else None)
+    wanted = settings.model.clusters == "yes" or (settings.model.clusters == "auto" and are_word_vectors(vectors))
+    return VectorWords(vectors.vocabulary, cluster_vectors(vectors, settings.train.seed) if wanted else None)
 
 
 def _with_coverage(parts: TaggerParts, data: TaggingData, of_train: float, progress: Progress) -> TaggerParts:

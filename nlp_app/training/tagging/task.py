@@ -20,17 +20,17 @@ from nlp_app.inference import Tagger
 from nlp_app.inference.tag_decoding import predict_encoded
 from nlp_app.inference.tag_scores import Encoded
 from nlp_app.labels.schemes import NONE
-from nlp_app.metrics.spans import headline, score_spans
+from nlp_app.metrics.spans import score_spans, selection_score
 from nlp_app.models import TaggerParts
-from nlp_app.models.quantization import compact
+from nlp_app.models.quantization import quantize
 from nlp_app.reports.model_card import tagger_card
-from nlp_app.training.examples import Examples, Prepared
+from nlp_app.training.examples import Examples, PreparedRun
 from nlp_app.training.learner_setup import with_epochs
 from nlp_app.training.networks import load_prepare
 from nlp_app.training.runs.predictions import write_predictions
 from nlp_app.training.runs.progress import Progress
-from nlp_app.training.tagging.initial_model import read_start
-from nlp_app.training.tagging.outside_bias import shift_outside
+from nlp_app.training.tagging.initial_model import read_initial_model
+from nlp_app.training.tagging.outside_bias import tune_outside_bias
 from nlp_app.training.task import TrainingResult
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class TaggingTask:
     @staticmethod
     def read(settings: TaggingSettings | TransformerTaggingSettings, output: Path) -> TaggingTask:
         """Read the initial model and the splits."""
-        settings, start = read_start(settings, output)
+        settings, start = read_initial_model(settings, output)
         data = read_splits(settings.data, settings.train.seed, start.tag_set.labels if start is not None else ())
         return TaggingTask(settings, data, start)
 
@@ -64,7 +64,7 @@ class TaggingTask:
         """True if there is a dev set."""
         return self.data.dev is not None
 
-    def prepare(self, progress: Progress) -> Prepared[AnyTaggerParts, Examples]:
+    def prepare(self, progress: Progress) -> PreparedRun[AnyTaggerParts, Examples]:
         """Make the untrained tagger, or extend the initial one, and encode the training sentences."""
         return load_prepare(type(self.settings))(self.settings, self.data, progress, self.start)
 
@@ -107,9 +107,9 @@ class TaggingTask:
         if not isinstance(self.settings, TaggingSettings) or not isinstance(parts, TaggerParts):
             return parts
         if self.settings.model.quantize:
-            parts = compact(parts)
+            parts = quantize(parts)
         if self.settings.train.tune_outside_bias and self.data.dev is not None and parts.tag_set.scheme != NONE:
-            shift = shift_outside(parts, self.data.dev.sentences)
+            shift = tune_outside_bias(parts, self.data.dev.sentences)
             if shift:
                 progress.say("", f"the score of O is lowered by {shift:g}, by which dev F1 gains")
         return parts
@@ -142,7 +142,7 @@ def _evaluate(
             raise
         raise TrainingError("training has diverged: weights are no longer finite; lower train.learning_rate") from error
     scores = score_spans(parts.tag_set, dev, gather_predictions(local, len(dev), parts.tag_set.labels, processes))
-    return engine.Evaluation(headline(scores), scores)
+    return engine.Evaluation(selection_score(scores), scores)
 
 
 def gather_predictions(

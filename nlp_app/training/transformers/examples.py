@@ -12,29 +12,35 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nlp_app.config import TransformerClassSettings, TransformerTaggingSettings
+from nlp_app.config import TransformerClassificationSettings, TransformerTaggingSettings
 from nlp_app.core.types import Sentence
 from nlp_app.data.classification.splits import ClassData
 from nlp_app.data.tagging.splits import TaggingData
-from nlp_app.features.subwords.encoder import PieceEncoder, PieceSentences, PieceTexts, collate_sentences, collate_texts
-from nlp_app.features.tagging.encoder import token_chunks
+from nlp_app.features.subwords.encoder import (
+    SubwordEncoder,
+    SubwordSentences,
+    SubwordTexts,
+    collate_sentences,
+    collate_texts,
+)
+from nlp_app.features.tagging.encoder import chunk_sentences
 from nlp_app.labels.class_set import ClassSet
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.models.transformers.models import TransformerClassifierParts, TransformerTaggerParts
-from nlp_app.storage.batching import WHOLE, Share, padding_share, training_batches
-from nlp_app.storage.cache import Entry, EntryWriter, kept_from
-from nlp_app.storage.memory_map import StoredColumns
-from nlp_app.storage.ragged import Columns, collate, gather
-from nlp_app.storage.sentences import origin
-from nlp_app.training.classification.examples import draw, label_columns, record_chunks, targets_of
+from nlp_app.storage.batching import WHOLE, ProcessShare, padding_share, training_batches
+from nlp_app.storage.cache import CacheEntry, CacheEntryWriter, load_or_build_derived
+from nlp_app.storage.memory_map import MappedColumns
+from nlp_app.storage.ragged import RaggedColumns, collate, gather
+from nlp_app.storage.sentences import cache_source
+from nlp_app.training.classification.examples import draw_balanced, label_columns, record_chunks, targets_of
 from nlp_app.training.examples import TrainBatch
-from nlp_app.training.tagging.long_sentences import cut_targets
+from nlp_app.training.tagging.long_sentences import window_tag_ids
 
 
 class _Windows(ABC):
     """Encoded windows, of which batches are made; a row of a batch is a window."""
 
-    encoded: PieceSentences | PieceTexts
+    encoded: SubwordSentences | SubwordTexts
 
     @abstractmethod
     def _rows(self, epoch: int) -> list[NDArray[np.int64]]:
@@ -53,7 +59,7 @@ class _Windows(ABC):
         return self._first[1]
 
     def _trim(self) -> None:
-        if isinstance(self.encoded.pieces, StoredColumns):
+        if isinstance(self.encoded.pieces, MappedColumns):
             self.encoded.pieces.trim()
 
     def sources(self, rows: Iterable[int]) -> list[int]:
@@ -71,7 +77,7 @@ class SentenceWindows(_Windows):
     """
 
     settings: TransformerTaggingSettings
-    encoded: PieceSentences
+    encoded: SubwordSentences
     padding_id: int
 
     @classmethod
@@ -84,29 +90,29 @@ class SentenceWindows(_Windows):
     ) -> SentenceWindows:
         """The encoded sentences, found again if they were encoded before."""
 
-        def write(writer: EntryWriter) -> None:
+        def write(writer: CacheEntryWriter) -> None:
             writer.facts["cut"] = 0
-            for chunk in token_chunks(data.train.sentences):
+            for chunk in chunk_sentences(data.train.sentences):
                 found = parts.encoder.encode(
                     [sentence.tokens for sentence in chunk], [sentence.spans or [] for sentence in chunk]
                 )
                 tags = window_targets(parts.tag_set, chunk, found)
                 writer.append("pieces", found.pieces)
-                writer.append("tokens", Columns(found.tokens.arrays | {"tags": tags}, found.tokens.offsets))
-                writer.append("offsets", Columns({}, found.offsets))
-                writer.append("windows", Columns({}, found.windows))
+                writer.append("tokens", RaggedColumns(found.tokens.arrays | {"tags": tags}, found.tokens.offsets))
+                writer.append("offsets", RaggedColumns({}, found.offsets))
+                writer.append("windows", RaggedColumns({}, found.windows))
                 writer.facts["cut"] += found.cut
 
-        def read(entry: Entry) -> SentenceWindows:
+        def read(entry: CacheEntry) -> SentenceWindows:
             columns = entry.columns
             offsets, windows = (columns[name].offsets for name in ("offsets", "windows"))
-            encoded = PieceSentences(columns["pieces"], columns["tokens"], offsets, windows, entry.facts["cut"])
+            encoded = SubwordSentences(columns["pieces"], columns["tokens"], offsets, windows, entry.facts["cut"])
             return cls(settings, encoded, parts.encoder.tokenizer.padding)
 
         tags = repr((parts.tag_set.scheme, parts.tag_set.labels))
-        source, rows = origin(data.train.sentences)
+        source, rows = cache_source(data.train.sentences)
         decisive: list[str | NDArray[np.int64]] = ["pieces of sentences", rows, *_decisive(parts.encoder), tags]
-        found = kept_from(source, decisive, write, read, say)
+        found = load_or_build_derived(source, decisive, write, read, say)
         if found.encoded.cut:
             say(f"note: of {found.encoded.cut:,} tokens only the first pieces are read, as many as a window holds")
         return found
@@ -115,7 +121,7 @@ class SentenceWindows(_Windows):
         train = self.settings.train
         return training_batches(self.encoded.pieces.lengths, train.batch_subwords, seed=train.seed, epoch=epoch)
 
-    def batches(self, epoch: int, share: Share = WHOLE) -> Iterator[TrainBatch]:
+    def batches(self, epoch: int, share: ProcessShare = WHOLE) -> Iterator[TrainBatch]:
         for batch in self._rows(epoch):
             rows = share.of(batch)
             arrays = collate_sentences(self.encoded, rows, self.padding_id)
@@ -125,13 +131,13 @@ class SentenceWindows(_Windows):
             yield TrainBatch(inputs, int(arrays["mask"].sum()), rows.tolist())
 
 
-def window_targets(tag_set: TagSet, sentences: Sequence[Sentence], encoded: PieceSentences) -> NDArray[np.int64]:
+def window_targets(tag_set: TagSet, sentences: Sequence[Sentence], encoded: SubwordSentences) -> NDArray[np.int64]:
     """The gold tag ids of all tokens, window after window; a span that a seam cuts is one on either side of it."""
     targets = tag_set.targets(sentences)
     for number in np.flatnonzero(np.diff(encoded.windows) > 1).tolist():
         first, end = (int(place) for place in encoded.offsets[number : number + 2])
         places = encoded.tokens.offsets[encoded.windows[number] : encoded.windows[number + 1] + 1] - first
-        targets[first:end] = [*cut_targets(tag_set, sentences[number].spans or [], places.tolist())]
+        targets[first:end] = [*window_tag_ids(tag_set, sentences[number].spans or [], places.tolist())]
     return targets
 
 
@@ -139,42 +145,42 @@ def window_targets(tag_set: TagSet, sentences: Sequence[Sentence], encoded: Piec
 class TextWindows(_Windows):
     """Training texts as windows of pieces, with the class ids of their texts."""
 
-    settings: TransformerClassSettings
-    encoded: PieceTexts
-    labels: Columns
+    settings: TransformerClassificationSettings
+    encoded: SubwordTexts
+    labels: RaggedColumns
     class_set: ClassSet
     padding_id: int
 
     @classmethod
     def of(
         cls,
-        settings: TransformerClassSettings,
+        settings: TransformerClassificationSettings,
         parts: TransformerClassifierParts,
         data: ClassData,
         say: Callable[[str], None],
     ) -> TextWindows:
         """The encoded texts, found again if they were encoded before."""
 
-        def write(writer: EntryWriter) -> None:
+        def write(writer: CacheEntryWriter) -> None:
             for chunk in record_chunks(data.train):
                 encoded = parts.encoder.encode_texts([record.text for record in chunk])
                 rows = np.repeat(np.arange(len(chunk)), np.diff(encoded.windows))
                 writer.append("pieces", encoded.pieces)
-                writer.append("windows", Columns({}, encoded.windows))
-                writer.append("labels", Columns(*gather(label_columns(chunk, data.class_set), rows)))
+                writer.append("windows", RaggedColumns({}, encoded.windows))
+                writer.append("labels", RaggedColumns(*gather(label_columns(chunk, data.class_set), rows)))
 
-        def read(entry: Entry) -> TextWindows:
+        def read(entry: CacheEntry) -> TextWindows:
             columns = entry.columns
-            encoded = PieceTexts(columns["pieces"], columns["windows"].offsets)
+            encoded = SubwordTexts(columns["pieces"], columns["windows"].offsets)
             return cls(settings, encoded, columns["labels"], data.class_set, parts.encoder.tokenizer.padding)
 
-        return kept_from(data.key, ["pieces of texts", *_decisive(parts.encoder)], write, read, say)
+        return load_or_build_derived(data.key, ["pieces of texts", *_decisive(parts.encoder)], write, read, say)
 
     def _rows(self, epoch: int) -> list[NDArray[np.int64]]:
         train, lengths = self.settings.train, self.encoded.pieces.lengths
         if train.imbalance != "sampler":
             return training_batches(lengths, train.batch_subwords, seed=train.seed, epoch=epoch)
-        drawn = draw(train.seed, self.labels, self.class_set, epoch)
+        drawn = draw_balanced(train.seed, self.labels, self.class_set, epoch)
         batches = training_batches(lengths[drawn], train.batch_subwords, seed=train.seed, epoch=epoch)
         return [drawn[places] for places in batches]
 
@@ -184,7 +190,7 @@ class TextWindows(_Windows):
     def release(self) -> None:
         """Nothing is held that could be read again."""
 
-    def batches(self, epoch: int, share: Share = WHOLE) -> Iterator[TrainBatch]:
+    def batches(self, epoch: int, share: ProcessShare = WHOLE) -> Iterator[TrainBatch]:
         for batch in self._rows(epoch):
             rows = share.of(batch)
             arrays = collate_texts(self.encoded, rows, self.padding_id)
@@ -195,7 +201,7 @@ class TextWindows(_Windows):
             )
 
 
-def _decisive(encoder: PieceEncoder) -> list[str]:
+def _decisive(encoder: SubwordEncoder) -> list[str]:
     """All but the texts that decides which windows come of them."""
     tokenizer = encoder.tokenizer
     pieces = (tokenizer.unknown, tokenizer.padding, tokenizer.prefix, tokenizer.suffix)

@@ -10,30 +10,30 @@ import torch
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from nlp_app.config import (
-    TransformerClassSettings,
+    TransformerClassificationSettings,
     TransformerModelSettings,
-    TransformerTaggerSettings,
+    TransformerTaggerModelSettings,
     TransformerTaggingSettings,
 )
 from nlp_app.core.errors import SettingsError
-from nlp_app.core.text_table import some
+from nlp_app.core.text_table import format_names
 from nlp_app.data.classification.splits import ClassData
 from nlp_app.data.tagging.splits import TaggingData
 from nlp_app.features.subwords.casing import KINDS
-from nlp_app.features.subwords.encoder import PieceEncoder
-from nlp_app.features.subwords.tokenizer import PieceTokenizer
+from nlp_app.features.subwords.encoder import SubwordEncoder
+from nlp_app.features.subwords.tokenizer import SubwordTokenizer
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.models import AnyTaggerParts
-from nlp_app.models.transformers.body import longest_of
+from nlp_app.models.transformers.body import max_window
 from nlp_app.models.transformers.models import TransformerClassifierParts, TransformerTaggerParts
-from nlp_app.models.transformers.pretrained import Pretrained, longest_window, make_body, read_pretrained
+from nlp_app.models.transformers.pretrained import Pretrained, make_body, max_window_of_body, read_pretrained
 from nlp_app.nn.partial_loading import PartialLoad
 from nlp_app.nn.transformer import TransformerClassifier, TransformerDimensions, TransformerTagger
-from nlp_app.nn.transformer_layers import freeze, rate_factors, takes_embeddings
-from nlp_app.training.classification.setup import undecided
-from nlp_app.training.examples import Prepared, Rates
+from nlp_app.nn.transformer_layers import freeze_layers, layerwise_rate_factors, takes_embeddings
+from nlp_app.training.classification.setup import default_decision_rule
+from nlp_app.training.examples import LearningRates, PreparedRun
 from nlp_app.training.runs.progress import Progress
-from nlp_app.training.tagging.initial_model import files_of_start, taken, with_labels
+from nlp_app.training.tagging.initial_model import describe_initial_model, extend_labels, initial_model_files
 from nlp_app.training.transformers.examples import SentenceWindows, TextWindows
 
 _HEAD_DROPOUT = ("classifier_dropout", "classifier_dropout_prob", "seq_classif_dropout", "dropout_classifier")
@@ -46,7 +46,7 @@ def prepare_transformer_tagger(
     data: TaggingData,
     progress: Progress,
     start: AnyTaggerParts | None = None,
-) -> Prepared[TransformerTaggerParts, SentenceWindows]:
+) -> PreparedRun[TransformerTaggerParts, SentenceWindows]:
     """A pretrained transformer with a new head for the labels of the training data, or what `start` has learned with
     its head grown; and the training windows."""
     train = settings.train
@@ -54,22 +54,22 @@ def prepare_transformer_tagger(
         parts, files = _grown(settings.model, data, progress, start)
     else:
         parts, files = _fresh(settings.model, data, progress)
-    freeze(parts.network, settings.model.frozen_layers)
+    freeze_layers(parts.network, settings.model.frozen_layers)
     if train.gradient_checkpointing:
         parts.network.enable_gradient_checkpointing()
-    rates: Rates = {
-        "rate_factors": rate_factors(
+    rates: LearningRates = {
+        "rate_factors": layerwise_rate_factors(
             parts.network,
             train.layerwise_lr_decay,
             head=train.head_learning_rate / train.learning_rate,
             crf=train.crf_learning_rate / train.learning_rate,
         )
     }
-    return Prepared(parts, SentenceWindows.of(settings, parts, data, progress.say), rates, files)
+    return PreparedRun(parts, SentenceWindows.of(settings, parts, data, progress.say), rates, files)
 
 
 def _fresh(
-    model: TransformerTaggerSettings, data: TaggingData, progress: Progress
+    model: TransformerTaggerModelSettings, data: TaggingData, progress: Progress
 ) -> tuple[TransformerTaggerParts, list[Path]]:
     pretrained = _read(model)
     tag_set = TagSet.of(data.train.sentences, data.scheme_of(model.network_scheme))
@@ -88,26 +88,26 @@ def _fresh(
         model.subword_pooling, model.head, model.lstm_hidden_size, model.dropout, capitals=KINDS if capitals else 0
     )
     network = TransformerTagger(body, len(tag_set.tags), torch.from_numpy(tag_set.allowed), dimensions)
-    encoder = _encoder(model, pretrained.tokenizer, longest_window(pretrained), capitals)
+    encoder = _encoder(model, pretrained.tokenizer, max_window_of_body(pretrained), capitals)
     parts = TransformerTaggerParts(network, encoder, tag_set, data.tokenizer, pretrained.files, data.about())
     return parts, _files(pretrained)
 
 
 def _grown(
-    model: TransformerTaggerSettings, data: TaggingData, progress: Progress, start: TransformerTaggerParts
+    model: TransformerTaggerModelSettings, data: TaggingData, progress: Progress, start: TransformerTaggerParts
 ) -> tuple[TransformerTaggerParts, list[Path]]:
     _set_dropout(start.network.body.config, model.dropout)
-    parts = with_labels(start, data, model.initial_model)
+    parts = extend_labels(start, data, model.initial_model)
     parts.network.dimensions = replace(parts.network.dimensions, dropout=model.dropout)
-    progress.say(taken(model.initial_model, start, parts))
-    most = longest_of(parts.network.body)
+    progress.say(describe_initial_model(model.initial_model, start, parts))
+    most = max_window(parts.network.body)
     encoder = _encoder(model, start.encoder.tokenizer, most, start.encoder.capitals)
-    return replace(parts, encoder=encoder), files_of_start(Path(model.initial_model))
+    return replace(parts, encoder=encoder), initial_model_files(Path(model.initial_model))
 
 
 def prepare_transformer_classifier(
-    settings: TransformerClassSettings, data: ClassData, progress: Progress
-) -> Prepared[TransformerClassifierParts, TextWindows]:
+    settings: TransformerClassificationSettings, data: ClassData, progress: Progress
+) -> PreparedRun[TransformerClassifierParts, TextWindows]:
     """A pretrained transformer with a new head for the classes of the training data, and the training windows."""
     model, train = settings.model, settings.train
     pretrained = _read(model)
@@ -121,34 +121,34 @@ def prepare_transformer_classifier(
     )
     progress.say(_taken(pretrained, loaded))
     network = TransformerClassifier(body, len(data.class_set.labels))
-    freeze(network, model.frozen_layers)
+    freeze_layers(network, model.frozen_layers)
     if train.gradient_checkpointing:
         network.enable_gradient_checkpointing()
     parts = TransformerClassifierParts(
         network,
-        _encoder(model, pretrained.tokenizer, longest_window(pretrained)),
+        _encoder(model, pretrained.tokenizer, max_window_of_body(pretrained)),
         data.class_set,
-        undecided(data.class_set),
+        default_decision_rule(data.class_set),
         pretrained.files,
         data.about(),
     )
-    rates: Rates = {
-        "rate_factors": rate_factors(
+    rates: LearningRates = {
+        "rate_factors": layerwise_rate_factors(
             network, train.layerwise_lr_decay, head=train.head_learning_rate / train.learning_rate, crf=1.0
         )
     }
-    return Prepared(parts, TextWindows.of(settings, parts, data, progress.say), rates, _files(pretrained))
+    return PreparedRun(parts, TextWindows.of(settings, parts, data, progress.say), rates, _files(pretrained))
 
 
 def _taken(pretrained: Pretrained, loaded: PartialLoad) -> str:
     """What came of a checkpoint's weights."""
     parts = [f"{len(loaded.taken)} tensors taken"]
     if loaded.missing:
-        parts.append(f"newly made: {some(loaded.missing, most=4)}")
+        parts.append(f"newly made: {format_names(loaded.missing, most=4)}")
     if loaded.reshaped:
-        parts.append(f"of another shape there: {some(loaded.reshaped, most=4)}")
+        parts.append(f"of another shape there: {format_names(loaded.reshaped, most=4)}")
     if loaded.left:
-        parts.append(f"left over: {some(loaded.left, most=4)}")
+        parts.append(f"left over: {format_names(loaded.left, most=4)}")
     return f"{pretrained.name}: {'; '.join(parts)}"
 
 
@@ -179,17 +179,17 @@ def _set_dropout(config: PreTrainedConfig, share: float) -> None:
             setattr(config, name, share)
 
 
-def _embeds_capitals(model: TransformerTaggerSettings, tokenizer: PieceTokenizer, body: PreTrainedModel) -> bool:
+def _embeds_capitals(model: TransformerTaggerModelSettings, tokenizer: SubwordTokenizer, body: PreTrainedModel) -> bool:
     if model.casing_embedding != "auto":
         return model.casing_embedding == "yes"
     return model.head == "crf" and tokenizer.uncased and takes_embeddings(body)
 
 
 def _encoder(
-    model: TransformerModelSettings, tokenizer: PieceTokenizer, most: int, capitals: bool = False
-) -> PieceEncoder:
+    model: TransformerModelSettings, tokenizer: SubwordTokenizer, most: int, capitals: bool = False
+) -> SubwordEncoder:
     if model.window_subwords > most:
         raise SettingsError(
             f"model.window_subwords: found {model.window_subwords}, expected at most the {most} pieces the model takes"
         )
-    return PieceEncoder(tokenizer, model.window_subwords or most, model.window_overlap, capitals)
+    return SubwordEncoder(tokenizer, model.window_subwords or most, model.window_overlap, capitals)

@@ -33,8 +33,8 @@ def compiled(split: str) -> list[Pair]:
 def source(language: str, split: str) -> list[Pair]:
     """The (text, label) pairs of a source file, read by the plainest means."""
     lines = (CORPUS / "source" / f"{language}.{split}.txt").read_text(encoding="utf-8").split("\n")
-    labelled = [line.split("\t") for line in lines if line and not line.startswith("# ")]
-    return [(text, label) for label, text in labelled]
+    labeled = [line.split("\t") for line in lines if line and not line.startswith("# ")]
+    return [(text, label) for label, text in labeled]
 
 
 def letters(text: str) -> str:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nlp_app.core.hashing import is_empty, text_hash
 from nlp_app.core.types import ClassRecord
-from nlp_app.data.classification.scan import Account, Texts, account
+from nlp_app.data.classification.scan import FileScan, LabeledTexts, scan_file
 from nlp_app.formats.classification import open_classes
 
 few_texts = st.one_of(st.sampled_from(["", " ", "a", "b", "a ", "中", "a\x00b", "\ud800"]), st.text(max_size=3))
@@ -26,8 +26,8 @@ records = st.lists(st.tuples(few_texts, label_sets), max_size=25).map(
 )
 
 
-def accounted(found: Iterable[ClassRecord]) -> Account:
-    taken = Account("some.csv")
+def accounted(found: Iterable[ClassRecord]) -> FileScan:
+    taken = FileScan("some.csv")
     for record in found:
         taken.add(record)
     return taken
@@ -37,20 +37,20 @@ def accounted(found: Iterable[ClassRecord]) -> Account:
 def test_an_account_by_brute_force(rows: list[ClassRecord]) -> None:
     found = accounted(rows)
     texts = [row.text for row in rows]
-    labelled = [row for row in rows if row.labels is not None]
+    labeled = [row for row in rows if row.labels is not None]
     assert (found.texts, found.characters) == (len(rows), sum(map(len, texts)))
-    empty, unlabelled = ([r.line for r in rows if not r.text.strip()], [r.line for r in rows if r.labels is None])
+    empty, unlabeled = ([r.line for r in rows if not r.text.strip()], [r.line for r in rows if r.labels is None])
     assert found.empty == [len(empty), min(empty, default=0)]
-    assert found.unlabelled == [len(unlabelled), min(unlabelled, default=0)]
-    assert found.labels == Counter(label for row in labelled for label in row.labels or ())
-    assert found.counts == Counter(len(row.labels or ()) for row in labelled)
-    assert found.several_at == next((row.line for row in labelled if len(row.labels or ()) > 1), 0)
+    assert found.unlabeled == [len(unlabeled), min(unlabeled, default=0)]
+    assert found.labels == Counter(label for row in labeled for label in row.labels or ())
+    assert found.counts == Counter(len(row.labels or ()) for row in labeled)
+    assert found.several_at == next((row.line for row in labeled if len(row.labels or ()) > 1), 0)
     assert found.first_line == {
-        label: next(row.line for row in labelled if label in (row.labels or ())) for label in found.labels
+        label: next(row.line for row in labeled if label in (row.labels or ())) for label in found.labels
     }
     assert found.duplicates == len(texts) - len(set(texts))
     answers: dict[str, set[tuple[str, ...]]] = {}
-    for row in labelled:
+    for row in labeled:
         answers.setdefault(row.text, set()).add(row.labels or ())
     assert found.contradictions == sum(len(each) > 1 for each in answers.values())
 
@@ -93,9 +93,9 @@ def write(path: Path, rows: Iterable[tuple[str, Sequence[str] | str | None]]) ->
 def test_texts_are_those_that_can_be_learned_from(tmp_path: Path) -> None:
     rows = [("a", ["x"]), ("", ["x"]), (" ", ["y"]), ("b", None), ("c", []), ("d", ["x", "y"]), ("a", ["x"])]
     file = open_classes(write(tmp_path / "a.jsonl", rows))
-    assert [row.text for row in Texts(file, True)] == ["a", "c", "d", "a"]
-    assert [row.text for row in Texts(file, False)] == ["a", "a"]
-    found = account(file)
-    assert (found.texts, found.empty[0], found.unlabelled[0]) == (7, 2, 1)
-    shown = account(file, progress=list(file))
+    assert [row.text for row in LabeledTexts(file, True)] == ["a", "c", "d", "a"]
+    assert [row.text for row in LabeledTexts(file, False)] == ["a", "a"]
+    found = scan_file(file)
+    assert (found.texts, found.empty[0], found.unlabeled[0]) == (7, 2, 1)
+    shown = scan_file(file, progress=list(file))
     assert (shown.hashes.tolist(), shown.labels) == (found.hashes.tolist(), found.labels)

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nlp_app.config import ClassDataSettings
+from nlp_app.config import ClassificationDataSettings
 from nlp_app.core.errors import DataError, NlpAppError, SettingsError
-from nlp_app.core.text_table import some
+from nlp_app.core.text_table import format_names
 from nlp_app.data.classification.options import columns_of
 from nlp_app.data.classification.splits import ClassData, read_class_splits
 
@@ -42,7 +42,7 @@ def read(
         for name, rows in (("train", train), ("dev", dev), ("test", test))
         if rows is not None
     }
-    return read_class_splits(ClassDataSettings(**files, **more), seed=more.pop("seed", 1))
+    return read_class_splits(ClassificationDataSettings(**files, **more), seed=more.pop("seed", 1))
 
 
 def refused(folder: Path, *files: Any, **more: Any) -> str:
@@ -86,12 +86,12 @@ def test_without_dev_a_share_is_held_out(tmp_path: Path) -> None:
 
 
 def test_the_bundled_corpus_is_read_where_no_file_is_named() -> None:
-    data = read_class_splits(ClassDataSettings(), seed=1)
+    data = read_class_splits(ClassificationDataSettings(), seed=1)
     assert data.train_size > 500
     assert not data.class_set.multi_label
     assert notes(data, "dev") == notes(data, "test") == []
     with pytest.raises(SettingsError, match=r"data\.train: not given, though dev or test is; give --train FILE"):
-        read_class_splits(ClassDataSettings(dev="dev.csv"), seed=1)
+        read_class_splits(ClassificationDataSettings(dev="dev.csv"), seed=1)
 
 
 def test_a_label_of_dev_that_training_lacks(tmp_path: Path) -> None:
@@ -212,8 +212,8 @@ def test_notes_by_brute_force(
 
 
 def test_some_labels() -> None:
-    assert some(["a", "b"]) == "a, b"
-    assert some(f"{n:03}" for n in range(1000)) == "000, 001, 002, 003, 004, 005, 006, 007, ... (1,000 in all)"
+    assert format_names(["a", "b"]) == "a, b"
+    assert format_names(f"{n:03}" for n in range(1000)) == "000, 001, 002, 003, 004, 005, 006, 007, ... (1,000 in all)"
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         files = {each: write(tmp_path / f"{each}.jsonl", TRAIN) for each in ("train", "dev", "test")}
         files[name] = str(tmp_path / "missing.jsonl")
         with pytest.raises(DataError, match=r"missing\.jsonl") as caught:
-            read_class_splits(ClassDataSettings(**files), seed=1)
+            read_class_splits(ClassificationDataSettings(**files), seed=1)
         assert "\n" not in str(caught.value)
 
 
@@ -239,7 +239,7 @@ def test_one_content_read_as_two_formats(tmp_path: Path) -> None:
     texts = []
     for name in ("a.txt.gz", "a.csv.gz"):
         (tmp_path / name).write_bytes(content)
-        data = read_class_splits(ClassDataSettings(train=str(tmp_path / name), dev_share=0.3), seed=1)
+        data = read_class_splits(ClassificationDataSettings(train=str(tmp_path / name), dev_share=0.3), seed=1)
         texts.append({record.text for record in (*data.train, *data.dev.records)})
         assert set(data.label_counts) == {label for record in data.train for label in record.labels}
     assert texts[0].isdisjoint(texts[1])

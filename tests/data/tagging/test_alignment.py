@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from nlp_app.core.types import CharSpan, TokenSpan
 from nlp_app.data.tagging import alignment
-from nlp_app.data.tagging.alignment import Alignment, Ledger, TokenEdges, align_spans
-from nlp_app.text.spacing import between_words, between_written_words, join_tokens, nowhere
+from nlp_app.data.tagging.alignment import Alignment, AlignmentReport, TokenEdges, align_spans
+from nlp_app.text.spacing import between_words, between_written_words, join_tokens, no_spaces
 
 MIXED = "ab Z9.,-'\t\n\u00a0\u3000\u200b\ufeff\u0301éß马云杭州，。𠀀가🙂\ud800"
 
@@ -38,8 +38,8 @@ def documents(draw: st.DrawFn) -> Document:
     return Document(text, [start for start, _ in tokens], [end for _, end in tokens], spans + repeated)
 
 
-def align(document: Document, mode: Alignment) -> tuple[list[TokenSpan], list[CharSpan], Ledger]:
-    ledger = Ledger()
+def align(document: Document, mode: Alignment) -> tuple[list[TokenSpan], list[CharSpan], AlignmentReport]:
+    ledger = AlignmentReport()
     edges = TokenEdges(len(document.text), document.starts, document.ends)
     aligned, unaligned = align_spans(document.spans, edges, mode, 7, ledger)
     return aligned, unaligned, ledger
@@ -109,7 +109,7 @@ def test_alignment_equals_the_reference_by_positions(document: Document, mode: A
 
 
 Space = Callable[[str, str], bool]
-SPACES: list[Space] = [between_words, between_written_words, nowhere]
+SPACES: list[Space] = [between_words, between_written_words, no_spaces]
 TEXT = "Marie Curie-Sklodowska died"
 STARTS, ENDS = [0, 6, 23], [5, 22, 27]
 
@@ -166,7 +166,7 @@ def test_joined_tokens_are_found_at_their_offsets(tokens: list[str], space: Spac
     edges = [0, *(edge for token in zip(starts, ends, strict=True) for edge in token), len(text)]
     assert edges == sorted(edges), "tokens stand in order and do not overlap"
     gaps = {text[end:start] for end, start in zip(ends, starts[1:], strict=False)}
-    assert gaps <= ({""} if space is nowhere else {"", " "})
+    assert gaps <= ({""} if space is no_spaces else {"", " "})
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_spaces_stand_where_the_script_has_them(tokens: list[str], text: str) ->
 
 
 def test_a_corpus_of_characters_is_joined_without_spaces() -> None:
-    assert join_tokens(list("在ABC工作2007年"), nowhere)[0] == "在ABC工作2007年"
+    assert join_tokens(list("在ABC工作2007年"), no_spaces)[0] == "在ABC工作2007年"
 
 
 def test_punctuation_is_set_where_people_write_it() -> None:

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from nlp_app.config import TaggingDataSettings
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import Sentence, TokenSpan
-from nlp_app.data.tagging.cached_corpus import read_stored_corpus
+from nlp_app.data.tagging.cached_corpus import read_cached_corpus
 from nlp_app.data.tagging.corpus import CorpusOptions, read_corpus
 from nlp_app.data.tagging.splits import read_splits
 from nlp_app.features.tagging.encoder import TaggingEncoder
 from nlp_app.labels import schemes
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.text import BasicTokenizer
-from nlp_app.training.tagging.long_sentences import cut_targets, seams
+from nlp_app.training.tagging.long_sentences import window_boundaries, window_tag_ids
 
 COLUMNS = "Anna B-PER\nI I-LOC\n\nsame O\n\nBob B-PER\n\n马 B-LOC\n云 I-LOC\n\n"
 OBJECTS = (
@@ -49,7 +49,7 @@ def test_a_stored_corpus_is_that_in_memory(tmp_path: Path, name: str, content: s
     options = CorpusOptions(tokenizer=BasicTokenizer(), alignment="strict")
     expected = read_corpus(path, options)
     for _ in range(2):
-        found = read_stored_corpus(path, options)
+        found = read_cached_corpus(path, options)
         assert [replace(each, lines=list(each.lines)) for each in expected.sentences] == list(found.sentences)
         assert (found.scheme, found.evidence, found.tokenizer) == (
             expected.scheme,
@@ -58,12 +58,12 @@ def test_a_stored_corpus_is_that_in_memory(tmp_path: Path, name: str, content: s
         )
         assert (found.repairs, found.repaired) == (expected.repairs, len(expected.repairs))
         assert found.ledger.dropped == expected.ledger.dropped
-        assert found.labelled
+        assert found.labeled
     assert entries(tmp_path) == 1
     path.write_text(content.replace("same", "other").replace("Roman", "Romas"), encoding="utf-8")
-    assert [s.text for s in read_stored_corpus(path, options).sentences] != [s.text for s in found.sentences]
+    assert [s.text for s in read_cached_corpus(path, options).sentences] != [s.text for s in found.sentences]
     assert entries(tmp_path) == 2
-    read_stored_corpus(path, replace(options, alignment="expand"))
+    read_cached_corpus(path, replace(options, alignment="expand"))
     assert entries(tmp_path) == 3
 
 
@@ -78,7 +78,7 @@ def test_names_in_a_folder_count(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         for name, content in zip(names, contents, strict=True):
             (tmp_path / folder / name).write_text(content)
-        read = read_stored_corpus(tmp_path / folder, CorpusOptions(tokenizer=BasicTokenizer()))
+        read = read_cached_corpus(tmp_path / folder, CorpusOptions(tokenizer=BasicTokenizer()))
         found.append({each.text: each.spans for each in read.sentences})
     assert found[0] == {"Anna met Bob": [TokenSpan(0, 1, "PER")], "Anna went away": []}
     assert found[1] == {"Anna met Bob": [], "Anna went away": [TokenSpan(0, 1, "PER")]}
@@ -97,7 +97,7 @@ def test_a_file_that_is_wrong_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_text(COLUMNS + "x y z\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"a.conll:11"):
-        read_stored_corpus(path, CorpusOptions())
+        read_cached_corpus(path, CorpusOptions())
     assert not entries(tmp_path)
 
 
@@ -108,14 +108,14 @@ def test_long_sentences_are_cut_beside_spans(length: int, longest: int, wanted: 
     for start, size in sorted(wanted):
         if start + size <= length and (not spans or start >= spans[-1].end):
             spans.append(TokenSpan(start, start + size, "X"))
-    cut = seams(Sentence("x" * length, [*range(length)], [*range(1, length + 1)], spans, [1]), longest)
+    cut = window_boundaries(Sentence("x" * length, [*range(length)], [*range(1, length + 1)], spans, [1]), longest)
     assert (cut[0], cut[-1]) == (0, length)
     assert all(0 < end - start <= longest for start, end in pairwise(cut)) or length == 0
     for place in cut[1:-1]:
         divided = [span for span in spans if span.start < place < span.end]
         assert all(span.start in cut for span in divided), "only a span that begins a window may be too long for it"
     tag_set = TagSet(("X",), "BIOES")
-    tags = [tag_set.tags[number] for number in cut_targets(tag_set, spans, cut)]
+    tags = [tag_set.tags[number] for number in window_tag_ids(tag_set, spans, cut)]
     kept = {place for span in spans for place in range(span.start, span.end)}
     found = [schemes.decode(tags[start:end], "BIOES")[0] for start, end in pairwise(cut)]
     places = {
@@ -166,14 +166,14 @@ _MEASURE = """
 import sys
 from pathlib import Path
 from nlp_app.data.tagging.corpus import CorpusOptions
-from nlp_app.features.tagging.encoder import TaggingEncoder, token_chunks
+from nlp_app.features.tagging.encoder import TaggingEncoder, chunk_sentences
 from nlp_app.storage.sentences import TokensOf
-from nlp_app.data.tagging.cached_corpus import read_stored_corpus
+from nlp_app.data.tagging.cached_corpus import read_cached_corpus
 import tracemalloc
 tracemalloc.start()
-sentences = read_stored_corpus(sys.argv[1], CorpusOptions(scheme="BIO")).sentences
+sentences = read_cached_corpus(sys.argv[1], CorpusOptions(scheme="BIO")).sentences
 encoder = TaggingEncoder.fit(TokensOf(sentences), str.lower)
-for chunk in token_chunks(sentences):
+for chunk in chunk_sentences(sentences):
     encoder.encode([sentence.tokens for sentence in chunk])
 print(tracemalloc.get_traced_memory()[1])
 """

@@ -28,7 +28,7 @@ TOKENS = st.text(st.sampled_from("ab1.#\u00a0\u3000\u200b马云，🙂 "), min_s
 
 
 @st.composite
-def labelled_sentences(draw: st.DrawFn) -> tuple[list[str], list[TokenSpan]]:
+def labeled_sentences(draw: st.DrawFn) -> tuple[list[str], list[TokenSpan]]:
     tokens = draw(st.lists(TOKENS, min_size=1, max_size=6))
     spans, start = [], 0
     while start < len(tokens):
@@ -48,7 +48,7 @@ def write_columns(path: Path, sentences: list[tuple[list[str], list[TokenSpan]]]
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(labelled_sentences(), min_size=1, max_size=4), st.sampled_from(SCHEMES), st.sampled_from(SCHEMES))
+@given(st.lists(labeled_sentences(), min_size=1, max_size=4), st.sampled_from(SCHEMES), st.sampled_from(SCHEMES))
 def test_columns_to_json_lines_and_back(
     sentences: list[tuple[list[str], list[TokenSpan]]], scheme: str, between: str
 ) -> None:
@@ -65,7 +65,7 @@ def test_columns_to_json_lines_and_back(
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(labelled_sentences(), min_size=1, max_size=3))
+@given(st.lists(labeled_sentences(), min_size=1, max_size=3))
 def test_columns_to_text_with_spans(sentences: list[tuple[list[str], list[TokenSpan]]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "a.conll", Path(folder) / "b.jsonl"
@@ -244,13 +244,13 @@ def test_what_label_studio_holds_besides_spans_is_told(tmp_path: Path) -> None:
         "data": {"text": "Ada left.", "source": "web"},
         "annotations": [
             {"result": [region, {"type": "relation", "from_id": "r", "to_id": "r"}], "lead_time": 3},
-            {"result": [], "was_cancelled": True},
+            {"result": [], "was_canceled": True},
         ],
     }
     assert losses_of(tmp_path / "a.json", json.dumps(task, indent=1)) == [
         "1 values of the key id",
         "1 values of the key data.source",
-        "1 annotations that were cancelled, or aren't the ground truth",
+        "1 annotations that were canceled, or aren't the ground truth",
         "1 values of the key annotations.lead_time",
         "1 values of the key annotations.result.id",
         "1 values of the key annotations.result.from_name",
@@ -304,7 +304,7 @@ def test_repairs_are_losses(tmp_path: Path) -> None:
     ("content", "target", "named", "message"),
     [
         ("Ada\tPROPN\n", "b.conll", {"target_scheme": "BIO"}, "tags without a scheme"),
-        ("Ada\tB-PER\n", "b.conll", {"target_scheme": "none"}, "labelled spans"),
+        ("Ada\tB-PER\n", "b.conll", {"target_scheme": "none"}, "labeled spans"),
         ("Ada\tB-PER\n", "b.conll", {"target_scheme": "BOI"}, "unknown tag scheme 'BOI'"),
         ("Ada\tB-PER\n", "b.xlsx", {}, r"suffix '\.xlsx'.*conll, conllu, jsonl"),
         ("Ada\tB-PER\n", "b.conll", {"target_format": "brat"}, "brat can't be written"),

@@ -31,7 +31,7 @@ def json_lines(path: Path, *values: object) -> Path:
 def test_tags_become_spans_by_the_scheme_of_the_whole_file(tmp_path: Path) -> None:
     path = columns(tmp_path / "a.conll", "Ada/I-PER met/O Eve/I-PER", "Ann/I-PER Bob/B-PER left/O")
     corpus = read_corpus(path)
-    assert (corpus.format, corpus.scheme, corpus.tokenizer, corpus.labelled) == ("conll", "IOB1", None, True)
+    assert (corpus.format, corpus.scheme, corpus.tokenizer, corpus.labeled) == ("conll", "IOB1", None, True)
     assert corpus.evidence
     assert [s.spans for s in corpus.sentences] == [
         [TokenSpan(0, 1, "PER"), TokenSpan(2, 3, "PER")],
@@ -121,10 +121,10 @@ def test_files_of_two_minds_are_refused_with_the_line(tmp_path: Path, values: li
     assert caught.value.line == line
 
 
-def test_unlabelled_files_are_corpora_too(tmp_path: Path) -> None:
+def test_unlabeled_files_are_corpora_too(tmp_path: Path) -> None:
     path = json_lines(tmp_path / "a.jsonl", {"text": "Ada met Eve"}, {"text": ""})
     corpus = read_corpus(path, CorpusOptions(tokenizer=BASIC))
-    assert (corpus.labelled, corpus.scheme, [len(s) for s in corpus.sentences]) == (False, None, [3, 0])
+    assert (corpus.labeled, corpus.scheme, [len(s) for s in corpus.sentences]) == (False, None, [3, 0])
 
 
 def test_the_raw_text_of_the_file_is_used(tmp_path: Path) -> None:

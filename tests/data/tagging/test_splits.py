@@ -32,7 +32,7 @@ def test_the_report_tells_what_is_odd(tmp_path: Path) -> None:
     assert "note: train: 1 tags could not follow the tag before them and were read as the CoNLL scorer does" in notes
     assert f"the first: {train}:2: I-LOC" in notes
     assert "note: dev: 1 of its sentences stand in train too" in notes
-    assert "note: dev: has no labelled span" in notes
+    assert "note: dev: has no labeled span" in notes
     assert "note: test: GOD: labels that training never had; they count as missed" in notes
     assert "note: test: 1 of its sentences stand in train too" in notes
 
@@ -55,7 +55,7 @@ def test_texts_whose_spans_fit_no_tokens_or_that_have_no_token(tmp_path: Path) -
     data = read_splits(TaggingDataSettings(train=train, dev=train, alignment="strict"), seed=1)
     report = "\n".join(data.report())
     assert "note: train: 1 sentences without a token left out" in report
-    assert "of 3 labelled spans 0 were moved to token edges and 1 fit no tokens" in report
+    assert "of 3 labeled spans 0 were moved to token edges and 1 fit no tokens" in report
     assert data.counts()["train"]["spans"] == data.counts()["dev"]["spans"] == 3
     assert (len(data.train.sentences), len(data.dev.sentences)) == (3, 4)
 

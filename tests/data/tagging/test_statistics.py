@@ -15,7 +15,7 @@ from nlp_app.data.tagging.statistics import (
     describe,
     duplicates,
     entities,
-    leaks,
+    shared_sentences,
     unseen_entities,
 )
 from nlp_app.text.spacing import join_tokens
@@ -64,7 +64,7 @@ def test_unaligned_gold_is_counted_and_repeated_text_needs_tokens() -> None:
     empty = Sentence("  ", [], [], [], [4])
     assert list(entities([cut, empty])) == [Entity("London", "LOC", 0, 3)]
     assert describe([cut, empty, empty]).labels == {"LOC": 1}
-    assert duplicates([empty, empty]).count == leaks([empty], [empty]).count == 0
+    assert duplicates([empty, empty]).count == shared_sentences([empty], [empty]).count == 0
 
 
 def test_nothing_to_describe() -> None:
@@ -73,15 +73,15 @@ def test_nothing_to_describe() -> None:
 
 
 def test_leaks_are_sentences_of_the_other_file_with_the_lines_of_both() -> None:
-    found = leaks(TRAIN, TEST)
+    found = shared_sentences(TRAIN, TEST)
     assert (found.count, found.lines) == (2, [(6, 8), (12, 14)])
-    assert leaks(TEST, TRAIN).count == 4, "each occurrence counts"
+    assert shared_sentences(TEST, TRAIN).count == 4, "each occurrence counts"
 
 
 def test_tokens_not_text_make_a_sentence_the_same() -> None:
     whole = Sentence("New York", [0], [8], None, [1])
     assert whole.text == sentence("New York").text
-    assert leaks([whole], [sentence("New York")]).count == 0
+    assert shared_sentences([whole], [sentence("New York")]).count == 0
 
 
 def test_unseen_entities_have_a_new_surface_form() -> None:
@@ -98,5 +98,5 @@ short = st.lists(st.sampled_from("ab 马"), max_size=3).map(lambda words: senten
 def test_counts_equal_those_of_sets_of_sentences(train: list[Sentence], other: list[Sentence]) -> None:
     first, second = ([tuple(s.tokens) for s in corpus if s.tokens] for corpus in (train, other))
     assert duplicates(train).count == len(first) - len(set(first))
-    assert leaks(train, other).count == sum(tokens in set(first) for tokens in second)
-    assert len(leaks(train, other).lines) == min(5, leaks(train, other).count)
+    assert shared_sentences(train, other).count == sum(tokens in set(first) for tokens in second)
+    assert len(shared_sentences(train, other).lines) == min(5, shared_sentences(train, other).count)

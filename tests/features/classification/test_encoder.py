@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from nlp_app.features.classification.encoder import EncodedTexts, TextEncoder, load_text_encoder
 from nlp_app.features.classification.ngram_bags import BagOptions
-from nlp_app.features.classification.ngrams import Orders
-from nlp_app.storage.ragged import Columns
+from nlp_app.features.classification.ngrams import NgramRange
+from nlp_app.storage.ragged import RaggedColumns
 from nlp_app.text import TOKENIZERS, make_tokenizer
 from nlp_app.text.vocab import PADDING, UNKNOWN, Vocabulary
 
-BAGS = BagOptions(Orders(1, 2), Orders(2, 3))
+BAGS = BagOptions(NgramRange(1, 2), NgramRange(2, 3))
 TEXTS = ["Good phone, good price", "手机很好用", "", "good 手机!", " \n", "an old phone 😀"]
 VECTORS = Vocabulary(["good", "手", "never"])
 
@@ -33,7 +33,7 @@ def fit(texts: list[str] = TEXTS, size: int = 2, name: str = "basic", **parts: o
     return TextEncoder.fit(chunks, make_tokenizer(name), **chosen)  # type: ignore[arg-type]
 
 
-def rows(columns: Columns) -> list[dict[str, list[float]]]:
+def rows(columns: RaggedColumns) -> list[dict[str, list[float]]]:
     """The columns of each text."""
     ends = columns.offsets.tolist()
     return [
@@ -105,8 +105,8 @@ def test_fitted_in_any_chunks(size: int) -> None:
 @given(any_texts, st.sampled_from(list(TOKENIZERS)))
 def test_saved_and_loaded_it_is_the_same(tmp_path_factory: pytest.TempPathFactory, texts: list[str], name: str) -> None:
     directory = tmp_path_factory.mktemp("vocab")
-    labels = Columns({"labels": np.zeros(len(texts), dtype=np.int32)}, np.arange(len(texts) + 1))
-    encoder = fit(texts, 2, name).weighed([(texts, labels)], 2)
+    labels = RaggedColumns({"labels": np.zeros(len(texts), dtype=np.int32)}, np.arange(len(texts) + 1))
+    encoder = fit(texts, 2, name).with_class_weights([(texts, labels)], 2)
     encoder.save(directory)
     again = load_text_encoder(directory, make_tokenizer(name), encoder.sizes, BAGS, len(texts))
     assert again.sizes == encoder.sizes
@@ -117,9 +117,9 @@ def test_only_what_there_is_is_saved(tmp_path: Path) -> None:
     fit(bags=None, vectors=None).save(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"words.txt"}
     encoder = fit(word_min_count=None, vectors=None)
-    assert encoder.weighed([], 2) is not encoder
+    assert encoder.with_class_weights([], 2) is not encoder
     without = fit(bags=None)
-    assert without.weighed([], 2) is without
+    assert without.with_class_weights([], 2) is without
 
 
 def test_no_texts() -> None:

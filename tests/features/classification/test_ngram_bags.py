@@ -17,13 +17,13 @@ from spelled_ngrams import Gram, spell_characters, spell_skips, spell_words
 
 from nlp_app.features.classification import ngram_bags
 from nlp_app.features.classification.ngram_bags import WEIGHTINGS, BagCounter, BagEncoder, BagOptions, Norms, _found
-from nlp_app.features.classification.ngrams import Orders
-from nlp_app.storage.ragged import Columns
+from nlp_app.features.classification.ngrams import NgramRange
+from nlp_app.storage.ragged import RaggedColumns
 
 Texts = list[list[str]]
 Spelt = tuple[int, Gram]  # the place of its kind in KINDS, and the n-gram
 
-NONE = Orders(1, 0)
+NONE = NgramRange(1, 0)
 texts_of_words = st.lists(st.lists(st.text("abc中😀", min_size=1, max_size=4), max_size=5), max_size=8)
 
 
@@ -33,7 +33,7 @@ def norms(texts: Sequence[Sequence[str]]) -> Norms:
 
 def spell(text: list[str], options: BagOptions) -> list[Spelt]:
     """The n-grams of a text."""
-    skips = Orders(1, 1) if options.skip_share else NONE
+    skips = NgramRange(1, 1) if options.skip_share else NONE
     return [
         (kind, gram)
         for kind, (orders, grams) in enumerate(
@@ -57,14 +57,14 @@ def fitted(texts: Texts, options: BagOptions) -> BagEncoder:
     return counter.encoder()
 
 
-def bag(columns: Columns, text: int = 0) -> list[tuple[int, float]]:
+def bag(columns: RaggedColumns, text: int = 0) -> list[tuple[int, float]]:
     rows = slice(*columns.offsets[text : text + 2].tolist())
     return list(zip(columns.arrays["rows"][rows].tolist(), columns.arrays["weights"][rows].tolist(), strict=True))
 
 
-def labels(ids: Sequence[Sequence[int]]) -> Columns:
+def labels(ids: Sequence[Sequence[int]]) -> RaggedColumns:
     flat = np.array([number for each in ids for number in each], dtype=np.int32)
-    return Columns({"labels": flat}, np.cumsum([0, *map(len, ids)]))
+    return RaggedColumns({"labels": flat}, np.cumsum([0, *map(len, ids)]))
 
 
 def expected_bag(
@@ -115,8 +115,8 @@ def assert_bags(encoder: BagEncoder, texts: Texts, expected: list[dict[Spelt, fl
 
 options_of_bags = st.builds(
     BagOptions,
-    words=st.sampled_from([Orders(1, 1), Orders(1, 3), Orders(2, 2), NONE]),
-    characters=st.sampled_from([Orders(2, 4), Orders(3, 3), NONE]),
+    words=st.sampled_from([NgramRange(1, 1), NgramRange(1, 3), NgramRange(2, 2), NONE]),
+    characters=st.sampled_from([NgramRange(2, 4), NgramRange(3, 3), NONE]),
     weighting=st.sampled_from(WEIGHTINGS),
     character_share=st.sampled_from([1.0, 0.5, 2.0]),
     skip_share=st.sampled_from([0.0, 0.3, 1.0]),
@@ -137,21 +137,21 @@ def test_weights_by_hand_with_what_ngrams_tell_of_classes(
 ) -> None:
     several = st.lists(st.integers(0, classes - 1), max_size=2, unique=True)
     ids = data.draw(st.lists(several, min_size=len(train), max_size=len(train)))
-    encoder = fitted(train, options).weighed([(norms(train), labels(ids))], classes)
+    encoder = fitted(train, options).with_class_weights([(norms(train), labels(ids))], classes)
     tellings = slow_tellings(train, ids, classes, options)
     assert_bags(encoder, train, [expected_bag(text, train, options, tellings) for text in train], atol=1e-3)
 
 
 def test_ngrams_that_tell_nothing_weigh_nothing() -> None:
     train = [["a"], ["a"], ["b"], ["c"]]
-    encoder = fitted(train, BagOptions(Orders(1, 2), NONE))
-    encoder = encoder.weighed([(norms(train), labels([[0], [1], [0], [1]]))], 2)
+    encoder = fitted(train, BagOptions(NgramRange(1, 2), NONE))
+    encoder = encoder.with_class_weights([(norms(train), labels([[0], [1], [0], [1]]))], 2)
     columns = encoder.encode(norms([["a"], ["b"], ["a", "b"]]))
     assert [weight for _, weight in bag(columns)] == [0, 0, 0]  # texts of both classes alike
     assert np.isfinite(columns.arrays["weights"]).all()
     assert np.linalg.norm([weight for _, weight in bag(columns, 1)]) == pytest.approx(1)
-    hashed = fitted(train, BagOptions(Orders(1, 1), NONE, buckets=1 << 20))
-    hashed = hashed.weighed([(norms(train), labels([[0], [1], [0], [1]]))], 2)
+    hashed = fitted(train, BagOptions(NgramRange(1, 1), NONE, buckets=1 << 20))
+    hashed = hashed.with_class_weights([(norms(train), labels([[0], [1], [0], [1]]))], 2)
     unknown = hashed.encode(norms([["never", "seen"]]))  # in buckets that no training text has
     assert unknown.arrays["weights"].tolist() == [0, 0]
 
@@ -161,7 +161,7 @@ def test_one_kind_without_classes_is_tfidf_of_scikit_learn(order: int) -> None:
     random = np.random.default_rng(order)
     vocabulary = [f"w{number}" for number in range(40)]
     texts = [random.choice(vocabulary, random.integers(0, 30)).tolist() for _ in range(60)]
-    options = BagOptions(Orders(order, order), NONE)
+    options = BagOptions(NgramRange(order, order), NONE)
     encoder = fitted(texts, options)
     rows = {gram: row for text in texts for gram, row in rows_of(text, encoder).items()}
     counts = np.zeros((len(texts), len(encoder)))
@@ -199,8 +199,8 @@ def test_counting_and_weighing_in_chunks(texts: Texts, options: BagOptions, size
     counter = BagCounter(options)
     for start in starts:
         counter.add(norms(texts[start : start + size]))
-    at_once = fitted(texts, options).weighed([(norms(texts), labels(ids))], 3)
-    pieces = counter.encoder().weighed(
+    at_once = fitted(texts, options).with_class_weights([(norms(texts), labels(ids))], 3)
+    pieces = counter.encoder().with_class_weights(
         ((norms(texts[start : start + size]), labels(ids[start : start + size])) for start in starts), 3
     )
     assert_same(pieces, at_once)
@@ -217,19 +217,22 @@ def assert_same(one: BagEncoder, other: BagEncoder) -> None:
 @pytest.mark.parametrize("merged", [1, 3, 1000])
 def test_merging_often_or_never(monkeypatch: pytest.MonkeyPatch, merged: int) -> None:
     texts = [[f"w{(7 * number + k) % 23}" for k in range(number % 5)] for number in range(60)]
-    options, ids = BagOptions(Orders(1, 2), Orders(2, 3), skip_share=1.0), [[number % 4] for number in range(60)]
-    at_once = fitted(texts, options).weighed([(norms(texts), labels(ids))], 4)
+    options, ids = (
+        BagOptions(NgramRange(1, 2), NgramRange(2, 3), skip_share=1.0),
+        [[number % 4] for number in range(60)],
+    )
+    at_once = fitted(texts, options).with_class_weights([(norms(texts), labels(ids))], 4)
     monkeypatch.setattr(ngram_bags, "_MERGED", merged)
     counter = BagCounter(options)
     for text in texts:
         counter.add(norms([text]))
     chunks = [(norms([text]), labels([each])) for text, each in zip(texts, ids, strict=True)]
-    assert_same(counter.encoder().weighed(chunks, 4), at_once)
+    assert_same(counter.encoder().with_class_weights(chunks, 4), at_once)
 
 
 @given(texts_of_words, st.integers(1, 4), st.integers(1, 40))
 def test_the_most_frequent_are_kept(texts: Texts, min_count: int, most: int) -> None:
-    options = BagOptions(Orders(1, 2), Orders(2, 3), min_count=min_count, max_features=most)
+    options = BagOptions(NgramRange(1, 2), NgramRange(2, 3), min_count=min_count, max_features=most)
     encoder = fitted(texts, options)
     true = Counter(gram for text in texts for gram in set(spell(text, options)))
     known = {gram for text in texts for gram, row in rows_of(text, encoder).items() if row}
@@ -246,7 +249,7 @@ def test_frequencies_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Words in every text stay, with their exact frequencies, whatever number of others comes and goes."""
     monkeypatch.setattr(ngram_bags, "_MERGED", 100)
     often = [f"often{number}" for number in range(10)]
-    counter = BagCounter(BagOptions(Orders(1, 1), NONE, max_features=20))
+    counter = BagCounter(BagOptions(NgramRange(1, 1), NONE, max_features=20))
     most = 0
     for number in range(200):
         counter.add(norms([[*often, *(f"once{number}-{k}" for k in range(20))]]))
@@ -261,7 +264,7 @@ def test_frequencies_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("buckets", [1, 7, 1 << 20])
 def test_buckets_hold_every_ngram(buckets: int) -> None:
-    options = BagOptions(Orders(1, 2), Orders(2, 3), buckets=buckets)
+    options = BagOptions(NgramRange(1, 2), NgramRange(2, 3), buckets=buckets)
     train = [["ab", "c"], ["ab", "中"], []]
     encoder = fitted(train, options)
     assert len(encoder) == buckets + 1
@@ -277,21 +280,22 @@ def test_buckets_hold_every_ngram(buckets: int) -> None:
         squares = sum(weight**2 for _, weight in bag(columns, number))
         assert squares == pytest.approx(len({kind for kind, _ in wanted}), abs=1e-5)
     if buckets > 1000:  # so many that none is shared: as if all were known
-        known = fitted(train, BagOptions(Orders(1, 2), Orders(2, 3))).encode(norms(train))
+        known = fitted(train, BagOptions(NgramRange(1, 2), NgramRange(2, 3))).encode(norms(train))
         for number in range(len(train)):
             weights = [sorted(weight for _, weight in bag(found, number)) for found in (columns, known)]
             assert weights[0] == pytest.approx(weights[1])
 
 
 @pytest.mark.parametrize(
-    "options", [BagOptions(Orders(1, 2), Orders(2, 3), skip_share=0.5), BagOptions(Orders(1, 1), NONE, buckets=9)]
+    "options",
+    [BagOptions(NgramRange(1, 2), NgramRange(2, 3), skip_share=0.5), BagOptions(NgramRange(1, 1), NONE, buckets=9)],
 )
 @pytest.mark.parametrize("weighed", [True, False])
 def test_saved_and_loaded_it_is_the_same(tmp_path: Path, options: BagOptions, weighed: bool) -> None:
     train = [["ab", "c"], ["ab", "中"], [], ["ab"], ["c", "c"]]
     encoder = fitted(train, options)
     if weighed:
-        encoder = encoder.weighed([(norms(train), labels([[0], [1], [2], [0], [1]]))], 3)
+        encoder = encoder.with_class_weights([(norms(train), labels([[0], [1], [2], [0], [1]]))], 3)
     encoder.save(tmp_path)
     again = BagEncoder.load(tmp_path, options, encoder.texts)
     assert_same(again, encoder)
@@ -300,9 +304,9 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path, options: BagOptions, we
 
 
 def test_no_texts_and_no_ngrams() -> None:
-    for options in (BagOptions(Orders(1, 2), Orders(2, 3)), BagOptions(Orders(1, 2), NONE, buckets=3)):
+    for options in (BagOptions(NgramRange(1, 2), NgramRange(2, 3)), BagOptions(NgramRange(1, 2), NONE, buckets=3)):
         encoder = fitted([], options)
         assert encoder.encode(norms([])).offsets.tolist() == [0]
         assert encoder.encode(norms([[], []])).offsets.tolist() == [0, 0, 0]
-        assert BagCounter(options).encoder().weighed([], 2).texts == 0
+        assert BagCounter(options).encoder().with_class_weights([], 2).texts == 0
     assert len(encoder.encode(norms([["unknown"]])).arrays["rows"])  # in buckets

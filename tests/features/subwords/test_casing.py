@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from nlp_app.features.subwords.casing import KINDS, writing, writings
-from nlp_app.features.subwords.encoder import PieceEncoder, collate_sentences
-from nlp_app.features.subwords.tokenizer import PieceTokenizer
+from nlp_app.features.subwords.casing import KINDS, casing_kind, casing_kinds
+from nlp_app.features.subwords.encoder import SubwordEncoder, collate_sentences
+from nlp_app.features.subwords.tokenizer import SubwordTokenizer
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 WRITTEN = {
@@ -30,25 +30,25 @@ WRITTEN = {
 
 @pytest.mark.parametrize("kind", WRITTEN)
 def test_each_way_of_writing(kind: int) -> None:
-    assert {form: writing(form) for form in WRITTEN[kind]} == dict.fromkeys(WRITTEN[kind], kind)
+    assert {form: casing_kind(form) for form in WRITTEN[kind]} == dict.fromkeys(WRITTEN[kind], kind)
 
 
 @given(st.lists(st.text(max_size=5)))
 def test_of_all_forms_at_once(forms: list[str]) -> None:
-    found = writings(forms)
+    found = casing_kinds(forms)
     assert found.dtype == np.int8
-    assert found.tolist() == [writing(form) for form in forms]
+    assert found.tolist() == [casing_kind(form) for form in forms]
     assert not forms or (found.min() >= 1 and found.max() < KINDS)
 
 
-def lettered(lower: bool, letters: str = LETTERS) -> PieceTokenizer:
+def lettered(lower: bool, letters: str = LETTERS) -> SubwordTokenizer:
     """Every character a piece; capitals are unknown unless they are made small."""
     names = ["[CLS]", "[SEP]", "[PAD]", "[UNK]", *letters, *("##" + letter for letter in letters)]
     backend = Tokenizer(models.WordPiece({name: place for place, name in enumerate(names)}, unk_token="[UNK]"))
     backend.normalizer = normalizers.BertNormalizer(lowercase=lower)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.post_processor = processors.BertProcessing(("[SEP]", 1), ("[CLS]", 0))
-    return PieceTokenizer(backend, 3, 2)
+    return SubwordTokenizer(backend, 3, 2)
 
 
 def test_which_tokenizers_lose_capitals() -> None:
@@ -66,8 +66,8 @@ UNCASED = lettered(lower=True)
     st.integers(0, 4),
 )
 def test_pieces_are_written_as_their_tokens(sentences: Sequence[Sequence[str]], size: int, overlap: int) -> None:
-    encoded = PieceEncoder(UNCASED, size, overlap, capitals=True).encode(sentences)
-    plain = PieceEncoder(UNCASED, size, overlap).encode(sentences)
+    encoded = SubwordEncoder(UNCASED, size, overlap, capitals=True).encode(sentences)
+    plain = SubwordEncoder(UNCASED, size, overlap).encode(sentences)
     assert plain.pieces.arrays.keys() == {"ids"}
     assert np.array_equal(plain.pieces.arrays["ids"], encoded.pieces.arrays["ids"])
     assert np.array_equal(plain.pieces.offsets, encoded.pieces.offsets)
@@ -83,11 +83,11 @@ def test_pieces_are_written_as_their_tokens(sentences: Sequence[Sequence[str]], 
         for token, form in enumerate(forms[first:end]):
             span = slice(batch["starts"][place, token], batch["ends"][place, token])
             pieces = min(len(form), size - 2)
-            assert batch["capitals"][place, span].tolist() == [writing(form)] * pieces
+            assert batch["capitals"][place, span].tolist() == [casing_kind(form)] * pieces
 
 
 def test_context_beyond_the_seam_is_written_too() -> None:
-    encoded = PieceEncoder(UNCASED, 6, 2, capitals=True).encode([["a", "B", "c", "De", "f", "G"]])
+    encoded = SubwordEncoder(UNCASED, 6, 2, capitals=True).encode([["a", "B", "c", "De", "f", "G"]])
     found = np.split(encoded.pieces.arrays["capitals"], encoded.pieces.offsets[1:-1])
     ids = np.split(encoded.pieces.arrays["ids"], encoded.pieces.offsets[1:-1])
     letters = {UNCASED.token_pieces([letter], [True])[0][0]: letter for letter in "abcdfg"}
@@ -98,6 +98,6 @@ def test_context_beyond_the_seam_is_written_too() -> None:
 
 
 def test_texts_are_as_they_were() -> None:
-    encoder = PieceEncoder(UNCASED, 6, 2, capitals=True)
+    encoder = SubwordEncoder(UNCASED, 6, 2, capitals=True)
     assert encoder.encode_texts(["Abc DE"]).pieces.arrays.keys() == {"ids"}
     assert collate_sentences(encoder.encode([]), [], 2)["capitals"].shape == (0, 0)

@@ -15,13 +15,19 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from nlp_app.core.errors import SettingsError
 from nlp_app.core.types import TokenSpan
-from nlp_app.features.subwords.encoder import PieceEncoder, PieceSentences, PieceTexts, collate_sentences, collate_texts
-from nlp_app.features.subwords.tokenizer import PieceTokenizer
+from nlp_app.features.subwords.encoder import (
+    SubwordEncoder,
+    SubwordSentences,
+    SubwordTexts,
+    collate_sentences,
+    collate_texts,
+)
+from nlp_app.features.subwords.tokenizer import SubwordTokenizer
 
 CLS, SEP, PAD, UNK = 0, 1, 2, 3
 
 
-def piece_tokenizer(specials: bool = True) -> PieceTokenizer:
+def piece_tokenizer(specials: bool = True) -> SubwordTokenizer:
     """Every character a piece, by WordPiece: a token of n letters has n pieces."""
     names = ["[CLS]", "[SEP]", "[PAD]", "[UNK]", *"abcdefghijklmnopqrstuvwxyz", *"我住在北京市。"]
     names += ["##" + letter for letter in "abcdefghijklmnopqrstuvwxyz"]
@@ -32,7 +38,7 @@ def piece_tokenizer(specials: bool = True) -> PieceTokenizer:
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     if specials:
         backend.post_processor = processors.BertProcessing(("[SEP]", SEP), ("[CLS]", CLS))
-    return PieceTokenizer(backend, UNK, PAD)
+    return SubwordTokenizer(backend, UNK, PAD)
 
 
 TOKENIZER, BARE = piece_tokenizer(), piece_tokenizer(specials=False)
@@ -51,7 +57,7 @@ def pieces_of(tokens: Sequence[str]) -> list[list[int]]:
     return [ids.tolist() for ids in TOKENIZER.token_pieces(tokens, [False] * len(tokens))]
 
 
-def checked_windows(encoded: PieceSentences, sentences: Sequence[Sequence[str]], size: int) -> list[list[Window]]:
+def checked_windows(encoded: SubwordSentences, sentences: Sequence[Sequence[str]], size: int) -> list[list[Window]]:
     """The windows of each sentence, found again by their pieces; with what holds of every encoding."""
     assert encoded.offsets.tolist() == [0, *np.cumsum([len(tokens) for tokens in sentences], dtype=int).tolist()]
     assert len(encoded.pieces) == len(encoded.tokens) == encoded.windows[-1]
@@ -92,7 +98,7 @@ corpora = st.lists(st.lists(long_words, max_size=40), max_size=5)
 
 @given(corpora, st.integers(3, 25), st.integers(0, 30))
 def test_every_token_is_answered_for_once_and_in_order(sentences: list[list[str]], size: int, overlap: int) -> None:
-    found = checked_windows(PieceEncoder(TOKENIZER, size, overlap).encode(sentences), sentences, size)
+    found = checked_windows(SubwordEncoder(TOKENIZER, size, overlap).encode(sentences), sentences, size)
     for tokens, windows in zip(sentences, found, strict=True):
         fits = sum(min(len(token), size - 2) for token in tokens) <= size - 2
         assert (len(windows) > 1) == (not fits)
@@ -106,7 +112,7 @@ def test_every_token_is_answered_for_once_and_in_order(sentences: list[list[str]
 @given(st.lists(words, min_size=1, max_size=60), st.integers(3, 25), st.integers(0, 30))
 def test_a_token_is_answered_for_where_it_has_the_most_context(tokens: list[str], size: int, overlap: int) -> None:
     size = max(size, 6)
-    (windows,) = checked_windows(PieceEncoder(TOKENIZER, size, overlap).encode([tokens]), [tokens], size)
+    (windows,) = checked_windows(SubwordEncoder(TOKENIZER, size, overlap).encode([tokens]), [tokens], size)
     for window in windows:
         for place in range(window.first, window.last):
             poorer = [min(place - w.start, w.end - 1 - place) for w in windows if w.start <= place < w.end]
@@ -114,9 +120,9 @@ def test_a_token_is_answered_for_where_it_has_the_most_context(tokens: list[str]
 
 
 @given(st.lists(words, min_size=1, max_size=60), st.integers(6, 25), st.integers(0, 12))
-def test_neighbours_share_as_many_tokens_as_promised(tokens: list[str], size: int, overlap: int) -> None:
+def test_neighbors_share_as_many_tokens_as_promised(tokens: list[str], size: int, overlap: int) -> None:
     room = size - 2
-    (windows,) = checked_windows(PieceEncoder(TOKENIZER, size, overlap).encode([tokens]), [tokens], size)
+    (windows,) = checked_windows(SubwordEncoder(TOKENIZER, size, overlap).encode([tokens]), [tokens], size)
     lengths = [len(token) for token in tokens]
     for number, (left, right) in enumerate(pairwise(windows)):
         assert sum(lengths[left.start : left.end + 1]) > room  # full
@@ -136,7 +142,7 @@ def test_neighbours_share_as_many_tokens_as_promised(tokens: list[str], size: in
 @given(st.integers(1, 120), st.integers(6, 40), st.integers(0, 20))
 def test_context_on_both_sides(count: int, size: int, overlap: int) -> None:
     tokens = ["a"] * count
-    (windows,) = checked_windows(PieceEncoder(TOKENIZER, size, overlap).encode([tokens]), [tokens], size)
+    (windows,) = checked_windows(SubwordEncoder(TOKENIZER, size, overlap).encode([tokens]), [tokens], size)
     promised = min(overlap, (size - 2) // 2) // 2
     for window in windows:
         assert window.start == 0 or window.first - window.start >= promised
@@ -144,12 +150,12 @@ def test_context_on_both_sides(count: int, size: int, overlap: int) -> None:
 
 
 def test_the_example_of_the_module() -> None:
-    found = checked_windows(PieceEncoder(TOKENIZER, 8, 4).encode([["a"] * 10]), [["a"] * 10], 8)
+    found = checked_windows(SubwordEncoder(TOKENIZER, 8, 4).encode([["a"] * 10]), [["a"] * 10], 8)
     assert found == [[Window(0, 6, 0, 4), Window(3, 9, 4, 6), Window(4, 10, 6, 10)]]
 
 
 @st.composite
-def labelled(draw: st.DrawFn) -> tuple[list[str], list[TokenSpan]]:
+def labeled(draw: st.DrawFn) -> tuple[list[str], list[TokenSpan]]:
     """A sentence with entities side by side or apart."""
     tokens: list[str] = []
     spans: list[TokenSpan] = []
@@ -159,12 +165,12 @@ def labelled(draw: st.DrawFn) -> tuple[list[str], list[TokenSpan]]:
     return tokens, spans
 
 
-@given(st.lists(labelled(), max_size=3), st.integers(6, 25), st.integers(0, 12))
+@given(st.lists(labeled(), max_size=3), st.integers(6, 25), st.integers(0, 12))
 def test_no_entity_is_divided_that_fits_a_window(
     corpus: list[tuple[list[str], list[TokenSpan]]], size: int, overlap: int
 ) -> None:
     sentences, spans = [tokens for tokens, _ in corpus], [list(reversed(spans)) for _, spans in corpus]
-    encoded = PieceEncoder(TOKENIZER, size, overlap).encode(sentences, spans)
+    encoded = SubwordEncoder(TOKENIZER, size, overlap).encode(sentences, spans)
     for tokens, gold, windows in zip(sentences, spans, checked_windows(encoded, sentences, size), strict=True):
         seams = [window.first for window in windows[1:]]
         for span in gold:
@@ -172,12 +178,12 @@ def test_no_entity_is_divided_that_fits_a_window(
                 assert not any(span.start < seam < span.end for seam in seams)
 
 
-@given(labelled(), st.integers(6, 25), st.integers(0, 12))
+@given(labeled(), st.integers(6, 25), st.integers(0, 12))
 def test_where_no_entity_is_in_the_way_windows_are_as_without(
     sentence: tuple[list[str], list[TokenSpan]], size: int, overlap: int
 ) -> None:
     tokens, spans = sentence
-    encoder = PieceEncoder(TOKENIZER, size, overlap)
+    encoder = SubwordEncoder(TOKENIZER, size, overlap)
     (plain,) = checked_windows(encoder.encode([tokens]), [tokens], size)
     seams = [window.first for window in plain[1:]]
     free = [span for span in spans if not any(span.start < seam < span.end for seam in seams)]
@@ -187,7 +193,7 @@ def test_where_no_entity_is_in_the_way_windows_are_as_without(
 
 def seams(count: int, size: int, overlap: int, *spans: tuple[int, int]) -> list[Window]:
     tokens = ["a"] * count
-    encoded = PieceEncoder(TOKENIZER, size + 2, overlap).encode([tokens], [[TokenSpan(*span, "X") for span in spans]])
+    encoded = SubwordEncoder(TOKENIZER, size + 2, overlap).encode([tokens], [[TokenSpan(*span, "X") for span in spans]])
     return checked_windows(encoded, [tokens], size + 2)[0]
 
 
@@ -217,14 +223,14 @@ def test_an_entity_longer_than_a_window_is_divided() -> None:
 
 def test_of_a_token_longer_than_a_window_the_first_pieces_are_read() -> None:
     tokens = ["a", "b" * 40, "c"]
-    encoded = PieceEncoder(TOKENIZER, 12, 4).encode([tokens])
+    encoded = SubwordEncoder(TOKENIZER, 12, 4).encode([tokens])
     (windows,) = checked_windows(encoded, [tokens], 12)
     assert len(windows) == 3
     assert (encoded.tokens.arrays["ends"] - encoded.tokens.arrays["starts"]).tolist() == [1, 10, 1]
 
 
 def test_no_sentences_and_sentences_without_tokens() -> None:
-    encoder = PieceEncoder(TOKENIZER, 12, 4)
+    encoder = SubwordEncoder(TOKENIZER, 12, 4)
     assert checked_windows(encoder.encode([]), [], 12) == []
     assert checked_windows(encoder.encode([[], ["a"], [], []], [[], [], [], []]), [[], ["a"], [], []], 12) == [
         [], [Window(0, 1, 0, 1)], [], []
@@ -239,7 +245,7 @@ def test_a_space_stands_before_a_word_unless_it_is_chinese_or_the_text_begins() 
     for scheme, start in (("always", [2, 4]), ("first", [2, 4]), ("never", [1, 3])):
         backend = Tokenizer(model)
         backend.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
-        encoded = PieceEncoder(PieceTokenizer(backend, 5, 0), 9, 2).encode(
+        encoded = SubwordEncoder(SubwordTokenizer(backend, 5, 0), 9, 2).encode(
             [["a", "a", "我", "我", "a", "a"], [], ["我", "a"]]
         )
         assert encoded.pieces.arrays["ids"].tolist() == [start[0], 2, 3, 3, 1, 2, start[1], 1]
@@ -249,7 +255,7 @@ def test_a_document_of_30_000_characters() -> None:
     random = np.random.default_rng(3)
     letters = "".join(random.choice([*"abcdefgh     "], 30_000))
     tokens = letters.split()
-    encoded = PieceEncoder(TOKENIZER, 512, 64).encode([tokens])
+    encoded = SubwordEncoder(TOKENIZER, 512, 64).encode([tokens])
     (windows,) = checked_windows(encoded, [tokens], 512)
     assert all(w.first - w.start >= 32 for w in windows[1:])
     assert all(w.end - w.last >= 32 for w in windows[:-1])
@@ -259,15 +265,15 @@ def test_a_document_of_30_000_characters() -> None:
 def test_a_chinese_document_without_a_space() -> None:
     text = ("我住在北京市" * 405)[:2427]
     for tokens in ([*text], [text[:1200], text[1200:]]):
-        encoded = PieceEncoder(TOKENIZER, 128, 16).encode([tokens])
+        encoded = SubwordEncoder(TOKENIZER, 128, 16).encode([tokens])
         assert int(encoded.tokens.offsets[-1]) == len(tokens)
-    (windows,) = checked_windows(PieceEncoder(TOKENIZER, 128, 16).encode([[*text]]), [[*text]], 128)
+    (windows,) = checked_windows(SubwordEncoder(TOKENIZER, 128, 16).encode([[*text]]), [[*text]], 128)
     assert windows[-1].last == 2427
-    texts = PieceEncoder(TOKENIZER, 128, 16).encode_texts([text])
+    texts = SubwordEncoder(TOKENIZER, 128, 16).encode_texts([text])
     assert texts.windows.tolist() == [0, 1 + -(-(2427 - 126) // (126 - 16))]
 
 
-def text_windows(encoded: PieceTexts) -> list[list[list[int]]]:
+def text_windows(encoded: SubwordTexts) -> list[list[list[int]]]:
     """Of each text the pieces of each window."""
     ids, edges = encoded.pieces.arrays["ids"], encoded.pieces.offsets
     rows = [ids[edges[row] : edges[row + 1]].tolist() for row in range(len(encoded.pieces))]
@@ -278,7 +284,7 @@ def text_windows(encoded: PieceTexts) -> list[list[list[int]]]:
 def test_texts_are_cut_into_windows_that_overlap(texts: list[str], size: int, overlap: int) -> None:
     for tokenizer in (TOKENIZER, BARE):
         room = size - len(tokenizer.prefix + tokenizer.suffix)
-        found = text_windows(PieceEncoder(tokenizer, size, overlap).encode_texts(texts))
+        found = text_windows(SubwordEncoder(tokenizer, size, overlap).encode_texts(texts))
         for text, windows in zip(texts, found, strict=True):
             ids = tokenizer.text_pieces([text])[0].tolist() or ([] if tokenizer.prefix else [UNK])
             expected, start = [ids[:room]], 0
@@ -289,21 +295,21 @@ def test_texts_are_cut_into_windows_that_overlap(texts: list[str], size: int, ov
 
 
 def test_a_text_without_pieces_has_a_window() -> None:
-    assert text_windows(PieceEncoder(TOKENIZER, 8, 2).encode_texts(["", "\u200b", "a"])) == [
+    assert text_windows(SubwordEncoder(TOKENIZER, 8, 2).encode_texts(["", "\u200b", "a"])) == [
         [[CLS, SEP]], [[CLS, SEP]], [[CLS, 4, SEP]]
     ]  # fmt: skip
-    assert text_windows(PieceEncoder(BARE, 8, 2).encode_texts([""])) == [[[UNK]]]
+    assert text_windows(SubwordEncoder(BARE, 8, 2).encode_texts([""])) == [[[UNK]]]
     backend = Tokenizer(models.BPE({"a": 0, "b": 1}, []))
-    assert text_windows(PieceEncoder(PieceTokenizer(backend, None, 1), 8, 2).encode_texts(["", "ab"])) == [
+    assert text_windows(SubwordEncoder(SubwordTokenizer(backend, None, 1), 8, 2).encode_texts(["", "ab"])) == [
         [[1]], [[0, 1]]
     ]  # fmt: skip
-    none = PieceEncoder(TOKENIZER, 8, 2).encode_texts(iter([]))
+    none = SubwordEncoder(TOKENIZER, 8, 2).encode_texts(iter([]))
     assert (len(none.pieces), none.windows.tolist()) == (0, [0])
 
 
 @given(st.lists(st.lists(words, min_size=1, max_size=25), min_size=1, max_size=5), st.randoms(use_true_random=False))
 def test_batches_are_the_windows_side_by_side(sentences: list[list[str]], random: Random) -> None:
-    encoded = PieceEncoder(TOKENIZER, 12, 4).encode(sentences)
+    encoded = SubwordEncoder(TOKENIZER, 12, 4).encode(sentences)
     rows = random.sample(range(len(encoded.pieces)), random.randint(1, len(encoded.pieces)))
     batch = collate_sentences(encoded, rows, PAD)
     assert {name: str(array.dtype) for name, array in batch.items()} == dict.fromkeys(
@@ -324,7 +330,7 @@ def test_batches_are_the_windows_side_by_side(sentences: list[list[str]], random
 
 
 def test_batches_of_texts() -> None:
-    encoded = PieceEncoder(TOKENIZER, 6, 2).encode_texts(["abc", "", "a b c d e f"])
+    encoded = SubwordEncoder(TOKENIZER, 6, 2).encode_texts(["abc", "", "a b c d e f"])
     batch = collate_texts(encoded, [2, 1, 0], PAD)
     assert batch["input_ids"].tolist() == [
         [CLS, 4, 5, 6, 7, SEP], [CLS, SEP] + [PAD] * 4, [CLS, 4, *TOKENIZER.text_pieces(["abc"])[0][1:], SEP, PAD]
@@ -334,10 +340,10 @@ def test_batches_of_texts() -> None:
 
 def test_a_window_without_room_is_an_error() -> None:
     with pytest.raises(
-        SettingsError, match=r"^model\.window: found 2 pieces, expected at least 3: 2 of them are special"
+        SettingsError, match=r"^model\.window_subwords: found 2 pieces, expected at least 3: 2 of them are special"
     ):
-        PieceEncoder(TOKENIZER, 2, 0)
+        SubwordEncoder(TOKENIZER, 2, 0)
     with pytest.raises(SettingsError, match=r"^model\.overlap: found -1, expected at least 0"):
-        PieceEncoder(TOKENIZER, 8, -1)
-    assert len(PieceEncoder(TOKENIZER, 3, 9).encode([["ab", "c"]]).pieces) == 2
-    assert len(PieceEncoder(BARE, 1, 9).encode([["ab", "c"]]).pieces) == 2
+        SubwordEncoder(TOKENIZER, 8, -1)
+    assert len(SubwordEncoder(TOKENIZER, 3, 9).encode([["ab", "c"]]).pieces) == 2
+    assert len(SubwordEncoder(BARE, 1, 9).encode([["ab", "c"]]).pieces) == 2

@@ -15,7 +15,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 
 import nlp_app.features.subwords.tokenizer
 from nlp_app.core.errors import ModelError
-from nlp_app.features.subwords.tokenizer import PieceTokenizer
+from nlp_app.features.subwords.tokenizer import SubwordTokenizer
 from nlp_app.text.spacing import between_words, join_tokens
 
 LATIN = [
@@ -101,7 +101,7 @@ KINDS: dict[str, Callable[[], Tokenizer]] = {
     "Prepend": prepended,
 }
 UNKNOWN = {"WordPiece": 3, "Metaspace always": 0, "Metaspace first": 0, "Metaspace never": 0, "XLM-R": 0, "Prepend": 0}
-MADE = {kind: PieceTokenizer(make(), UNKNOWN.get(kind), 0) for kind, make in KINDS.items()}
+MADE = {kind: SubwordTokenizer(make(), UNKNOWN.get(kind), 0) for kind, make in KINDS.items()}
 
 
 def spaces(tokens: list[str], start: bool) -> list[bool]:
@@ -160,11 +160,11 @@ def test_no_piece_stands_for_a_space_alone() -> None:
 
 def test_a_character_that_looks_like_the_space_is_kept() -> None:
     backend = metaspace("always")
-    ids = PieceTokenizer(backend, 0, 0).token_pieces(["▁"], [True])[0]
+    ids = SubwordTokenizer(backend, 0, 0).token_pieces(["▁"], [True])[0]
     assert [backend.id_to_token(number) for number in ids.tolist()] == ["▁"]
     cased = Tokenizer(models.WordPiece({"[UNK]": 0, "Ġ": 1, ".": 2}, unk_token="[UNK]"))
     cased.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    assert PieceTokenizer(cased, 0, 0).token_pieces(["Ġ."], [True])[0].tolist() == [1, 2]
+    assert SubwordTokenizer(cased, 0, 0).token_pieces(["Ġ."], [True])[0].tolist() == [1, 2]
 
 
 ODD = [
@@ -203,7 +203,7 @@ ODD += [
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_odd_characters_have_a_piece(kind: str) -> None:
-    tokenizer = PieceTokenizer(KINDS[kind](), UNKNOWN.get(kind, 5), 0)
+    tokenizer = SubwordTokenizer(KINDS[kind](), UNKNOWN.get(kind, 5), 0)
     for spaced in (False, True):
         found = tokenizer.token_pieces(ODD, [spaced] * len(ODD))
         assert all(len(ids) and ids.min() >= 0 and ids.max() < tokenizer.size for ids in found)
@@ -219,15 +219,15 @@ def test_any_characters_have_a_piece(tokens: list[tuple[str, bool]]) -> None:
 def test_without_an_unknown_piece_a_form_without_pieces_is_an_error() -> None:
     backend = Tokenizer(models.BPE({"a": 0}, []))
     with pytest.raises(ModelError, match=r"found no piece for '中' and no unknown token"):
-        PieceTokenizer(backend, None, 0).token_pieces(["a", "中"], [True, False])
-    assert [ids.tolist() for ids in PieceTokenizer(backend, 0, 0).token_pieces(["a", "中"], [True, False])] == [
+        SubwordTokenizer(backend, None, 0).token_pieces(["a", "中"], [True, False])
+    assert [ids.tolist() for ids in SubwordTokenizer(backend, 0, 0).token_pieces(["a", "中"], [True, False])] == [
         [0],
         [0],
     ]
 
 
 def test_a_vocabulary_without_its_unknown_token_is_an_error() -> None:
-    tokenizer = PieceTokenizer(wordpiece(unknown=None), None, 0)
+    tokenizer = SubwordTokenizer(wordpiece(unknown=None), None, 0)
     with pytest.raises(ModelError, match=r"can't divide into pieces \(WordPiece error: Missing \[UNK\]"):
         tokenizer.token_pieces(["☃"], [True])
     with pytest.raises(ModelError, match="can't divide into pieces"):
@@ -236,7 +236,7 @@ def test_a_vocabulary_without_its_unknown_token_is_an_error() -> None:
 
 def test_forms_are_divided_once_and_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nlp_app.features.subwords.tokenizer, "_MOST_CACHED", 50)
-    tokenizer = PieceTokenizer(byte_level(False), None, 0)
+    tokenizer = SubwordTokenizer(byte_level(False), None, 0)
     first, again = (tokenizer.token_pieces(["the"], [True])[0] for _ in range(2))
     assert again is first
     assert not first.flags.writeable
@@ -255,10 +255,10 @@ def test_forms_are_divided_once_and_the_cache_is_bounded(monkeypatch: pytest.Mon
 
 def test_threads_share_a_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nlp_app.features.subwords.tokenizer, "_MOST_CACHED", 40)  # so that it is cleared now and then
-    tokenizer = PieceTokenizer(metaspace("always"), 0, 0)
+    tokenizer = SubwordTokenizer(metaspace("always"), 0, 0)
     forms = [left + right for left in LATIN[:10] for right in LATIN]
     spaced = [number % 2 == 0 for number in range(len(forms))]
-    expected = [ids.tolist() for ids in PieceTokenizer(metaspace("always"), 0, 0).token_pieces(forms, spaced)]
+    expected = [ids.tolist() for ids in SubwordTokenizer(metaspace("always"), 0, 0).token_pieces(forms, spaced)]
     wrong: list[object] = []
 
     def work(seed: int) -> None:
@@ -288,7 +288,7 @@ def test_specials_are_those_of_the_post_processor() -> None:
         backend.post_processor = processors.TemplateProcessing(
             single=template, special_tokens=[("<s>", first), ("</s>", first + 1)]
         )
-        tokenizer = PieceTokenizer(backend, None, 0)
+        tokenizer = SubwordTokenizer(backend, None, 0)
         return tuple(ids - first for ids in tokenizer.prefix), tuple(ids - first for ids in tokenizer.suffix)
 
     assert made(byte_level(False), "<s> $A </s>") == ((0,), (1,))
@@ -298,14 +298,14 @@ def test_specials_are_those_of_the_post_processor() -> None:
     assert (MADE["byte-level BPE"].prefix, MADE["byte-level BPE"].suffix) == ((), ())
     byte_trimming = byte_level(False)
     byte_trimming.post_processor = processors.ByteLevel()
-    assert PieceTokenizer(byte_trimming, None, 0).prefix == ()
+    assert SubwordTokenizer(byte_trimming, None, 0).prefix == ()
 
 
 def test_specials_are_found_if_the_vocabulary_has_no_latin_letter() -> None:
     backend = Tokenizer(models.BPE({"[CLS]": 0, "[SEP]": 1, "中": 2}, []))
     backend.add_special_tokens(["[CLS]", "[SEP]"])
     backend.post_processor = processors.BertProcessing(("[SEP]", 1), ("[CLS]", 0))
-    tokenizer = PieceTokenizer(backend, None, 0)
+    tokenizer = SubwordTokenizer(backend, None, 0)
     assert (tokenizer.prefix, tokenizer.suffix) == ((0,), (1,))
 
 
@@ -313,7 +313,7 @@ def test_truncation_and_padding_of_the_file_have_no_effect() -> None:
     backend = wordpiece()
     backend.enable_truncation(4)
     backend.enable_padding(length=6)
-    tokenizer = PieceTokenizer.of_json(backend.to_str(), "[UNK]", "[PAD]")
+    tokenizer = SubwordTokenizer.from_json(backend.to_str(), "[UNK]", "[PAD]")
     assert len(tokenizer.token_pieces(["hello1234567"], [False])[0]) == len("o1234567") + 1
     assert [len(ids) for ids in tokenizer.text_pieces(["the the the the the the the", ""])] == [7, 0]
     assert (tokenizer.prefix, tokenizer.suffix) == ((1,), (2,))
@@ -325,8 +325,8 @@ def test_truncation_and_padding_of_the_file_have_no_effect() -> None:
 def test_json_round_trip(kind: str) -> None:
     backend = KINDS[kind]()
     names = {"WordPiece": ("[UNK]", "[PAD]")}.get(kind, (None, None) if "BPE" in kind else ("<unk>", None))
-    tokenizer = PieceTokenizer.of_json(backend.to_str(), *names)
-    again = PieceTokenizer.of_json(tokenizer.json(), *names)
+    tokenizer = SubwordTokenizer.from_json(backend.to_str(), *names)
+    again = SubwordTokenizer.from_json(tokenizer.json(), *names)
     assert again.json() == tokenizer.json()
     assert (again.unknown, again.padding, again.size) == (UNKNOWN.get(kind), 0, backend.get_vocab_size())
     forms = LATIN + CHINESE
@@ -342,12 +342,12 @@ def test_what_is_no_tokenizer_is_an_error() -> None:
         with pytest.raises(
             ModelError, match=r"^tokenizer\.json: found no tokenizer of the library tokenizers"
         ) as raised:
-            PieceTokenizer.of_json(text, None, None)
+            SubwordTokenizer.from_json(text, None, None)
         assert "\n" not in str(raised.value)
     with pytest.raises(ModelError, match=r"found no '<pad>', expected the padding token"):
-        PieceTokenizer.of_json(wordpiece().to_str(), "[UNK]", "<pad>")
+        SubwordTokenizer.from_json(wordpiece().to_str(), "[UNK]", "<pad>")
     with pytest.raises(ModelError, match=r"found no 'unk', expected the unknown token"):
-        PieceTokenizer.of_json(wordpiece().to_str(), "unk", None)
+        SubwordTokenizer.from_json(wordpiece().to_str(), "unk", None)
 
 
 def test_ids_that_no_memory_has_room_for_are_refused() -> None:
@@ -359,7 +359,7 @@ def test_ids_that_no_memory_has_room_for_are_refused() -> None:
         else:
             changed["added_tokens"] = [{"id": number, "content": "[NEW]", "special": True}]
         with pytest.raises(ModelError, match=f"tokenizer.json: found a piece with the id {number}, expected"):
-            PieceTokenizer.of_json(json.dumps(changed), "[UNK]", None)
+            SubwordTokenizer.from_json(json.dumps(changed), "[UNK]", None)
 
 
 def test_added_tokens_keep_their_ids() -> None:
@@ -369,7 +369,7 @@ def test_added_tokens_keep_their_ids() -> None:
     gapped = json.loads(backend.to_str())
     gapped["model"]["vocab"] += [["XMASKX", -1.0]]
     gapped["added_tokens"] = [{**gapped["added_tokens"][0], "id": size}, {**gapped["added_tokens"][1], "id": size + 1}]
-    for made in (PieceTokenizer(backend, 0, 0), PieceTokenizer.of_json(json.dumps(gapped), "<unk>", None)):
+    for made in (SubwordTokenizer(backend, 0, 0), SubwordTokenizer.from_json(json.dumps(gapped), "<unk>", None)):
         assert made.size == unigram_size + 2
         for spaced in (False, True):
             found = made.token_pieces(["XMASKX", "QQ"], [spaced] * 2)

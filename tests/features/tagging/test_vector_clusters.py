@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from nlp_app.features.pretrained_vectors import Vectors
-from nlp_app.features.tagging.vector_clusters import SIZES, are_words, clusters_of
+from nlp_app.features.tagging.vector_clusters import SIZES, are_word_vectors, cluster_vectors
 from nlp_app.features.tagging.word_shapes import CLUSTER_LEVELS
 from nlp_app.text.vocab import Vocabulary
 
@@ -36,7 +36,7 @@ def purity(clusters: NDArray[np.int32], way: NDArray[np.int64]) -> list[set[int]
 
 def test_a_cluster_is_of_one_direction() -> None:
     rows, way = scattered(2000)
-    found = clusters_of(vectors_of(rows), seed=1)
+    found = cluster_vectors(vectors_of(rows), seed=1)
     assert found.shape == (2002, CLUSTER_LEVELS)
     assert len(SIZES) == CLUSTER_LEVELS
     assert found.dtype == np.int32
@@ -50,15 +50,15 @@ def test_a_cluster_is_of_one_direction() -> None:
 
 def test_the_seed_decides() -> None:
     vectors = vectors_of(np.random.default_rng(5).normal(size=(300, 8)))
-    assert np.array_equal(clusters_of(vectors, 7), clusters_of(vectors, 7))
-    assert not np.array_equal(clusters_of(vectors, 7), clusters_of(vectors, 8))
-    assert np.array_equal(clusters_of(vectors, 7 + (1 << 32)), clusters_of(vectors, 7))
+    assert np.array_equal(cluster_vectors(vectors, 7), cluster_vectors(vectors, 7))
+    assert not np.array_equal(cluster_vectors(vectors, 7), cluster_vectors(vectors, 8))
+    assert np.array_equal(cluster_vectors(vectors, 7 + (1 << 32)), cluster_vectors(vectors, 7))
 
 
 @pytest.mark.parametrize("count", [1, 5, 100])
 def test_fewer_directions_than_clusters(count: int) -> None:
     rows = np.random.default_rng(5).normal(size=(count, 9))
-    found = clusters_of(vectors_of(np.concatenate((rows, 4 * rows))), seed=1)
+    found = cluster_vectors(vectors_of(np.concatenate((rows, 4 * rows))), seed=1)
     for level, size in enumerate(SIZES):
         clusters = found[2:, level]
         assert np.array_equal(clusters[:count], clusters[count:])  # length says nothing
@@ -67,7 +67,7 @@ def test_fewer_directions_than_clusters(count: int) -> None:
 
 def test_a_vector_without_a_direction() -> None:
     rows = np.concatenate((AXES, np.zeros((1, DIMENSIONS))))
-    found = clusters_of(vectors_of(rows), seed=1)[2:]
+    found = cluster_vectors(vectors_of(rows), seed=1)[2:]
     assert set(found[:, 1].tolist()) == set(range(2, len(rows) + 2))
 
 
@@ -75,7 +75,7 @@ def test_later_vectors_are_put_to_the_nearest_centre(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("nlp_app.features.tagging.vector_clusters._MOST_FITTED", WAYS)
     monkeypatch.setattr("nlp_app.features.tagging.vector_clusters._CHUNK", 7)
     others = np.random.default_rng(2).normal(size=(100, DIMENSIONS))
-    found = clusters_of(vectors_of(np.concatenate((AXES, others))), seed=1)[2:]
+    found = cluster_vectors(vectors_of(np.concatenate((AXES, others))), seed=1)[2:]
     nearest = (others / np.linalg.norm(others, axis=1, keepdims=True) @ AXES.T).argmax(axis=1)
     for level in range(CLUSTER_LEVELS):  # the axes are the only ones looked at: they are the centres of all levels
         assert len(set(found[:WAYS, level].tolist())) == WAYS
@@ -88,4 +88,4 @@ def test_later_vectors_are_put_to_the_nearest_centre(monkeypatch: pytest.MonkeyP
 )
 def test_words_are_longer_than_a_character(symbols: list[str], expected: bool) -> None:
     matrix: Floats = np.zeros((len(symbols) + 2, 2), dtype=np.float32)
-    assert are_words(Vectors(Vocabulary(symbols), matrix, 0)) is expected
+    assert are_word_vectors(Vectors(Vocabulary(symbols), matrix, 0)) is expected

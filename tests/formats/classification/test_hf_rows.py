@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from nlp_app.core.errors import DataError
-from nlp_app.formats.classification import ClassOptions, open_classes
-from nlp_app.formats.io.hf_datasets import Address, address_of
+from nlp_app.formats.classification import ClassReadOptions, open_classes
+from nlp_app.formats.io.hf_datasets import DatasetAddress, parse_address
 
 datasets = pytest.importorskip("datasets")
 
@@ -32,10 +32,10 @@ TEXT = datasets.Value("string")
 
 
 def test_addresses(tmp_path: Path) -> None:
-    assert address_of("hf:trec") == Address("trec", None, "train")
-    assert address_of("hf:user/name:big#test") == Address("user/name", "big", "test")
-    assert address_of("name#train[:10%]") == Address("name", None, "train[:10%]")
-    assert address_of(f"hf:{tmp_path}#test") == Address(str(tmp_path), None, "test")
+    assert parse_address("hf:trec") == DatasetAddress("trec", None, "train")
+    assert parse_address("hf:user/name:big#test") == DatasetAddress("user/name", "big", "test")
+    assert parse_address("name#train[:10%]") == DatasetAddress("name", None, "train[:10%]")
+    assert parse_address(f"hf:{tmp_path}#test") == DatasetAddress(str(tmp_path), None, "test")
 
 
 def test_numbers_of_classes_become_their_names(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_numbers_of_classes_become_their_names(tmp_path: Path) -> None:
     assert file.format == "hub"
     assert "3 rows" in file.remarks[0]
     assert [tuple(record) for record in open_classes(tmp_path / "d/train.parquet", file.options)] == expected
-    assert [record.labels for record in open_classes(file.path, ClassOptions(labels=False))] == [None] * 3
+    assert [record.labels for record in open_classes(file.path, ClassReadOptions(labels=False))] == [None] * 3
 
 
 def test_lists_strings_and_switches(tmp_path: Path) -> None:
@@ -59,11 +59,11 @@ def test_lists_strings_and_switches(tmp_path: Path) -> None:
     columns = {"comment": ["x", "y"], "labels": [[0, 1], []], "kind": ["k", None], "on": [1, 0], "off": [0, None]}
     features = {"comment": TEXT, "labels": datasets.List(names), "kind": TEXT, "on": datasets.Value("int8")}
     path = parquet(tmp_path, columns, {**features, "off": datasets.Value("int8")})
-    named = ClassOptions(text_columns=("comment",))
+    named = ClassReadOptions(text_columns=("comment",))
     assert [record.labels for record in open_classes(f"hf:{path}", named)] == [("a", "b"), ()]
-    kind = ClassOptions(text_columns=("comment",), label_columns=("kind",))
+    kind = ClassReadOptions(text_columns=("comment",), label_columns=("kind",))
     assert [record.labels for record in open_classes(f"hf:{path}", kind)] == [("k",), None]
-    both = ClassOptions(text_columns=("comment", "kind"), label_columns=("on", "off"))
+    both = ClassReadOptions(text_columns=("comment", "kind"), label_columns=("on", "off"))
     assert [(r.text, r.labels) for r in open_classes(f"hf:{path}", both)] == [("x k", ("on",)), ("y", ())]
 
 
@@ -85,11 +85,11 @@ def test_columns_that_cannot_be_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="can't tell which column is the text: found 0 'one', 1 'two', 2 'n'"):
         open_classes(f"hf:{path}")
     with pytest.raises(DataError, match="no strings in the text column 'n'"):
-        open_classes(f"hf:{path}", ClassOptions(text_columns=("n",)))
+        open_classes(f"hf:{path}", ClassReadOptions(text_columns=("n",)))
     tokens = parquet(
         tmp_path, {"tokens": [["a"]], "ner_tags": [["O"]]}, {n: datasets.List(TEXT) for n in ("tokens", "ner_tags")}
     )
-    with pytest.raises(DataError, match="sequence labelling data"):
+    with pytest.raises(DataError, match="sequence labeling data"):
         open_classes(f"hf:{tokens}")
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from nlp_app.core.errors import DataError
-from nlp_app.formats.classification import ClassFile, ClassOptions, open_classes
+from nlp_app.formats.classification import ClassFile, ClassReadOptions, open_classes
 
 
-def opened(folder: Path, values: list[Any], options: ClassOptions | None = None) -> ClassFile:
+def opened(folder: Path, values: list[Any], options: ClassReadOptions | None = None) -> ClassFile:
     path = folder / "a.jsonl"
     path.write_text("".join(json.dumps(value) + "\n" for value in values))
-    return open_classes(path, options or ClassOptions())
+    return open_classes(path, options or ClassReadOptions())
 
 
 def task(*choices: list[str], **more: Any) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def test_label_studio(tmp_path: Path) -> None:
     assert [record.labels for record in opened(tmp_path, [truth])] == [("y",)]
     with pytest.raises(DataError, match=r"a.jsonl:1: found model predictions and no annotation"):
         list(opened(tmp_path, [task(predictions=[{"result": []}])]))
-    assert [r.text for r in opened(tmp_path, [task(predictions=[{}])], ClassOptions(labels=False))] == ["the text"]
+    assert [r.text for r in opened(tmp_path, [task(predictions=[{}])], ClassReadOptions(labels=False))] == ["the text"]
 
 
 def test_label_studio_with_several_questions(tmp_path: Path) -> None:
@@ -84,9 +84,9 @@ def test_label_studio_with_several_questions(tmp_path: Path) -> None:
     two["annotations"][0]["result"].append({"type": "choices", "from_name": "topic", "value": {"choices": ["z"]}})
     with pytest.raises(DataError, match="several kinds of choices: mood, topic"):
         opened(tmp_path, [two])
-    assert [record.labels for record in opened(tmp_path, [two], ClassOptions(label_columns=("topic",)))] == [("z",)]
+    assert [record.labels for record in opened(tmp_path, [two], ClassReadOptions(label_columns=("topic",)))] == [("z",)]
     stars = {"data": {"text": "a", "stars": 4}, "annotations": []}
-    assert [r.labels for r in opened(tmp_path, [stars], ClassOptions(label_columns=("data.stars",)))] == [("4",)]
+    assert [r.labels for r in opened(tmp_path, [stars], ClassReadOptions(label_columns=("data.stars",)))] == [("4",)]
 
 
 def test_rejected_objects_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_rejected_objects_are_left_out_and_counted(tmp_path: Path) -> None:
     assert [record.text for record in file] == ["accept"]
     (repair,) = file.repairs
     assert (repair.count, repair.line) == (2, 2)
-    assert len(list(opened(tmp_path, values, ClassOptions(labels=False)))) == 3
+    assert len(list(opened(tmp_path, values, ClassReadOptions(labels=False)))) == 3
     questions = [{"question": "who ?", "answer": "Ada", "label": "x"}]
     assert [record.text for record in opened(tmp_path, questions)] == ["who ?"]
 
@@ -112,17 +112,17 @@ def test_documents(tmp_path: Path) -> None:
 
 def test_named_keys(tmp_path: Path) -> None:
     values = [{"title": "A", "body": "b", "meta": {"kind": 4}, "on": 1, "off": 0}]
-    options = ClassOptions(text_columns=("title", "body"), label_columns=("meta.kind",))
+    options = ClassReadOptions(text_columns=("title", "body"), label_columns=("meta.kind",))
     with pytest.raises(DataError, match=r"no key 'meta.kind', only title, body, meta, on, off.*--label-column"):
         opened(tmp_path, values, options)
-    switches = ClassOptions(text_columns=("title", "body"), label_columns=("on", "off"))
+    switches = ClassReadOptions(text_columns=("title", "body"), label_columns=("on", "off"))
     assert [tuple(record) for record in opened(tmp_path, values, switches)] == [("A b", ("on",), 1)]
     with pytest.raises(DataError, match=r"no key 'titel'.*did you mean 'title'"):
-        opened(tmp_path, values, ClassOptions(text_columns=("titel",)))
+        opened(tmp_path, values, ClassReadOptions(text_columns=("titel",)))
 
 
 def test_cells_with_several_labels(tmp_path: Path) -> None:
-    file = opened(tmp_path, [{"text": "a", "label": "x; y"}], ClassOptions(label_separator=";"))
+    file = opened(tmp_path, [{"text": "a", "label": "x; y"}], ClassReadOptions(label_separator=";"))
     assert [record.labels for record in file] == [("x", "y")]
 
 
@@ -149,7 +149,7 @@ def test_texts_alone(tmp_path: Path) -> None:
 )
 def test_what_is_refused(tmp_path: Path, value: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        list(opened(tmp_path, [value], ClassOptions(text_columns=("text",)) if "title" in value else None))
+        list(opened(tmp_path, [value], ClassReadOptions(text_columns=("text",)) if "title" in value else None))
 
 
 def test_bad_json_is_named_with_its_line(tmp_path: Path) -> None:

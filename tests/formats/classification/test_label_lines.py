@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from nlp_app.core.errors import DataError, SettingsError
 from nlp_app.core.types import ClassRecord
-from nlp_app.formats.classification import ClassFile, ClassOptions, open_classes, read_class_lines
+from nlp_app.formats.classification import ClassFile, ClassReadOptions, open_classes, read_class_lines
 
-PLAIN = ClassOptions()
-UNLABELLED = ClassOptions(labels=False)
+PLAIN = ClassReadOptions()
+UNLABELLED = ClassReadOptions(labels=False)
 
 
-def opened(folder: Path, text: str, options: ClassOptions = PLAIN, name: str = "a.txt") -> ClassFile:
+def opened(folder: Path, text: str, options: ClassReadOptions = PLAIN, name: str = "a.txt") -> ClassFile:
     path = folder / name
     path.write_bytes(text.encode())
     return open_classes(path, options)
@@ -32,7 +32,7 @@ def test_label_and_text(tmp_path: Path) -> None:
         ClassRecord(" Who came ?", ("HUM:ind",), 2),
         ClassRecord("How long ?", ("NUM:dist",), 3),
     ]
-    named = opened(tmp_path, "pos\n\nneg a b\n", ClassOptions(format="label_text"))
+    named = opened(tmp_path, "pos\n\nneg a b\n", ClassReadOptions(format="label_text"))
     assert list(named) == [ClassRecord("", ("pos",), 1), ClassRecord("a b", ("neg",), 3)]
     assert [(repair.what, repair.line) for repair in named.repairs] == [
         ("records without a text", 1),
@@ -41,9 +41,9 @@ def test_label_and_text(tmp_path: Path) -> None:
 
 
 def test_label_and_text_or_prose(tmp_path: Path) -> None:
-    labelled = "pos a good film\nneg a bad one\npos fine\nneg boring\n"
-    assert opened(tmp_path, labelled).format == "label_text"
-    assert opened(tmp_path, labelled, UNLABELLED).format == "text"  # no text may lose its first word
+    labeled = "pos a good film\nneg a bad one\npos fine\nneg boring\n"
+    assert opened(tmp_path, labeled).format == "label_text"
+    assert opened(tmp_path, labeled, UNLABELLED).format == "text"  # no text may lose its first word
     for prose in (
         "What is it ?\nHow are you ?\nWhat is that ?\nHow come ?\n",
         "One line.\n\nAnother, longer one.\n",
@@ -75,7 +75,7 @@ def test_marks_of_fasttext(tmp_path: Path) -> None:
 @given(st.lists(st.tuples(st.lists(st.sampled_from("abc"), unique=True), st.text("xy 马", min_size=1)), min_size=1))
 def test_marks_and_text_are_taken_apart(rows: list[tuple[list[str], str]]) -> None:
     lines = ["".join(f"__label__{label} " for label in labels) + text for labels, text in rows]
-    records = read_class_lines(lines, "-", "\n".join(lines), ClassOptions(format="fasttext"))
+    records = read_class_lines(lines, "-", "\n".join(lines), ClassReadOptions(format="fasttext"))
     assert [(record.labels, record.text) for record in records] == [
         (tuple(labels) or None, text) for labels, text in rows
     ]
@@ -91,7 +91,7 @@ def test_texts_alone(tmp_path: Path) -> None:
 
 def test_columns_of_lines_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="text has no columns"):
-        opened(tmp_path, "a b\n", ClassOptions(format="text", text_columns=(0,)))
+        opened(tmp_path, "a b\n", ClassReadOptions(format="text", text_columns=(0,)))
 
 
 @pytest.mark.parametrize(
@@ -108,8 +108,8 @@ def test_columns_of_lines_are_refused(tmp_path: Path) -> None:
         ("a.jsonl", '{"text": "a", "spans": [{"start": 0, "end": 1, "label": "X"}]}\n'),
     ],
 )
-def test_sequence_labelling_data_is_named(tmp_path: Path, name: str, text: str) -> None:
-    with pytest.raises(DataError, match=r"sequence labelling data .* use `train ner`"):
+def test_sequence_labeling_data_is_named(tmp_path: Path, name: str, text: str) -> None:
+    with pytest.raises(DataError, match=r"sequence labeling data .* use `train ner`"):
         list(opened(tmp_path, text, PLAIN, name))
 
 
@@ -134,7 +134,7 @@ def test_streams(lines: list[str], format: str, end: str) -> None:
     assert [(record.text, record.labels) for record in records] == [("one", ("x",)), ("two", ("y",))]
 
 
-def test_a_stream_is_recognised_from_its_head_alone() -> None:
+def test_a_stream_is_recognized_from_its_head_alone() -> None:
     lines = [json.dumps({"text": f"text {number} " + "x" * 90, "label": "a"}) for number in range(2000)]
     taken = 0
 
@@ -165,6 +165,6 @@ def test_what_can_be_read_once_only_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is no regular file"):
         open_classes(tmp_path / "pipe")
     with pytest.raises(SettingsError, match="hub"):
-        read_class_lines([], "-", "", ClassOptions(format="hub"))
+        read_class_lines([], "-", "", ClassReadOptions(format="hub"))
     with pytest.raises(DataError, match="is empty"):
         read_class_lines([], "-", "", PLAIN)

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from nlp_app.core.errors import DataError, SettingsError
 from nlp_app.core.types import ClassRecord
-from nlp_app.formats.classification import ClassFile, ClassOptions, open_classes
+from nlp_app.formats.classification import ClassFile, ClassReadOptions, open_classes
 
 
-def opened(folder: Path, name: str, text: str, options: ClassOptions | None = None) -> ClassFile:
+def opened(folder: Path, name: str, text: str, options: ClassReadOptions | None = None) -> ClassFile:
     path = folder / name
     path.write_bytes(text.encode())
-    return open_classes(path, options or ClassOptions())
+    return open_classes(path, options or ClassReadOptions())
 
 
 def pairs(file: ClassFile) -> list[tuple[str, tuple[str, ...] | None]]:
@@ -72,7 +72,7 @@ def test_what_csv_writes_is_read(tmp_path: Path, rows: list[tuple[str, str]], de
     stream = io.StringIO()
     writer = csv.writer(stream, delimiter=delimiter, quoting=quoting, lineterminator="\n")
     writer.writerows([("text", "label"), *rows])
-    file = opened(tmp_path, "a.csv", stream.getvalue(), ClassOptions(quoting=True, text_columns=("text",)))
+    file = opened(tmp_path, "a.csv", stream.getvalue(), ClassReadOptions(quoting=True, text_columns=("text",)))
     assert pairs(file) == [(text, (label,)) for text, label in rows]
     lines, reader = [], csv.reader(io.StringIO(stream.getvalue(), newline=""), delimiter=delimiter)
     before = 0
@@ -147,9 +147,9 @@ def test_a_file_without_header_keeps_its_first_row(tmp_path: Path) -> None:
 
 def test_header_as_told(tmp_path: Path) -> None:
     text = "text,label\nphrase one,x\nphrase two,y\n"
-    assert len(list(opened(tmp_path, "a.csv", text, ClassOptions(header=False)))) == 3
+    assert len(list(opened(tmp_path, "a.csv", text, ClassReadOptions(header=False)))) == 3
     other = "phrase one,x\nphrase two,y\nphrase three,x\n"
-    assert len(list(opened(tmp_path, "a.csv", other, ClassOptions(header=True)))) == 2
+    assert len(list(opened(tmp_path, "a.csv", other, ClassReadOptions(header=True)))) == 2
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_columns_by_name_and_number(
     tmp_path: Path, text_columns: tuple[str | int, ...], label_columns: tuple[str | int, ...]
 ) -> None:
     text = "id,title,body,kind,note\n1,Hello,there,x,7\n2,,alone,03,8\n"
-    options = ClassOptions(text_columns=text_columns, label_columns=label_columns)
+    options = ClassReadOptions(text_columns=text_columns, label_columns=label_columns)
     file = opened(tmp_path, "a.csv", text, options)
     assert pairs(file) == [("Hello there", ("x",)), ("alone", ("03",))]
     moved = tmp_path / "b.csv"
@@ -171,13 +171,13 @@ def test_columns_by_name_and_number(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (ClassOptions(text_columns=("titel",)), "no column 'titel', only 0 'id', 1 'title'.*did you mean 'title'"),
-        (ClassOptions(label_columns=(9,)), "no column 9, only 0 'id'"),
-        (ClassOptions(text_columns=(1,), label_columns=("title",)), "same column for text and label"),
-        (ClassOptions(), "can't tell which column is the label: found 0 'id', 1 'title'.*--label-column"),
+        (ClassReadOptions(text_columns=("titel",)), "no column 'titel', only 0 'id', 1 'title'.*did you mean 'title'"),
+        (ClassReadOptions(label_columns=(9,)), "no column 9, only 0 'id'"),
+        (ClassReadOptions(text_columns=(1,), label_columns=("title",)), "same column for text and label"),
+        (ClassReadOptions(), "can't tell which column is the label: found 0 'id', 1 'title'.*--label-column"),
     ],
 )
-def test_columns_that_cannot_be_told(tmp_path: Path, options: ClassOptions, message: str) -> None:
+def test_columns_that_cannot_be_told(tmp_path: Path, options: ClassReadOptions, message: str) -> None:
     with pytest.raises(DataError, match=message):
         opened(tmp_path, "a.csv", "id,title,one,two\n1,Hello there,a,b\n2,Bye now all,c,d\n3,Well,a,d\n", options)
 
@@ -199,16 +199,16 @@ def test_columns_of_zero_and_one(tmp_path: Path) -> None:
         ("empty cells among label columns, read as 0", 1, 5),
         ("records without a label", 1, 6),
     ]
-    named = ClassOptions(label_columns=("insult", "toxic"))
+    named = ClassReadOptions(label_columns=("insult", "toxic"))
     assert [record.labels for record in opened(tmp_path, "a.csv", text, named)][1] == ("insult", "toxic")
     with pytest.raises(DataError, match=r"a.csv:3: found '2' in the label column 'toxic', expected 0 or 1"):
         list(opened(tmp_path, "a.csv", text.replace("two text,1", "two text,2"), named))
     with pytest.raises(DataError, match="no header, whose names would be the labels"):
-        opened(tmp_path, "a.csv", "one text,1,0\n", ClassOptions(label_columns=(1, 2), header=False))
+        opened(tmp_path, "a.csv", "one text,1,0\n", ClassReadOptions(label_columns=(1, 2), header=False))
 
 
 def test_several_labels_in_a_cell(tmp_path: Path) -> None:
-    options = ClassOptions(label_separator="|")
+    options = ClassReadOptions(label_separator="|")
     text = "text,labels\none,a|b | a\ntwo,b\nthree,|\n"
     assert [record.labels for record in opened(tmp_path, "a.csv", text, options)] == [("a", "b"), ("b",), None]
     assert next(iter(opened(tmp_path, "a.csv", text))).labels == ("a|b | a",)
@@ -238,7 +238,7 @@ def test_the_last_text_of_an_unquoted_row_goes_on(tmp_path: Path) -> None:
 
 
 def test_without_labels_a_record_for_each_row(tmp_path: Path) -> None:
-    options = ClassOptions(labels=False)
+    options = ClassReadOptions(labels=False)
     file = opened(tmp_path, "a.csv", 'text,label\n"one, two",x\n,\nthree,y\n', options)
     assert list(file) == [ClassRecord(text, None, line) for line, text in enumerate(["one, two", "", "three"], 2)]
     assert [record.text for record in opened(tmp_path, "b.csv", "text\nHello, you\nbye\n", options)] == [
@@ -276,4 +276,4 @@ def test_nothing_to_read(tmp_path: Path) -> None:
 )
 def test_options_that_are_refused(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        ClassOptions(**arguments)  # type: ignore[arg-type]
+        ClassReadOptions(**arguments)  # type: ignore[arg-type]

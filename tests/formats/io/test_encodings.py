@@ -1,4 +1,4 @@
-"""Encodings of class files: each is recognised from its bytes and said, and what is none is refused."""
+"""Encodings of class files: each is recognized from its bytes and said, and what is none is refused."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 
 from nlp_app.core.errors import DataError, SettingsError
 from nlp_app.core.types import CharSpan, TextRecord, TokenRecord
-from nlp_app.data.tagging.cached_corpus import read_stored_corpus
+from nlp_app.data.tagging.cached_corpus import read_cached_corpus
 from nlp_app.data.tagging.convert import convert
 from nlp_app.data.tagging.corpus import CorpusOptions, read_corpus
 from nlp_app.data.tagging.splits import reading_remarks
-from nlp_app.formats.classification import ClassOptions, open_classes
+from nlp_app.formats.classification import ClassReadOptions, open_classes
 from nlp_app.formats.io.encodings import find_encoding
 from nlp_app.formats.io.lines import CHUNK
 from nlp_app.formats.tagging import ReadLog, ReadOptions, read
 from nlp_app.reports.conversion import conversion_text
-from nlp_app.reports.tagging_inspection import inspection, inspection_table
+from nlp_app.reports.tagging_inspection import inspect_corpora, inspection_table
 
 CHINESE = "这家餐厅的服务很好\t正面\n手机用了两天就坏了\t负面\n"
 FRENCH = "Le café était fermé à Noël, déjà vu\tpos\nÀ bientôt\tneg\n"
@@ -49,7 +49,7 @@ def write(folder: Path, data: bytes) -> Path:
         ("a damaged\xf0hyphen\tpos\nmore\tneg\n", "latin-1", "Latin-1, as byte 0xF0 at offset 9"),
     ],
 )
-def test_recognised_and_said(tmp_path: Path, text: str, encoding: str, said: str | None) -> None:
+def test_recognized_and_said(tmp_path: Path, text: str, encoding: str, said: str | None) -> None:
     file = open_classes(write(tmp_path, text.encode(encoding)))
     assert "".join(f"{record.text}\t{record.labels[0]}\n" for record in file if record.labels) == text
     remarks = [remark for remark in file.remarks if remark.startswith("encoding: ")]
@@ -79,7 +79,7 @@ def test_what_no_evidence_explains_is_refused(tmp_path: Path, encoding: str) -> 
     path = write(tmp_path, text.encode(encoding) * 5)
     with pytest.raises(DataError, match="name its encoding"):
         open_classes(path)
-    assert next(iter(open_classes(path, ClassOptions(encoding=encoding)))).text == text[:-3]
+    assert next(iter(open_classes(path, ClassReadOptions(encoding=encoding)))).text == text[:-3]
 
 
 TEXTS = [
@@ -185,11 +185,11 @@ def test_reports_say_what_was_recognized(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_bytes("马\tB-PER\n云\tI-PER\n在\tO\n".encode("gb18030"))
     said = "encoding: GB18030, as byte 0xC2 at offset 0 is not UTF-8"
-    stored = [read_stored_corpus(path, CorpusOptions()) for _ in range(2)]  # the second one comes from the cache
+    stored = [read_cached_corpus(path, CorpusOptions()) for _ in range(2)]  # the second one comes from the cache
     for corpus in (read_corpus(path), *stored):
         (remark,) = reading_remarks(corpus)
         assert remark.startswith(said)
-    facts = inspection(read_corpus(path))
+    facts = inspect_corpora(read_corpus(path))
     assert facts["files"][0]["remarks"] == [remark]
     assert f"a.conll: {remark}" in inspection_table(facts).split("\n")
     report = convert(path, tmp_path / "b.conll")
@@ -216,12 +216,12 @@ def test_binary_files_and_unknown_encodings(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="zero byte at offset 2, as in binary"):
         open_classes(write(tmp_path, b"PK\0\0\x14\0a\0\0\0"))
     with pytest.raises(SettingsError, match="utf-9"):
-        open_classes(write(tmp_path, b"a\tb\n"), ClassOptions(encoding="utf-9"))
+        open_classes(write(tmp_path, b"a\tb\n"), ClassReadOptions(encoding="utf-9"))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.text(min_size=1, max_size=80).filter(lambda text: "\0" not in text), st.sampled_from(["utf-8", "utf-16"]))
-def test_unicode_is_always_recognised(tmp_path: Path, text: str, encoding: str) -> None:
+def test_unicode_is_always_recognized(tmp_path: Path, text: str, encoding: str) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(text.encode(encoding, "ignore"))
     found = find_encoding(path, None).codec

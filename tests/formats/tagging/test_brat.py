@@ -8,7 +8,7 @@ import pytest
 
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import CharSpan, TextRecord
-from nlp_app.formats.tagging import read, recognise_format
+from nlp_app.formats.tagging import detect_format, read
 
 
 def pair(folder: Path, name: str, text: str, annotation: str) -> Path:
@@ -29,7 +29,7 @@ def test_pairs_and_folders(tmp_path: Path) -> None:
     pair(tmp_path, "c", "nothing", "")
     expected = TextRecord("Ann met\r\nBob", [CharSpan(0, 3, "Per"), CharSpan(4, 12, "Meet")], 1)
     for path in (first, first.with_suffix(".txt")):
-        assert recognise_format(path) == "brat"
+        assert detect_format(path) == "brat"
         assert list(read(path)) == [expected]
     assert list(read(tmp_path)) == [
         expected,

@@ -56,7 +56,7 @@ def test_columns_are_chosen_by_number() -> None:
             pairs(text, wrong)
 
 
-def test_one_column_is_unlabelled() -> None:
+def test_one_column_is_unlabeled() -> None:
     (first, second) = parse("Ann\nruns\n\nfast")
     assert (first.tokens, first.tags, second.tokens) == (["Ann", "runs"], None, ["fast"])
 
@@ -106,10 +106,10 @@ def test_options_out_of_range_are_refused(options: dict[str, str]) -> None:
 
 
 tokens = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\n\r\0"), min_size=1, max_size=5)
-labelled = st.lists(st.lists(st.tuples(tokens, st.sampled_from(["O", "B-A", "I-A"])), min_size=1), min_size=1)
+labeled = st.lists(st.lists(st.tuples(tokens, st.sampled_from(["O", "B-A", "I-A"])), min_size=1), min_size=1)
 
 
-@given(labelled)
+@given(labeled)
 def test_written_columns_read_back_whatever_the_characters(
     tmp_path_factory: pytest.TempPathFactory, data: list[list[tuple[str, str]]]
 ) -> None:
@@ -139,6 +139,6 @@ def test_what_columns_cannot_hold_is_not_written(tmp_path: Path, record: TokenRe
     assert list(tmp_path.iterdir()) == []
 
 
-def test_labelled_and_unlabelled_sentences_do_not_share_a_file(tmp_path: Path) -> None:
+def test_labeled_and_unlabeled_sentences_do_not_share_a_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"with tags and without"):
         write([TokenRecord(["a"], ["O"], ()), TokenRecord(["a"], None, ())], tmp_path / "out.conll", "conll")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from nlp_app.core.errors import DataError, SettingsError
 from nlp_app.core.types import Record, TextRecord, TokenRecord
-from nlp_app.formats.io.lines import CHUNK, encoding_of, lines_of_bytes
-from nlp_app.formats.tagging import FORMATS, ReadOptions, read, read_lines, recognise_format, write
+from nlp_app.formats.io.lines import CHUNK, decode_lines, detect_codec
+from nlp_app.formats.tagging import FORMATS, ReadOptions, detect_format, read, read_lines, write
 
 TEXT = "马云\tB-PER\r\n😀\tO\n\nx\u2028y\tO\n"
 TOKENS = [["马云", "😀"], ["x\u2028y"]]
@@ -24,10 +24,10 @@ def tokens_of(path: Path, options: ReadOptions = ReadOptions()) -> list[list[str
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_encodings_that_are_recognised(tmp_path: Path, encoding: str) -> None:
+def test_encodings_that_are_recognized(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "a.conll"
     path.write_bytes(TEXT.encode(encoding))
-    assert recognise_format(path) == "conll"
+    assert detect_format(path) == "conll"
     assert tokens_of(path) == TOKENS
 
 
@@ -86,7 +86,7 @@ def test_lines_end_at_line_feeds_alone(text: str, encoding: str) -> None:
             return bytes(byte for byte in [next(self.rest, None)] if byte is not None)
 
     content = text.encode(encoding)
-    lines = list(lines_of_bytes(OneByOne(content), "f", encoding_of(content, None)))  # type: ignore[arg-type]
+    lines = list(decode_lines(OneByOne(content), "f", detect_codec(content, None)))  # type: ignore[arg-type]
     expected = [line.removesuffix("\r") for line in text.split("\n")]
     assert lines == (expected[:-1] if text.endswith("\n") or not text else expected)
 
@@ -113,8 +113,8 @@ def test_lines_end_at_line_feeds_alone(text: str, encoding: str) -> None:
 def test_recognition_by_suffix_and_content(tmp_path: Path, name: str, content: str, format: str) -> None:
     path = tmp_path / name
     path.write_text(content, "utf-8")
-    assert recognise_format(path) == format
-    assert recognise_format(path, content) == format
+    assert detect_format(path) == format
+    assert detect_format(path, content) == format
     assert format in FORMATS
 
 

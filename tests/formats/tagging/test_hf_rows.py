@@ -19,7 +19,7 @@ from nlp_app.core.types import CharSpan, Record, TextRecord, TokenRecord
 from nlp_app.data.tagging.convert import convert
 from nlp_app.data.tagging.corpus import CorpusOptions, read_corpus
 from nlp_app.formats.classification import open_classes
-from nlp_app.formats.tagging import ReadOptions, read, read_lines, recognise_format
+from nlp_app.formats.tagging import ReadOptions, detect_format, read, read_lines
 
 TEXT = Value("string")
 TAGS = ["O", "B-PER", "I-PER", "B-LOC"]
@@ -71,7 +71,7 @@ def test_every_way_gives_the_records_of_columns(by_name: Dataset, tmp_path: Path
     places = ["a.parquet", "one", "several", "folder", arrow.relative_to(tmp_path)]
     for place in [tmp_path / each for each in places]:
         for path in (place, f"hf:{place}"):
-            assert recognise_format(path) == "hub"
+            assert detect_format(path) == "hub"
             found = list(read(path))
             assert content(found) == content(EXPECTED)
             assert [list(record.lines) for record in found if isinstance(record, TokenRecord)] == [

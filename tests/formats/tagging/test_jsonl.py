@@ -43,7 +43,7 @@ SPANS = [CharSpan(0, 1, "LOC"), CharSpan(1, 3, "A-b")]
                    {"start": 1, "end": 3, "text": "bc", "labels": ["A-b"]}], "id": 1},
     ],
 )  # fmt: skip
-def test_shapes_of_labelled_text(value: dict[str, Any]) -> None:
+def test_shapes_of_labeled_text(value: dict[str, Any]) -> None:
     assert one({"text": "abcd", **value}) == TextRecord("abcd", SPANS, 1)
 
 
@@ -158,9 +158,9 @@ def test_label_studio_tasks() -> None:
     assert one(task([region(3, 7)], key="completions")) == MAY  # version 0: the end is inclusive
     assert one(task([])) == TextRecord("In May 2 we", [], 1)
     assert one({"data": {"text": "a"}, "annotations": []}) == TextRecord("a", None, 1)
-    cancelled = task([region(3, 8)])
-    cancelled["annotations"].append({"result": [], "was_cancelled": True})
-    assert one(cancelled) == MAY
+    canceled = task([region(3, 8)])
+    canceled["annotations"].append({"result": [], "was_canceled": True})
+    assert one(canceled) == MAY
     truth = task([region(3, 8)])
     truth["annotations"][0]["ground_truth"] = True
     truth["annotations"].append({"result": []})

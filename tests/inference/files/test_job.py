@@ -19,8 +19,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nlp_app.core.errors import DataError
-from nlp_app.formats.io.compression import frame, open_bytes
-from nlp_app.formats.io.lines import count_lines, lines_of_bytes, lines_or_errors
+from nlp_app.formats.io.compression import compress_frame, open_bytes
+from nlp_app.formats.io.lines import count_lines, decode_lines, decode_lines_or_errors
 
 Cli = Callable[..., Outcome]
 NULL_SPANS = {"text": None, "spans": None}
@@ -367,15 +367,15 @@ ENCODINGS = ["utf-8-sig", "gb18030", "cp1252", "utf-16", "utf-16-le", "big5", "s
 @given(st.lists(st.text(st.sampled_from("ab \u2028é马日\r\x85"), max_size=8), max_size=30), st.sampled_from(ENCODINGS))
 def test_good_lines_are_read_as_ever(lines: list[str], encoding: str) -> None:
     data = "\n".join(lines).encode(encoding, "ignore")
-    expected = list(lines_of_bytes(io.BytesIO(data), "a", encoding))
-    assert list(lines_or_errors(io.BytesIO(data), "a", encoding)) == expected
+    expected = list(decode_lines(io.BytesIO(data), "a", encoding))
+    assert list(decode_lines_or_errors(io.BytesIO(data), "a", encoding)) == expected
     assert count_lines(io.BytesIO(data), "a", encoding) == len(expected)
 
 
 @given(st.lists(st.sampled_from([b"good", b"\xff", b"a\0b", b"\xe9\xa9\xac", b"\xe9\xa9", b"", b"x\r"]), max_size=40))
 def test_each_bad_line_is_an_error_of_its_own(lines: list[bytes]) -> None:
     data = b"\n".join(lines)
-    found = list(lines_or_errors(io.BytesIO(data), "a", "utf-8-sig"))
+    found = list(decode_lines_or_errors(io.BytesIO(data), "a", "utf-8-sig"))
     lines = lines if lines and lines[-1] else lines[:-1]
     assert len(found) == len(lines) == count_lines(io.BytesIO(data), "a", "utf-8-sig")
     for number, (line, each) in enumerate(zip(lines, found, strict=True), 1):
@@ -386,8 +386,8 @@ def test_each_bad_line_is_an_error_of_its_own(lines: list[bytes]) -> None:
 
 @given(st.lists(st.binary(max_size=300), max_size=5), st.sampled_from(["gzip", "zstd"]))
 def test_frames_are_one_file(parts: list[bytes], kind: str) -> None:
-    packed = b"".join(frame(part, kind) for part in parts)
-    assert packed == b"".join(frame(part, kind) for part in parts)
+    packed = b"".join(compress_frame(part, kind) for part in parts)
+    assert packed == b"".join(compress_frame(part, kind) for part in parts)
     if kind == "gzip":
         assert gzip.decompress(packed) == b"".join(parts)
     else:

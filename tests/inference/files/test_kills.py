@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from signals import raise_signal
 
 from nlp_app.core.errors import DataError, NlpAppError, SettingsError
-from nlp_app.core.signals import Interrupted, terminable
-from nlp_app.inference.files import ModelAt, Question
+from nlp_app.core.signals import Interrupted, raise_on_stop_signals
+from nlp_app.inference.files import ModelLocation, PredictionOptions
 from nlp_app.inference.files.journal import JournalledFile
 from nlp_app.inference.files.records import Chunk
 from nlp_app.inference.files.workers import Workers, _Worker
@@ -191,7 +191,7 @@ def test_a_second_ctrl_c_changes_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.interrupt
 def test_a_second_sigterm_changes_nothing() -> None:
-    with terminable():
+    with raise_on_stop_signals():
         with pytest.raises(Interrupted, match="stopped"):
             raise_signal(signal.SIGTERM)
         raise_signal(signal.SIGTERM)
@@ -377,7 +377,7 @@ main(sys.argv[1:])
 
 def test_a_worker_that_fails_says_why(small_classes: Small) -> None:
     """The choice is checked long before; any error of the model takes this way."""
-    with Workers(ModelAt(str(small_classes.run)), Question(top_k=0), 1) as workers:
+    with Workers(ModelLocation(str(small_classes.run)), PredictionOptions(top_k=0), 1) as workers:
         chunks = [Chunk(0, [{"line": 1, "text": "a"}], 0)]
         with pytest.raises(NlpAppError, match="top_k: found 0, expected 1 or more"):
             list(workers.answers(chunks))
@@ -390,7 +390,7 @@ def test_a_worker_that_dies_in_the_middle_of_an_answer() -> None:
     process.start()
     os.write(theirs.fileno(), (100).to_bytes(4) + b"+ the beginn")
     theirs.close()
-    workers = Workers(ModelAt("unused"), Question(), 1)
+    workers = Workers(ModelLocation("unused"), PredictionOptions(), 1)
     with ours, pytest.raises(NlpAppError, match="worker 1 of 1 ended with status 0; if memory ran out"):
         workers._receive(_Worker(process, ours), 1)
 

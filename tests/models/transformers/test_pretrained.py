@@ -19,12 +19,12 @@ from transformers import AutoModelForMaskedLM, BertTokenizer
 
 import nlp_app
 from nlp_app.core.errors import ModelError, SettingsError
-from nlp_app.features.subwords.encoder import PieceEncoder
+from nlp_app.features.subwords.encoder import SubwordEncoder
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.models import write_model
 from nlp_app.models.hub import is_hub_name
 from nlp_app.models.transformers.models import TransformerTaggerParts
-from nlp_app.models.transformers.pretrained import longest_window, make_body, read_pretrained
+from nlp_app.models.transformers.pretrained import make_body, max_window_of_body, read_pretrained
 from nlp_app.nn.partial_loading import PartialLoad
 from nlp_app.nn.transformer import TransformerDimensions, TransformerTagger
 from nlp_app.text import BasicTokenizer
@@ -144,7 +144,7 @@ def test_weights_in_shards(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("family", "positions"), [("bert", 40), ("roberta", 50), ("xlm-roberta", 50), ("bert", 600)])
 def test_the_longest_window_fits_the_positions(tmp_path: Path, family: str, positions: int) -> None:
     pretrained = read_pretrained(str(TINY[family](tmp_path, positions=positions)))
-    assert longest_window(pretrained) == min(positions, 512)
+    assert max_window_of_body(pretrained) == min(positions, 512)
     body, _ = make_body(pretrained, "token", TAGS)
     assert body(input_ids=torch.full((1, min(positions, 512)), 7))[0].shape[1] == min(positions, 512)
 
@@ -158,7 +158,7 @@ def test_relative_positions_have_no_end(tmp_path: Path) -> None:
         **sizes, vocab_size=500, relative_attention=True, position_biased_input=False, max_position_embeddings=16
     )
     DebertaV2Model(config).save_pretrained(tmp_path)
-    assert longest_window(read_pretrained(str(tmp_path))) == 512
+    assert max_window_of_body(read_pretrained(str(tmp_path))) == 512
 
 
 def test_a_vocabulary_alone_makes_the_fast_tokenizer(tmp_path: Path) -> None:
@@ -333,7 +333,7 @@ def test_code_is_run_where_it_is_trusted(tmp_path: Path, monkeypatch: pytest.Mon
     # It goes with the model, and is not run there either unless it is trusted.
     tag_set = TagSet(("LOC",), "BIO")
     network = TransformerTagger(body, 3, torch.from_numpy(tag_set.allowed), TransformerDimensions())
-    encoder = PieceEncoder(pretrained.tokenizer, longest_window(pretrained), 8)
+    encoder = SubwordEncoder(pretrained.tokenizer, max_window_of_body(pretrained), 8)
     about: dict[str, Any] = {"data": {}, "settings": {}}
     parts = TransformerTaggerParts(network, encoder, tag_set, BasicTokenizer(), pretrained.files, about)
     write_model(parts, tmp_path / "ours")

@@ -9,7 +9,7 @@ import pytest
 from conftest import Small, class_rows, write_csv
 from setting_effects import Before, Weights, differ, last_weights
 
-from nlp_app.config import ClassifierSettings, ClassLoopSettings, ClassSettings, read_settings
+from nlp_app.config import ClassificationSettings, ClassificationTrainSettings, ClassifierModelSettings, read_settings
 from nlp_app.training import train_cls
 
 BASE = {
@@ -102,15 +102,15 @@ def weights(files: dict[str, str], output: Path, changes: dict[str, str]) -> Wei
     data = {name: path for name, path in files.items() if name.startswith("data.")}
     chosen = BASE | data | changes
     settings = read_settings(
-        ClassSettings, None, [f"{name}={files.get(value, value)}" for name, value in chosen.items()]
+        ClassificationSettings, None, [f"{name}={files.get(value, value)}" for name, value in chosen.items()]
     )
     train_cls(settings, output, quiet=True)
     return last_weights(output)
 
 
 def test_no_setting_is_left_out() -> None:
-    known = {f"model.{name}" for name in ClassifierSettings.model_fields} | {
-        f"train.{name}" for name in ClassLoopSettings.model_fields
+    known = {f"model.{name}" for name in ClassifierModelSettings.model_fields} | {
+        f"train.{name}" for name in ClassificationTrainSettings.model_fields
     }
     assert known == CHANGES.keys() | ELSEWHERE
 
@@ -134,6 +134,6 @@ def test_patience_stops_a_run(small_classes: Small, tmp_path: Path) -> None:
 def test_checkpoints_are_as_far_apart_as_is_wanted(small_classes: Small, tmp_path: Path) -> None:
     files = {f"data.{name}": str(getattr(small_classes, name)) for name in ("train", "dev")}
     changes = BASE | files | {"train.checkpoint_seconds": "1000"}
-    settings = read_settings(ClassSettings, None, [f"{name}={value}" for name, value in changes.items()])
+    settings = read_settings(ClassificationSettings, None, [f"{name}={value}" for name, value in changes.items()])
     train_cls(settings, tmp_path / "run", quiet=True)
     assert not list((tmp_path / "run" / "checkpoints").glob("checkpoint-*"))

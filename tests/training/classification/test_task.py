@@ -20,7 +20,7 @@ from conftest import SMALL_CLASSES, Outcome, Small, essence, files_of, refused, 
 from stopping import stopping_after
 
 import nlp_app
-from nlp_app.config import ClassSettings, read_settings
+from nlp_app.config import ClassificationSettings, read_settings
 from nlp_app.metrics import multi_label_scores, single_label_scores
 
 Cli = Callable[..., Outcome]
@@ -65,7 +65,7 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Small:
         paths[-1].write_text("\n".join(lines) + "\n", encoding="utf-8")
     changes = [change.removeprefix("--set=") for change in SMALL_CLASSES] + ["train.epochs=8"]
     changes += [f"data.{path.stem}={path}" for path in paths]
-    train_cls(read_settings(ClassSettings, None, changes), directory / "run", quiet=True)
+    train_cls(read_settings(ClassificationSettings, None, changes), directory / "run", quiet=True)
     return Small(*paths, directory / "run")
 
 
@@ -73,7 +73,7 @@ def test_what_a_run_leaves(small_classes: Small) -> None:
     run = small_classes.run
     assert names(run) == MODEL | PICTURES | {"history.jsonl", "predictions.jsonl", "checkpoints"}
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["checkpoint-000006", "run.json"]
-    settings = read_settings(ClassSettings, run / "config.toml")
+    settings = read_settings(ClassificationSettings, run / "config.toml")
     assert settings.data.train == str(small_classes.train)
     assert settings.train.epochs == 6
     history = records_of(run / "history.jsonl")

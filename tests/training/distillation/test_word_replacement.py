@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nlp_app.training.distillation.word_replacement import Substitution
+from nlp_app.training.distillation.word_replacement import WordReplacement
 
 WORDS = ["paris", "london", "rome", "eats", "drinks", "sees"]
 # Cities point one way, verbs another, each a little apart.
@@ -13,8 +13,8 @@ SENTENCE = ["PARIS", "eats", ",", "Rome", "unknown"]
 
 
 def varied(share: float, anywhere: float, times: int = 300) -> list[list[str]]:
-    found = Substitution.nearest(WORDS, VECTORS, ["paris", "rome", "eats"], 2, lower=True)
-    return list(found.varied([SENTENCE] * times, share, anywhere, np.random.default_rng(1)))
+    found = WordReplacement.nearest(WORDS, VECTORS, ["paris", "rome", "eats"], 2, lower=True)
+    return list(found.replace_words([SENTENCE] * times, share, anywhere, np.random.default_rng(1)))
 
 
 def test_near_words_stand_in_as_the_word_was_written() -> None:
@@ -35,7 +35,7 @@ def test_shares() -> None:
 
 
 def test_no_near_words_means_any() -> None:
-    alone = Substitution.nearest(["a", "b"], np.eye(2), ["a"], 0, lower=False)
-    found = list(alone.varied([["a", "A"]] * 50, 1.0, 0.0, np.random.default_rng(2)))
+    alone = WordReplacement.nearest(["a", "b"], np.eye(2), ["a"], 0, lower=False)
+    found = list(alone.replace_words([["a", "A"]] * 50, 1.0, 0.0, np.random.default_rng(2)))
     assert {row[0] for row in found} == {"a", "b"}
     assert {row[1] for row in found} == {"A"}

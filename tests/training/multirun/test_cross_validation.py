@@ -18,7 +18,7 @@ from seqeval.metrics import f1_score
 import nlp_app
 from nlp_app.config import TaggingSettings, read_settings
 from nlp_app.core.errors import DataError
-from nlp_app.data.partition import fold_of
+from nlp_app.data.partition import assign_folds
 from nlp_app.training import train_ner
 
 Cli = Callable[..., Outcome]
@@ -44,10 +44,10 @@ def easy(count: int, seed: int) -> str:
 def test_folds_are_a_partition_that_keeps_equal_examples_together(examples: list[int], folds: int, seed: int) -> None:
     if len(set(examples)) < folds:
         with pytest.raises(DataError, match="--folds"):
-            fold_of(examples, folds, seed, "x")
+            assign_folds(examples, folds, seed, "x")
         return
-    chosen = fold_of(examples, folds, seed, "x")
-    assert chosen == fold_of(examples, folds, seed, "x")
+    chosen = assign_folds(examples, folds, seed, "x")
+    assert chosen == assign_folds(examples, folds, seed, "x")
     assert len(chosen) == len(examples)
     assert set(chosen) == set(range(folds))
     assert all(len({fold for one, fold in zip(examples, chosen, strict=True) if one == each}) == 1 for each in examples)
@@ -56,7 +56,7 @@ def test_folds_are_a_partition_that_keeps_equal_examples_together(examples: list
 
 
 def test_the_seed_shuffles() -> None:
-    assert len({tuple(fold_of(range(20), 4, seed, "x")) for seed in range(10)}) == 10
+    assert len({tuple(assign_folds(range(20), 4, seed, "x")) for seed in range(10)}) == 10
 
 
 def rows_of(path: Path) -> list[list[list[str]]]:
@@ -169,7 +169,7 @@ def test_stopped_and_resumed(
 ) -> None:
     from nlp_app.training.runs.directory import RunDirectory
 
-    keep, kept = RunDirectory.keep, 0
+    keep, kept = RunDirectory.record_epoch, 0
 
     def keep_and_stop(self: RunDirectory, *arguments: Any) -> None:
         nonlocal kept
@@ -178,7 +178,7 @@ def test_stopped_and_resumed(
         if kept == epochs:
             raise Stop
 
-    monkeypatch.setattr(RunDirectory, "keep", keep_and_stop)
+    monkeypatch.setattr(RunDirectory, "record_epoch", keep_and_stop)
     with pytest.raises(Stop):
         folded(cli, data, tmp_path / "run", "--quiet")
     assert not (tmp_path / "run/folds.json").exists()

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from signals import signal_in
 from tiny_transformers import tiny_bert
 
-from nlp_app.training.runs.compare import Part, compare
+from nlp_app.training.runs.compare import ComparedPart, compare_runs
 
 Cli = Callable[..., Outcome]
 
@@ -68,7 +68,7 @@ def same(outcome: Outcome) -> dict[str, Any]:
     return found
 
 
-def by_name(parts: list[Part]) -> dict[str, Part]:
+def by_name(parts: list[ComparedPart]) -> dict[str, ComparedPart]:
     return {part.what: part for part in parts}
 
 
@@ -150,7 +150,7 @@ def test_being_stopped_leaves_nothing_to_go_on_from_or_says_where_it_is(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     place = tmp_path / "again"
-    with signal_in("keep", signal.SIGTERM):
+    with signal_in("record_epoch", signal.SIGTERM):
         outcome = cli("reproduce", tiny.run, "--quiet", *(["--output", place] if kept else []))
     where = f"; what was trained so far is in {place}" if kept else ""
     assert outcome == (143, "", f"stopped; nothing was compared{where}\n")
@@ -250,7 +250,7 @@ def test_seconds_are_no_difference(tiny: Small, copy: Path) -> None:
     text = (copy / "history.jsonl").read_text()
     lines = [json.loads(line) | {"seconds": 1e6} for line in text.splitlines()]
     (copy / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    parts, tensors = compare(tiny.run, copy)
+    parts, tensors = compare_runs(tiny.run, copy)
     assert by_name(parts)["history"].same
     assert tensors == {}
 
@@ -263,10 +263,10 @@ def test_another_temperature_is_a_difference(small_classes: Small, tmp_path: Pat
     path = tmp_path / "copy/nlp_app.json"
     description = json.loads(path.read_text(encoding="utf-8"))
 
-    def store() -> Part:
+    def store() -> ComparedPart:
         description["checksum"] = own_checksum(description)
         path.write_text(json.dumps(description), encoding="utf-8")
-        return by_name(compare(small_classes.run, tmp_path / "copy")[0])["description"]
+        return by_name(compare_runs(small_classes.run, tmp_path / "copy")[0])["description"]
 
     description["about"]["splits"]["train"]["file"] = "another.csv"
     description["files"]["model.safetensors"] = "0"

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from nlp_app.config import TaggingSettings, read_settings, read_task_settings
 from nlp_app.training import train_ner
 from nlp_app.training.multirun.optuna_study import FAILED, FINISHED, QUARTERS, STOPPED, Study, Trial
-from nlp_app.training.multirun.search_space import Choices, Interval, changed, space_of, values_of
+from nlp_app.training.multirun.search_space import Choices, Interval, current_values, search_space, with_values
 
 pytest.importorskip("optuna")
 
@@ -91,20 +91,20 @@ def result(output: Path) -> dict[str, Any]:
 )
 def test_everything_in_a_space_can_be_set(task: str, kind: str) -> None:
     base: Any = read_task_settings(task, None, [f"model.kind={kind}"])
-    space = space_of(base, ())
+    space = search_space(base, ())
     assert len(space) >= 5
     for name, each in space.items():
         options = each.values if isinstance(each, Choices) else (each.low, (each.low + each.high) / 2, each.high)
-        assert values_of(base, [name])[name] in options or isinstance(each, Interval)
+        assert current_values(base, [name])[name] in options or isinstance(each, Interval)
         for value in options:
-            assert values_of(changed(base, {name: value}), [name]) == {name: value}
+            assert current_values(with_values(base, {name: value}), [name]) == {name: value}
 
 
 def test_a_space_has_what_is_given_and_not_what_is_fixed() -> None:
     base = read_settings(
         TaggingSettings, None, ["train.learning_rate=0.5", "train.batch_tokens=77", "model.wide_dropout=0.9"]
     )
-    space = space_of(base, {"model.hidden_size", "train.seed"})
+    space = search_space(base, {"model.hidden_size", "train.seed"})
     assert "model.hidden_size" not in space
     assert space["train.learning_rate"] == Interval(5e-4, 0.5, log=True)
     assert space["train.batch_tokens"] == Choices((512, 1024, 2048, 77))
@@ -115,15 +115,15 @@ def test_the_first_trial_is_what_was_given_and_what_is_fixed_stays(data: Path, r
     base = read_settings(TaggingSettings, None, [change.removeprefix("--set=") for change in QUICK])
     trials = account_of(run)["trials"]
     assert [trial["trial"] for trial in trials] == list(range(3))
-    assert trials[0]["settings"] == values_of(base, space_of(base, FIXED))
+    assert trials[0]["settings"] == current_values(base, search_space(base, FIXED))
     assert len({json.dumps(trial["settings"]) for trial in trials}) == 3
     for number, trial in enumerate(trials):
         assert not FIXED & set(trial["settings"])
         directory = run / f"search/trial-{number:04d}"
         assert {path.name for path in directory.iterdir()} == {"config.toml", "history.jsonl", "metrics.json"}
         own = read_settings(TaggingSettings, directory / "config.toml")
-        assert values_of(own, FIXED) == values_of(base, FIXED)
-        assert values_of(own, trial["settings"]) == trial["settings"]
+        assert current_values(own, FIXED) == current_values(base, FIXED)
+        assert current_values(own, trial["settings"]) == trial["settings"]
         assert (own.data.train, own.data.test) == (str(data / "train.conll"), "")
         metrics = json.loads((directory / "metrics.json").read_text())
         assert list(metrics) == ["dev"]
@@ -165,7 +165,9 @@ class Stop(Exception):
     """What stops a search in a test, from within."""
 
 
-@pytest.mark.parametrize("place", ["keep 1", "keep 4", "propose 3", "record 2", "tidy 2", "keep 7"])
+@pytest.mark.parametrize(
+    "place", ["record_epoch 1", "record_epoch 4", "propose 3", "record 2", "tidy 2", "record_epoch 7"]
+)
 def test_stopped_and_resumed(
     cli: Cli, data: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
@@ -174,17 +176,17 @@ def test_stopped_and_resumed(
     from nlp_app.training.runs.directory import RunDirectory
 
     name, _, number = place.partition(" ")
-    owner: Any = {"keep": RunDirectory, "propose": Study, "record": Study, "tidy": search}[name]
+    owner: Any = {"record_epoch": RunDirectory, "propose": Study, "record": Study, "tidy": search}[name]
     attribute = "_tidy" if name == "tidy" else name
     real, calls = getattr(owner, attribute), 0
 
     def stopping(*arguments: Any) -> Any:
         nonlocal calls
         calls += 1
-        found = real(*arguments) if name == "keep" else None
+        found = real(*arguments) if name == "record_epoch" else None
         if calls == int(number):
             raise Stop
-        return found if name == "keep" else real(*arguments)
+        return found if name == "record_epoch" else real(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(owner, attribute, stopping)
@@ -268,7 +270,7 @@ def test_a_trial_is_stopped_when_it_is_below_the_median(
             if max(mine[:quarter]) < statistics.median(scores[quarter - 1] for scores in others):
                 expected = quarter
                 break
-    assert study.gives_up({quarter: float(score) for quarter, score in enumerate(mine, 1)}) == expected
+    assert study.should_prune({quarter: float(score) for quarter, score in enumerate(mine, 1)}) == expected
 
 
 def test_a_hopeless_trial_ends_early(cli: Cli, data: Path, tmp_path: Path) -> None:
@@ -277,8 +279,8 @@ def test_a_hopeless_trial_ends_early(cli: Cli, data: Path, tmp_path: Path) -> No
     assert cli(*command(data, output, 1, *more)).status == 0
     base = read_settings(TaggingSettings, output / "search/trial-0000/config.toml")
     fixed = json.loads((output / "search/plan.json").read_text())["asked"]["fixed"]
-    space = space_of(base, fixed)
-    study = Study(output / "search/journal.log", space, values_of(base, space), 42)
+    space = search_space(base, fixed)
+    study = Study(output / "search/journal.log", space, current_values(base, space), 42)
     for _ in range(5):
         study.record(Trial(study.propose(), FINISHED, 1.0, 1.0, dict.fromkeys(QUARTERS, 1.0)))
     assert cli(*command(data, output, 7, *more, "--resume")).status == 0
@@ -331,7 +333,8 @@ def test_what_cannot_be_searched(
     refused(cli(*command(data, output, 2, "--train", tmp_path / "none.conll")), "none.conll")
     refused(cli(*command(data, output, 2, "--test", tmp_path / "none.conll")), "data.test", "none.conll")
     every = [
-        f"--set={name}={value}" for name, value in values_of(TaggingSettings(), space_of(TaggingSettings(), ())).items()
+        f"--set={name}={value}"
+        for name, value in current_values(TaggingSettings(), search_space(TaggingSettings(), ())).items()
     ]
     refused(cli(*command(data, output, 2, *every)), "--search: found every setting fixed")
     files = ("--train", small_classes.train, "--output", output, "--search", 2, "--quiet")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_transformers import tiny_bert
 
-from nlp_app.config import ClassSettings, TaggingSettings, TransformerTaggingSettings, read_settings
+from nlp_app.config import ClassificationSettings, TaggingSettings, TransformerTaggingSettings, read_settings
 from nlp_app.data.classification.splits import read_class_splits
 from nlp_app.data.tagging.splits import read_splits
 from nlp_app.training import train_cls, train_ner
@@ -35,14 +35,14 @@ def _classes(tmp_path: Path) -> list[str]:
 @pytest.mark.parametrize("task", ["ner", "cls"])
 def test_weights_are_the_same_cold_and_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, task: str) -> None:
     monkeypatch.setenv("NLP_APP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("nlp_app.training.tagging.examples.seams", lambda sentence: _short(sentence))
+    monkeypatch.setattr("nlp_app.training.tagging.examples.window_boundaries", lambda sentence: _short(sentence))
     pairs = _tagging(tmp_path) if task == "ner" else _classes(tmp_path)
 
     def train(name: str) -> bytes:
         if task == "ner":
             train_ner(read_settings(TaggingSettings, None, pairs), tmp_path / name, quiet=True)
         else:
-            train_cls(read_settings(ClassSettings, None, pairs), tmp_path / name, quiet=True)
+            train_cls(read_settings(ClassificationSettings, None, pairs), tmp_path / name, quiet=True)
         return (tmp_path / name / "model.safetensors").read_bytes()
 
     cold = train("cold")
@@ -61,9 +61,9 @@ def test_weights_are_the_same_cold_and_cached(tmp_path: Path, monkeypatch: pytes
 
 
 def _short(sentence: object) -> list[int]:
-    from nlp_app.training.tagging.long_sentences import seams
+    from nlp_app.training.tagging.long_sentences import window_boundaries
 
-    return seams(sentence, 16)  # type: ignore[arg-type]
+    return window_boundaries(sentence, 16)  # type: ignore[arg-type]
 
 
 def _unwanted(*_: object, **__: object) -> None:
@@ -104,7 +104,7 @@ def test_words_that_were_too_many_are_told(
 ) -> None:
     monkeypatch.setenv("NLP_APP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("nlp_app.features.classification.encoder._MOST_WORDS", 20)
-    settings = read_settings(ClassSettings, None, _classes(tmp_path))
+    settings = read_settings(ClassificationSettings, None, _classes(tmp_path))
     for _ in range(2):
         prepared = prepare_classifier(settings, read_class_splits(settings.data, 1), Progress(quiet=False))
         forgotten = prepared.parts.encoder.forgotten

@@ -73,7 +73,7 @@ def test_phases_are_told_from_the_stack(killing: ModuleType) -> None:
     def stack(*functions: str) -> str:
         return "\n".join(f'  File "x.py", line 1 in {name}' for name in functions) + "\n"
 
-    assert killing.phase_of(stack("fsync", "write_model", "keep", "fit", "main")) == "writing the best model"
+    assert killing.phase_of(stack("fsync", "write_model", "record_epoch", "fit", "main")) == "writing the best model"
     assert killing.phase_of(stack("write_model", "_finish", "main")) == "final save: the model"
     assert killing.phase_of(stack("remove_directory", "save_checkpoint", "fit", "main")) == "removing an old checkpoint"
     assert killing.phase_of(stack("score_epoch", "fit", "main")) == "scoring dev"

@@ -26,9 +26,9 @@ from nlp_app.inference import Tagger
 from nlp_app.labels.schemes import encode
 from nlp_app.models import TaggerParts, read_model
 from nlp_app.models.directory import WEIGHTS
-from nlp_app.models.quantization import compact
+from nlp_app.models.quantization import quantize
 from nlp_app.text import BasicTokenizer
-from nlp_app.training.tagging.outside_bias import SHIFTS, best_shift, shift_outside
+from nlp_app.training.tagging.outside_bias import SHIFTS, best_outside_bias, tune_outside_bias
 
 Cli = Callable[..., Outcome]
 Weights = dict[str, torch.Tensor]
@@ -65,7 +65,7 @@ def test_the_best_shift(sentences: list[tuple[list[tuple[int, int]], int]]) -> N
     right = np.array([[min(r, gold) for r, _ in shifts] for shifts, gold in sentences], dtype=float).T
     both = right + np.array([[more + gold for _, more in shifts] for shifts, gold in sentences], dtype=float).T
     gains = cautious_gains(right, both)
-    chosen = best_shift(right, both)
+    chosen = best_outside_bias(right, both)
     assert gains[SHIFTS.index(chosen)] >= max(gains) - 1e-6
     assert gains[SHIFTS.index(chosen)] >= 0
 
@@ -73,12 +73,12 @@ def test_the_best_shift(sentences: list[tuple[list[tuple[int, int]], int]]) -> N
 def test_what_changes_nothing_or_may_be_luck_is_not_followed() -> None:
     both = np.full((len(SHIFTS), 50), 4.0)
     right = np.ones_like(both)
-    assert best_shift(right, both) == 0
+    assert best_outside_bias(right, both) == 0
     right[3, :2], right[3, 2] = 2, 0  # two sentences are better and one is worse
-    assert best_shift(right, both) == 0
+    assert best_outside_bias(right, both) == 0
     right[4, :10] = 2
-    assert best_shift(right, both) == SHIFTS[4]
-    assert best_shift(0 * right, 0 * both) == 0
+    assert best_outside_bias(right, both) == SHIFTS[4]
+    assert best_outside_bias(0 * right, 0 * both) == 0
 
 
 def read(path: Path) -> list[Sentence]:
@@ -128,7 +128,7 @@ def test_the_shift_is_that_of_brute_force(small: Small, split: str, more: float)
     parts, sentences = with_bias(trained, more), read(getattr(small, split))
     before = weights_of(parts)
     expected = brute_force(parts, sentences)
-    assert shift_outside(parts, sentences) == expected
+    assert tune_outside_bias(parts, sentences) == expected
     check_shifted(before, weights_of(parts), parts.tag_set.ids["O"], expected)
     if more > 1:
         assert expected > 0
@@ -175,7 +175,7 @@ def completed(small: Small, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
 def test_a_run_is_compacted_then_shifted(small: Small, completed: dict[str, Path]) -> None:
     plain, compacted, both = (parts_of(completed[name]) for name in ("plain", "compact", "both"))
-    made = compact(plain)
+    made = quantize(plain)
     check_shifted(weights_of(made), weights_of(compacted), 0, 0.0)
     assert made.encoder.index.keys.tolist() == compacted.encoder.index.keys.tolist()
     sizes = [(completed[name] / WEIGHTS).stat().st_size for name in ("plain", "compact", "both")]

@@ -9,7 +9,7 @@ import pytest
 from conftest import Small, sentences
 from setting_effects import Before, Weights, differ, last_weights
 
-from nlp_app.config import TaggerSettings, TaggingLoopSettings, TaggingSettings, read_settings
+from nlp_app.config import TaggerModelSettings, TaggingSettings, TaggingTrainSettings, read_settings
 from nlp_app.training import train_ner
 
 BASE = {
@@ -97,8 +97,8 @@ def weights(files: dict[str, str], output: Path, changes: dict[str, str]) -> Wei
 
 
 def test_no_setting_is_left_out() -> None:
-    known = {f"model.{name}" for name in TaggerSettings.model_fields} | {
-        f"train.{name}" for name in TaggingLoopSettings.model_fields
+    known = {f"model.{name}" for name in TaggerModelSettings.model_fields} | {
+        f"train.{name}" for name in TaggingTrainSettings.model_fields
     }
     assert known == CHANGES.keys() | ELSEWHERE
 

@@ -284,7 +284,7 @@ from pathlib import Path
 from nlp_app.cli import main
 from nlp_app.training.runs.directory import RunDirectory
 
-keep, end = RunDirectory.keep, sys.argv.index("--")
+keep, end = RunDirectory.record_epoch, sys.argv.index("--")
 folder, *epochs = sys.argv[1:end]
 
 def pausing(self, line, *rest):
@@ -292,7 +292,7 @@ def pausing(self, line, *rest):
     while str(line["epoch"]) in epochs and not Path(folder, f"after-{line['epoch']}").exists():
         time.sleep(0.01)
 
-RunDirectory.keep = pausing
+RunDirectory.record_epoch = pausing
 main(sys.argv[end + 1:])
 """
 

@@ -12,11 +12,11 @@ from setting_effects import Before, Weights, differ, last_weights
 from tiny_transformers import tiny_bert
 
 from nlp_app.config import (
-    TransformerClassLoopSettings,
-    TransformerLoopSettings,
+    TransformerClassificationTrainSettings,
     TransformerModelSettings,
-    TransformerTaggerSettings,
-    TransformerTaggingLoopSettings,
+    TransformerTaggerModelSettings,
+    TransformerTaggingTrainSettings,
+    TransformerTrainSettings,
     read_task_settings,
 )
 from nlp_app.training import train_cls, train_ner
@@ -116,14 +116,14 @@ def before_classifier(
     return Before(lambda output, along: weights("cls", files, bodies, output, along), directory)
 
 
-def known(*tables: type[TransformerModelSettings] | type[TransformerLoopSettings]) -> set[str]:
+def known(*tables: type[TransformerModelSettings] | type[TransformerTrainSettings]) -> set[str]:
     model, train = tables
     return {f"model.{name}" for name in model.model_fields} | {f"train.{name}" for name in train.model_fields}
 
 
 def test_no_setting_is_left_out() -> None:
-    assert known(TransformerTaggerSettings, TransformerTaggingLoopSettings) <= TAGGER.keys() | ELSEWHERE
-    assert known(TransformerModelSettings, TransformerClassLoopSettings) <= CLASSIFIER.keys() | ELSEWHERE
+    assert known(TransformerTaggerModelSettings, TransformerTaggingTrainSettings) <= TAGGER.keys() | ELSEWHERE
+    assert known(TransformerModelSettings, TransformerClassificationTrainSettings) <= CLASSIFIER.keys() | ELSEWHERE
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from conftest import Outcome, Small, essence, refused, sentences
 from tiny_transformers import tiny_bert
 
 import nlp_app
-from nlp_app.core.paths import bundled
+from nlp_app.core.paths import bundled_path
 from nlp_app.metrics import entity_scores
 
 Cli = Callable[..., Outcome]
@@ -32,7 +32,7 @@ LEARNT = ["--set=train.epochs=25"]
 
 
 def words() -> set[str]:
-    lines = bundled("data/ner/train.conll").read_text(encoding="utf-8").splitlines()
+    lines = bundled_path("data/ner/train.conll").read_text(encoding="utf-8").splitlines()
     return {line.split(" ")[0] for line in lines if line}
 
 
@@ -99,7 +99,7 @@ def test_a_run_that_was_stopped_goes_on(
 
     chosen = (f"--set=train.engine={engine}", "--set=train.gradient_accumulation_steps=2")
     whole = train(cli, small, body, tmp_path / "whole", *chosen)
-    keep = RunDirectory.keep
+    keep = RunDirectory.record_epoch
 
     def stop(self: RunDirectory, line: dict[str, Any], *rest: Any) -> None:
         keep(self, line, *rest)
@@ -107,7 +107,7 @@ def test_a_run_that_was_stopped_goes_on(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(RunDirectory, "keep", stop)
+        patch.setattr(RunDirectory, "record_epoch", stop)
         assert train(cli, small, body, tmp_path / "run", *chosen).status == 130
     assert train(cli, small, body, tmp_path / "run", *chosen, "--resume") == whole
     assert essence(tmp_path / "run") == essence(tmp_path / "whole")
@@ -123,7 +123,10 @@ def test_every_head_learns_its_sentences(
 ) -> None:
     data = tmp_path / "some.conll"
     data.write_text(sentences("train", 60), encoding="utf-8")
-    chosen = [f"--set=model.{name}={value}" for name, value in (("head", head), ("lstm", lstm), ("scheme", scheme))]
+    chosen = [
+        f"--set=model.{name}={value}"
+        for name, value in (("head", head), ("lstm_hidden_size", lstm), ("scheme", scheme))
+    ]
     outcome = cli(
         "train", "ner", "--train", data, "--dev", data, "--output", tmp_path / "run", "--quiet", *SETTINGS, *LEARNT,
         f"--set=model.pretrained={body}", *chosen,
