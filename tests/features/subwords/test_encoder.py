@@ -343,7 +343,7 @@ def test_a_window_without_room_is_an_error() -> None:
         SettingsError, match=r"^model\.window_subwords: found 2 pieces, expected at least 3: 2 of them are special"
     ):
         SubwordEncoder(TOKENIZER, 2, 0)
-    with pytest.raises(SettingsError, match=r"^model\.overlap: found -1, expected at least 0"):
+    with pytest.raises(SettingsError, match=r"^model\.window_overlap: found -1, expected at least 0"):
         SubwordEncoder(TOKENIZER, 8, -1)
     assert len(SubwordEncoder(TOKENIZER, 3, 9).encode([["ab", "c"]]).pieces) == 2
     assert len(SubwordEncoder(BARE, 1, 9).encode([["ab", "c"]]).pieces) == 2
