@@ -1,1 +1,1 @@
-"""Corpora and splits for training and evaluation."""
+"""Read corpora and split them for training and evaluation."""

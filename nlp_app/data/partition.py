@@ -1,4 +1,4 @@
-"""Shares and folds of a corpus."""
+"""Cross-validation folds, and the size limit of a held-out dev set."""
 
 from __future__ import annotations
 
@@ -10,29 +10,44 @@ from nlp_app.core.errors import DataError
 
 
 def assign_folds(examples: Sequence[Hashable], folds: int, seed: int, path: str) -> list[int]:
-    """The fold of each example, from 0: shuffled by the seed, equal examples in one fold, folds of about equal size.
+    """Assign each example to a cross-validation fold.
 
-    Raises DataError, which names `path`, if there are fewer different examples than folds.
+    Examples are shuffled. Equal examples go to the same fold, and the folds have about the same size.
+
+    Args:
+        examples: The examples; equal ones compare equal.
+        folds: Number of folds.
+        seed: Seed of the shuffling.
+        path: File of the examples, for the error message.
+
+    Returns:
+        The fold number of each example, from 0 to `folds - 1`.
+
+    Raises:
+        DataError: There are fewer different examples than folds.
     """
     groups: dict[Hashable, list[int]] = {}
-    for place, example in enumerate(examples):
-        groups.setdefault(example, []).append(place)
+    for index, example in enumerate(examples):
+        groups.setdefault(example, []).append(index)
     if len(groups) < folds:
         raise DataError(
-            f"found {len(groups)} different sentences, expected one for each of {folds} folds at least; "
-            "give a smaller --folds, or more data",
+            f"found {len(groups)} different sentences, expected at least one for each of {folds} folds; "
+            "use fewer --folds, or more data",
             path,
         )
-    texts = list(groups.values())
-    order = np.random.default_rng(seed).permutation(len(texts)).tolist()
-    sizes, chosen = [0] * folds, [0] * len(examples)
-    # The largest groups first: they are what would make folds unequal. The sort is stable, and keeps the shuffling.
-    for group in sorted((texts[place] for place in order), key=len, reverse=True):
+    members = list(groups.values())
+    order = np.random.default_rng(seed).permutation(len(members)).tolist()
+    sizes, assigned = [0] * folds, [0] * len(examples)
+    # Assign the largest groups first, so that small groups can even out the sizes. The sort is stable: groups of the
+    # same size stay shuffled.
+    for group in sorted((members[number] for number in order), key=len, reverse=True):
         fold = sizes.index(min(sizes))
         sizes[fold] += len(group)
-        for place in group:
-            chosen[place] = fold
-    return chosen
+        for index in group:
+            assigned[index] = fold
+    return assigned
 
 
-MOST_HELD_OUT = 20_000  # more sentences or texts than that say nothing new of a model, and dev is kept in memory
+# Maximum number of sentences or texts in a held-out dev set. More would not make the scores more reliable, and the dev
+# set is kept in memory.
+MAX_HELD_OUT = 20_000

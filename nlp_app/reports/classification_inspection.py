@@ -41,7 +41,7 @@ def class_inspection_table(facts: Mapping[str, Any]) -> str:
         for repair in file["repairs"]
     ]
     notes += [
-        f"{names[pair['file']]}: labels that {names[pair['train']]} never has: "
+        f"{names[pair['file']]}: labels that do not occur in {names[pair['train']]}: "
         + ", ".join(shorten(label) for label in pair["labels"][:MATRIX_SHOWN])
         for pair in facts["unknown"]
         if pair["labels"]

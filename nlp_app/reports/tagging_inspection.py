@@ -11,7 +11,7 @@ from typing import Any
 
 from nlp_app.core.text_table import _printable, format_table
 from nlp_app.data.tagging.corpus import Corpus, choose_tokenizer
-from nlp_app.data.tagging.statistics import describe, shared_sentences, unseen_entities
+from nlp_app.data.tagging.statistics import compute_statistics, count_unseen_entities, find_shared_sentences
 from nlp_app.labels.schemes import NONE
 from nlp_app.reports.conversion import _changes, _ledger, _repairs, _shown
 
@@ -27,12 +27,13 @@ def inspect_corpora(corpus: Corpus, others: Sequence[Corpus] = ()) -> dict[str, 
     return {
         "files": [_facts(each) for each in corpora],
         "leaks": [
-            {"train": a.path, "file": b.path, **asdict(shared_sentences(a.sentences, b.sentences))} for a, b in pairs
+            {"train": a.path, "file": b.path, **asdict(find_shared_sentences(a.sentences, b.sentences))}
+            for a, b in pairs
         ],
         "unseen": [
             {"train": a.path, "file": b.path, **asdict(found), "share": found.share}
             for a, b in pairs
-            if (found := unseen_entities(a.sentences, b.sentences)).entities and a.labeled
+            if (found := count_unseen_entities(a.sentences, b.sentences)).entities and a.labeled
         ],
     }
 
@@ -47,7 +48,7 @@ def _facts(corpus: Corpus) -> dict[str, Any]:
         "evidence": corpus.evidence,
         "labelled": corpus.labeled,
         "tokenizer": corpus.tokenizer,
-        **asdict(describe(corpus.sentences)),
+        **asdict(compute_statistics(corpus.sentences)),
         "repairs": _repairs(corpus.repairs),
         "ledger": _ledger(corpus.ledger),
         "agreement": agreement,

@@ -14,8 +14,8 @@ from nlp_app.sklearn.estimator import (
     RunEstimator,
     as_list,
     check_dev_pair,
+    check_distinct,
     check_lengths,
-    check_some_differ,
     check_target,
     make_constructor,
     parameter_paths,
@@ -57,7 +57,7 @@ class TextClassifier(ClassifierMixin, RunEstimator):  # type: ignore[misc]
         targets = Targets.of(y)
         files = {"X": _rows(X, y, targets, "X", "y")}
         if dev is None:
-            check_some_differ(len({row["text"] for row in files["X"] if row["text"].strip()}))
+            check_distinct(len({row["text"] for row in files["X"] if row["text"].strip()}))
         else:
             files["dev"] = _rows(*check_dev_pair(dev), targets, "dev", "dev")
         settings = self._run_settings(ClassificationSettings, _PLACES, multi_label="yes" if targets.several else "no")

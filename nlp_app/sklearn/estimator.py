@@ -144,7 +144,7 @@ def check_lengths(rows: int, targets: int, name: str) -> None:
         raise ValueError(f"{name}: found {rows} texts and {targets} targets, expected as many")
 
 
-def check_some_differ(different: int) -> None:
+def check_distinct(different: int) -> None:
     """Raises ValueError if there is nothing that dev could be held out of."""
     if different < 2:
         raise ValueError("X: found one sample only, or several that are all the same; give more, or dev=(X, y)")

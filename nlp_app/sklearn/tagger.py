@@ -20,8 +20,8 @@ from nlp_app.sklearn.estimator import (
     RunEstimator,
     as_list,
     check_dev_pair,
+    check_distinct,
     check_lengths,
-    check_some_differ,
     check_target,
     make_constructor,
     parameter_paths,
@@ -63,7 +63,7 @@ class SequenceTagger(RunEstimator):
         y = check_target(y, self)
         files = {"X": _rows(X, y, "X", "y")}
         if dev is None:
-            check_some_differ(len({tuple(row["tokens"]) for row in files["X"] if row["tokens"]}))
+            check_distinct(len({tuple(row["tokens"]) for row in files["X"] if row["tokens"]}))
         else:
             files["dev"] = _rows(*check_dev_pair(dev), "dev", "dev")
         model, self.scores_ = train(self._run_settings(TaggingSettings, _PLACES), files, quiet=not self.verbose)

@@ -29,7 +29,7 @@ class Targets:
     @classmethod
     def of(cls, y: Any) -> Targets:
         """The classes in y. Raises ValueError if it is none of the three forms or has one class only."""
-        form = form_of(y)
+        form = detect_form(y)
         if form == "indicator":
             classes = np.arange(_matrix(y).shape[1])
             only = not (_matrix(y) == 0).any() or not _matrix(y).any()
@@ -61,8 +61,8 @@ class Targets:
     def write(self, y: Any, name: str) -> list[list[str]]:
         """The names of each text's classes. Raises ValueError for another form than that of fit, and for labels that
         it didn't have."""
-        if form_of(y) != self.form:
-            raise ValueError(f"{name}: found {form_of(y)}, expected {self.form} as fit was given")
+        if detect_form(y) != self.form:
+            raise ValueError(f"{name}: found {detect_form(y)}, expected {self.form} as fit was given")
         if self.form == "indicator":
             matrix = _matrix(y)
             if matrix.shape[1] != len(self.names):
@@ -89,7 +89,7 @@ class Targets:
         return matrix
 
 
-def form_of(y: Any) -> Form:
+def detect_form(y: Any) -> Form:
     """The form of a target. Raises ValueError for what is no classes."""
     if getattr(y, "ndim", 1) == 2 and y.shape[1] > 1:
         if type_of_target(y, input_name="y") != "multilabel-indicator":

@@ -266,9 +266,9 @@ def test_evaluate_counts_all_gold(cli: Cli, small_classes: Small, tmp_path: Path
     assert outcome.status == 0
     assert scores["per_label"]["music"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 2}
     assert sum(each["support"] for each in scores["per_label"].values()) == 4
-    assert "music: labels that training never had; they count as missed\n" in outcome.err
-    assert "1 texts without a label left out" in outcome.err
-    assert "1 empty texts; they are scored like any other" in outcome.err
+    assert "labels that do not occur in the training data: music; they count as missed\n" in outcome.err
+    assert "skipped texts without a label: 1" in outcome.err
+    assert "empty texts: 1; they are evaluated like all others" in outcome.err
     assert cli("evaluate", small_classes.run, path, "--json", "--quiet") == (0, outcome.out, "")
 
 
@@ -412,7 +412,7 @@ def test_inspect_classes(cli: Cli, small_classes: Small, tmp_path: Path) -> None
     assert leaks[str(small_classes.train), str(other)] == 3
     table = cli("inspect", small_classes.train, other)
     assert (table.status, table.err) == (0, "")
-    assert "other.csv: labels that train.csv never has: x" in table.out
+    assert "other.csv: labels that do not occur in train.csv: x" in table.out
 
 
 def test_inspect_finds_the_task(cli: Cli, small: Small, small_classes: Small, tmp_path: Path) -> None:

@@ -33,11 +33,11 @@ BAD_FILES = {
     "no labels": ("a.csv", b"text,label\nsome text,\nand more,\n", "a.csv: found no labels"),
     "one column": ("a.csv", b"text\nsome text\nand more\n", "a.csv: found no labels"),
     "plain text": ("a.txt", b"some plain text\nwithout any labels at all\n", "a.txt: found no labels"),
-    "one class": ("a.csv", b"text,label\nsome text,x\nother text,x\nmore,x\n", "a.csv: found one class only ('x')"),
+    "one class": ("a.csv", b"text,label\nsome text,x\nother text,x\nmore,x\n", "a.csv: found only one class ('x')"),
     "a class each": (
         "a.jsonl",
         b"".join(b'{"text": "some text %d", "label": "c%d"}\n' % (n, n) for n in range(9)),
-        "a.jsonl: found a class of its own for each of 9 texts",
+        "a.jsonl: found a different label for each of 9 texts",
     ),
     "all texts empty": ("a.csv", b'text,label\n"",x\n"",y\n"",x\n"",y\n', "a.csv: found no text with a label that"),
     "too few": ("a.csv", b"text,label\nsame text,x\nsame text,y\nsame text,x\n", "a.csv: found too few different"),
@@ -147,7 +147,7 @@ def test_a_class_that_only_dev_has(cli: Cli, tmp_path: Path) -> None:
     dev.write_text("text,label\na lake,water\nin the clouds,sky\n")
     before = files_of(tmp_path)
     outcome = train(cli, tmp_path / "train.csv", tmp_path / "run", "--dev", dev)
-    refused(outcome, f"{dev}:3: found the label 'sky'", "correct the label, or move texts")
+    refused(outcome, f"{dev}:3: label 'sky' does not occur in ", "correct the label, or move texts")
     assert files_of(tmp_path) == before
 
 
@@ -157,7 +157,7 @@ def test_a_class_that_only_test_has_is_missed(cli: Cli, tmp_path: Path) -> None:
     files = ("--dev", tmp_path / "train.csv", "--test", tmp_path / "test.csv")
     outcome = loud(cli, tmp_path / "train.csv", tmp_path / "run", *files)
     assert outcome.status == 0
-    assert "note: test: sky: labels that training never had; they count as missed\n" in outcome.err
+    assert "note: test: labels that do not occur in the training data: sky; they count as missed\n" in outcome.err
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())
     assert metrics["test"]["per_label"]["sky"]["support"] == 1
     assert metrics["test"]["accuracy"] <= 0.5
@@ -168,7 +168,7 @@ def test_a_class_seen_once(cli: Cli, tmp_path: Path) -> None:
     for more in ([], ["--dev", tmp_path / "a.csv"]):
         outcome = loud(cli, tmp_path / "a.csv", tmp_path / "run", *more)
         assert outcome.status == 0
-        assert "note: train: seen only once: sky; hardly anything can be learned of them\n" in outcome.err
+        assert "note: train: labels with a single example: sky; they will hardly be learned\n" in outcome.err
         assert "sky" in json.loads((tmp_path / "run/nlp_app.json").read_text())["labels"]
 
 
@@ -180,18 +180,18 @@ def test_repairs_are_counted_and_said(cli: Cli, tmp_path: Path) -> None:
     notes = [line for line in outcome.err.splitlines() if line.startswith("note: train: ")]
     for said in (
         "1 rows with a missing cell, the first in line 21",
-        "2 texts without a label left out, the first in line 20",
-        "2 empty texts left out, the first in line 18",
-        "2 texts stand in it more than once",
-        "1 texts stand in it with different labels",
+        "skipped texts without a label: 2, the first in line 20",
+        "skipped empty texts: 2, the first in line 18",
+        "duplicate texts: 2",
+        "texts that occur with different labels: 1",
     ):
         assert f"note: train: {said}" in notes, outcome.err
     counts = json.loads((tmp_path / "run/nlp_app.json").read_text())["about"]["splits"]
     assert counts["train"]["texts"] == 18
     assert counts["dev"]["texts"] == 20  # empty texts are scored like any other
-    assert "note: dev: 2 empty texts; they are scored like any other\n" in outcome.err
-    assert "note: dev: 2 texts without a label left out\n" in outcome.err
-    assert "of its texts stand in train too; scores on it flatter" in outcome.err
+    assert "note: dev: empty texts: 2; they are evaluated like all others\n" in outcome.err
+    assert "note: dev: skipped texts without a label: 2\n" in outcome.err
+    assert "; scores on this file will be too high" in outcome.err
 
 
 def test_quotes_and_cells_that_dont_fit_are_said(cli: Cli, tmp_path: Path) -> None:

@@ -173,8 +173,8 @@ def test_evaluate_counts_all_gold(cli: Cli, small: Small, tmp_path: Path) -> Non
     assert scores["support"] == 4
     assert scores["per_type"]["LOC"]["support"] == 2
     assert scores["per_type"]["DRINK"] == {"precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 1}
-    assert "note: DRINK: labels that training never had; they count as missed\n" in outcome.err
-    assert "1 fit no tokens" in outcome.err
+    assert "note: labels that do not occur in the training data: DRINK; they count as missed\n" in outcome.err
+    assert "not aligned with tokens: 1" in outcome.err
     assert cli(*command, "--quiet") == (0, outcome.out, "")
 
 

@@ -98,7 +98,7 @@ def test_what_is_held_out_follows_the_rule(pairs: list[tuple[str, str | None]], 
 
 def test_no_more_than_so_many_are_held_out() -> None:
     words = [sentence(f"word{number % 90}", "X", number) for number in range(200)]
-    dev = hold_out_sentences(Corpus("a.conll", "conll", words), 0.5, 1, most=7)[1].sentences
+    dev = hold_out_sentences(Corpus("a.conll", "conll", words), 0.5, 1, limit=7)[1].sentences
     assert 6 <= len(dev) <= 7
 
 
@@ -108,7 +108,9 @@ def write(path: Path, rows: Iterable[tuple[str, Sequence[str] | str | None]]) ->
 
 
 def held_and_left(texts: LabeledTexts, chosen: HoldOut) -> tuple[list[ClassRecord], list[ClassRecord]]:
-    held, left = (list(LabeledTexts(texts.file, texts.multi_label, chosen, held=side)) for side in (True, False))
+    held, left = (
+        list(LabeledTexts(texts.file, texts.multi_label, chosen, select_held_out=side)) for side in (True, False)
+    )
     assert sorted(held + left, key=lambda row: row.line) == list(texts)  # all of them, once
     return held, left
 

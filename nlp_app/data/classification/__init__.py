@@ -1,1 +1,1 @@
-"""Texts with classes: scan, splits, hold-out."""
+"""Labeled texts: file scans, splits and hold-out sets."""

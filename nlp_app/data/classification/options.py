@@ -1,4 +1,4 @@
-"""How files of texts with classes are read by the settings, and files that are read like others."""
+"""Options for reading labeled texts, from the `[data]` settings or from the training file."""
 
 from __future__ import annotations
 
@@ -12,18 +12,26 @@ from nlp_app.formats.classification import ClassFile, ClassReadOptions
 
 CHOICES = {"auto": None, "yes": True, "no": False}
 
-_LINES = ("text", "label_text", "fasttext")  # formats without columns
+_LINE_FORMATS = ("text", "label_text", "fasttext")  # formats without columns
 
 F = TypeVar("F", bound=ClassFile)
 
 
 def read_options(settings: ClassificationDataSettings, labels: bool = True) -> ClassReadOptions:
-    """How files are read by these settings."""
+    """Convert the `[data]` settings to read options.
+
+    Args:
+        settings: The `[data]` settings.
+        labels: If labels are read; without them only the texts are.
+
+    Returns:
+        The read options; None for each value that the reader has to detect.
+    """
     return ClassReadOptions(
         format=None if settings.format == "auto" else settings.format,
         encoding=None if settings.encoding == "auto" else settings.encoding,
-        text_columns=columns_of(settings.text_column),
-        label_columns=columns_of(settings.label_column),
+        text_columns=parse_columns(settings.text_column),
+        label_columns=parse_columns(settings.label_column),
         header=CHOICES[settings.header],
         quoting=CHOICES[settings.quoting],
         label_separator=settings.label_separator,
@@ -31,21 +39,39 @@ def read_options(settings: ClassificationDataSettings, labels: bool = True) -> C
     )
 
 
-def columns_of(names: str) -> tuple[str | int, ...]:
-    """Columns as the settings have them: names, or numbers from 0 (negative: from the end), divided by commas."""
+def parse_columns(names: str) -> tuple[str | int, ...]:
+    """Parse a comma-separated list of columns.
+
+    Args:
+        names: Column names, or numbers from 0 (negative: from the last column), separated by commas.
+
+    Returns:
+        A name or a number for each column.
+    """
     columns = [name.strip() for name in names.split(",")] if names else []
     return tuple(int(name) if name.removeprefix("-").isdecimal() else name for name in columns)
 
 
-def open_like_training_file(options: ClassReadOptions, opened: Callable[[ClassReadOptions], F]) -> F:
-    """A file, as `opened` opens it, with the columns of another one; without them, if it is lines, which have none."""
+def open_like_training_file(options: ClassReadOptions, open_file: Callable[[ClassReadOptions], F]) -> F:
+    """Open a file with the columns of the training file, or without them if its format has no columns.
+
+    Args:
+        options: The options that the training file was read with.
+        open_file: Opens the file with the given options.
+
+    Returns:
+        The opened file.
+
+    Raises:
+        NlpAppError: The file can't be opened with these options, and its format is not one of plain lines.
+    """
     try:
-        return opened(options)
+        return open_file(options)
     except NlpAppError as error:
         try:
-            file = opened(replace(options, text_columns=(), label_columns=()))
+            file = open_file(replace(options, text_columns=(), label_columns=()))
         except NlpAppError:
             raise error from None
-        if file.format not in _LINES:
+        if file.format not in _LINE_FORMATS:
             raise
         return file

@@ -1,4 +1,4 @@
-"""The data of a classification run: training texts that are streamed, dev and test, and what is to be known of them."""
+"""Read the splits of a classification run. Training texts are streamed from the file; dev and test are in memory."""
 
 from __future__ import annotations
 
@@ -22,48 +22,77 @@ from nlp_app.formats.classification import ClassFile, ClassReadOptions, open_cla
 from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, ReadRepair
 from nlp_app.labels.class_set import ClassSet
 
-_LEFT_OUT = (NO_TEXT, NO_LABEL)  # told with the texts that are left out
+_SKIPPED = (NO_TEXT, NO_LABEL)  # repairs that are reported as skipped texts
 
 
 @dataclass(frozen=True)
 class ClassSplit:
-    """Texts to score on, all with labels; `account` is of the whole file, `skipped` of its texts have no label."""
+    """The labeled texts of a dev or test set.
 
-    account: FileScan
+    Attributes:
+        scan: Scan of the whole file.
+        file: The file.
+        records: The texts with labels.
+        skipped: Number of texts without a label, which are not in `records`.
+    """
+
+    scan: FileScan
     file: ClassFile
     records: list[ClassRecord]
     skipped: int = 0
 
     @property
     def gold(self) -> list[tuple[str, ...]]:
-        """The labels of each text."""
+        """Gold labels of each text."""
         return [record.labels or () for record in self.records]
 
 
 @dataclass(frozen=True)
 class ClassData:
-    """The texts of a run, and its classes."""
+    """The splits of a classification run and its classes.
+
+    Attributes:
+        train: The training texts, read from the file at each iteration.
+        scan: Scan of the whole training file.
+        train_size: Number of training texts.
+        label_counts: Number of training texts of each label.
+        dev: The dev set.
+        test: The test set.
+        class_set: The classes of the training texts.
+        settings: The `[data]` settings.
+        held_out: The rule that selects the dev texts of the training file; None if dev is a file, or missing.
+        key: Cache key of the training texts; None if the file's content can't be identified (a pipe or a Hub data set).
+        notes: Messages from reading the files.
+    """
 
     train: LabeledTexts
-    account: FileScan  # of the whole training file
+    scan: FileScan
     train_size: int
-    label_counts: dict[str, int]  # in training
+    label_counts: dict[str, int]
     dev: ClassSplit | None
     test: ClassSplit | None
     class_set: ClassSet
     settings: ClassificationDataSettings
     held_out: HoldOut | None
-    key: str | None = None  # of the training texts in what is kept between runs; None if they can't be told from others
-    notes: tuple[str, ...] = ()  # what was said as the files were read
+    key: str | None = None
+    notes: tuple[str, ...] = ()
 
     def scored(self) -> list[tuple[str, ClassSplit]]:
-        """The splits that the finished model is scored on."""
+        """Return the splits that the final model is evaluated on.
+
+        Returns:
+            Name and split of dev and test, as far as they exist.
+        """
         return [(name, split) for name, split in (("dev", self.dev), ("test", self.test)) if split is not None]
 
     def counts(self) -> dict[str, dict[str, Any]]:
-        """Texts and labels of each split."""
+        """Count the texts and labels of each split.
+
+        Returns:
+            File name (`file`), number of texts (`texts`) and of different labels (`labels`), by split.
+        """
         counts: dict[str, dict[str, Any]] = {
-            "train": {"file": _name(self.account.path), "texts": self.train_size, "labels": len(self.label_counts)}
+            "train": {"file": _name(self.scan.path), "texts": self.train_size, "labels": len(self.label_counts)}
         }
         for name, split in self.scored():
             labels = {label for labels in split.gold for label in labels}
@@ -71,7 +100,11 @@ class ClassData:
         return counts
 
     def about(self) -> dict[str, Any]:
-        """What a model directory keeps of how the data was read."""
+        """Describe how the data was read, for the model directory.
+
+        Returns:
+            Values of JSON's types: `data` (format and options), `settings` and `splits` (see `counts`).
+        """
         return {
             "data": {"format": self.train.file.format, "options": _plain(self.train.file.options)},
             "settings": self.settings.model_dump(exclude={"train", "dev", "test", "format"}),
@@ -79,21 +112,29 @@ class ClassData:
         }
 
     def files(self) -> list[Path]:
-        """The files that the texts were read from."""
+        """List the files that the texts were read from.
+
+        Returns:
+            Paths of existing files, sorted; Hub data sets and pipes are not among them.
+        """
         paths = {self.train.file.path, *(split.file.path for _, split in self.scored())}
         return sorted(path for path in map(Path, paths) if path.is_file())
 
     def report(self) -> list[str]:
-        """What was read, as a table, and what is odd about it: a line each."""
+        """Summarize the splits and list anything unusual in them.
+
+        Returns:
+            The lines of a table of the splits, then one line for each note.
+        """
         rows = [["data", "texts", "labels", ""]]
         for name, counts in self.counts().items():
             file = self.train.file if name == "train" else dict(self.scored())[name].file
-            source = "cut from train" if self.held_out is not None and name == "dev" else file.path
+            source = "held out from train" if self.held_out is not None and name == "dev" else file.path
             rows.append([name, f"{counts['texts']:,}", f"{counts['labels']:,}", f"{source} ({file.format})"])
         table = format_table([row[:-1] for row in rows])
         lines = [f"{line}  {row[-1]}".rstrip() for line, row in zip(table, rows, strict=True)]
         lines += [f"note: train: {remark}" for remark in self._train_remarks()]
-        hashes = np.unique(self.account.hashes)
+        hashes = np.unique(self.scan.hashes)
         for name, split in self.scored():
             if self.held_out is None or name != "dev":
                 remarks = split_remarks(split, self.class_set, hashes, self.train.file.remarks)
@@ -101,24 +142,24 @@ class ClassData:
         return [*lines, *self.notes]
 
     def _train_remarks(self) -> Iterator[str]:
-        yield from reading_remarks(self.train.file, but=_LEFT_OUT, repairs=self.account.repairs)
-        found = self.account
+        scan = self.scan
+        yield from reading_remarks(self.train.file, exclude=_SKIPPED, repairs=scan.repairs)
         if self.class_set.multi_label:
-            yield "texts may have several labels: each is decided by itself"
-        if found.unlabeled[0]:
-            yield f"{found.unlabeled[0]:,} texts without a label left out, the first in line {found.unlabeled[1]}"
-        none = found.counts[0] if not self.class_set.multi_label else 0
-        if none:
-            yield f"{none:,} texts with an empty list of labels left out"
-        if found.empty[0]:
-            yield f"{found.empty[0]:,} empty texts left out, the first in line {found.empty[1]}"
-        if found.duplicates:
-            yield f"{found.duplicates:,} texts stand in it more than once"
-        if found.contradictions:
-            yield f"{found.contradictions:,} texts stand in it with different labels"
-        once = sorted(label for label, count in self.label_counts.items() if count == 1)
-        if once:
-            yield f"seen only once: {format_names(once)}; hardly anything can be learned of them"
+            yield "texts may have several labels: each label is predicted independently"
+        if scan.unlabeled[0]:
+            yield f"skipped texts without a label: {scan.unlabeled[0]:,}, the first in line {scan.unlabeled[1]}"
+        without_labels = scan.counts[0] if not self.class_set.multi_label else 0
+        if without_labels:
+            yield f"skipped texts with an empty list of labels: {without_labels:,}"
+        if scan.empty[0]:
+            yield f"skipped empty texts: {scan.empty[0]:,}, the first in line {scan.empty[1]}"
+        if scan.duplicates:
+            yield f"duplicate texts: {scan.duplicates:,}"
+        if scan.contradictions:
+            yield f"texts that occur with different labels: {scan.contradictions:,}"
+        rare = sorted(label for label, count in self.label_counts.items() if count == 1)
+        if rare:
+            yield f"labels with a single example: {format_names(rare)}; they will hardly be learned"
 
 
 def _name(path: str) -> str:
@@ -136,66 +177,108 @@ def _plain(options: ClassReadOptions) -> dict[str, Any]:
 
 
 def reading_remarks(
-    file: ClassFile, told: Sequence[str] = (), but: Sequence[str] = (), repairs: Sequence[ReadRepair] | None = None
+    file: ClassFile, known: Sequence[str] = (), exclude: Sequence[str] = (), repairs: Sequence[ReadRepair] | None = None
 ) -> Iterator[str]:
-    """What was recognized and repaired as a file was read, but what was remarked of another file already;
-    `but`: repairs that are told otherwise; `repairs`: where the file wasn't read just now."""
-    yield from (remark for remark in file.remarks if remark not in told)
+    """Describe what the reader detected and repaired in a file.
+
+    Args:
+        file: The file.
+        known: Remarks to omit because they were reported for another file.
+        exclude: Kinds of repairs to omit because they are reported elsewhere.
+        repairs: Repairs from an earlier pass over the file; None takes those of the last pass.
+
+    Yields:
+        One remark for each detected property and each kind of repair.
+    """
+    yield from (remark for remark in file.remarks if remark not in known)
     for repair in file.repairs if repairs is None else repairs:
-        if repair.what not in but:
+        if repair.what not in exclude:
             yield f"{repair.count:,} {repair.what}, the first in line {repair.line}"
 
 
 def split_remarks(
-    split: ClassSplit, class_set: ClassSet, train_hashes: Hashes, told: Sequence[str] = ()
+    split: ClassSplit, class_set: ClassSet, train_hashes: Hashes, known: Sequence[str] = ()
 ) -> Iterator[str]:
-    """What is odd about texts to score on; `told` is known already."""
-    yield from reading_remarks(split.file, told, _LEFT_OUT)
+    """List anything unusual in a dev or test set.
+
+    Args:
+        split: The dev or test set.
+        class_set: The classes of the model.
+        train_hashes: Distinct hashes of the training texts, sorted; empty if unknown.
+        known: Remarks to omit because they were reported for another file.
+
+    Yields:
+        One remark for each finding.
+    """
+    yield from reading_remarks(split.file, known, _SKIPPED)
     if split.skipped:
-        yield f"{split.skipped:,} texts without a label left out"
+        yield f"skipped texts without a label: {split.skipped:,}"
     empty = sum(is_empty(record.text) for record in split.records)
     if empty:
-        yield f"{empty:,} empty texts; they are scored like any other"
-    shared = split.account.shared(train_hashes)
+        yield f"empty texts: {empty:,}; they are evaluated like all others"
+    shared = split.scan.shared(train_hashes)
     if shared:
-        yield f"{shared:,} of its texts stand in train too; scores on it flatter"
+        yield f"texts that also occur in train: {shared:,}; scores on this file will be too high"
     unknown = sorted({label for labels in split.gold for label in labels}.difference(class_set.labels))
     if unknown:
-        yield f"{format_names(unknown)}: labels that training never had; they count as missed"
+        yield f"labels that do not occur in the training data: {format_names(unknown)}; they count as missed"
 
 
 def read_class_splits(settings: ClassificationDataSettings, seed: int) -> ClassData:
-    """Look through the files that the settings name; the bundled corpus where they name none.
+    """Read the files of a classification run, or the bundled corpus if the settings name no files.
 
-    Without a dev file, a share of the training texts is held out, if it isn't 0. Raises SettingsError or DataError.
+    Without a dev file, the share `dev_share` of the training texts is held out as a dev set, unless it is 0.
+
+    Args:
+        settings: The `[data]` settings.
+        seed: Seed of the hold-out set.
+
+    Returns:
+        The splits and the classes.
+
+    Raises:
+        SettingsError: The settings do not fit the files.
+        DataError: A file can't be read, or can't be used for training or evaluation.
     """
     settings = with_bundled_corpus(settings)
     file = open_classes(settings.train, read_options(settings))
     notes: list[str] = []
     read = scan_training_file(file, settings, seed, notes.append)
-    siblings = replace(file.options, encoding=read_options(settings).encoding, format=None)
-    found, multi_label, held, counts = read.account, read.multi_label, read.held_out, read.counts
-    train = LabeledTexts(file, multi_label, held)
+    other_options = replace(file.options, encoding=read_options(settings).encoding, format=None)
+    scan, multi_label, held_out, counts = read.scan, read.multi_label, read.held_out, read.counts
+    train = LabeledTexts(file, multi_label, held_out)
     class_set = ClassSet.of(counts, multi_label)
-    dev = ClassSplit(found, file, read.dev) if held is not None else None
+    dev = ClassSplit(scan, file, read.dev) if held_out is not None else None
     if settings.dev:
-        dev = read_split(settings.dev, siblings, multi_label)
+        dev = read_split(settings.dev, other_options, multi_label)
         _check_known(dev, class_set, settings.train)
-    test = read_split(settings.test, siblings, multi_label) if settings.test else None
+    test = read_split(settings.test, other_options, multi_label) if settings.test else None
     if test is not None and {label for labels in test.gold for label in labels}.isdisjoint(class_set.labels):
         found_labels = sorted({label for labels in test.gold for label in labels})
         expected = f"expected {format_names(class_set.labels)} as in {settings.train}"
         raise DataError(f"found the labels {format_names(found_labels)}, {expected}", test.file.path)
-    return ClassData(train, found, read.size, counts, dev, test, class_set, settings, held, read.key, tuple(notes))
+    return ClassData(train, scan, read.size, counts, dev, test, class_set, settings, held_out, read.key, tuple(notes))
 
 
 def read_split(path: str | Path, options: ClassReadOptions, multi_label: bool) -> ClassSplit:
-    """The labeled texts of a file, in memory. Raises DataError where there are none."""
+    """Read the labeled texts of a dev or test file into memory.
+
+    Args:
+        path: The file, or the name of a Hub data set.
+        options: The options that the training file was read with.
+        multi_label: If a text may have several labels.
+
+    Returns:
+        The labeled texts.
+
+    Raises:
+        DataError: The file has no labeled text, or a text has several labels and `multi_label` is False.
+    """
     file = open_like_training_file(options, lambda chosen: open_classes(path, chosen))
-    found = FileScan(file.path)
+    scan = FileScan(file.path)
     records, skipped = [], 0
     for record in file:
-        found.add(record)
+        scan.add(record)
         if record.labels is None or (not multi_label and not record.labels):
             skipped += 1
         elif len(record.labels) > 1 and not multi_label:
@@ -207,8 +290,8 @@ def read_split(path: str | Path, options: ClassReadOptions, multi_label: bool) -
         else:
             records.append(record)
     if not records:
-        raise DataError("found no labels; expected texts with classes to score against", file.path)
-    return ClassSplit(found, file, records, skipped)
+        raise DataError("found no labels; evaluation needs labeled texts", file.path)
+    return ClassSplit(scan, file, records, skipped)
 
 
 def _check_known(dev: ClassSplit, class_set: ClassSet, train: str) -> None:
@@ -216,7 +299,7 @@ def _check_known(dev: ClassSplit, class_set: ClassSet, train: str) -> None:
         for label in record.labels or ():
             if label not in class_set.ids:
                 raise DataError(
-                    f"found the label {label!r}, which {train} never has (it has {format_names(class_set.labels)}); "
+                    f"label {label!r} does not occur in {train} (labels there: {format_names(class_set.labels)}); "
                     "correct the label, or move texts with it to the training file",
                     dev.file.path,
                     record.line,

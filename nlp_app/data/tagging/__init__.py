@@ -1,1 +1,1 @@
-"""Sentences with spans: alignment, corpora, statistics, splits, hold-out."""
+"""Sentences with labeled spans: corpora, alignment, statistics, splits and hold-out sets."""

@@ -1,7 +1,7 @@
-"""Between raw text and tokens: fit character spans to token edges, and give pre-tokenized sentences a text.
+"""Align character spans of raw text with token boundaries.
 
-Every gold span is accounted for: a `AlignmentReport` counts it as kept, adjusted or dropped, and names it with file,
-line and reason unless it was kept. Nothing turns silently into "outside".
+An `AlignmentReport` counts each gold span as kept, adjusted or dropped, and lists adjusted and dropped spans with line
+and reason. No span becomes "outside" without being reported.
 """
 
 from __future__ import annotations
@@ -37,7 +37,14 @@ OVERLAP = "overlaps a longer or earlier span"
 
 @dataclass(frozen=True, slots=True)
 class AlignmentChange:
-    """What became of one gold span that was not kept as it was: `aligned` is None where it was dropped."""
+    """A gold span that was adjusted or dropped.
+
+    Attributes:
+        line: Line of the text in the file.
+        span: The gold span.
+        aligned: The adjusted span; None if the span was dropped.
+        reason: The reason for the change.
+    """
 
     line: int
     span: CharSpan
@@ -47,9 +54,14 @@ class AlignmentChange:
 
 @dataclass(slots=True)
 class AlignmentReport:
-    """The account of a file's gold spans: `kept + adjusted + dropped == gold`, always.
+    """Counts of a file's gold spans by outcome; `kept + adjusted + dropped == gold`.
 
-    `gold` is counted from what was read, the three others one span at a time as its outcome is known.
+    Attributes:
+        gold: Number of gold spans that were read.
+        kept: Number of spans that fit the tokens without changes.
+        adjusted: Number of spans that were moved to token boundaries.
+        dropped: Number of spans that fit no tokens.
+        entries: The adjusted and dropped spans.
     """
 
     gold: int = 0
@@ -59,7 +71,11 @@ class AlignmentReport:
     entries: list[AlignmentChange] = field(default_factory=list)
 
     def record(self, entry: AlignmentChange) -> None:
-        """Book one span that was adjusted (`entry.aligned` is set) or dropped."""
+        """Record one adjusted or dropped span.
+
+        Args:
+            entry: The span; counted as dropped if `entry.aligned` is None.
+        """
         self.entries.append(entry)
         if entry.aligned is None:
             self.dropped += 1
@@ -67,73 +83,117 @@ class AlignmentReport:
             self.adjusted += 1
 
     def reasons(self) -> dict[str, int]:
-        """How often each reason occurs, most frequent first."""
+        """Count the changes by reason.
+
+        Returns:
+            The number of spans for each reason, most frequent first.
+        """
         return dict(Counter(entry.reason for entry in self.entries).most_common())
 
 
 @dataclass(slots=True)
 class TokenEdges:
-    """Where the tokens of one text stand: ascending offsets in code points, end exclusive, no overlaps."""
+    """Token boundaries of one text, as offsets in code points.
 
-    length: int  # of the text
+    Attributes:
+        length: Length of the text.
+        starts: Start of each token, ascending; tokens do not overlap.
+        ends: End of each token, exclusive.
+    """
+
+    length: int
     starts: Sequence[int]
     ends: Sequence[int]
 
     def touched(self, span: CharSpan) -> tuple[int, int]:
-        """The tokens that share a character with `span`, as a half-open range."""
+        """Find the tokens that share a character with a span.
+
+        Args:
+            span: The character span.
+
+        Returns:
+            First token and last token + 1; an empty range if no token does.
+        """
         return bisect_right(self.ends, span.start), bisect_left(self.starts, span.end)
 
     def inside(self, span: CharSpan) -> tuple[int, int]:
-        """The tokens that lie wholly in `span`, as a half-open range."""
+        """Find the tokens that lie completely within a span.
+
+        Args:
+            span: The character span.
+
+        Returns:
+            First token and last token + 1; an empty range if no token does.
+        """
         return bisect_left(self.starts, span.start), bisect_right(self.ends, span.end)
 
     def characters(self, span: TokenSpan) -> CharSpan:
+        """Convert a token span to a character span.
+
+        Args:
+            span: The token span.
+
+        Returns:
+            The span from the start of its first token to the end of its last one.
+        """
         return CharSpan(self.starts[span.start], self.ends[span.end - 1], span.label)
 
 
 def align_spans(
-    spans: Sequence[CharSpan], edges: TokenEdges, alignment: Alignment, line: int, ledger: AlignmentReport
+    spans: Sequence[CharSpan], edges: TokenEdges, alignment: Alignment, line: int, report: AlignmentReport
 ) -> tuple[list[TokenSpan], list[CharSpan]]:
-    """Fit the gold spans of one text to its tokens; returns the flat token spans in order, and the unaligned
-    spans.
+    """Align the gold spans of one text with its tokens.
 
-    A span whose edges cut no token fits: it is kept, or, where characters that belong to no token (white
-    space, mostly) stand at its edges, adjusted by trimming them, whatever the `alignment`. A span that cuts a
-    token is dropped (`strict`), widened to the tokens it touches (`expand`) or narrowed to the tokens inside
-    it (`contract`; to nothing: dropped). Token spans are flat, so of spans that share a token the one with
-    more characters stays, then the one that begins earlier, then the one that stood first in the file. An
-    exact repetition of a span is dropped in the ledger but is not gold twice: it is not among the unaligned.
+    A span that cuts no token is kept. If characters at its ends belong to no token (mostly white space), they are
+    trimmed, and the span counts as adjusted. This does not depend on `alignment`.
+
+    A span that cuts a token is dropped (`strict`), expanded to all tokens that it touches (`expand`), or reduced to the
+    tokens inside it (`contract`). It is dropped if there is no token inside.
+
+    Token spans do not overlap. If several spans share a token, the one with the most characters is kept, then the one
+    that starts first, then the first in the file. An exact copy of a span is reported as dropped but is not returned as
+    unaligned, so that it does not count as a second gold span.
+
+    Args:
+        spans: Gold spans of the text, in characters.
+        edges: Token boundaries of the text.
+        alignment: `strict`, `expand` or `contract`.
+        line: Line of the text in the file, for the report.
+        report: Counts the spans by outcome; updated in place.
+
+    Returns:
+        The token spans in order, and the spans that could not be aligned.
     """
-    ledger.gold += len(spans)
+    report.gold += len(spans)
     order = sorted(range(len(spans)), key=lambda i: (spans[i].start - spans[i].end, spans[i].start, i))
     seen: set[CharSpan] = set()
-    taken = bytearray(len(edges.starts))
+    occupied = bytearray(len(edges.starts))  # 1 for each token of an aligned span
     aligned: list[TokenSpan] = []
     unaligned: list[CharSpan] = []
     for index in order:
         span = spans[index]
         if span in seen:
-            ledger.record(AlignmentChange(line, span, None, DUPLICATE))
+            report.record(AlignmentChange(line, span, None, DUPLICATE))
             continue
         seen.add(span)
-        found, reason = _fit(span, edges, alignment)
-        if found is not None and taken.find(1, found.start, found.end) >= 0:
-            found, reason = None, OVERLAP
-        if found is None:
+        fitted, reason = _fit(span, edges, alignment)
+        if fitted is not None and occupied.find(1, fitted.start, fitted.end) >= 0:
+            fitted, reason = None, OVERLAP
+        if fitted is None:
             unaligned.append(span)
-            ledger.record(AlignmentChange(line, span, None, reason))
+            report.record(AlignmentChange(line, span, None, reason))
             continue
-        taken[found.start : found.end] = b"\x01" * (found.end - found.start)
-        aligned.append(found)
+        occupied[fitted.start : fitted.end] = b"\x01" * (fitted.end - fitted.start)
+        aligned.append(fitted)
         if reason:
-            ledger.record(AlignmentChange(line, span, edges.characters(found), reason))
+            report.record(AlignmentChange(line, span, edges.characters(fitted), reason))
         else:
-            ledger.kept += 1
+            report.kept += 1
     return sorted(aligned), sorted(unaligned)
 
 
 def _fit(span: CharSpan, edges: TokenEdges, alignment: Alignment) -> tuple[TokenSpan | None, str]:
-    """The token span for `span` by itself, and why it differs ("" where it does not)."""
+    """Align one span, regardless of other spans; return the reason for a change, or "" without one."""
     if not 0 <= span.start < span.end <= edges.length:
         return None, OUTSIDE
     first, last = edges.touched(span)

@@ -1,4 +1,4 @@
-"""Corpora that memory would not hold: a file's sentences in columns, made once for all runs that read it alike."""
+"""Cache a corpus on disk as columns of sentences, so that it need not fit into memory and later runs load it."""
 
 from __future__ import annotations
 
@@ -18,17 +18,31 @@ from nlp_app.storage.cache import CacheEntry, CacheEntryWriter, encoding_key, lo
 from nlp_app.storage.sentences import StoredSentences, sentence_columns
 from nlp_app.text.tokenizer import tokenizer_key
 
-_NAMED = 100  # repairs and moved spans that are named; all are counted
+_MAX_LISTED = 100  # repairs and changed spans that are listed; all are counted
 
 
 def read_cached_corpus(path: str | Path, options: CorpusOptions, say: Callable[[str], None] | None = None) -> Corpus:
-    """`read_corpus`, but that the sentences are `StoredSentences`, and that repairs and the ledger's entries name the
-    first ones alone; `say` is told why they can't be kept for other runs."""
+    """Read a corpus into the on-disk cache, or load it from there.
+
+    Like `read_corpus`, but the sentences are `StoredSentences`, and only the first 100 repairs and changed spans are
+    listed.
+
+    Args:
+        path: A file, a folder, or the name of a Hub data set.
+        options: How to read it.
+        say: Called with a message if the corpus can't be cached.
+
+    Returns:
+        The corpus.
+
+    Raises:
+        DataError: See `read_corpus`.
+    """
     name = options.format or formats.detect_format(path, encoding=options.reading.encoding)
     file = RecordFile(path, name, options.reading)
     records: Iterable[Record] = file
     if not is_data_set(path) and not Path(path).is_file() and not Path(path).is_dir():
-        records = list(records)  # of a pipe, which can't be read twice
+        records = list(records)  # a pipe can't be read twice
 
     def write(writer: CacheEntryWriter) -> None:
         corpus, sentences = stream_corpus(records, path, name, options)
@@ -38,7 +52,7 @@ def read_cached_corpus(path: str | Path, options: CorpusOptions, say: Callable[[
             labeled = chunk[0].spans is not None
             for key, columns in sentence_columns(chunk, labels).items():
                 writer.append(key, columns)
-            del corpus.repairs[_NAMED:], corpus.ledger.entries[_NAMED:]
+            del corpus.repairs[_MAX_LISTED:], corpus.ledger.entries[_MAX_LISTED:]
         writer.facts |= {
             "scheme": corpus.scheme,
             "evidence": corpus.evidence,
@@ -64,10 +78,9 @@ def read_cached_corpus(path: str | Path, options: CorpusOptions, say: Callable[[
 
 
 def _key(path: str | Path, format: str, options: CorpusOptions) -> str | None:
-    """What tells a file's content and how it is read from all else; None for what has no content that could be known
-    beforehand."""
-    whole = Path(path)
-    files = _files(whole, format) if not is_data_set(path) else []
+    """Return a cache key for the files' content and the options; None if there is no file (a pipe, a Hub data set)."""
+    root = Path(path)
+    files = _files(root, format) if not is_data_set(path) else []
     if not files:
         return None
     return encoding_key(
@@ -76,14 +89,14 @@ def _key(path: str | Path, format: str, options: CorpusOptions) -> str | None:
         repr(sorted(asdict(options.reading).items())),
         repr((options.scheme, options.alignment, options.strict)),
         tokenizer_key(options.tokenizer),
-        # In a folder their names tell which belong together.
-        *(file.relative_to(whole).as_posix() if whole.is_dir() else file.suffix for file in files),
+        # In a folder, files belong together by name.
+        *(file.relative_to(root).as_posix() if root.is_dir() else file.suffix for file in files),
         *map(checksum, files),
     )
 
 
 def _files(path: Path, format: str) -> Sequence[Path]:
-    """The files that a corpus is read from."""
+    """List the files that a corpus is read from."""
     if path.is_dir():
         return sorted(file for file in path.rglob("*") if file.is_file())
     if format == "brat":

@@ -1,4 +1,4 @@
-"""From one file format and tag scheme to another: nothing is lost, or it is said what."""
+"""Convert a file to another format and tag scheme, and report any loss of information."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nlp_app.core.errors import DataError, SettingsError
 from nlp_app.core.types import CharSpan, Record, Sentence, TextRecord, TokenRecord
 from nlp_app.data.tagging.alignment import AlignmentReport
 from nlp_app.data.tagging.corpus import Corpus, CorpusOptions, TagRepair, make_corpus
-from nlp_app.data.tagging.scan import spacing
+from nlp_app.data.tagging.scan import detect_spacing
 from nlp_app.formats import tagging as formats
 from nlp_app.labels import schemes
 from nlp_app.text import make_tokenizer
@@ -24,10 +24,21 @@ DEFAULT_SCHEME = "BIO"
 
 @dataclass(frozen=True, slots=True)
 class ConversionReport:
-    """What was written: from what format and scheme to which, how much, and what of the source is not in it.
+    """The result of a conversion.
 
-    `ledger` and `repairs` name the spans and tags that `losses` counts; `remarks` say how the source was read. A scheme
-    is None without tags.
+    Attributes:
+        source: The file that was read.
+        target: The file that was written.
+        source_format: Format of the source.
+        target_format: Format of the target.
+        source_scheme: Tag scheme of the source; None without tags.
+        target_scheme: Tag scheme of the target; None without tags.
+        records: Number of records in the target.
+        spans: Number of labeled spans in the target.
+        losses: The information of the source that the target does not hold, one phrase each.
+        repairs: The invalid tags that were repaired while reading.
+        ledger: Counts of gold spans by outcome, with the adjusted and dropped ones.
+        remarks: Properties that the reader detected in the source, such as its encoding.
     """
 
     source: str
@@ -53,14 +64,29 @@ def convert(
     target_scheme: str | None = None,
     shape: Shape | None = None,
 ) -> ConversionReport:
-    """Read `source` as `options` say and write `target`, whole or not at all.
+    """Convert a file to another format or tag scheme. The target is written completely or not at all.
 
-    `target_format`: None takes it from the target's suffix. `target_scheme`: None is BIO, or "none" for tags
-    without a scheme. `shape`, of JSON lines: tokens with tags or text with spans; None keeps the source's.
-    Raw text that has to be divided is divided by `options.tokenizer`, or else by the basic one without
-    lower-casing.
+    Args:
+        source: The file to read.
+        target: The file to write.
+        options: How to read the source. If raw text has to be tokenized, `options.tokenizer` is used; without one,
+            the basic tokenizer without lower-casing.
+        target_format: Format of the target; None detects it from the suffix of the target.
+        target_scheme: Tag scheme of the target; None is BIO, or `none` for tags without a scheme.
+        shape: For a JSON Lines target, `tokens` writes tokens with tags and `text` writes text with spans; None keeps
+            the shape of the source.
 
-    Raises DataError for what can't be read or written, SettingsError for a target that can't hold the source.
+    Returns:
+        A report on the conversion, with everything that was lost.
+
+    Raises:
+        DataError: The source can't be read, or the target can't be written.
+        SettingsError: The target's format or scheme can't represent the source.
+
+    Example:
+        >>> report = convert("train.conll", "train.jsonl", shape="text")
+        >>> report.losses
+        ['the token boundaries of 3 tokens', ...]
     """
     options = options or CorpusOptions()
     source_format = options.format or formats.detect_format(source, encoding=options.reading.encoding)
@@ -70,15 +96,15 @@ def convert(
     shape = _choose_shape(shape, target_format, records)
     losses = log.skipped()
     if shape == "text" and all(isinstance(record, TextRecord) for record in records):
-        corpus, written = Corpus(str(source), source_format), list(records)
+        corpus, output = Corpus(str(source), source_format), list(records)
         scheme = None
     else:
         options = replace(options, tokenizer=options.tokenizer or make_tokenizer("basic", do_lower_case=False))
         corpus = make_corpus(records, source, source_format, options)
         scheme = _choose_scheme(target_scheme, corpus, shape)
-        written = _texts(corpus) if shape == "text" else _tokens(corpus, records, scheme, target_format)
-        losses += _changed(corpus) + _not_written(corpus, records, written, target_format)
-    formats.write(written, target, target_format)
+        output = _texts(corpus) if shape == "text" else _tokens(corpus, records, scheme, target_format)
+        losses += _reading_losses(corpus) + _writing_losses(corpus, records, output, target_format)
+    formats.write(output, target, target_format)
     return ConversionReport(
         source=str(source),
         target=str(target),
@@ -86,7 +112,7 @@ def convert(
         target_format=target_format,
         source_scheme=corpus.scheme,
         target_scheme=scheme,
-        records=len(written),
+        records=len(output),
         spans=_count_spans(corpus, records),
         losses=losses,
         repairs=corpus.repairs,
@@ -101,38 +127,35 @@ def _format_of(target: str | Path) -> str:
     for name, entry in writable.items():
         if suffix in entry.suffixes:
             return name
-    reason = f"found the suffix {suffix!r}, which tells no format; name one of {', '.join(writable)}"
+    reason = f"no format has the suffix {suffix!r}; choose one of {', '.join(writable)}"
     raise SettingsError(f"{target}: {reason}")
 
 
 def _choose_shape(shape: Shape | None, target_format: str, records: Sequence[Record]) -> Shape:
     if target_format != "jsonl":
         if shape == "text":
-            reason = f"{target_format} holds tokens; expected jsonl as the target's format for text with spans"
+            reason = f"{target_format} can hold only tokens; choose jsonl as the target format, or --shape tokens"
             raise SettingsError(f"shape: found text, but {reason}")
         return "tokens"
     return shape or ("text" if isinstance(records[0], TextRecord) else "tokens")
 
 
-def _choose_scheme(named: str | None, corpus: Corpus, shape: Shape) -> str | None:
-    """The scheme to write; None for unlabeled files and for text with spans."""
+def _choose_scheme(requested: str | None, corpus: Corpus, shape: Shape) -> str | None:
+    """Return the scheme to write; None for unlabeled files and for text with spans."""
     if shape == "text" or not corpus.labeled:
         return None
-    bare = corpus.scheme == schemes.NONE
-    scheme = schemes.find_scheme(named or (schemes.NONE if bare else DEFAULT_SCHEME)).name
-    if (scheme == schemes.NONE) != bare:
-        found = "tags without a scheme" if bare else "labeled spans"
-        expected = f"only {schemes.NONE} can hold" if bare else "a tag scheme must hold"
-        raise SettingsError(f"target scheme: found {scheme}; {corpus.path} has {found}, which {expected}")
+    has_plain_tags = corpus.scheme == schemes.NONE
+    scheme = schemes.find_scheme(requested or (schemes.NONE if has_plain_tags else DEFAULT_SCHEME)).name
+    if (scheme == schemes.NONE) != has_plain_tags:
+        found = "tags without a scheme" if has_plain_tags else "labeled spans"
+        expected = schemes.NONE if has_plain_tags else f"a tag scheme such as {DEFAULT_SCHEME}"
+        raise SettingsError(f"target scheme: found {scheme}, but {corpus.path} has {found}; choose {expected}")
     return scheme
 
 
 def _tokens(corpus: Corpus, records: Sequence[Record], scheme: str | None, target_format: str) -> list[Record]:
-    """The sentences as tokens with tags; only JSON lines hold sentences without a token.
-
-    Raises DataError if nothing is left.
-    """
-    written: list[Record] = []
+    """Convert sentences to tokens with tags, without empty sentences unless the target is JSON Lines."""
+    output: list[Record] = []
     for sentence, record in zip(corpus.sentences, records, strict=True):
         if not len(sentence) and target_format != "jsonl":
             continue
@@ -140,10 +163,10 @@ def _tokens(corpus: Corpus, records: Sequence[Record], scheme: str | None, targe
         tags = None if spans is None or scheme is None else schemes.encode(spans, len(sentence), scheme)
         is_raw = record.text is not None
         text, starts = (sentence.text, sentence.starts) if is_raw else (None, None)
-        written.append(TokenRecord(sentence.tokens, tags, sentence.lines, text, starts))
-    if not written:
-        raise DataError(f"found no token, expected some: {target_format} holds nothing else", corpus.path)
-    return written
+        output.append(TokenRecord(sentence.tokens, tags, sentence.lines, text, starts))
+    if not output:
+        raise DataError(f"found no token; a {target_format} file needs at least one", corpus.path)
+    return output
 
 
 def _texts(corpus: Corpus) -> list[Record]:
@@ -160,33 +183,35 @@ def _characters(sentence: Sentence) -> list[CharSpan] | None:
     return [CharSpan(starts[span.start], ends[span.end - 1], span.label) for span in sentence.spans]
 
 
-def _changed(corpus: Corpus) -> list[str]:
-    """What reading changed."""
-    found = [f"{len(corpus.repairs):,} invalid tags (repaired)"] if corpus.repairs else []
-    return found + [f"{count:,} spans ({reason})" for reason, count in corpus.ledger.reasons().items()]
+def _reading_losses(corpus: Corpus) -> list[str]:
+    """List the tags and spans that reading changed."""
+    losses = [f"{len(corpus.repairs):,} invalid tags (repaired)"] if corpus.repairs else []
+    return losses + [f"{count:,} spans ({reason})" for reason, count in corpus.ledger.reasons().items()]
 
 
-def _not_written(corpus: Corpus, records: Sequence[Record], written: Sequence[Record], target_format: str) -> list[str]:
-    """What the target's records don't hold."""
-    found = []
-    if skipped := len(records) - len(written):
-        found.append(f"{skipped:,} sentences without a token")
-    if isinstance(written[0], TextRecord):
-        found.append(f"the division into {sum(map(len, corpus.sentences)):,} tokens")
+def _writing_losses(
+    corpus: Corpus, records: Sequence[Record], output: Sequence[Record], target_format: str
+) -> list[str]:
+    """List the information that the target's records don't hold."""
+    losses = []
+    if skipped := len(records) - len(output):
+        losses.append(f"{skipped:,} sentences without a token")
+    if isinstance(output[0], TextRecord):
+        losses.append(f"the token boundaries of {sum(map(len, corpus.sentences)):,} tokens")
         if joined := sum(record.text is None for record in records):
-            found.append(f"the raw text of {joined:,} sentences (unknown: their tokens were joined by rule)")
-    elif respaced := _respaced([r for r in written if isinstance(r, TokenRecord)], target_format):
-        found.append(f"the raw text of {respaced:,} sentences (what stands between their tokens)")
-    return found
+            losses.append(f"the raw text of {joined:,} sentences (not in the source; tokens were joined by rules)")
+    elif respaced := _count_respaced([r for r in output if isinstance(r, TokenRecord)], target_format):
+        losses.append(f"the raw text of {respaced:,} sentences (the characters between tokens)")
+    return losses
 
 
-def _respaced(records: Sequence[TokenRecord], target_format: str) -> int:
-    """How many sentences have a raw text that the target doesn't hold and joined tokens don't give back."""
+def _count_respaced(records: Sequence[TokenRecord], target_format: str) -> int:
+    """Count the sentences whose raw text is not in the target and differs from the joined tokens."""
     if target_format == "jsonl":
         return 0
-    space = spacing(records)
+    space = detect_spacing(records)
     texts = [(record.text, record.tokens) for record in records if record.text is not None]
-    if target_format == "conllu":  # which has no way to write a line's end
+    if target_format == "conllu":  # holds raw text, except for line ends
         texts = [(text, tokens) for text, tokens in texts if "\n" in text or "\r" in text]
     return sum(text != join_tokens(tokens, space)[0] for text, tokens in texts)
 

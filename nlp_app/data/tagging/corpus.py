@@ -1,5 +1,4 @@
-"""From a file's records to a corpus: sentences with spans over tokens, and an account of all that was
-changed."""
+"""Read a file into a corpus: sentences with token spans, and a report of all repairs and changed spans."""
 
 from __future__ import annotations
 
@@ -19,11 +18,17 @@ from nlp_app.labels import schemes
 from nlp_app.text import TOKENIZERS, Tokenizer, agreement, make_tokenizer
 from nlp_app.text.spacing import between_written_words, join_tokens
 
-_SAMPLE = 2000  # sentences that are asked for the tokenizer
+_SAMPLE_SIZE = 2000  # sentences that the choice of a tokenizer is based on
 
 
 class TagRepair(NamedTuple):
-    """A tag that could not follow the tag before it, at `line`, and how it was read."""
+    """A tag that is invalid after the previous tag, and was repaired.
+
+    Attributes:
+        line: Line of the tag in the file.
+        tag: The tag in the file.
+        reason: The reason why it is invalid, and how it was read.
+    """
 
     line: int
     tag: str
@@ -32,11 +37,16 @@ class TagRepair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CorpusOptions:
-    """How a file becomes a corpus.
+    """Options for reading a corpus.
 
-    `format`, `scheme`: recognized where None. A scheme shows only in tags that occur, so dev and test are
-    best read with train's. `tokenizer` divides raw texts, and `alignment` fits their spans to its tokens.
-    `strict` refuses an invalid sequence of tags instead of repairing it.
+    Attributes:
+        format: File format; None detects it.
+        reading: Options of the format's reader.
+        scheme: Tag scheme; None detects it. Not all tags of a scheme occur in a small file, so read dev and test with
+            the scheme of the training file.
+        tokenizer: Tokenizer for raw texts.
+        alignment: How spans of raw texts are aligned with tokens, see `align_spans`.
+        strict: Raise an error for an invalid tag sequence instead of repairing it.
     """
 
     format: str | None = None
@@ -51,10 +61,17 @@ class CorpusOptions:
 class Corpus:
     """The sentences of one file, at least one.
 
-    `scheme` is None where the file holds spans over raw text, or no labels; `evidence` says what spoke for
-    it, where it was recognized. `tokenizer` is the name of the tokenizer that divided raw texts, None for
-    pre-tokenized files. `repaired` counts tags; `repairs` and the ledger's entries name each of them, or only the
-    first ones, where the sentences are kept in files. `remarks` say how the file was read, its encoding for one.
+    Attributes:
+        path: The file, or the name of a Hub data set.
+        format: File format.
+        sentences: The sentences.
+        scheme: Tag scheme; None if the file has raw text with spans, or no labels.
+        evidence: The reason why this scheme was detected; empty if it was given.
+        tokenizer: Name of the tokenizer that split the raw texts; None for a pre-tokenized file.
+        repairs: The repaired tags; only the first ones if the sentences are cached on disk.
+        ledger: Counts of gold spans by outcome. Its entries are only the first ones if the sentences are cached.
+        repaired: Number of repaired tags.
+        remarks: Properties that the reader detected, such as the encoding.
     """
 
     path: str
@@ -70,13 +87,20 @@ class Corpus:
 
     @property
     def labeled(self) -> bool:
-        """Whether the sentences carry gold spans: all of them or none."""
+        """True if the sentences have gold spans; either all of them have or none."""
         return self.sentences[0].spans is not None
 
 
 @dataclass(frozen=True)
 class RecordFile:
-    """The records of a file, which is read each time that they are iterated over. `log` has its remarks then."""
+    """The records of a file, which is read again for each iteration.
+
+    Attributes:
+        path: The file, or the name of a Hub data set.
+        format: File format.
+        reading: Options of the format's reader.
+        log: Log of the reader, filled during the iteration.
+    """
 
     path: str | Path
     format: str
@@ -88,11 +112,24 @@ class RecordFile:
 
 
 def read_corpus(path: str | Path, options: CorpusOptions | None = None) -> Corpus:
-    """Read a file of sequence labels.
+    """Read a sequence labeling corpus into memory.
 
-    Raises DataError with path and line for a file without records, one that mixes labeled and unlabeled
-    records or tokens and raw texts, raw texts without a tokenizer, an unknown tag, and, with `strict`, an
-    invalid tag sequence.
+    Args:
+        path: A file, a folder, or the name of a Hub data set.
+        options: How to read it; None detects format and scheme.
+
+    Returns:
+        The corpus.
+
+    Raises:
+        DataError: The file has no records, mixes labeled and unlabeled records or tokens and raw texts, has raw texts
+            but no tokenizer was given, has an unknown tag, or, with `strict`, an invalid tag sequence. The message
+            names file and line.
+
+    Example:
+        >>> corpus = read_corpus("train.conll")
+        >>> corpus.scheme
+        'BIO'
     """
     options = options or CorpusOptions()
     name = options.format or formats.detect_format(path, encoding=options.reading.encoding)
@@ -103,7 +140,20 @@ def read_corpus(path: str | Path, options: CorpusOptions | None = None) -> Corpu
 
 
 def make_corpus(records: Iterable[Record], path: str | Path, format: str, options: CorpusOptions) -> Corpus:
-    """The corpus of a file's records, at least one. Raises as `read_corpus` does."""
+    """Build a corpus from the records of a file.
+
+    Args:
+        records: The records, at least one.
+        path: The file, for messages.
+        format: File format.
+        options: How to read the records.
+
+    Returns:
+        The corpus, with all sentences in memory.
+
+    Raises:
+        DataError: See `read_corpus`.
+    """
     corpus, sentences = stream_corpus(records, path, format, options)
     corpus.sentences = list(sentences)
     return corpus
@@ -112,26 +162,37 @@ def make_corpus(records: Iterable[Record], path: str | Path, format: str, option
 def stream_corpus(
     records: Iterable[Record], path: str | Path, format: str, options: CorpusOptions
 ) -> tuple[Corpus, Iterator[Sentence]]:
-    """A corpus that has no sentences yet, and its sentences one by one; its account grows as they come.
+    """Build a corpus whose sentences are made one by one.
 
-    records: gone through twice, by the second time as the sentences are asked for. Raises as `read_corpus` does.
+    Args:
+        records: The records, iterated twice: immediately, to detect the scheme, and as the sentences are consumed.
+        path: The file, for messages.
+        format: File format.
+        options: How to read the records.
+
+    Returns:
+        The corpus without sentences, and an iterator over its sentences. Repairs and the counts of gold spans are added
+        to the corpus as the sentences are consumed.
+
+    Raises:
+        DataError: See `read_corpus`.
     """
-    corpus, seen = Corpus(str(path), format), RecordScan()
-    scheme = detect_corpus_scheme(seen, records, corpus.path, options.scheme)
-    if seen.kind is TextRecord:
+    corpus, scan = Corpus(str(path), format), RecordScan()
+    scheme = detect_corpus_scheme(scan, records, corpus.path, options.scheme)
+    if scan.kind is TextRecord:
         if options.tokenizer is None:
             known = ", ".join(TOKENIZERS)
-            raise DataError(f"found raw text, which needs a tokenizer: choose one of {known}", corpus.path)
+            raise DataError(f"found raw text, which needs a tokenizer; choose one of {known}", corpus.path)
         corpus.tokenizer = options.tokenizer.name
         texts = (record for record in records if isinstance(record, TextRecord))
-        return corpus, _divided(corpus, texts, options.tokenizer, options.alignment)
+        return corpus, _tokenize(corpus, texts, options.tokenizer, options.alignment)
     if scheme is not None:
         corpus.scheme, corpus.evidence = scheme
     tokens = (record for record in records if isinstance(record, TokenRecord))
-    return corpus, _tagged(corpus, tokens, seen.spacing(), options.strict)
+    return corpus, _decode_tags(corpus, tokens, scan.spacing(), options.strict)
 
 
-def _divided(
+def _tokenize(
     corpus: Corpus, records: Iterable[TextRecord], tokenizer: Tokenizer, alignment: Alignment
 ) -> Iterator[Sentence]:
     for chunk in chunk_by_size(records, lambda record: len(record.text)):
@@ -146,16 +207,16 @@ def _divided(
             yield sentence
 
 
-def _tagged(
-    corpus: Corpus, records: Iterable[TokenRecord], space: Callable[[str, str], bool], strict: bool
+def _decode_tags(
+    corpus: Corpus, records: Iterable[TokenRecord], has_space: Callable[[str, str], bool], strict: bool
 ) -> Iterator[Sentence]:
     for record in records:
-        text, starts, ends = _raw_text(record, space)
-        spans = None if record.tags is None else _decode(record, record.tags, corpus, strict)
+        text, starts, ends = _raw_text(record, has_space)
+        spans = None if record.tags is None else _decode_sentence(record, record.tags, corpus, strict)
         yield Sentence(text, starts, ends, spans, record.lines)
 
 
-def _decode(record: TokenRecord, tags: list[str], corpus: Corpus, strict: bool) -> list[TokenSpan]:
+def _decode_sentence(record: TokenRecord, tags: list[str], corpus: Corpus, strict: bool) -> list[TokenSpan]:
     scheme = corpus.scheme or schemes.NONE
     try:
         spans, repairs = schemes.decode(tags, scheme)
@@ -163,7 +224,7 @@ def _decode(record: TokenRecord, tags: list[str], corpus: Corpus, strict: bool) 
         raise DataError(str(error), corpus.path, _line_of_unknown(record, tags, scheme)) from error
     if strict and repairs:
         index, _, reason = repairs[0]
-        expected = f"expected valid {scheme} tags: correct the file, or read it without strict"
+        expected = f"expected valid {scheme} tags; correct the file, or turn off strict reading"
         raise DataError(f"found an invalid tag: {reason}; {expected}", corpus.path, record.lines[index])
     corpus.repaired += len(repairs)
     corpus.repairs += [TagRepair(record.lines[index], tag, reason) for index, tag, reason in repairs]
@@ -173,7 +234,7 @@ def _decode(record: TokenRecord, tags: list[str], corpus: Corpus, strict: bool) 
 
 
 def _line_of_unknown(record: TokenRecord, tags: Sequence[str], scheme: str) -> int:
-    """The line of the first tag that the scheme doesn't know."""
+    """Return the line of the first tag that is unknown to the scheme."""
     for line, tag in zip(record.lines, tags, strict=True):
         try:
             schemes.decode([tag], scheme)
@@ -182,9 +243,9 @@ def _line_of_unknown(record: TokenRecord, tags: Sequence[str], scheme: str) -> i
     return record.lines[0]
 
 
-def _raw_text(record: TokenRecord, space: Callable[[str, str], bool]) -> tuple[str, list[int], list[int]]:
+def _raw_text(record: TokenRecord, has_space: Callable[[str, str], bool]) -> tuple[str, list[int], list[int]]:
     if record.text is None or record.starts is None:
-        return join_tokens(record.tokens, space)
+        return join_tokens(record.tokens, has_space)
     starts = record.starts
     return (
         record.text,
@@ -194,15 +255,20 @@ def _raw_text(record: TokenRecord, space: Callable[[str, str], bool]) -> tuple[s
 
 
 def choose_tokenizer(sentences: Sequence[Sentence]) -> tuple[str, dict[str, float]]:
-    """The tokenizer that best finds the tokens of pre-tokenized sentences in their raw text, and how well
-    each does.
+    """Choose the tokenizer that best reproduces the tokens of pre-tokenized sentences from their raw text.
 
-    The figures are shares of the tokens of up to 2,000 sentences, evenly spaced. Where the raw text is lost,
-    the spaces that `join_tokens` puts between tokens would prove the whitespace tokenizer right whatever it
-    does; so the text is set anew with the punctuation where people write it. Equal figures: the first in the
-    order of `TOKENIZERS`.
+    Compares the tokenizers on up to 2,000 sentences, evenly spaced. If the raw text of a sentence is not known, its
+    tokens are joined with punctuation attached as in written text: with a space between all tokens, the whitespace
+    tokenizer would always reproduce all of them.
+
+    Args:
+        sentences: Pre-tokenized sentences.
+
+    Returns:
+        The name of the best tokenizer, in case of a tie the first one in `TOKENIZERS`; and for each tokenizer the share
+        of the tokens that it reproduces.
     """
-    sample = sentences[:: -(-len(sentences) // _SAMPLE)] if sentences else []
+    sample = sentences[:: -(-len(sentences) // _SAMPLE_SIZE)] if sentences else []
     texts, edges = [], []
     for sentence in sample:
         text, starts, ends = _as_written(sentence)

@@ -1,4 +1,4 @@
-"""What has to be known of all records of a file before the first becomes a sentence."""
+"""Scan a file's records to determine their type, tag scheme and spacing."""
 
 from __future__ import annotations
 
@@ -15,19 +15,38 @@ _SCHEME_TAG = re.compile(r"[BIEMSWLU]-.")
 
 
 class RecordScan:
-    """What has to be known of all records before the first becomes a sentence."""
+    """Properties of a file's records that have to be known before the first sentence is made.
+
+    Attributes:
+        kind: Type of the records; None before the first record.
+        labeled: If the records have tags or spans.
+        complete: If all records have been scanned.
+        unknown_tag_line: Line of the first tag that has the form of no scheme.
+    """
 
     def __init__(self) -> None:
         self.kind: type[Record] | None = None
         self.labeled = False
         self.complete = False
-        self.strange_line: int | None = None  # of the first tag that has the form of no scheme
+        self.unknown_tag_line: int | None = None
         self._known = {"O"}  # tags that have the form of a scheme
-        self._tokens = self._single = self._unspaced = 0  # all, those of one character, and of these, Chinese and such
+        self._tokens = 0
+        self._single = 0  # tokens of one character
+        self._unspaced = 0  # tokens of one character in a script without spaces, such as Chinese
 
     def tags(self, records: Iterable[Record], path: str) -> Iterator[list[str]]:
-        """Go through all records, and give the tags of those that have some. Raises DataError if they differ in
-        kind."""
+        """Scan all records and yield their tags.
+
+        Args:
+            records: All records of a file.
+            path: The file, for messages.
+
+        Yields:
+            The tags of each record that has tags.
+
+        Raises:
+            DataError: Tokens and raw texts are mixed, or labeled and unlabeled records.
+        """
         for record in records:
             self._check(record, path)
             if isinstance(record, TokenRecord):
@@ -41,11 +60,11 @@ class RecordScan:
         if self.kind is None:
             self.kind, self.labeled = type(record), is_labeled
         if type(record) is not self.kind:
-            reason = "found tokens and raw texts in one file, expected one kind: split the file"
+            reason = "found tokens and raw texts in one file, expected only one of them; split the file"
             raise DataError(reason, path, _line(record))
         if is_labeled != self.labeled:
-            found, before = ("none", "labels") if self.labeled else ("labels", "none")
-            reason = f"found {found} where the records before have {before}: label all of them, or split the file"
+            found, expected = ("no labels", "labels") if self.labeled else ("labels", "no labels")
+            reason = f"found {found}, expected {expected} as in the previous records; label all, or split the file"
             raise DataError(reason, path, _line(record))
 
     def _count(self, record: TokenRecord) -> None:
@@ -54,37 +73,53 @@ class RecordScan:
         self._single += len(single)
         self._unspaced += sum(map(is_unspaced, single))
         new = set(record.tags or ()) - self._known
-        if self.strange_line is None and new:
-            strange = {tag for tag in new if not _SCHEME_TAG.match(tag)}
-            self._known |= new - strange
+        if self.unknown_tag_line is None and new:
+            unknown = {tag for tag in new if not _SCHEME_TAG.match(tag)}
+            self._known |= new - unknown
             pairs = zip(record.lines, record.tags or (), strict=False)
-            self.strange_line = next((line for line, tag in pairs if tag in strange), None)
+            self.unknown_tag_line = next((line for line, tag in pairs if tag in unknown), None)
 
     def spacing(self) -> Callable[[str, str], bool]:
-        """As `spacing`."""
+        """Return the rule for spaces between the scanned tokens, see `detect_spacing`.
+
+        Returns:
+            A function of two adjacent tokens; True if a space belongs between them.
+        """
         are_characters = self._single >= 0.99 * self._tokens and 2 * self._unspaced >= self._tokens
         return no_spaces if are_characters else between_words
 
 
 def detect_corpus_scheme(
-    seen: RecordScan, records: Iterable[Record], path: str, given: str | None
+    scan: RecordScan, records: Iterable[Record], path: str, scheme: str | None
 ) -> tuple[str, str] | None:
-    """Go through the records. The scheme's name, and what speaks for it where it was not given; None where there are no
-    tags. Raises DataError for records that differ in kind, and tags of no scheme."""
-    tags, failure = seen.tags(records, path), None
+    """Scan all records and detect their tag scheme.
+
+    Args:
+        scan: An empty scan, filled with the records.
+        records: All records of a file.
+        path: The file, for messages.
+        scheme: Name of the scheme, if it is known.
+
+    Returns:
+        The name of the scheme and the reason for it (empty if `scheme` was given); None if the records have no tags.
+
+    Raises:
+        DataError: Tokens and raw texts are mixed, labeled and unlabeled records are mixed, or the tags fit no scheme.
+    """
+    tags, failure = scan.tags(records, path), None
     try:
-        found: tuple[str, str] | None = detect_scheme(tags)
+        detected: tuple[str, str] | None = detect_scheme(tags)
     except DataError as error:
-        if not seen.complete:  # not the tags are wrong
+        if not scan.complete:  # the records are at fault, not the tags
             raise
-        found, failure = None, error
-    if seen.kind is TextRecord or not seen.labeled:
+        detected, failure = None, error
+    if scan.kind is TextRecord or not scan.labeled:
         return None
-    if given is not None:
-        return schemes.find_scheme(given).name, ""
+    if scheme is not None:
+        return schemes.find_scheme(scheme).name, ""
     if failure is not None:
-        raise DataError(str(failure), path, seen.strange_line) from failure
-    return found
+        raise DataError(str(failure), path, scan.unknown_tag_line) from failure
+    return detected
 
 
 def _line(record: Record) -> int | None:
@@ -93,13 +128,20 @@ def _line(record: Record) -> int | None:
     return record.lines[0] if record.lines else None
 
 
-def spacing(records: Sequence[TokenRecord]) -> Callable[[str, str], bool]:
-    """Where spaces stand between the tokens of a file whose raw text is lost, for `join_tokens`.
+def detect_spacing(records: Sequence[TokenRecord]) -> Callable[[str, str], bool]:
+    """Detect if tokens are separated by spaces, for a file without raw text.
 
-    Nowhere, if the tokens are the characters of Chinese or Japanese text, a few odd ones aside: letters and
-    digits of a word are then tokens too, and no space was lost between them.
+    There are no spaces if at least 99% of the tokens are single characters, and at least half of all tokens are
+    characters of a script without spaces, such as Chinese or Japanese. Letters and digits are then single tokens, too,
+    and no space belongs between them.
+
+    Args:
+        records: All records of the file.
+
+    Returns:
+        A function of two adjacent tokens for `join_tokens`; True if a space belongs between them.
     """
-    seen = RecordScan()
-    for _ in seen.tags(records, ""):
+    scan = RecordScan()
+    for _ in scan.tags(records, ""):
         pass
-    return seen.spacing()
+    return scan.spacing()

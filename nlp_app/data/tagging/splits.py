@@ -1,4 +1,4 @@
-"""The data of a run: training, dev and test corpora that fit each other, and what is to be known of them."""
+"""Read the splits of a sequence labeling run, and check that they fit each other."""
 
 from __future__ import annotations
 
@@ -26,8 +26,20 @@ _SEPARATORS = {"auto": None, "tab": "\t", "space": " "}
 
 @dataclass
 class TaggingData:
-    """The corpora of a run; the training sentences may be `StoredSentences`, the others are in memory. `agreement`: how
-    much of the training tokens each tokenizer finds by itself, where the data came with tokens of its own."""
+    """The splits of a sequence labeling run. Training sentences may be cached on disk; dev and test are in memory.
+
+    Attributes:
+        train: The training corpus, without empty sentences.
+        dev: The dev corpus.
+        test: The test corpus.
+        tokenizer: Tokenizer for raw text.
+        agreement: Share of the training tokens that each tokenizer reproduces; empty if the training file has raw text.
+        settings: The `[data]` settings.
+        held_out: If dev was held out from the training file.
+        empty: Number of skipped training sentences without a token.
+        known: Labels of the initial model, which need not occur in the training file.
+        notes: Messages from reading the files.
+    """
 
     train: Corpus
     dev: Corpus | None
@@ -35,38 +47,61 @@ class TaggingData:
     tokenizer: Tokenizer
     agreement: dict[str, float]
     settings: TaggingDataSettings
-    held_out: bool  # dev was cut from train
-    empty: int  # training sentences without a token, left out
-    known: frozenset[str] = frozenset()  # labels that a model knows which training goes on from
-    notes: tuple[str, ...] = ()  # what was said as the files were read
+    held_out: bool
+    empty: int
+    known: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
 
     def corpora(self) -> list[tuple[str, Corpus]]:
-        """The splits with their names."""
+        """Return the splits.
+
+        Returns:
+            Name and corpus of train, dev and test, as far as they exist.
+        """
         splits = (("train", self.train), ("dev", self.dev), ("test", self.test))
         return [(name, corpus) for name, corpus in splits if corpus is not None]
 
     def scored(self) -> list[tuple[str, Corpus]]:
-        """The splits that the finished model is scored on."""
+        """Return the splits that the final model is evaluated on.
+
+        Returns:
+            Name and corpus of dev and test, as far as they exist.
+        """
         return self.corpora()[1:]
 
-    def scheme_of(self, wanted: str) -> str:
-        """The scheme to learn in: the wanted one, but none for labels of each token."""
-        return NONE if self.train.scheme == NONE else wanted
+    def scheme_of(self, requested: str) -> str:
+        """Return the tag scheme to train with.
+
+        Args:
+            requested: The scheme in the settings.
+
+        Returns:
+            The requested scheme, or `none` if the training file has tags without a scheme, such as POS tags.
+        """
+        return NONE if self.train.scheme == NONE else requested
 
     def counts(self) -> dict[str, dict[str, Any]]:
-        """Sentences, tokens and labeled spans of each split."""
+        """Count the sentences, tokens and labeled spans of each split.
+
+        Returns:
+            File name (`file`) and counts (`sentences`, `tokens`, `spans`), by split.
+        """
         return {
             name: {
                 "file": corpus.path if corpus.path.startswith("hf:") else Path(corpus.path).name,
                 "sentences": len(corpus.sentences),
-                "tokens": _tokens(corpus.sentences),
-                "spans": _spans(corpus.sentences),
+                "tokens": _count_tokens(corpus.sentences),
+                "spans": _count_spans(corpus.sentences),
             }
             for name, corpus in self.corpora()
         }
 
     def about(self) -> dict[str, Any]:
-        """What a model directory keeps of how the data was read."""
+        """Describe how the data was read, for the model directory.
+
+        Returns:
+            Values of JSON's types: `data` (format, scheme, tokenizers), `settings` and `splits` (see `counts`).
+        """
         return {
             "data": {
                 "format": self.train.format,
@@ -79,18 +114,26 @@ class TaggingData:
         }
 
     def files(self) -> list[Path]:
-        """The files that the corpora were read from; those in it, where it is a folder."""
+        """List the files that the corpora were read from.
+
+        Returns:
+            Paths of existing files, sorted, including all files in a folder.
+        """
         paths = {Path(corpus.path) for _, corpus in self.corpora()}
         inside = {file for path in paths if path.is_dir() for file in path.rglob("*")}
         return sorted(path for path in paths | inside if path.is_file())
 
     def report(self) -> list[str]:
-        """What was read, as a table, and what is odd about it: a line each."""
+        """Summarize the splits and list anything unusual in them.
+
+        Returns:
+            The lines of a table of the splits, then one line for each note.
+        """
         rows = [["data", "sentences", "tokens", "labels", ""]]
         counted = self.counts()
         for name, corpus in self.corpora():
             counts = counted[name]
-            source = "cut from train" if self.held_out and name == "dev" else corpus.path
+            source = "held out from train" if self.held_out and name == "dev" else corpus.path
             sizes = (f"{counts[key]:,}" for key in ("sentences", "tokens", "spans"))
             rows.append([name, *sizes, f"{source} ({corpus.format}, {corpus.scheme or 'spans'})"])
         table = format_table([row[:-1] for row in rows])
@@ -99,37 +142,50 @@ class TaggingData:
             lines += [f"note: {name}: {remark}" for remark in self._remarks(name, corpus, counted[name]["spans"])]
         if self.agreement:
             share = self.agreement[self.tokenizer.name]
-            lines.append(f"tokenizer for raw text: {self.tokenizer.name} (it finds {share:.1%} of the training tokens)")
+            lines.append(
+                f"tokenizer for raw text: {self.tokenizer.name} (reproduces {share:.1%} of the training tokens)"
+            )
         return [*lines, *self.notes]
 
     def _remarks(self, name: str, corpus: Corpus, spans: int) -> Iterator[str]:
         if name == "train" and self.empty:
-            yield f"{self.empty:,} sentences without a token left out"
-        if not (self.held_out and name == "dev"):  # those are train's
+            yield f"skipped sentences without a token: {self.empty:,}"
+        if not (self.held_out and name == "dev"):  # already reported for train
             yield from reading_remarks(corpus)
-        shared = 0 if name == "train" else _shared(self.train.sentences, corpus.sentences)
+        shared = 0 if name == "train" else _count_shared(self.train.sentences, corpus.sentences)
         if shared:
-            yield f"{shared:,} of its sentences stand in train too; scores on it flatter"
+            yield f"sentences that also occur in train: {shared:,}; scores on this file will be too high"
         if not spans:
-            yield "has no labeled span, and so its scores say nothing"
+            yield "no labeled spans; scores on this file are meaningless"
         yield from unknown_labels_message(collect_labels(self.train.sentences) | self.known, corpus)
 
 
 def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] = ()) -> TaggingData:
-    """Read the files that the settings name; the bundled corpus where they name none.
+    """Read the files of a sequence labeling run, or the bundled corpus if the settings name no files.
 
-    Without a dev file, a share of the training sentences is held out, if it isn't 0. known: labels that training
-    needn't have, as the model that it goes on from has them. Raises SettingsError or DataError.
+    Without a dev file, the share `dev_share` of the training sentences is held out as a dev set, unless it is 0.
+
+    Args:
+        settings: The `[data]` settings.
+        seed: Seed of the hold-out set.
+        known: Labels of the initial model, which need not occur in the training file.
+
+    Returns:
+        The splits.
+
+    Raises:
+        SettingsError: The settings do not fit the files.
+        DataError: A file can't be read, or can't be used for training or evaluation.
     """
     settings = with_bundled_corpus(settings)
     options = corpus_options(settings)
     notes: list[str] = []
     read = _labeled(settings.train, options, notes)
-    filled = np.flatnonzero(is_cached(read.sentences).lengths)
-    train = replace(read, sentences=select_sentences(read.sentences, filled))
+    nonempty = np.flatnonzero(is_cached(read.sentences).lengths)
+    train = replace(read, sentences=select_sentences(read.sentences, nonempty))
     labels = collect_labels(train.sentences)
     if not labels:
-        raise DataError("found no labeled span; training needs some to learn from", train.path)
+        raise DataError("found no labeled span; training needs labeled examples", train.path)
     labels |= {*known}
     dev: Corpus | None = None
     agreement: dict[str, float] = {}
@@ -139,7 +195,7 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
         chosen = best if settings.tokenizer == "auto" else settings.tokenizer
         tokenizer = make_tokenizer(chosen, do_lower_case=settings.lower_case)
     if tokenizer is None:
-        raise SettingsError("data.tokenizer: raw text needs one")
+        raise SettingsError("data.tokenizer: raw text needs a tokenizer")
     options = replace(options, tokenizer=tokenizer, scheme=train.scheme)
     if settings.dev:
         dev = _in_memory(_labeled(settings.dev, options, notes))
@@ -151,7 +207,7 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
     test = _in_memory(_labeled(settings.test, options, notes)) if settings.test else None
     if test is not None:
         _check_kind(train, test, labels)
-    empty = len(read.sentences) - len(filled)
+    empty = len(read.sentences) - len(nonempty)
     held_out = dev is not None and not settings.dev
     return TaggingData(
         train, dev, test, tokenizer, agreement, settings, held_out, empty, frozenset(known), tuple(dict.fromkeys(notes))
@@ -161,9 +217,18 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
 def corpus_options(
     settings: TaggingDataSettings, tokenizer: Tokenizer | None = None, scheme: str | None = None
 ) -> CorpusOptions:
-    """How files are read by these settings; `tokenizer` and `scheme`, where given, go before the settings'.
+    """Convert the `[data]` settings to options for reading a corpus.
 
-    Raises SettingsError if `data.format` is no format, or another setting has no value that a reader can use.
+    Args:
+        settings: The `[data]` settings.
+        tokenizer: Tokenizer to use instead of the one in the settings.
+        scheme: Tag scheme to use instead of the one in the settings.
+
+    Returns:
+        The options.
+
+    Raises:
+        SettingsError: `data.format` is unknown, or another setting is invalid.
     """
     known = ("auto", *FORMATS)
     if settings.format not in known:
@@ -191,7 +256,7 @@ def corpus_options(
 def _labeled(path: str, options: CorpusOptions, notes: list[str]) -> Corpus:
     corpus = read_cached_corpus(path, options, notes.append)
     if not corpus.labeled:
-        raise DataError("found no labels; expected tags or spans to learn from or score against", path)
+        raise DataError("found no labels; training and evaluation need tags or labeled spans", path)
     if not is_cached(corpus.sentences).lengths.any():
         raise DataError("found no token in any sentence; check the file", path)
     return corpus
@@ -201,58 +266,80 @@ def _in_memory(corpus: Corpus) -> Corpus:
     return replace(corpus, sentences=list(corpus.sentences))
 
 
-def _tokens(sentences: Sequence[Sentence]) -> int:
+def _count_tokens(sentences: Sequence[Sentence]) -> int:
     return int(sentences.lengths.sum()) if isinstance(sentences, StoredSentences) else sum(map(len, sentences))
 
 
-def _spans(sentences: Sequence[Sentence]) -> int:
+def _count_spans(sentences: Sequence[Sentence]) -> int:
     if isinstance(sentences, StoredSentences):
         return sentences.count("spans", "unaligned")
     return sum(len(sentence.spans or ()) + len(sentence.unaligned) for sentence in sentences)
 
 
-def _shared(train: Sequence[Sentence], other: Sequence[Sentence]) -> int:
-    """How many of the other sentences, those without tokens aside, stand in train too."""
+def _count_shared(train: Sequence[Sentence], other: Sequence[Sentence]) -> int:
+    """Count the sentences of the other corpus that also occur in train, without empty ones."""
     columns = is_cached(other)
     return int(np.isin(columns.hashes[columns.lengths > 0], is_cached(train).hashes).sum())
 
 
 def collect_labels(sentences: Iterable[Sentence]) -> set[str]:
-    """The labels that gold spans over tokens carry."""
+    """Collect the labels of gold spans; spans that could not be aligned with tokens are ignored.
+
+    Args:
+        sentences: The sentences.
+
+    Returns:
+        The labels.
+    """
     if isinstance(sentences, StoredSentences):
         return sentences.labels_in("spans")
     return {span.label for sentence in sentences for span in sentence.spans or ()}
 
 
 def reading_remarks(corpus: Corpus) -> Iterator[str]:
-    """What was recognized and had to be changed to read a file."""
+    """Describe what the reader detected and repaired in a corpus.
+
+    Args:
+        corpus: The corpus.
+
+    Yields:
+        One remark for each detected property, then for repaired tags and for changed spans.
+    """
     yield from corpus.remarks
     if corpus.repairs:
         first = corpus.repairs[0]
         yield (
-            f"{corpus.repaired:,} tags could not follow the tag before them and were read as the CoNLL scorer "
-            f"does; the first: {corpus.path}:{first.line}: {first.tag}: {first.reason}"
+            f"invalid tags, repaired as the CoNLL scorer does: {corpus.repaired:,}; "
+            f"the first: {corpus.path}:{first.line}: {first.tag}: {first.reason}"
         )
     if corpus.ledger.adjusted or corpus.ledger.dropped:
         yield (
-            f"of {corpus.ledger.gold:,} labeled spans {corpus.ledger.adjusted:,} were moved to token edges and "
-            f"{corpus.ledger.dropped:,} fit no tokens (where scores are taken, they count as missed)"
+            f"labeled spans: {corpus.ledger.gold:,}, adjusted to token boundaries: {corpus.ledger.adjusted:,}, "
+            f"not aligned with tokens: {corpus.ledger.dropped:,} (in evaluation, they count as missed)"
         )
 
 
 def unknown_labels_message(known: Iterable[str], corpus: Corpus) -> Iterator[str]:
-    """That a file has labels which can't be found."""
+    """Report labels that the model does not know.
+
+    Args:
+        known: The labels of the model.
+        corpus: The corpus to evaluate on.
+
+    Yields:
+        One message if there are unknown labels, otherwise nothing.
+    """
     if isinstance(corpus.sentences, StoredSentences):
         found = corpus.sentences.labels_in("spans", "unaligned")
     else:
         found = {span.label for sentence in corpus.sentences for span in (*(sentence.spans or ()), *sentence.unaligned)}
     unknown = sorted(found.difference(known))
     if unknown:
-        yield f"{', '.join(unknown)}: labels that training never had; they count as missed"
+        yield f"labels that do not occur in the training data: {', '.join(unknown)}; they count as missed"
 
 
 def _check_kind(train: Corpus, other: Corpus, known: set[str]) -> None:
-    """Labels of each token and spans can't be compared with one another, nor labels of another kind."""
+    """Raise an error if the corpora can't be compared: token labels and spans, or no common label."""
     if (train.scheme == NONE) != (other.scheme == NONE):
         kinds = ("a label for each token", "labeled spans")
         expected, found = kinds if train.scheme == NONE else kinds[::-1]
@@ -270,9 +357,8 @@ def _check_labels(train: Corpus, dev: Corpus, known: set[str]) -> None:
             if span.label not in known:
                 line = sentence.lines[span.start if len(sentence.lines) > 1 else 0]
                 raise DataError(
-                    f"found the label {span.label!r}, which {train.path} never has "
-                    f"(it has {', '.join(sorted(known))}); correct the label, or move sentences with it to the "
-                    "training file",
+                    f"label {span.label!r} does not occur in {train.path} (labels there: {', '.join(sorted(known))}); "
+                    "correct the label, or move sentences with it to the training file",
                     dev.path,
                     line,
                 )

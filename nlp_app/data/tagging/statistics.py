@@ -1,4 +1,4 @@
-"""What a corpus holds, counted: sizes, lengths, labels, repetitions, and what two corpora share."""
+"""Statistics of a corpus: size, sentence lengths, labels, duplicates, and overlap with another corpus."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from nlp_app.core.types import Sentence
 
-EXAMPLES = 5  # of repeated or shared sentences that are named by their lines
+EXAMPLES = 5  # duplicate or shared sentences whose lines are listed
 
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Sentence lengths in tokens. `p95`: the smallest length that 95 % of the sentences do not exceed."""
+    """Sentence lengths in tokens; `p95` is the smallest length that 95% of the sentences do not exceed."""
 
     min: int
     median: float
@@ -26,8 +26,14 @@ class Lengths:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """A gold entity with its surface form as it stands in the text; `tokens` is 0 where no token span stands
-    for it."""
+    """A gold entity.
+
+    Attributes:
+        text: Surface form in the text.
+        label: Label.
+        tokens: Length in tokens; 0 if the entity could not be aligned with tokens.
+        line: Line in the file.
+    """
 
     text: str
     label: str
@@ -37,9 +43,11 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class SharedSentences:
-    """`count` sentences whose tokens are those of an earlier sentence or of one in another file.
+    """Sentences with the same tokens as an earlier sentence, or as a sentence of another file.
 
-    `lines` names the first few as (line of the first occurrence, line of the repetition).
+    Attributes:
+        count: Number of sentences.
+        lines: The first few of them: line of the first occurrence, line of the copy.
     """
 
     count: int
@@ -48,8 +56,17 @@ class SharedSentences:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """The figures of one corpus. `labels` counts gold entities (without a scheme: tokens), most frequent
-    first."""
+    """Statistics of one corpus.
+
+    Attributes:
+        sentences: Number of sentences.
+        tokens: Number of tokens.
+        vocabulary: Number of different tokens.
+        labels: Number of gold entities of each label, most frequent first; tokens if the tags have no scheme.
+        lengths: Sentence lengths; None without sentences.
+        duplicates: Sentences that repeat an earlier one.
+        longest_entity: The first entity with the most tokens; None without entities.
+    """
 
     sentences: int
     tokens: int
@@ -62,19 +79,31 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """Of `entities` gold entities, `unseen` have a surface form that is no gold entity of the training
-    file."""
+    """Entities that do not occur in the training file.
+
+    Attributes:
+        entities: Number of gold entities.
+        unseen: Number of gold entities whose surface form is not a gold entity of the training file.
+    """
 
     entities: int
     unseen: int
 
     @property
     def share(self) -> float:
+        """Share of unseen entities, from 0 to 1."""
         return self.unseen / self.entities if self.entities else 0.0
 
 
-def entities(sentences: Sequence[Sentence]) -> Iterator[Entity]:
-    """Every gold entity, the unaligned ones too."""
+def iter_entities(sentences: Sequence[Sentence]) -> Iterator[Entity]:
+    """Iterate over the gold entities.
+
+    Args:
+        sentences: The sentences.
+
+    Yields:
+        Each gold entity; within a sentence, entities that could not be aligned with tokens come last.
+    """
     for sentence in sentences:
         starts, ends, lines = sentence.starts, sentence.ends, sentence.lines
         for span in sentence.spans or ():
@@ -86,19 +115,33 @@ def entities(sentences: Sequence[Sentence]) -> Iterator[Entity]:
 
 
 def first_line(sentence: Sentence) -> int:
-    """The line of the file on which the sentence begins (0: none is known)."""
+    """Return the line on which a sentence begins.
+
+    Args:
+        sentence: The sentence.
+
+    Returns:
+        The line, from 1; 0 if unknown.
+    """
     return sentence.lines[0] if len(sentence.lines) else 0
 
 
-def describe(sentences: Sequence[Sentence]) -> Statistics:
-    """The figures of one corpus, in one go over its sentences."""
+def compute_statistics(sentences: Sequence[Sentence]) -> Statistics:
+    """Compute the statistics of a corpus.
+
+    Args:
+        sentences: The sentences of the corpus.
+
+    Returns:
+        The statistics.
+    """
     lengths = [len(sentence) for sentence in sentences]
     vocabulary: set[str] = set()
     labels: Counter[str] = Counter()
     longest: Entity | None = None
     for sentence in sentences:
         vocabulary.update(sentence.tokens)
-    for entity in entities(sentences):
+    for entity in iter_entities(sentences):
         labels[entity.label] += 1
         if longest is None or entity.tokens > longest.tokens:
             longest = entity
@@ -108,7 +151,7 @@ def describe(sentences: Sequence[Sentence]) -> Statistics:
         vocabulary=len(vocabulary),
         labels=dict(labels.most_common()),
         lengths=_summarize(lengths) if lengths else None,
-        duplicates=duplicates(sentences),
+        duplicates=find_duplicates(sentences),
         longest_entity=longest,
     )
 
@@ -124,14 +167,29 @@ def _summarize(lengths: list[int]) -> Lengths:
     )
 
 
-def duplicates(sentences: Sequence[Sentence]) -> SharedSentences:
-    """The sentences of a corpus that repeat an earlier one, token for token, whatever their labels."""
+def find_duplicates(sentences: Sequence[Sentence]) -> SharedSentences:
+    """Find the sentences that repeat the tokens of an earlier sentence; labels are ignored.
+
+    Args:
+        sentences: The sentences of the corpus.
+
+    Returns:
+        Their number, and the lines of the first few.
+    """
     first_lines: dict[tuple[str, ...], int] = {}
     return _shared(sentences, first_lines, remember=True)
 
 
-def shared_sentences(train: Sequence[Sentence], other: Sequence[Sentence]) -> SharedSentences:
-    """The sentences of `other` that also stand in `train`, token for token; an occurrence each."""
+def find_shared_sentences(train: Sequence[Sentence], other: Sequence[Sentence]) -> SharedSentences:
+    """Find the sentences of a corpus whose tokens also occur as a sentence of the training corpus.
+
+    Args:
+        train: Sentences of the training corpus.
+        other: Sentences of the other corpus; each copy counts.
+
+    Returns:
+        Their number, and the lines of the first few.
+    """
     first_lines: dict[tuple[str, ...], int] = {}
     for sentence in train:
         first_lines.setdefault(tuple(sentence.tokens), first_line(sentence))
@@ -143,7 +201,7 @@ def _shared(sentences: Sequence[Sentence], first_lines: dict[tuple[str, ...], in
     lines: list[tuple[int, int]] = []
     for sentence in sentences:
         tokens = tuple(sentence.tokens)
-        if not tokens:  # a text without a token has nothing to share
+        if not tokens:
             continue
         if tokens in first_lines:
             count += 1
@@ -154,9 +212,16 @@ def _shared(sentences: Sequence[Sentence], first_lines: dict[tuple[str, ...], in
     return SharedSentences(count, lines)
 
 
-def unseen_entities(train: Sequence[Sentence], other: Sequence[Sentence]) -> Unseen:
-    """How many gold entities of `other`, an occurrence each, have a surface form that `train` never
-    labels."""
-    known = {entity.text for entity in entities(train)}
-    found = [entity.text in known for entity in entities(other)]
-    return Unseen(entities=len(found), unseen=found.count(False))
+def count_unseen_entities(train: Sequence[Sentence], other: Sequence[Sentence]) -> Unseen:
+    """Count the gold entities of a corpus whose surface form is not a gold entity of the training corpus.
+
+    Args:
+        train: Sentences of the training corpus.
+        other: Sentences of the other corpus; each occurrence of an entity counts.
+
+    Returns:
+        The numbers of all and of unseen entities.
+    """
+    known = {entity.text for entity in iter_entities(train)}
+    is_known = [entity.text in known for entity in iter_entities(other)]
+    return Unseen(entities=len(is_known), unseen=is_known.count(False))

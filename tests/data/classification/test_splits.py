@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from nlp_app.config import ClassificationDataSettings
 from nlp_app.core.errors import DataError, NlpAppError, SettingsError
 from nlp_app.core.text_table import format_names
-from nlp_app.data.classification.options import columns_of
+from nlp_app.data.classification.options import parse_columns
 from nlp_app.data.classification.splits import ClassData, read_class_splits
 
 Row = tuple[str, Sequence[str] | str | None]
@@ -80,7 +80,7 @@ def test_without_dev_a_share_is_held_out(tmp_path: Path) -> None:
     assert len(held) == 9
     assert sorted(held + left) == sorted(text for text, _ in TRAIN)
     assert (data.train_size, sum(data.label_counts.values())) == (21, 21)
-    assert any("cut from train" in line for line in data.report())
+    assert any("held out from train" in line for line in data.report())
     assert notes(data, "dev") == []
     assert data.files() == [tmp_path / "test.jsonl", tmp_path / "train.jsonl"]
 
@@ -96,13 +96,13 @@ def test_the_bundled_corpus_is_read_where_no_file_is_named() -> None:
 
 def test_a_label_of_dev_that_training_lacks(tmp_path: Path) -> None:
     said = refused(tmp_path, TRAIN, [*DEV, ("dev 3", "w"), ("dev 4", "v")])
-    assert said.startswith(f"{tmp_path / 'dev.jsonl'}:3: found the label 'w', which ")
-    assert "it has x, y, z" in said
+    assert said.startswith(f"{tmp_path / 'dev.jsonl'}:3: label 'w' does not occur in ")
+    assert "(labels there: x, y, z)" in said
 
 
 def test_labels_of_test_that_training_lacks(tmp_path: Path) -> None:
     data = read(tmp_path, TRAIN, DEV, [*TEST, ("test 3", "w")])
-    assert notes(data, "test") == ["w: labels that training never had; they count as missed"]
+    assert notes(data, "test") == ["labels that do not occur in the training data: w; they count as missed"]
     said = refused(tmp_path, TRAIN, DEV, [("test 1", "X"), ("test 2", "Y")])
     assert said.startswith(f"{tmp_path / 'test.jsonl'}: found the labels X, Y, expected x, y, z as in ")
 
@@ -111,10 +111,10 @@ def test_labels_of_test_that_training_lacks(tmp_path: Path) -> None:
     ("train", "said"),
     [
         ([("a", None), ("b", None)], "found no label"),
-        ([("a", "x"), ("b", "x"), ("c", None)], "found one class only ('x'), expected two at least"),
-        ([("a", "x"), ("b", "x"), ("c", "x"), (" ", "y")], "found one class only ('x'), expected two at least"),
+        ([("a", "x"), ("b", "x"), ("c", None)], "found only one class ('x'), expected at least two classes"),
+        ([("a", "x"), ("b", "x"), ("c", "x"), (" ", "y")], "found only one class ('x'), expected at least two classes"),
         ([("", "x"), (" ", "y"), ("", "x")], "isn't empty"),
-        ([(f"text {n}", f"class {n}") for n in range(9)], "found a class of its own for each of 9 texts ('class 0', "),
+        ([(f"text {n}", f"class {n}") for n in range(9)], "found a different label for each of 9 texts ('class 0', "),
     ],
 )
 @pytest.mark.parametrize("held_out", [True, False])
@@ -143,17 +143,19 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     assert data.train_size == 33
     assert data.label_counts == {"once": 1, "x": 11, "y": 10, "z": 11}
     assert notes(data, "train") == [
-        "2 texts without a label left out, the first in line 32",
-        "2 empty texts left out, the first in line 31",
-        "2 texts stand in it more than once",
-        "1 texts stand in it with different labels",
-        "seen only once: once; hardly anything can be learned of them",
+        "skipped texts without a label: 2, the first in line 32",
+        "skipped empty texts: 2, the first in line 31",
+        "duplicate texts: 2",
+        "texts that occur with different labels: 1",
+        "labels with a single example: once; they will hardly be learned",
     ]
     assert (data.dev.skipped, len(data.dev.records)) == (1, 4)
     said = notes(data, "dev")
-    assert "1 texts without a label left out" in said
-    assert "1 empty texts; they are scored like any other" in said
-    assert any("stand in train too; scores on it flatter" in line for line in said)
+    assert "skipped texts without a label: 1" in said
+    assert "empty texts: 1; they are evaluated like all others" in said
+    assert any(
+        "texts that also occur in train: " in line and "; scores on this file will be too high" in line for line in said
+    )
 
 
 SEVERAL: list[Row] = [(f"train {n}", [["x"], ["x", "y"], ["z"], []][n % 4]) for n in range(20)]
@@ -164,7 +166,7 @@ def test_several_labels_are_found_or_chosen(tmp_path: Path) -> None:
     assert data.class_set.multi_label
     assert data.train_size == 20  # those without labels too
     assert data.dev.gold == [("x", "z"), ()]
-    assert "texts may have several labels: each is decided by itself" in notes(data, "train")
+    assert "texts may have several labels: each label is predicted independently" in notes(data, "train")
     assert not read(tmp_path).class_set.multi_label
     assert read(tmp_path, multi_label="yes").class_set.multi_label
     said = refused(tmp_path, SEVERAL, multi_label="no")
@@ -181,9 +183,9 @@ def test_one_label_or_none_is_a_task_of_several_labels(tmp_path: Path) -> None:
     rows: list[Row] = [(f"train {n}", ["spam"] if n % 3 else []) for n in range(12)]
     data = read(tmp_path, rows, [("d", []), ("e", ["spam"])], multi_label="yes")
     assert data.class_set.labels == ("spam",)
-    assert "one class only" in refused(tmp_path, rows, [("e", ["spam"])], multi_label="no")
+    assert "only one class" in refused(tmp_path, rows, [("e", ["spam"])], multi_label="no")
     all_spam: list[Row] = [(f"train {n}", ["spam"]) for n in range(12)]
-    assert "one class only" in refused(tmp_path, all_spam, [("e", ["spam"])], multi_label="yes")
+    assert "only one class" in refused(tmp_path, all_spam, [("e", ["spam"])], multi_label="yes")
 
 
 def test_dev_without_labels(tmp_path: Path) -> None:
@@ -205,10 +207,12 @@ def test_notes_by_brute_force(
     twice = len(texts) - len(set(texts))
     differing = sum(len({label for other, label in rows if other == text}) > 1 for text in set(texts))
     shared = sum(text in texts for text, _ in others)
-    expected = [f"{twice} texts stand in it more than once"] * (twice > 0)
-    expected += [f"{differing} texts stand in it with different labels"] * (differing > 0)
+    expected = [f"duplicate texts: {twice}"] * (twice > 0)
+    expected += [f"texts that occur with different labels: {differing}"] * (differing > 0)
     assert notes(data, "train") == expected
-    assert notes(data, "dev") == [f"{shared} of its texts stand in train too; scores on it flatter"] * (shared > 0)
+    assert notes(data, "dev") == [f"texts that also occur in train: {shared}; scores on this file will be too high"] * (
+        shared > 0
+    )
 
 
 def test_some_labels() -> None:
@@ -221,7 +225,7 @@ def test_some_labels() -> None:
     [("", ()), ("text", ("text",)), ("0", (0,)), ("-1, title ,2", (-1, "title", 2)), ("1a", ("1a",))],
 )
 def test_columns(names: str, columns: tuple[str | int, ...]) -> None:
-    assert columns_of(names) == columns
+    assert parse_columns(names) == columns
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -78,8 +78,8 @@ def test_columns_to_text_with_spans(sentences: list[tuple[list[str], list[TokenS
             assert found == [("".join(tokens[a:b]).replace(" ", ""), label) for a, b, label in spans]
         count = sum(len(tokens) for tokens, _ in sentences)
         assert report.losses == [
-            f"the division into {count} tokens",
-            f"the raw text of {len(sentences)} sentences (unknown: their tokens were joined by rule)",
+            f"the token boundaries of {count} tokens",
+            f"the raw text of {len(sentences)} sentences (not in the source; tokens were joined by rules)",
         ]
 
 
@@ -108,7 +108,7 @@ def test_text_with_spans_to_columns_accounts_for_every_span(tmp_path: Path) -> N
         "1 spans (overlaps a longer or earlier span)",
         "1 spans (edge trimmed to the outermost token)",
         "1 sentences without a token",
-        "the raw text of 1 sentences (what stands between their tokens)",
+        "the raw text of 1 sentences (the characters between tokens)",
     ]
     lines = conversion_text(report).split("\n")
     assert lines[0] == f"{source} (jsonl) -> {target} (conll BIO): 2 records, 3 spans"
@@ -161,10 +161,10 @@ def test_what_conllu_holds_besides_the_tag_is_told(tmp_path: Path) -> None:
         "4 values of the column xpos",
         "4 values of the column head",
         "4 values of the column deprel",
-        "the raw text of 1 sentences (what stands between their tokens)",
+        "the raw text of 1 sentences (the characters between tokens)",
     }
     assert (tmp_path / "b.conll").read_text() == "I\tPRON\nca\tAUX\nn't\tPART\n.\tPUNCT\n\n"
-    raw_text = "the raw text of 1 sentences (what stands between their tokens)"
+    raw_text = "the raw text of 1 sentences (the characters between tokens)"
     assert set(convert(tmp_path / "a.conllu", tmp_path / "b.jsonl").losses) == losses - {raw_text}
     again = convert(tmp_path / "b.jsonl", tmp_path / "c.conllu")
     assert (again.losses, again.target_scheme) == ([], "none")
@@ -308,7 +308,7 @@ def test_repairs_are_losses(tmp_path: Path) -> None:
         ("Ada\tB-PER\n", "b.conll", {"target_scheme": "BOI"}, "unknown tag scheme 'BOI'"),
         ("Ada\tB-PER\n", "b.xlsx", {}, r"suffix '\.xlsx'.*conll, conllu, jsonl"),
         ("Ada\tB-PER\n", "b.conll", {"target_format": "brat"}, "brat can't be written"),
-        ("Ada\tB-PER\n", "b.conll", {"shape": "text"}, "conll holds tokens"),
+        ("Ada\tB-PER\n", "b.conll", {"shape": "text"}, "conll can hold only tokens"),
     ],
 )
 def test_a_target_that_cannot_hold_the_source_is_refused(

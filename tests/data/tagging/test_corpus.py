@@ -102,7 +102,7 @@ def test_spans_are_aligned_and_what_does_not_fit_stays_gold(tmp_path: Path) -> N
 
 def test_raw_text_needs_a_tokenizer(tmp_path: Path) -> None:
     path = json_lines(tmp_path / "a.jsonl", {"text": "Ada", "spans": []})
-    with pytest.raises(DataError, match=r"needs a tokenizer: choose one of basic, char, whitespace"):
+    with pytest.raises(DataError, match=r"needs a tokenizer; choose one of basic, char, whitespace"):
         read_corpus(path)
 
 

@@ -29,12 +29,12 @@ def test_the_report_tells_what_is_odd(tmp_path: Path) -> None:
         ["test", "2", "2", "2", test, "(conll,", "BIO)"],
     ]
     notes = "\n".join(report[4:])
-    assert "note: train: 1 tags could not follow the tag before them and were read as the CoNLL scorer does" in notes
+    assert "note: train: invalid tags, repaired as the CoNLL scorer does: 1" in notes
     assert f"the first: {train}:2: I-LOC" in notes
-    assert "note: dev: 1 of its sentences stand in train too" in notes
-    assert "note: dev: has no labeled span" in notes
-    assert "note: test: GOD: labels that training never had; they count as missed" in notes
-    assert "note: test: 1 of its sentences stand in train too" in notes
+    assert "note: dev: sentences that also occur in train: 1" in notes
+    assert "note: dev: no labeled spans" in notes
+    assert "note: test: labels that do not occur in the training data: GOD; they count as missed" in notes
+    assert "note: test: sentences that also occur in train: 1" in notes
 
 
 def test_a_dev_part_that_was_cut_off_is_named_so(tmp_path: Path) -> None:
@@ -44,8 +44,8 @@ def test_a_dev_part_that_was_cut_off_is_named_so(tmp_path: Path) -> None:
     assert len(data.dev.sentences) == 2
     assert len(data.train.sentences) == 18
     report = data.report()
-    assert report[2].split() == ["dev", "2", "4", "4", "cut", "from", "train", "(conll,", "BIO)"]
-    assert sum("could not follow" in line for line in report) == 1  # of the file, not of each part
+    assert report[2].split() == ["dev", "2", "4", "4", "held", "out", "from", "train", "(conll,", "BIO)"]
+    assert sum("invalid tags" in line for line in report) == 1  # of the file, not of each part
 
 
 def test_texts_whose_spans_fit_no_tokens_or_that_have_no_token(tmp_path: Path) -> None:
@@ -54,8 +54,8 @@ def test_texts_whose_spans_fit_no_tokens_or_that_have_no_token(tmp_path: Path) -
     train = write(tmp_path / "a.jsonl", "\n".join(lines))
     data = read_splits(TaggingDataSettings(train=train, dev=train, alignment="strict"), seed=1)
     report = "\n".join(data.report())
-    assert "note: train: 1 sentences without a token left out" in report
-    assert "of 3 labeled spans 0 were moved to token edges and 1 fit no tokens" in report
+    assert "note: train: skipped sentences without a token: 1" in report
+    assert "labeled spans: 3, adjusted to token boundaries: 0, not aligned with tokens: 1" in report
     assert data.counts()["train"]["spans"] == data.counts()["dev"]["spans"] == 3
     assert (len(data.train.sentences), len(data.dev.sentences)) == (3, 4)
 

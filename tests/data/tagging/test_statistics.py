@@ -12,11 +12,11 @@ from nlp_app.data.tagging.statistics import (
     Entity,
     Lengths,
     Unseen,
-    describe,
-    duplicates,
-    entities,
-    shared_sentences,
-    unseen_entities,
+    compute_statistics,
+    count_unseen_entities,
+    find_duplicates,
+    find_shared_sentences,
+    iter_entities,
 )
 from nlp_app.text.spacing import join_tokens
 
@@ -44,7 +44,7 @@ TEST = [
 
 
 def test_describe_counts_what_is_there() -> None:
-    found = describe(TRAIN)
+    found = compute_statistics(TRAIN)
     assert (found.sentences, found.tokens, found.vocabulary) == (5, 12, 8)
     assert found.labels == {"PER": 3, "LOC": 1}
     assert found.lengths == Lengths(min=2, median=2.0, mean=2.4, p95=4, max=4)
@@ -54,7 +54,7 @@ def test_describe_counts_what_is_there() -> None:
 
 def test_the_95_percent_length_is_one_that_occurs() -> None:
     corpus = [sentence("a " * length) for length in [*range(1, 21)]]
-    lengths = describe(corpus).lengths
+    lengths = compute_statistics(corpus).lengths
     assert lengths is not None
     assert (lengths.p95, lengths.median) == (19, 10.5)
 
@@ -62,33 +62,33 @@ def test_the_95_percent_length_is_one_that_occurs() -> None:
 def test_unaligned_gold_is_counted_and_repeated_text_needs_tokens() -> None:
     cut = Sentence("Londoner ", [0], [8], [], [3], [CharSpan(0, 6, "LOC")])
     empty = Sentence("  ", [], [], [], [4])
-    assert list(entities([cut, empty])) == [Entity("London", "LOC", 0, 3)]
-    assert describe([cut, empty, empty]).labels == {"LOC": 1}
-    assert duplicates([empty, empty]).count == shared_sentences([empty], [empty]).count == 0
+    assert list(iter_entities([cut, empty])) == [Entity("London", "LOC", 0, 3)]
+    assert compute_statistics([cut, empty, empty]).labels == {"LOC": 1}
+    assert find_duplicates([empty, empty]).count == find_shared_sentences([empty], [empty]).count == 0
 
 
 def test_nothing_to_describe() -> None:
-    nothing = describe([])
+    nothing = compute_statistics([])
     assert (nothing.sentences, nothing.lengths, nothing.longest_entity) == (0, None, None)
 
 
 def test_leaks_are_sentences_of_the_other_file_with_the_lines_of_both() -> None:
-    found = shared_sentences(TRAIN, TEST)
+    found = find_shared_sentences(TRAIN, TEST)
     assert (found.count, found.lines) == (2, [(6, 8), (12, 14)])
-    assert shared_sentences(TEST, TRAIN).count == 4, "each occurrence counts"
+    assert find_shared_sentences(TEST, TRAIN).count == 4, "each occurrence counts"
 
 
 def test_tokens_not_text_make_a_sentence_the_same() -> None:
     whole = Sentence("New York", [0], [8], None, [1])
     assert whole.text == sentence("New York").text
-    assert shared_sentences([whole], [sentence("New York")]).count == 0
+    assert find_shared_sentences([whole], [sentence("New York")]).count == 0
 
 
 def test_unseen_entities_have_a_new_surface_form() -> None:
-    found = unseen_entities(TRAIN, TEST)
+    found = count_unseen_entities(TRAIN, TEST)
     assert found == Unseen(entities=5, unseen=1)
     assert found.share == 0.2
-    assert unseen_entities(TRAIN, []).share == 0.0
+    assert count_unseen_entities(TRAIN, []).share == 0.0
 
 
 short = st.lists(st.sampled_from("ab 马"), max_size=3).map(lambda words: sentence(" ".join(words)))
@@ -97,6 +97,6 @@ short = st.lists(st.sampled_from("ab 马"), max_size=3).map(lambda words: senten
 @given(st.lists(short, max_size=12), st.lists(short, max_size=12))
 def test_counts_equal_those_of_sets_of_sentences(train: list[Sentence], other: list[Sentence]) -> None:
     first, second = ([tuple(s.tokens) for s in corpus if s.tokens] for corpus in (train, other))
-    assert duplicates(train).count == len(first) - len(set(first))
-    assert shared_sentences(train, other).count == sum(tokens in set(first) for tokens in second)
-    assert len(shared_sentences(train, other).lines) == min(5, shared_sentences(train, other).count)
+    assert find_duplicates(train).count == len(first) - len(set(first))
+    assert find_shared_sentences(train, other).count == sum(tokens in set(first) for tokens in second)
+    assert len(find_shared_sentences(train, other).lines) == min(5, find_shared_sentences(train, other).count)

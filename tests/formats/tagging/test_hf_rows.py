@@ -205,7 +205,7 @@ def test_no_labels(tmp_path: Path) -> None:
     secret = parquet(tmp_path / "a.parquet", {"tokens": [["a"], ["b", "c"]], "ner_tags": [[-1], None]}, types)
     assert content(list(read(secret))) == [(["a"], None), (["b", "c"], None)]
     mixed = parquet(tmp_path / "b.parquet", {"tokens": [["a"], ["b"]], "ner_tags": [[0], None]}, types)
-    with pytest.raises(DataError, match=r"b.parquet:2: found none where the records before have labels"):
+    with pytest.raises(DataError, match=r"b.parquet:2: found no labels, expected labels as in the previous records"):
         read_corpus(mixed)
     only = parquet(tmp_path / "c.parquet", {"text": ["a b"], "id": [1]})
     assert content(list(read(only))) == [("a b", None)]
@@ -250,7 +250,7 @@ def test_a_data_set_can_be_converted(by_name: Dataset, tmp_path: Path) -> None:
     report = convert(tmp_path / "a.parquet", tmp_path / "b.conll", options=CorpusOptions())
     assert (report.source_format, report.losses) == ("hub", ["the column id", "the column pos_tags"])
     assert content(list(read(tmp_path / "b.conll"))) == content(EXPECTED)
-    with pytest.raises(SettingsError, match=r"tells no format"):
+    with pytest.raises(SettingsError, match=r"no format has the suffix"):
         convert(tmp_path / "b.conll", tmp_path / "c.parquet")
 
 

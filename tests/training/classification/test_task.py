@@ -377,7 +377,7 @@ def test_without_matplotlib(small_classes: Small, tmp_path: Path) -> None:
 def test_no_dev_file(cli: Cli, small_classes: Small, tmp_path: Path) -> None:
     outcome = cli("train", "cls", "--train", small_classes.train, "--output", tmp_path / "run", *SMALL_CLASSES)
     assert outcome.status == 0
-    assert "cut from train" in outcome.err
+    assert "held out from train" in outcome.err
     splits = json.loads((tmp_path / "run/nlp_app.json").read_text(encoding="utf-8"))["about"]["splits"]
     assert splits["dev"]["texts"] + splits["train"]["texts"] == 240
     assert 18 <= splits["dev"]["texts"] <= 30

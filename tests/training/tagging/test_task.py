@@ -201,7 +201,7 @@ def test_tokens_that_columns_cant_hold(cli: Cli, tmp_path: Path) -> None:
 def test_a_model_without_a_dev_file(cli: Cli, small: Small, tmp_path: Path) -> None:
     outcome = cli("train", "ner", "--train", small.train, "--output", tmp_path / "run", *SMALL)
     assert outcome.status == 0
-    assert "cut from train" in outcome.err
+    assert "held out from train" in outcome.err
     counts = read_model(tmp_path / "run").about["splits"]
     assert 10 <= counts["dev"]["sentences"] <= 14
     assert counts["dev"]["sentences"] + counts["train"]["sentences"] == 120
