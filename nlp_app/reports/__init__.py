@@ -1,1 +1,1 @@
-"""Tables, Markdown and pictures for people."""
+"""Reports: tables for the terminal, model cards and plots."""

@@ -1,4 +1,4 @@
-"""The table that `inspect` prints for texts with classes."""
+"""Format the output of `inspect` for labeled texts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ from nlp_app.reports.classification_scores import LABELS_SHOWN, MATRIX_SHOWN
 
 
 def class_inspection_table(facts: Mapping[str, Any]) -> str:
-    """What `inspect` found in files of texts and classes, a column a file, and what is odd about them."""
+    """Format the facts about files of labeled texts as a table, followed by notes on anything unusual.
+
+    Args:
+        facts: The result of `inspect_classes`.
+
+    Returns:
+        The table, with one column for each file, and one line for each note.
+    """
     files = facts["files"]
     names = _file_names([file["path"] for file in files])
-    several = any(file["multi_label"] for file in files)
+    is_multi_label = any(file["multi_label"] for file in files)
     rows = [["", *(names[file["path"]] for file in files)], ["format", *(file["format"] for file in files)]]
     rows += [
         [title, *(f"{file[key]:,}" for file in files)]
@@ -21,18 +28,18 @@ def class_inspection_table(facts: Mapping[str, Any]) -> str:
             ("texts", "texts"),
             ("unlabelled", "without a label"),
             ("empty", "empty"),
-            ("duplicates", "repeated texts"),
+            ("duplicates", "duplicate texts"),
             ("contradictions", "texts with different labels"),
         )
     ]
     rows += [
         [f"characters, {title}", *(f"{file['characters'][key]:,}" for file in files)]
-        for key, title in (("min", "least"), ("median", "median"), ("p95", "95 %"), ("max", "most"))
+        for key, title in (("min", "min"), ("median", "median"), ("p95", "95%"), ("max", "max"))
     ]
     if len(files) > 1:
         shared = {pair["file"]: pair["count"] for pair in facts["leaks"] if pair["train"] == files[0]["path"]}
         rows.append(["texts also in first file", "-", *(f"{shared[file['path']]:,}" for file in files[1:])])
-    rows.append(["several labels a text", *("yes" if file["multi_label"] else "no" for file in files)])
+    rows.append(["several labels per text", *("yes" if file["multi_label"] else "no" for file in files)])
     rows += _class_rows(files)
     notes = [f"{names[file['path']]}: {remark}" for file in files for remark in file["remarks"]]
     notes += [
@@ -46,8 +53,8 @@ def class_inspection_table(facts: Mapping[str, Any]) -> str:
         for pair in facts["unknown"]
         if pair["labels"]
     ]
-    if several:
-        notes.append("labels are counted one by one, as texts have several")
+    if is_multi_label:
+        notes.append("texts have several labels; each label of a text is counted")
     return "\n".join([*format_table(rows), *(["", *notes] if notes else [])])
 
 
@@ -65,7 +72,7 @@ def _class_rows(files: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def _file_names(paths: Sequence[str]) -> dict[str, str]:
-    """File names where they tell the files apart, else whole paths."""
+    """Return the display name of each file: its name, or the whole path if names are not unique."""
     names = [path.rpartition("/")[2] for path in paths]
     return {
         path: shorten(name if len(set(names)) == len(set(paths)) else path)

@@ -1,4 +1,4 @@
-"""Scores of classes as tables for a terminal: each split's scores, and which classes are taken for which."""
+"""Format classification scores and confusions as tables for the terminal."""
 
 from __future__ import annotations
 
@@ -7,28 +7,35 @@ from typing import Any
 
 from nlp_app.core.text_table import format_table, shorten
 
-LABELS_SHOWN = 30
+LABELS_SHOWN = 30  # maximum number of labels in a table
 
-MATRIX_SHOWN = 12
+MATRIX_SHOWN = 12  # maximum number of labels in a confusion matrix
 
-_NARROW = 12  # of a label above a column
+_NARROW = 12  # columns of a label above a column of the matrix
 
 
 def class_score_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """The scores of each split, per label and overall; of more than 30 labels the most frequent ones, by name."""
+    """Format the scores of each split, per label and overall.
+
+    Args:
+        metrics: Scores by split, as in metrics.json.
+
+    Returns:
+        One table for each split. With more than 30 labels, it shows the 30 most frequent ones, sorted by name.
+    """
     return "\n\n".join(_split_table(split, scores) for split, scores in metrics.items())
 
 
 def _split_table(split: str, scores: Mapping[str, Any]) -> str:
-    each = scores["per_label"]
-    shown = sorted(sorted(each, key=lambda name: (-each[name]["support"], name))[:LABELS_SHOWN])
+    per_label = scores["per_label"]
+    shown = sorted(sorted(per_label, key=lambda name: (-per_label[name]["support"], name))[:LABELS_SHOWN])
     rows = [[split, "precision", "recall", "F1", "gold"]]
-    rows += [[f"  {shorten(name)}", *_row(each[name])] for name in shown]
-    if len(shown) < len(each):
-        rows.append([f"  ... and {len(each) - len(shown):,} more in metrics.json", "", "", "", ""])
+    rows += [[f"  {shorten(name)}", *_row(per_label[name])] for name in shown]
+    if len(shown) < len(per_label):
+        rows.append([f"  ... and {len(per_label) - len(shown):,} more in metrics.json", "", "", "", ""])
     overall = {"accuracy": "accuracy", "weighted_f1": "weighted F1", "macro_f1": "macro F1"}
     if "micro_f1" in scores:
-        total = sum(label["support"] for label in each.values())
+        total = sum(label["support"] for label in per_label.values())
         rows.append(["all labels", *_row({**scores, "f1": scores["micro_f1"], "support": total})])
         overall = {
             "micro_f1": "micro F1",
@@ -48,16 +55,23 @@ def _row(scores: Mapping[str, Any]) -> list[str]:
 
 
 def confusion_table(scores: Mapping[str, Any]) -> str:
-    """Which classes were taken for which: the matrix with up to 12 labels, otherwise the most frequent confusions;
-    empty where texts have several labels."""
+    """Format the confusions of one split.
+
+    Args:
+        scores: Scores of the split, as in metrics.json.
+
+    Returns:
+        The confusion matrix for up to 12 labels, otherwise the most frequent confusions; empty if texts may have
+        several labels.
+    """
     if "confused" not in scores:
         return ""
     if "confusion" in scores and len(scores["confusion"]["labels"]) <= MATRIX_SHOWN:
         return _matrix_table(scores["confusion"]["labels"], scores["confusion"]["matrix"])
     if not scores["confused"]:
-        return "no text was given another class than its own"
+        return "no text was assigned a wrong class"
     rows = [["gold", "predicted", "texts"]]
-    rows += [[shorten(gold), shorten(found), f"{count:,}"] for gold, found, count in scores["confused"]]
+    rows += [[shorten(gold), shorten(predicted), f"{count:,}"] for gold, predicted, count in scores["confused"]]
     return "\n".join(["most often confused", *format_table(rows)])
 
 

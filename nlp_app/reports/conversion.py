@@ -1,4 +1,4 @@
-"""The summary that `convert` prints."""
+"""Format the summary that `convert` prints."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from nlp_app.data.tagging.alignment import AlignmentReport
 from nlp_app.data.tagging.convert import ConversionReport
 from nlp_app.data.tagging.corpus import TagRepair
 
-_NAMED = 5  # repairs and spans that are named by their lines
+_MAX_LISTED = 5  # repairs and changed spans that are listed with their lines
 
-_WIDEST = 60  # columns of a text from a file
+_MAX_WIDTH = 60  # columns of a text from a file
 
 
-def _repairs(repairs: Sequence[TagRepair]) -> dict[str, Any]:
+def _repair_facts(repairs: Sequence[TagRepair]) -> dict[str, Any]:
     return {
         "count": len(repairs),
         "reasons": dict(Counter(repair.reason for repair in repairs).most_common()),
-        "first": [repair._asdict() for repair in repairs[:_NAMED]],
+        "first": [repair._asdict() for repair in repairs[:_MAX_LISTED]],
     }
 
 
-def _ledger(ledger: AlignmentReport) -> dict[str, Any]:
+def _alignment_facts(ledger: AlignmentReport) -> dict[str, Any]:
     return {
         "gold": ledger.gold,
         "kept": ledger.kept,
@@ -38,37 +38,47 @@ def _ledger(ledger: AlignmentReport) -> dict[str, Any]:
                 "aligned": None if entry.aligned is None else list(entry.aligned),
                 "reason": entry.reason,
             }
-            for entry in ledger.entries[:_NAMED]
+            for entry in ledger.entries[:_MAX_LISTED]
         ],
     }
 
 
 def conversion_text(report: ConversionReport) -> str:
-    """What `convert` tells: a line on what was written, one for each thing lost, and its first places."""
+    """Format the report on a conversion.
+
+    Args:
+        report: The report.
+
+    Returns:
+        One line on source and target, one line for each remark and each loss, and the first repaired tags and changed
+        spans.
+    """
     source = " ".join(filter(None, (report.source_format, report.source_scheme)))
     target = " ".join(filter(None, (report.target_format, report.target_scheme)))
     size = f"{report.records:,} records, {report.spans:,} spans"
     lines = [f"{report.source} ({source}) -> {report.target} ({target}): {size}"]
     lines += [f"{report.source}: {remark}" for remark in report.remarks]
     lines += [f"lost: {loss}" for loss in report.losses] or ["lost: nothing"]
-    return "\n".join([*lines, *_changes(report.source, _repairs(report.repairs), _ledger(report.ledger))])
+    return "\n".join(
+        [*lines, *_change_lines(report.source, _repair_facts(report.repairs), _alignment_facts(report.ledger))]
+    )
 
 
-def _changes(name: str, repairs: Mapping[str, Any], ledger: Mapping[str, Any]) -> list[str]:
-    """A line for each of the first repaired tags and of the first spans that weren't kept."""
-    lines = [f"{name}:{repair['line']}: {_shown(repair['reason'])}" for repair in repairs["first"]]
+def _change_lines(name: str, repairs: Mapping[str, Any], ledger: Mapping[str, Any]) -> list[str]:
+    """Format the first repaired tags and the first adjusted or dropped spans, one line each."""
+    lines = [f"{name}:{repair['line']}: {_truncate(repair['reason'])}" for repair in repairs["first"]]
     for entry in ledger["first"]:
         start, end, label = entry["span"]
         outcome = "dropped" if entry["aligned"] is None else "adjusted"
-        lines.append(f"{name}:{entry['line']}: {_shown(label)} {start}-{end} {outcome}: {entry['reason']}")
+        lines.append(f"{name}:{entry['line']}: {_truncate(label)} {start}-{end} {outcome}: {entry['reason']}")
     return lines
 
 
-def _shown(text: str) -> str:
-    """The text in at most _WIDEST columns of one line, an ellipsis for the rest."""
-    printable = _printable(text[:_WIDEST])
-    if len(text) <= _WIDEST and display_width(printable) <= _WIDEST:
+def _truncate(text: str) -> str:
+    """Truncate a text to `_MAX_WIDTH` columns, with an ellipsis, and escape characters that can't be shown."""
+    printable = _printable(text[:_MAX_WIDTH])
+    if len(text) <= _MAX_WIDTH and display_width(printable) <= _MAX_WIDTH:
         return printable
-    while display_width(printable) >= _WIDEST:
+    while display_width(printable) >= _MAX_WIDTH:
         printable = printable[:-1]
     return printable + "…"

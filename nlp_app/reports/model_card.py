@@ -1,4 +1,4 @@
-"""Model cards: a README.md that says what a model is, what it learned from, how good it is and how to use it."""
+"""Model cards: a README.md with a model's labels, usage, training data, scores and limits; and score tables."""
 
 from __future__ import annotations
 
@@ -31,26 +31,40 @@ def tagger_card(
     settings: TaggingSettings | TransformerTaggingSettings,
     counts: Mapping[str, Mapping[str, Any]],
 ) -> str:
-    """Markdown for people who find the directory."""
+    """Write the model card of a tagger.
+
+    Args:
+        parts: The model.
+        metrics: Scores by split, as in metrics.json.
+        settings: The settings of the run.
+        counts: File name and numbers of sentences, tokens and spans, by split.
+
+    Returns:
+        The card, as Markdown with metadata for the Hugging Face Hub.
+    """
     labels = ", ".join(f"`{label}`" for label in parts.tag_set.labels)
     agreement = parts.about["data"]["agreement"].get(parts.tokenizer.name)
-    tokenizer = f"`{parts.tokenizer.name}`" + (
-        f", which finds {agreement:.1%} of the training data's own tokens" if agreement is not None else ""
-    )
+    tokenizer = f"Raw text is tokenized with the tokenizer `{parts.tokenizer.name}`"
+    if agreement is not None:
+        tokenizer += f", which reproduces {agreement:.1%} of the tokens in the training data"
     lines = [
         front_matter(parts, metrics, _files(counts), getattr(settings.model, "pretrained", "")),
-        "# A tagger by nlp_app",
+        "# Tagger trained with nlp_app",
         "",
-        f"Labels: {labels}. It is {_kind_of_tagger(settings.model)}, tags in {parts.tag_set.scheme};",
-        f"raw text is divided by the tokenizer {tokenizer}.",
+        f"This sequence labeling model is {_kind_of_tagger(settings.model)}.",
+        f"It was trained with the tag scheme {parts.tag_set.scheme}.",
+        f"{tokenizer}.",
         "",
-        "## Use",
+        f"Labels: {labels}.",
+        "",
+        "## Usage",
         "",
         "```python",
         "import nlp_app",
-        'tagger = nlp_app.load("this directory")',
-        'for span in tagger.tag("..."):',
-        "    span.text, span.label, span.start, span.end, span.score",
+        "",
+        'tagger = nlp_app.load("path/to/this/directory")',
+        'for span in tagger.tag("Some text."):',
+        "    print(span.text, span.label, span.start, span.end, span.score)",
         "```",
         "",
         "## Data",
@@ -62,8 +76,9 @@ def tagger_card(
         *_scores(metrics, settings),
         "## Limits",
         "",
-        "It knows the labels above and the kind of text it was trained on. A span's score is its probability under",
-        "the model, not a promise: check it on text of your own with `evaluate`.",
+        "The model predicts only the labels above, and works best on text that is similar to its training data.",
+        "The score of a span is the model's estimate of its probability, and may be too high or too low on your text.",
+        "Check the model on your own labeled text with `nlp-app evaluate`.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -74,27 +89,39 @@ def classifier_card(
     settings: ClassificationSettings | TransformerClassificationSettings,
     counts: Mapping[str, Mapping[str, Any]],
 ) -> str:
-    """Markdown for people who find the directory."""
+    """Write the model card of a classifier.
+
+    Args:
+        parts: The model.
+        metrics: Scores by split, as in metrics.json.
+        settings: The settings of the run.
+        counts: File name and numbers of texts and labels, by split.
+
+    Returns:
+        The card, as Markdown with metadata for the Hugging Face Hub.
+    """
     classes = parts.class_set
     shown = ", ".join(f"`{label}`" for label in classes.labels[:50])
-    more = f" and {len(classes.labels) - 50:,} more, in `nlp_app.json`" if len(classes.labels) > 50 else ""
+    more = f", and {len(classes.labels) - 50:,} more in `nlp_app.json`" if len(classes.labels) > 50 else ""
     lines = [
         front_matter(parts, metrics, _files(counts), getattr(settings.model, "pretrained", "")),
-        "# A classifier by nlp_app",
+        "# Text classifier trained with nlp_app",
         "",
-        f"Classes: {shown}{more}. "
-        + ("A text may have several, or none." if classes.multi_label else "A text has one."),
-        f"It is {_kind_of_classifier(settings.model)}.",
+        f"This text classification model is {_kind_of_classifier(settings.model)}.",
+        "A text may have several classes, or none." if classes.multi_label else "Each text has exactly one class.",
         "",
-        "## Use",
+        f"Classes: {shown}{more}.",
+        "",
+        "## Usage",
         "",
         "```python",
         "import nlp_app",
-        'classifier = nlp_app.load("this directory")',
+        "",
+        'classifier = nlp_app.load("path/to/this/directory")',
         *(
-            ['for found in classifier.classify("..."):', "    found.label, found.score"]
+            ['for result in classifier.classify("Some text."):', "    print(result.label, result.score)"]
             if classes.multi_label
-            else ['found = classifier.classify("...")', "found.label, found.score"]
+            else ['result = classifier.classify("Some text.")', "print(result.label, result.score)"]
         ),
         "```",
         "",
@@ -107,55 +134,60 @@ def classifier_card(
         *_scores(metrics, settings),
         "## Limits",
         "",
-        "It knows the classes above and the kind of text it was trained on; whatever it is given, it looks for those.",
+        "The model predicts only the classes above, and works best on text that is similar to its training data.",
         *(
             [
-                f"A score is a probability, fitted on dev (temperature {parts.decision.temperature:.2f}); on texts of",
-                "another kind it may be off: check it on text of your own with `evaluate`.",
+                f"A score is a probability, calibrated on the dev set (temperature {parts.decision.temperature:.2f}).",
+                "It may be too high or too low on other kinds of text.",
+                "Check the model on your own labeled text with `nlp-app evaluate`.",
             ]
             if "dev" in counts
-            else ["There was no dev set, so nothing fitted the scores to what comes true: expect them to be off."]
+            else ["There was no dev set, so the scores are not calibrated: expect them to be too high or too low."]
         ),
     ]
     return "\n".join(lines) + "\n"
 
 
 def _files(counts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    return {split: each["file"] for split, each in counts.items()}
+    return {split: facts["file"] for split, facts in counts.items()}
 
 
 def _kind_of_tagger(model: TaggerModelSettings | TransformerTaggerModelSettings) -> str:
     if isinstance(model, TransformerTaggerModelSettings):
-        between = ", a BiLSTM" if model.lstm_hidden_size else ""
-        head = "a CRF" if model.head == "crf" else "a softmax for each token"
-        return f"`{Path(model.pretrained or model.initial_model).name}`, fine-tuned{between} and {head}"
+        lstm = "a BiLSTM and " if model.lstm_hidden_size else ""
+        head = "a CRF" if model.head == "crf" else "a softmax layer"
+        return f"a fine-tuned `{Path(model.pretrained or model.initial_model).name}` with {lstm}{head}"
     return "a BiLSTM-CRF with window features"
 
 
 def _kind_of_classifier(model: ClassifierModelSettings | TransformerModelSettings) -> str:
     if isinstance(model, TransformerModelSettings):
-        return f"`{Path(model.pretrained).name}`, fine-tuned"
-    kinds = {"embedding_bag": "a bag of n-grams", "textcnn": "convolutions over words"}
-    return kinds.get(model.kind, "a bag of n-grams and convolutions over words")
+        return f"a fine-tuned `{Path(model.pretrained).name}`"
+    kinds = {"embedding_bag": "a bag-of-n-grams model", "textcnn": "a convolutional network over words"}
+    return kinds.get(model.kind, "a combination of a bag-of-n-grams model and a convolutional network over words")
 
 
 def _scores(metrics: Mapping[str, Mapping[str, Any]], settings: Settings) -> list[str]:
-    """The scores of each split, and how they came about."""
+    """Write the section with the scores of each split, and how the model was selected."""
     lines = ["## Scores", ""]
     for split, scores in metrics.items():
         lines += [f"{split}: {_headline(scores)}", ""]
-        each = scores.get("per_type", scores.get("per_label", {}))
+        per_label = scores.get("per_type", scores.get("per_label", {}))
         lines += ["| label | precision | recall | F1 | gold |", "|---|---|---|---|---|"]
         lines += [
             f"| {label} | {s['precision']:.4f} | {s['recall']:.4f} | {s['f1']:.4f} | {s['support']:,} |"
-            for label, s in each.items()
+            for label, s in per_label.items()
         ]
         lines.append("")
-    chosen = ", and so dev flatters; test was scored once." if "test" in metrics else "; dev flatters."
+    if "dev" in metrics:
+        lines.append("The dev set was used to select the best epoch, so its scores are optimistic.")
+        if "test" in metrics:
+            lines.append("The test set was evaluated once, with the final model.")
+    else:
+        lines.append("There was no dev set: the model is from the last epoch.")
     return [
         *lines,
-        f"The epoch was chosen on dev{chosen}" if "dev" in metrics else "The model is the last epoch's.",
-        f"Seed {settings.train.seed}; all settings stand in `config.toml`, all scores in `metrics.json`.",
+        f"Random seed: {settings.train.seed}. `config.toml` has all settings, and `metrics.json` all scores.",
         "",
     ]
 
@@ -168,14 +200,21 @@ def _headline(scores: Mapping[str, Any]) -> str:
 
 
 def score_table(metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """The scores of each split, overall and per label, for a terminal."""
+    """Format the scores of a tagger as tables for the terminal.
+
+    Args:
+        metrics: Scores by split, as in metrics.json.
+
+    Returns:
+        One table for each split, per label and overall.
+    """
     blocks = []
     for split, scores in metrics.items():
         rows = [[split, "precision", "recall", "F1", "gold"]]
-        each = scores.get("per_type", scores.get("per_label", {}))
-        rows += [[f"  {name}", *_row(s)] for name, s in each.items()]
+        per_label = scores.get("per_type", scores.get("per_label", {}))
+        rows += [[f"  {name}", *_row(s)] for name, s in per_label.items()]
         if "f1" in scores:
-            rows.append(["all entities", *_row({**scores, "support": sum(s["support"] for s in each.values())})])
+            rows.append(["all entities", *_row({**scores, "support": sum(s["support"] for s in per_label.values())})])
         tokens = f"token accuracy {scores['accuracy']:.4f}, weighted F1 {scores['weighted_f1']:.4f}"
         blocks.append("\n".join([*format_table(rows), tokens]))
     return "\n\n".join(blocks)

@@ -1,6 +1,6 @@
-"""Pictures of a run, drawn with matplotlib, which is an extra: scores over epochs, and confusions of classes.
+"""Plots of a run: loss and scores by epoch, and the confusion matrix. They need matplotlib, an optional dependency.
 
-Figures are made without pyplot, so no state is shared and no display is needed.
+Figures are made without pyplot, so no global state is changed and no display is needed.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from matplotlib.font_manager import FontProperties
 
 
-COUNTED, NAMED = 25, 60  # up to so many classes the cells show counts, and the axes names
+MAX_LABELS_WITH_COUNTS = 25  # up to so many labels, the cells of a confusion matrix show counts
 
-# Fonts with Chinese, Japanese and Korean characters, as systems and distributions bring them.
+MAX_LABELS_WITH_NAMES = 60  # up to so many labels, its axes show names
+
+# Fonts with Chinese, Japanese and Korean characters that come with operating systems and distributions.
 CJK_FONTS = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -47,7 +49,7 @@ CJK_FONTS = (
     "Arial Unicode MS",
 )
 
-# What a dev score's picture shows: the first row whose first score there is.
+# Curves of dev scores: the first row whose first score is in the history.
 _CURVES = (
     {"f1": "F1", "precision": "precision", "recall": "recall"},
     {"micro_f1": "micro F1", "macro_f1": "macro F1", "weighted_f1": "weighted F1"},
@@ -57,24 +59,55 @@ _CURVES = (
 
 
 def plotting_available() -> bool:
-    """Whether matplotlib is installed."""
+    """Check if matplotlib is installed.
+
+    Returns:
+        True if plots can be drawn.
+    """
     return importlib.util.find_spec("matplotlib") is not None
 
 
 def draw_history(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Leave a PNG of `history_figure`. Raises SettingsError without matplotlib, DataError if `path` can't be
-    written."""
+    """Plot loss and dev scores by epoch, and save the plot as PNG.
+
+    Args:
+        lines: Lines of history.jsonl, at least one.
+        path: The PNG file to write.
+
+    Raises:
+        SettingsError: matplotlib is not installed.
+        DataError: The file can't be written.
+    """
     _save(history_figure(lines), path)
 
 
 def draw_confusion(labels: Sequence[str], matrix: Sequence[Sequence[int]], path: Path) -> None:
-    """Leave a PNG of `confusion_figure`. Raises SettingsError without matplotlib, DataError if `path` can't be
-    written."""
+    """Plot a confusion matrix, and save the plot as PNG.
+
+    Args:
+        labels: The labels.
+        matrix: Number of texts by gold label (rows) and predicted label (columns).
+        path: The PNG file to write.
+
+    Raises:
+        SettingsError: matplotlib is not installed.
+        DataError: The file can't be written.
+    """
     _save(confusion_figure(labels, matrix), path)
 
 
 def history_figure(lines: Sequence[Mapping[str, Any]]) -> Figure:
-    """The loss and the dev scores over epochs, the best epoch marked; `lines`: those of history.jsonl, one at least."""
+    """Plot loss and dev scores by epoch, with a line at the best epoch.
+
+    Args:
+        lines: Lines of history.jsonl, at least one.
+
+    Returns:
+        A matplotlib figure with one panel for the loss and, if there are dev scores, one for them.
+
+    Raises:
+        SettingsError: matplotlib is not installed.
+    """
     figure = _figure(7, 6)
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
@@ -85,8 +118,8 @@ def history_figure(lines: Sequence[Mapping[str, Any]]) -> Figure:
     if scored:
         curves = next(curves for curves in _CURVES if next(iter(curves)) in scored[0]["dev"])
         panels.append((curves, "dev score", [{"epoch": line["epoch"], **line["dev"]} for line in scored]))
-    for place, (curves, title, points) in enumerate(panels, 1):
-        axes = figure.add_subplot(len(panels), 1, place)
+    for number, (curves, title, points) in enumerate(panels, 1):
+        axes = figure.add_subplot(len(panels), 1, number)
         for key, name in curves.items():
             axes.plot([p["epoch"] for p in points], [p[key] for p in points], marker=".", label=name)
         axes.axvline(best, color="gray", linestyle="--", label=f"best epoch: {best}")
@@ -100,10 +133,20 @@ def history_figure(lines: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def confusion_figure(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> Figure:
-    """A confusion matrix: rows gold, columns predicted, colors the share of the row.
+    """Plot a confusion matrix; the color of a cell is its share of the gold label's texts.
 
-    Up to 25 classes the cells show their counts, up to 60 the axes show names. A name with characters that no font here
-    has is shown as its place among the labels, `#3`.
+    Cells show counts for up to 25 labels, and axes show names for up to 60 labels. A name with characters that no
+    installed font has is shown as the index of the label, such as `#3`.
+
+    Args:
+        labels: The labels.
+        matrix: Number of texts by gold label (rows) and predicted label (columns).
+
+    Returns:
+        A matplotlib figure.
+
+    Raises:
+        SettingsError: matplotlib is not installed.
     """
     size = min(4 + 0.35 * len(labels), 20)
     figure = _figure(size + 1, size)
@@ -114,9 +157,9 @@ def confusion_figure(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> 
     figure.colorbar(image, ax=axes, label="share of gold", fraction=0.046, pad=0.04)
     axes.set_xlabel("predicted")
     axes.set_ylabel("gold")
-    if len(labels) <= NAMED:
+    if len(labels) <= MAX_LABELS_WITH_NAMES:
         _name_axes(axes, labels)
-    if len(labels) <= COUNTED:
+    if len(labels) <= MAX_LABELS_WITH_COUNTS:
         for (row, column), count in np.ndenumerate(counts):
             if count:
                 color = "white" if shares[row, column] > 0.5 else "black"
@@ -127,16 +170,23 @@ def confusion_figure(labels: Sequence[str], matrix: Sequence[Sequence[int]]) -> 
 def _name_axes(axes: Axes, labels: Sequence[str]) -> None:
     font, characters = label_font(CJK_FONTS)
     names = [shorten(label) for label in labels]
-    shown = [name if characters.issuperset(name) else f"#{place}" for place, name in enumerate(names)]
-    # A dollar sign in a label is no formula.
+    shown = [name if characters.issuperset(name) else f"#{index}" for index, name in enumerate(names)]
+    # A dollar sign in a label does not start a formula.
     axes.set_xticks(range(len(shown)), shown, rotation=90, parse_math=False, fontproperties=font)
     axes.set_yticks(range(len(shown)), shown, parse_math=False, fontproperties=font)
     if shown != names:
-        axes.set_xlabel("predicted (#: place in confusion.labels of metrics.json, from 0; no font here has the name)")
+        axes.set_xlabel("predicted (#: index in confusion.labels of metrics.json; no installed font has the name)")
 
 
 def label_font(families: Sequence[str]) -> tuple[FontProperties, set[str]]:
-    """The default font with those of `families` that are installed as its fallbacks, and the characters they have."""
+    """Return the default font with installed fallback fonts.
+
+    Args:
+        families: Font families to use as fallbacks, in this order, as far as they are installed.
+
+    Returns:
+        The font, and all characters that it or its fallbacks can show.
+    """
     from matplotlib.font_manager import FontProperties, fontManager, get_font  # noqa: PLC0415
 
     installed = {font.name for font in fontManager.ttflist}
@@ -145,16 +195,16 @@ def label_font(families: Sequence[str]) -> tuple[FontProperties, set[str]]:
         names = [FontProperties().get_name(), *(name for name in families if name in installed)]
         font = FontProperties(family=names, size=8)
         for name in names:
-            each = font.copy()
-            each.set_family(name)
-            file = fontManager.findfont(each, fallback_to_default=False)
+            single = font.copy()
+            single.set_family(name)
+            file = fontManager.findfont(single, fallback_to_default=False)
             characters.update(map(chr, get_font(file).get_charmap()))
     return font, characters
 
 
 @contextmanager
 def _no_font_warnings() -> Iterator[None]:
-    """Leave out that a family has no face of normal weight; fonts that were found are not reported when drawn."""
+    """Silence matplotlib's warnings about font families without a regular weight; drawing them does not warn again."""
     logger = logging.getLogger("matplotlib.font_manager")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -166,15 +216,15 @@ def _no_font_warnings() -> Iterator[None]:
 
 def _figure(width: float, height: float) -> Figure:
     if not plotting_available():
-        raise SettingsError("pictures need matplotlib, which is not installed; pip install 'nlp-app[plot]'")
+        raise SettingsError("plots need matplotlib, which is not installed; run pip install 'nlp-app[plot]'")
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     return Figure(figsize=(width, height))
 
 
 def _save(figure: Figure, path: Path) -> None:
-    """Write the picture whole or not at all."""
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=100, bbox_inches="tight", metadata={"Software": None})
+    """Write the plot completely or not at all."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100, bbox_inches="tight", metadata={"Software": None})
     with atomic_file(path) as stream:
-        stream.buffer.write(picture.getvalue())
+        stream.buffer.write(buffer.getvalue())

@@ -1,5 +1,4 @@
-"""What `inspect` shows: the facts of one file or several, as plain values for machines and as a table for
-people."""
+"""Inspect sequence labeling corpora: facts as JSON values, and their output as a table."""
 
 from __future__ import annotations
 
@@ -13,17 +12,23 @@ from nlp_app.core.text_table import _printable, format_table
 from nlp_app.data.tagging.corpus import Corpus, choose_tokenizer
 from nlp_app.data.tagging.statistics import compute_statistics, count_unseen_entities, find_shared_sentences
 from nlp_app.labels.schemes import NONE
-from nlp_app.reports.conversion import _changes, _ledger, _repairs, _shown
+from nlp_app.reports.conversion import _alignment_facts, _change_lines, _repair_facts, _truncate
 
 
 def inspect_corpora(corpus: Corpus, others: Sequence[Corpus] = ()) -> dict[str, Any]:
-    """The facts of each file, and what each file shares with those before it; made of JSON's own types.
+    """Collect facts about corpora and about the overlap of each pair.
 
-    Keys: `files` (one each, in order), `leaks` and `unseen` (for each pair, `file` against an earlier
-    `train`).
+    Args:
+        corpus: The first corpus, usually the training corpus.
+        others: Other corpora.
+
+    Returns:
+        Values of JSON's types: `files` (facts about each corpus, in order), `leaks` (for each pair, the sentences of
+        `file` that also occur in the earlier corpus `train`), and `unseen` (for each pair, the entities of `file` that
+        do not occur in `train`).
     """
     corpora = [corpus, *others]
-    pairs = [(a, b) for place, b in enumerate(corpora) for a in corpora[:place]]
+    pairs = [(a, b) for index, b in enumerate(corpora) for a in corpora[:index]]
     return {
         "files": [_facts(each) for each in corpora],
         "leaks": [
@@ -31,9 +36,9 @@ def inspect_corpora(corpus: Corpus, others: Sequence[Corpus] = ()) -> dict[str, 
             for a, b in pairs
         ],
         "unseen": [
-            {"train": a.path, "file": b.path, **asdict(found), "share": found.share}
+            {"train": a.path, "file": b.path, **asdict(entities), "share": entities.share}
             for a, b in pairs
-            if (found := count_unseen_entities(a.sentences, b.sentences)).entities and a.labeled
+            if (entities := count_unseen_entities(a.sentences, b.sentences)).entities and a.labeled
         ],
     }
 
@@ -49,14 +54,22 @@ def _facts(corpus: Corpus) -> dict[str, Any]:
         "labelled": corpus.labeled,
         "tokenizer": corpus.tokenizer,
         **asdict(compute_statistics(corpus.sentences)),
-        "repairs": _repairs(corpus.repairs),
-        "ledger": _ledger(corpus.ledger),
+        "repairs": _repair_facts(corpus.repairs),
+        "ledger": _alignment_facts(corpus.ledger),
         "agreement": agreement,
     }
 
 
 def inspection_table(facts: Mapping[str, Any]) -> str:
-    """The table of an `inspect_corpora`: a row each fact, a column each file, then the places worth a look."""
+    """Format the facts about corpora.
+
+    Args:
+        facts: The result of `inspect_corpora`.
+
+    Returns:
+        A table with one row for each fact and one column for each file, followed by lines in the files that are worth
+        a look.
+    """
     files = facts["files"]
     names = _short_names([file["path"] for file in files])
     rows = [["", *(names[file["path"]] for file in files)]]
@@ -64,7 +77,7 @@ def inspection_table(facts: Mapping[str, Any]) -> str:
     rows += _agreement_rows(files)
     rows += _pair_rows(facts, files)
     rows += _label_rows(files)
-    return "\n".join([*format_table(rows), *_places(facts, names)])
+    return "\n".join([*format_table(rows), *_findings(facts, names)])
 
 
 def _lengths(file: Mapping[str, Any]) -> str:
@@ -79,7 +92,7 @@ def _longest(file: Mapping[str, Any]) -> str:
     return f"{entity['tokens']} tokens" if entity and file["scheme"] != NONE else "-"
 
 
-def _account(file: Mapping[str, Any]) -> str:
+def _alignment_counts(file: Mapping[str, Any]) -> str:
     ledger = file["ledger"]
     return "/".join(f"{ledger[name]:,}" for name in ("gold", "kept", "adjusted", "dropped"))
 
@@ -94,17 +107,17 @@ _ROWS = (
     ("duplicate sentences", lambda file: f"{file['duplicates']['count']:,}"),
     ("longest entity", _longest),
     ("repaired tags", lambda file: f"{file['repairs']['count']:,}"),
-    ("gold/kept/adjusted/dropped", _account),
+    ("gold/kept/adjusted/dropped", _alignment_counts),
 )
 
 
 def _agreement_rows(files: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """How well each tokenizer finds the tokens of files that came with their own."""
+    """Format the share of tokens that each tokenizer reproduces, for pre-tokenized files."""
     agreements = [file["agreement"] or {} for file in files]
     names = dict.fromkeys(name for agreement in agreements for name in agreement)
     return [
         [
-            f"agrees with tokenizer {name}",
+            f"agreement with tokenizer {name}",
             *(f"{100 * a[name]:.1f}%" if name in a else "-" for a in agreements),
         ]
         for name in names
@@ -112,7 +125,7 @@ def _agreement_rows(files: Sequence[Mapping[str, Any]]) -> list[list[str]]:
 
 
 def _pair_rows(facts: Mapping[str, Any], files: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """What the files share with the first one; pairs of later files are told below the table."""
+    """Format the overlap of each file with the first one; other pairs are listed below the table."""
     if len(files) < 2:
         return []
     first = files[0]["path"]
@@ -120,7 +133,7 @@ def _pair_rows(facts: Mapping[str, Any], files: Sequence[Mapping[str, Any]]) -> 
     unseen = {pair["file"]: f"{100 * pair['share']:.1f}%" for pair in facts["unseen"] if pair["train"] == first}
     return [
         ["sentences also in first file", "-", *(leaked[file["path"]] for file in files[1:])],
-        ["labeled forms unseen in first file", "-", *(unseen.get(file["path"], "-") for file in files[1:])],
+        ["entities unseen in first file", "-", *(unseen.get(file["path"], "-") for file in files[1:])],
     ]
 
 
@@ -130,32 +143,32 @@ def _label_rows(files: Sequence[Mapping[str, Any]]) -> list[list[str]]:
         totals.update(file["labels"])
     rows = [["labels", *(f"{sum(file['labels'].values()):,}" for file in files)]] if totals else []
     return rows + [
-        [f"  {_shown(label)}", *(f"{file['labels'].get(label, 0):,}" for file in files)]
+        [f"  {_truncate(label)}", *(f"{file['labels'].get(label, 0):,}" for file in files)]
         for label, _ in totals.most_common()
     ]
 
 
-def _places(facts: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
-    """One line for each place in a file that a person may want to look at."""
+def _findings(facts: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+    """Format the remarks on each file, and the lines in the files that are worth a look."""
     lines: list[str] = []
     for file in facts["files"]:
         name = names[file["path"]]
         lines += [f"{name}: {remark}" for remark in file["remarks"]]
-        lines += [f"{name}:{again}: repeats line {line}" for line, again in file["duplicates"]["lines"]]
-        lines += _changes(name, file["repairs"], file["ledger"])
+        lines += [f"{name}:{copy}: repeats line {line}" for line, copy in file["duplicates"]["lines"]]
+        lines += _change_lines(name, file["repairs"], file["ledger"])
         if file["longest_entity"] and file["scheme"] != NONE:
             entity = file["longest_entity"]
-            lines.append(f"{name}:{entity['line']}: longest {_shown(entity['label'])}: {_shown(entity['text'])}")
+            lines.append(f"{name}:{entity['line']}: longest {_truncate(entity['label'])}: {_truncate(entity['text'])}")
     for pair in facts["leaks"]:
         train, name = names[pair["train"]], names[pair["file"]]
         if pair["count"]:
-            lines.append(f"{name}: {pair['count']:,} of its sentences also in {train}")
-        lines += [f"{name}:{again}: also {train}:{line}" for line, again in pair["lines"]]
+            lines.append(f"{name}: sentences that also occur in {train}: {pair['count']:,}")
+        lines += [f"{name}:{copy}: same sentence as {train}:{line}" for line, copy in pair["lines"]]
     return ["", *lines] if lines else []
 
 
 def _short_names(paths: Sequence[str]) -> dict[str, str]:
-    """File names where they tell the files apart, else whole paths."""
+    """Return the display name of each file: its name, or the whole path if names are not unique."""
     names = [Path(path).name for path in paths]
-    distinct = len(set(names)) == len(set(paths))
-    return {path: _printable(name if distinct else path) for path, name in zip(paths, names, strict=True)}
+    are_unique = len(set(names)) == len(set(paths))
+    return {path: _printable(name if are_unique else path) for path, name in zip(paths, names, strict=True)}

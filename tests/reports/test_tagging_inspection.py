@@ -65,12 +65,12 @@ def test_the_table_has_a_column_for_each_file_and_names_the_places(facts: dict[s
     assert rows["tag scheme"] == ["BIO", "BIO", "-"]
     assert rows["sentences"] == ["3", "2", "1"]
     assert rows["sentences also in first file"] == ["-", "1", "0"]
-    assert rows["labeled forms unseen in first file"] == ["-", "50.0%", "50.0%"]
+    assert rows["entities unseen in first file"] == ["-", "50.0%", "50.0%"]
     assert rows["gold/kept/adjusted/dropped"] == ["4/4/0/0", "2/2/0/0", "2/0/2/0"]
     assert rows["PER"] == ["2", "0", "2"]
     assert "train.conll:3: I-PER follows O, which BIO never writes" in places
     assert "train.conll:8: repeats line 5" in places
-    assert "dev.conll:1: also train.conll:5" in places
+    assert "dev.conll:1: same sentence as train.conll:5" in places
     assert "raw.jsonl:1: PER 8-10 adjusted: expanded to token edges" in places
 
 

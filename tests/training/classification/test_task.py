@@ -119,6 +119,10 @@ def test_the_card_says_what_the_model_is(small_classes: Small) -> None:
     assert all(f"`{label}`" in card for label in metrics["test"]["per_label"])
     assert f"weighted F1 {metrics['test']['weighted_f1']:.4f}" in card
     assert "| train | train.csv | 240 |" in card
+    assert "Each text has exactly one class." in card
+    assert "The dev set was used to select the best epoch" in card
+    assert "The test set was evaluated once, with the final model." in card
+    assert "A score is a probability, calibrated on the dev set" in card
 
 
 def test_the_seed_decides(cli: Cli, small_classes: Small, tmp_path: Path) -> None:
