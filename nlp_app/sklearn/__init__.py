@@ -1,7 +1,7 @@
-"""The face for scikit-learn: a text classifier and a sequence tagger as estimators.
+"""scikit-learn estimators: a text classifier and a sequence tagger.
 
-They train as `train cls` and `train ner` do, with the same settings and defaults, and fit into `Pipeline`,
-`GridSearchCV` and `cross_val_score`. Importing this loads no torch; fitting does.
+They train like the commands `train cls` and `train ner`, with the same settings and defaults, and work in `Pipeline`,
+`GridSearchCV` and `cross_val_score`. Importing this package does not import torch; fitting does.
 """
 
 from __future__ import annotations

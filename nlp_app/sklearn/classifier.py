@@ -1,4 +1,4 @@
-"""Text classification as an estimator."""
+"""A text classifier as a scikit-learn estimator."""
 
 from __future__ import annotations
 
@@ -26,41 +26,82 @@ if TYPE_CHECKING:
     from nlp_app.inference import Classifier
 
 
-_PLACES = parameter_paths(ClassificationSettings, {name: name for name in ("dev_share", "tokenizer", "lower_case")})
+_PATHS = parameter_paths(ClassificationSettings, {name: name for name in ("dev_share", "tokenizer", "lower_case")})
 
 
 class TextClassifier(ClassifierMixin, RunEstimator):  # type: ignore[misc]
-    """Finds the class of a text, or any number of classes, as `train cls` learns to.
+    """A text classifier with the scikit-learn interface.
 
-    Parameters are those of [model] and [train] in `configs/cls_combined.toml`, with the same defaults, and
-    `dev_share`, `tokenizer` and `lower_case` of [data]. `random_state` (an int, a RandomState or None) is the seed;
-    `verbose=1` shows the run.
+    Predicts one class per text, or any number of classes if y has several labels per text. Trains like the command
+    `train cls`.
 
-    After `fit`: `classes_`, sorted, of y's own type; `model_`, an `nlp_app.inference.Classifier`; `scores_`, on dev.
+    All parameters are keyword arguments. Except for `random_state` and `verbose`, they are the settings of
+    `configs/cls_combined.toml`, with the same names and defaults; `get_params()` lists them.
+
+    Args:
+        dev_share: Share of the texts to hold out as a dev set in `fit`, unless `fit` gets a dev set.
+        tokenizer: The setting of this name in `[data]`.
+        lower_case: The setting of this name in `[data]`.
+        random_state: Random seed: an int, a RandomState, or None for a different seed in each fit.
+        verbose: 1 shows the progress of training, 0 nothing.
+        epochs, learning_rate, hidden_size, ...: All settings in `[model]` and `[train]`, except for `seed` and
+            `checkpoint_seconds`.
+
+    Attributes:
+        classes_: Sorted classes, (n_classes,), in the type of y's labels; for an indicator matrix, its column numbers.
+        model_: The trained model, an `nlp_app.inference.Classifier`.
+        scores_: Scores of the model on the dev set, as in metrics.json.
+
+    Example:
+        >>> from nlp_app.sklearn import TextClassifier
+        >>> texts = ["great tea", "great cake", "great soup", "awful tea", "awful cake", "awful soup"]
+        >>> labels = ["good", "good", "good", "bad", "bad", "bad"]
+        >>> classifier = TextClassifier(epochs=20, random_state=1).fit(texts, labels, dev=(texts, labels))
+        >>> classifier.predict(["great jam", "awful jam"])
+        array(['good', 'bad'], dtype='<U4')
+        >>> classifier.predict_proba(["great jam"]).shape
+        (1, 2)
+        >>> classifier.save("my_model")  # for `nlp_app.load` and the command line
     """
 
-    __init__ = make_constructor(ClassificationSettings, _PLACES)
+    __init__ = make_constructor(ClassificationSettings, _PATHS)
 
     def fit(self, X: Any, y: Any, *, dev: Any = None) -> TextClassifier:
-        """Train on texts X (n strings) with classes y.
+        """Train the classifier.
 
-        y: (n,) labels of strings, integers or truth values; for several labels a text a list of n lists, tuples or sets
-        of labels, or an (n, k) indicator matrix. dev: (X, y) to choose the epoch and to calibrate by; without it, a
-        `dev_share` of the texts is held out.
+        Args:
+            X: Texts, a sequence of n strings.
+            y: Class of each text, (n,): strings, integers or booleans. For several labels per text, a list of n lists,
+                tuples or sets of labels, or an indicator matrix, (n, n_classes).
+            dev: A dev set (X, y), in the same form. It is used to select the best epoch and to calibrate the
+                probabilities. Without it, the share `dev_share` of the texts is held out.
 
-        Raises TypeError and ValueError for what isn't texts and classes, SettingsError for parameters out of range,
-        DataError and TrainingError as `train cls` does.
+        Returns:
+            The fitted estimator.
+
+        Raises:
+            TypeError: X is not a sequence of strings, or `dev` is not a pair.
+            ValueError: y has the wrong length, an unsupported form or fewer than two classes.
+            SettingsError: A parameter is invalid.
+            DataError: The texts can't be used for training.
+            TrainingError: Training failed.
+
+        Example:
+            >>> TextClassifier(epochs=10).fit(texts, labels)
+            >>> TextClassifier(epochs=10).fit(texts, [["tea", "good"], ["cake"], ...], dev=(dev_texts, dev_labels))
         """
         from nlp_app.sklearn.training_run import train  # noqa: PLC0415
 
         y = check_target(y, self)
-        targets = Targets.of(y)
+        targets = Targets.from_y(y)
         files = {"X": _rows(X, y, targets, "X", "y")}
         if dev is None:
             check_distinct(len({row["text"] for row in files["X"] if row["text"].strip()}))
         else:
             files["dev"] = _rows(*check_dev_pair(dev), targets, "dev", "dev")
-        settings = self._run_settings(ClassificationSettings, _PLACES, multi_label="yes" if targets.several else "no")
+        settings = self._run_settings(
+            ClassificationSettings, _PATHS, multi_label="yes" if targets.multi_label else "no"
+        )
         model, self.scores_ = train(settings, files, quiet=not self.verbose)
         self.model_ = cast("Classifier", model)
         self.classes_ = targets.classes
@@ -68,27 +109,73 @@ class TextClassifier(ClassifierMixin, RunEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, X: Any) -> Any:
-        """The classes of texts, in the form in which fit was given them: (n,) labels, a list of n tuples of labels, or
-        an (n, k) indicator matrix."""
+        """Predict the classes of texts.
+
+        Args:
+            X: Texts, a sequence of n strings.
+
+        Returns:
+            The classes in the form of `fit`'s y: labels, (n,); a list of n tuples of labels; or an indicator matrix,
+            (n, n_classes).
+
+        Raises:
+            NotFittedError: The estimator is not fitted.
+            TypeError: X is not a sequence of strings.
+
+        Example:
+            >>> classifier.predict(["great jam", "awful jam"])
+            array(['good', 'bad'], dtype='<U4')
+        """
         check_is_fitted(self)
         parts = self.model_.parts
         probabilities = self.model_.probabilities(_texts(X, "X"))
-        return self._targets.read(parts.class_set.decide(probabilities, parts.decision.thresholds))
+        return self._targets.from_names(parts.class_set.decide(probabilities, parts.decision.thresholds))
 
     def predict_proba(self, X: Any) -> NDArray[Any]:
-        """(n, k) probabilities in the order of `classes_`, calibrated on dev: each row adds up to 1, or with several
-        labels a text each is a probability of its own. A class that no text to learn from had has 0."""
+        """Predict class probabilities, calibrated on the dev set.
+
+        Args:
+            X: Texts, a sequence of n strings.
+
+        Returns:
+            Probabilities, (n, n_classes), in the order of `classes_`. Each row sums to 1, or with several labels per
+            text, each value is the probability of one label. A column of an indicator matrix without a training text
+            has probability 0.
+
+        Raises:
+            NotFittedError: The estimator is not fitted.
+            TypeError: X is not a sequence of strings.
+
+        Example:
+            >>> classifier.classes_
+            array(['bad', 'good'], dtype='<U4')
+            >>> classifier.predict_proba(["great jam"]).round(2)
+            array([[0.01, 0.99]], dtype=float32)
+        """
         check_is_fitted(self)
-        found = self.model_.probabilities(_texts(X, "X"))
-        places = {label: place for place, label in enumerate(self.model_.labels)}
-        probabilities = np.zeros((len(found), len(self.classes_)), dtype=found.dtype)
+        predicted = self.model_.probabilities(_texts(X, "X"))
+        columns = {label: column for column, label in enumerate(self.model_.labels)}
+        probabilities = np.zeros((len(predicted), len(self.classes_)), dtype=predicted.dtype)
         for column, name in enumerate(self._targets.names):
-            if name in places:
-                probabilities[:, column] = found[:, places[name]]
+            if name in columns:
+                probabilities[:, column] = predicted[:, columns[name]]
         return probabilities
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Accuracy: with several labels a text, the share of texts with all of them right."""
+        """Compute the accuracy: the share of texts with exactly the correct label or set of labels.
+
+        Args:
+            X: Texts, a sequence of n strings.
+            y: Gold classes, in the form of `fit`'s y.
+            sample_weight: Weight of each text, (n,).
+
+        Returns:
+            The accuracy, from 0 to 1.
+
+        Raises:
+            NotFittedError: The estimator is not fitted.
+            TypeError: X is not a sequence of strings.
+        """
         check_is_fitted(self)
         if self._targets.form != "lists":
             return float(super().score(X, y, sample_weight))
@@ -102,11 +189,11 @@ class TextClassifier(ClassifierMixin, RunEstimator):  # type: ignore[misc]
 
 def _texts(values: Any, name: str) -> list[str]:
     rows = as_list(values, name, "a sequence of texts")
-    for place, text in enumerate(rows):
+    for index, text in enumerate(rows):
         if not isinstance(text, str):
             kind = type(text).__name__
             raise TypeError(
-                f"{name}[{place}]: found {kind}, expected a str; an empty text is '', features aren't taken"
+                f"{name}[{index}]: found {kind}, expected a str; pass raw texts, not features ('' for an empty text)"
             )
     return [str(text) for text in rows]
 
@@ -118,4 +205,4 @@ def _length(y: Any) -> int:
 def _rows(X: Any, y: Any, targets: Targets, name: str, target: str) -> list[dict[str, Any]]:
     texts = _texts(X, name)
     check_lengths(len(texts), _length(y), name)
-    return [{"text": text, "labels": each} for text, each in zip(texts, targets.write(y, target), strict=True)]
+    return [{"text": text, "labels": labels} for text, labels in zip(texts, targets.to_names(y, target), strict=True)]

@@ -1,4 +1,4 @@
-"""What the estimators share: their parameters, which are the settings of a run, and the run itself."""
+"""Base class of the estimators: parameters that are the settings of a run, pickling, and checks of the input."""
 
 from __future__ import annotations
 
@@ -17,68 +17,88 @@ from sklearn.utils.validation import check_is_fitted
 from nlp_app.config import RENAMED, Settings, validate
 from nlp_app.core.errors import did_you_mean
 
-_OWN = {"random_state": 42, "verbose": 0}
+_OWN = {"random_state": 42, "verbose": 0}  # parameters that are not settings
 
-_NOT_OURS = {"seed", "checkpoint_seconds"}  # `random_state` is the seed; a fit that is stopped isn't taken up again
+_EXCLUDED = {"seed", "checkpoint_seconds"}  # `random_state` is the seed, and an interrupted fit can't be resumed
 
-_NEVER = 1e9
+_NEVER = 1e9  # seconds
 
 
 class SettingPath(NamedTuple):
-    """Where a parameter stands among the settings."""
+    """The setting that a parameter stands for.
+
+    Attributes:
+        table: Table of the configuration file, such as `train`.
+        key: Name of the setting in the table.
+    """
 
     table: str
     key: str
 
 
-def parameter_paths(kind: type[Settings], data: Mapping[str, str]) -> dict[str, SettingPath]:
-    """The place of each parameter: all of [model] and [train], and of [data] those that `data` names, by parameter."""
-    defaults = kind()
-    found = {name: SettingPath("data", key) for name, key in data.items()}
+def parameter_paths(settings_class: type[Settings], data: Mapping[str, str]) -> dict[str, SettingPath]:
+    """List the parameters of an estimator and their settings.
+
+    Args:
+        settings_class: The settings of a run.
+        data: Setting in `[data]` of each parameter that is one; other settings in `[data]` are no parameters.
+
+    Returns:
+        The setting of each parameter: those in `data`, and all in `[model]` and `[train]`.
+    """
+    defaults = settings_class()
+    paths = {name: SettingPath("data", key) for name, key in data.items()}
     for table in ("model", "train"):
         keys = type(getattr(defaults, table)).model_fields
-        found |= {key: SettingPath(table, key) for key in keys if key not in _NOT_OURS}
-    return found
+        paths |= {key: SettingPath(table, key) for key in keys if key not in _EXCLUDED}
+    return paths
 
 
-def make_constructor(kind: type[Settings], where: Mapping[str, SettingPath]) -> Any:
-    """An `__init__` that takes the parameters by name, with the defaults of the settings, and keeps them as they are.
+def make_constructor(settings_class: type[Settings], paths: Mapping[str, SettingPath]) -> Any:
+    """Make an `__init__` whose keyword arguments are settings, with the defaults of the settings.
 
-    The defaults stand in `nlp_app.config` alone; scikit-learn and `help` read them from the signature.
+    The defaults are defined only in `nlp_app.config`; scikit-learn and `help` read them from the signature.
+
+    Args:
+        settings_class: The settings of a run.
+        paths: The setting of each parameter.
+
+    Returns:
+        The function, which saves each argument unchanged as an attribute, as scikit-learn requires.
     """
-    tables = kind()
-    defaults = {name: getattr(getattr(tables, table), key) for name, (table, key) in where.items()} | _OWN
+    settings = settings_class()
+    defaults = {name: getattr(getattr(settings, table), key) for name, (table, key) in paths.items()} | _OWN
 
-    def __init__(self: Any, **given: Any) -> None:
-        for name in given:
+    def __init__(self: Any, **parameters: Any) -> None:
+        for name in parameters:
             if name not in defaults:
                 new = [names[name] for names in RENAMED.values() if names.get(name) in defaults]
                 hint = f"; renamed to {new[0]!r}" if new else did_you_mean(name, defaults)
-                raise TypeError(f"{type(self).__name__}: found the unknown parameter {name!r}{hint}")
+                raise TypeError(f"{type(self).__name__}: unknown parameter {name!r}{hint}")
         for name, default in defaults.items():
-            setattr(self, name, given.get(name, default))
+            setattr(self, name, parameters.get(name, default))
 
-    own = [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)]
-    named = [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in defaults.items()]
-    __init__.__signature__ = Signature(own + named)  # type: ignore[attr-defined]
+    first = [Parameter("self", Parameter.POSITIONAL_OR_KEYWORD)]
+    keywords = [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in defaults.items()]
+    __init__.__signature__ = Signature(first + keywords)  # type: ignore[attr-defined]
     return __init__
 
 
 class RunEstimator(BaseEstimator):  # type: ignore[misc]
-    """An estimator that is fitted by a training run."""
+    """Base class of estimators that are fitted by a training run."""
 
-    def _run_settings(self, kind: type[Settings], where: Mapping[str, SettingPath], **data: str) -> Settings:
-        """The settings that the parameters stand for, and more of [data]. Raises SettingsError."""
+    def _run_settings(self, settings_class: type[Settings], paths: Mapping[str, SettingPath], **data: str) -> Settings:
+        """Convert the parameters to the settings of a run, with additional settings in `[data]`."""
         tables: dict[str, dict[str, Any]] = {
             "data": dict(data),
             "model": {},
             "train": {"seed": self._seed(), "checkpoint_seconds": _NEVER},
             "track": {"plots": False},
         }
-        for name, (table, key) in where.items():
+        for name, (table, key) in paths.items():
             value = getattr(self, name)
-            tables[table][key] = value.item() if hasattr(value, "item") else value  # grids have NumPy's numbers
-        return validate(kind, tables, type(self).__name__)
+            tables[table][key] = value.item() if hasattr(value, "item") else value  # grids may have NumPy numbers
+        return validate(settings_class, tables, type(self).__name__)
 
     def _seed(self) -> int:
         if isinstance(self.random_state, numbers.Integral):
@@ -86,7 +106,7 @@ class RunEstimator(BaseEstimator):  # type: ignore[misc]
         return int(check_random_state(self.random_state).randint(1 << 31))
 
     def __getstate__(self) -> dict[str, Any]:
-        """For joblib: the model as the files of its directory, without what it has looked up since."""
+        """Return the state for pickle and joblib: the model as the files of its directory, without its caches."""
         state = dict(super().__getstate__())
         if "model_" in state:
             with TemporaryDirectory(prefix="nlp_app-", ignore_cleanup_errors=True) as directory:
@@ -108,8 +128,19 @@ class RunEstimator(BaseEstimator):  # type: ignore[misc]
         super().__setstate__(state)
 
     def save(self, path: str | Path) -> None:
-        """Write the model directory, which `nlp_app.load` and the command line read. Raises ModelError if it can't be
-        written."""
+        """Save the model in a directory, for `nlp_app.load` and the command line.
+
+        Args:
+            path: The directory to write.
+
+        Raises:
+            NotFittedError: The estimator is not fitted.
+            ModelError: The directory can't be written.
+
+        Example:
+            >>> estimator.save("my_model")
+            >>> model = nlp_app.load("my_model")
+        """
         from nlp_app.models import write_model  # noqa: PLC0415
 
         check_is_fitted(self)
@@ -125,41 +156,93 @@ class RunEstimator(BaseEstimator):  # type: ignore[misc]
 
 
 def as_list(values: Any, name: str, expected: str) -> list[Any]:
-    """The elements of a list, tuple, array or Series of one dimension. Raises TypeError or ValueError for others."""
+    """Convert a list, tuple, one-dimensional array or Series to a list.
+
+    Args:
+        values: The values.
+        name: Name of the argument, for messages.
+        expected: Description of the expected values, for messages.
+
+    Returns:
+        The elements.
+
+    Raises:
+        TypeError: The values are no sequence, a single string, or a sparse matrix.
+        ValueError: The values are an array with more or less than one dimension.
+    """
     if hasattr(values, "tocsr"):
         raise TypeError(f"{name}: found a sparse matrix, expected {expected}; pass raw data, not features")
     if isinstance(values, str | bytes | Mapping | set | frozenset) or not hasattr(values, "__len__"):
-        raise TypeError(f"{name}: found {_kind(values)}, expected {expected}; give a list, also for one")
+        raise TypeError(f"{name}: found {_kind(values)}, expected {expected}; put a single one in a list")
     dimensions = getattr(values, "ndim", 1)
     if dimensions != 1:
-        raise ValueError(f"{name}: found an array of {dimensions} dimensions, expected {expected}; give one column")
+        raise ValueError(f"{name}: found an array of {dimensions} dimensions, expected {expected}; select one column")
     return list(values)
 
 
 def check_lengths(rows: int, targets: int, name: str) -> None:
-    """Raises ValueError unless there is one target a row, and at least one."""
+    """Check that there is at least one text, and one target for each.
+
+    Args:
+        rows: Number of texts.
+        targets: Number of targets.
+        name: Name of the argument, for messages.
+
+    Raises:
+        ValueError: There is no text, or another number of targets.
+    """
     if not rows:
-        raise ValueError(f"{name}: found 0 sample(s), expected texts with targets")
+        raise ValueError(f"{name}: found 0 sample(s), expected at least one text with a target")
     if rows != targets:
-        raise ValueError(f"{name}: found {rows} texts and {targets} targets, expected as many")
+        raise ValueError(f"{name}: found {rows} texts and {targets} targets, expected one target for each text")
 
 
-def check_distinct(different: int) -> None:
-    """Raises ValueError if there is nothing that dev could be held out of."""
-    if different < 2:
-        raise ValueError("X: found one sample only, or several that are all the same; give more, or dev=(X, y)")
+def check_distinct(count: int) -> None:
+    """Check that there are enough different samples to hold out a dev set.
+
+    Args:
+        count: Number of different samples.
+
+    Raises:
+        ValueError: There are fewer than two.
+    """
+    if count < 2:
+        raise ValueError(
+            "X: found only one sample, or only copies of one sample; pass different samples, or a dev set: dev=(X, y)"
+        )
 
 
 def check_target(y: Any, estimator: RunEstimator) -> Any:
-    """The target, with a length. Raises ValueError without one."""
+    """Check that y was passed.
+
+    Args:
+        y: The target.
+        estimator: The estimator, for messages.
+
+    Returns:
+        The target as a sequence with a length.
+
+    Raises:
+        ValueError: y is None.
+    """
     if y is None:
         name = type(estimator).__name__
-        raise ValueError(f"{name} requires y to be passed, but the target y is None; give one target a text")
+        raise ValueError(f"{name} requires y to be passed, but the target y is None; pass one target for each text")
     return y if hasattr(y, "__len__") else np.asarray(y)
 
 
 def check_dev_pair(dev: Any) -> tuple[Any, Any]:
-    """The texts and targets to choose the model by. Raises TypeError for anything but a pair."""
+    """Check that a dev set is a pair.
+
+    Args:
+        dev: The dev set.
+
+    Returns:
+        The texts and the targets.
+
+    Raises:
+        TypeError: `dev` is not a pair.
+    """
     if not isinstance(dev, tuple | list) or len(dev) != 2:
         raise TypeError(f"dev: found {_kind(dev)}, expected a pair of texts and targets: dev=(X, y)")
     return dev[0], dev[1]

@@ -1,4 +1,4 @@
-"""The training run of an estimator, in a directory that is gone afterwards. Loads torch."""
+"""Training run of an estimator, in a temporary directory. Importing this module imports torch."""
 
 from __future__ import annotations
 
@@ -18,12 +18,23 @@ from nlp_app.training import train_cls, train_ner
 def train(
     settings: Settings, files: Mapping[str, Iterable[Mapping[str, Any]]], quiet: bool
 ) -> tuple[Classifier | Tagger, dict[str, Any]]:
-    """The model that a run with these settings leaves, and its scores on dev.
+    """Train a model in a temporary directory.
 
-    files: JSON objects to learn from, `X`, and to choose by, `dev`; without those dev is held out of `X`. The global
-    random generators of Python, NumPy and torch are left as they were.
+    The state of the global random generators of Python, NumPy and torch is restored afterwards.
+
+    Args:
+        settings: The settings of the run.
+        files: Training examples as JSON objects, `X`, and optionally dev examples, `dev`. Without `dev`, a dev set is
+            held out from `X`.
+        quiet: Show no progress.
+
+    Returns:
+        The model, and its scores on dev.
+
+    Raises:
+        NlpAppError: Training failed; messages name `X` or `dev` as the file.
     """
-    before = random_state()
+    initial_state = random_state()
     with TemporaryDirectory(prefix="nlp_app-", ignore_cleanup_errors=True) as name:
         directory = Path(name)
         for key, rows in files.items():
@@ -36,10 +47,10 @@ def train(
         try:
             scores = _train(settings, directory / "run", quiet)["dev"]
             return load(directory / "run"), scores
-        except NlpAppError as error:  # `X:3: found ...`, not the path of a file that nobody knows
+        except NlpAppError as error:  # "X:3: found ..." instead of the path of a temporary file
             raise type(error)(str(error).replace(f"{directory}/", "")) from error
         finally:
-            set_random_state(*before)
+            set_random_state(*initial_state)
 
 
 def _train(settings: Settings, output: Path, quiet: bool) -> dict[str, Any]:
@@ -47,4 +58,4 @@ def _train(settings: Settings, output: Path, quiet: bool) -> dict[str, Any]:
         return train_cls(settings, output, quiet=quiet)
     if isinstance(settings, TaggingSettings):
         return train_ner(settings, output, quiet=quiet)
-    raise TypeError(f"found {type(settings).__name__}, expected the settings of a task")
+    raise TypeError(f"found {type(settings).__name__}, expected ClassificationSettings or TaggingSettings")
