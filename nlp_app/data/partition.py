@@ -48,6 +48,6 @@ def assign_folds(examples: Sequence[Hashable], folds: int, seed: int, path: str)
     return assigned
 
 
-# Maximum number of sentences or texts in a held-out dev set. More would not make the scores more reliable, and the dev
+# Maximum number of sentences or texts in a held-out dev set. More would hardly make scores more reliable, and the dev
 # set is kept in memory.
 MAX_HELD_OUT = 20_000

@@ -40,8 +40,8 @@ class TextClassifier(ClassifierMixin, RunEstimator):  # type: ignore[misc]
 
     Args:
         dev_share: Share of the texts to hold out as a dev set in `fit`, unless `fit` gets a dev set.
-        tokenizer: The setting of this name in `[data]`.
-        lower_case: The setting of this name in `[data]`.
+        tokenizer: `basic`, `char` or `whitespace`; `auto` is `basic`.
+        lower_case: Lower-case words and strip their accents.
         random_state: Random seed: an int, a RandomState, or None for a different seed in each fit.
         verbose: 1 shows the progress of training, 0 nothing.
         epochs, learning_rate, hidden_size, ...: All settings in `[model]` and `[train]`, except for `seed` and
@@ -87,8 +87,8 @@ class TextClassifier(ClassifierMixin, RunEstimator):  # type: ignore[misc]
             TrainingError: Training failed.
 
         Example:
-            >>> TextClassifier(epochs=10).fit(texts, labels)
-            >>> TextClassifier(epochs=10).fit(texts, [["tea", "good"], ["cake"], ...], dev=(dev_texts, dev_labels))
+            >>> TextClassifier(epochs=10).fit(texts, labels, dev=(dev_texts, dev_labels))
+            >>> TextClassifier(epochs=10).fit(texts, [["tea", "good"], ["cake"], ...])  # several labels per text
         """
         from nlp_app.sklearn.training_run import train  # noqa: PLC0415
 

@@ -51,8 +51,9 @@ class SequenceTagger(RunEstimator):
         tag_scheme: Tag scheme of y, the setting `scheme` in `[data]`; `auto` detects it. Not the same as `scheme`, the
             scheme that the network uses internally.
         dev_share: Share of the sentences to hold out as a dev set in `fit`, unless `fit` gets a dev set.
-        tokenizer: The setting of this name in `[data]`.
-        lower_case: The setting of this name in `[data]`.
+        tokenizer: Tokenizer of `model_` for raw text: `basic`, `char` or `whitespace`; `auto` is the one that best
+            reproduces the tokens of X.
+        lower_case: Lower-case the normal forms of words and strip their accents; the original forms are used, too.
         random_state: Random seed: an int, a RandomState, or None for a different seed in each fit.
         verbose: 1 shows the progress of training, 0 nothing.
         epochs, learning_rate, hidden_size, ...: All settings in `[model]` and `[train]`, except for `seed` and
