@@ -1,4 +1,4 @@
-"""What is held out as dev: its share, equal ones on one side, no label lost, and never more than a limit."""
+"""Held-out dev sets: their share, duplicates stay together, no label is lost, and the limit."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def test_sentences_that_are_held_out(pairs: list[tuple[str, str | None]], share:
     assert [id(one) for one in again.sentences] == [id(one) for one in dev.sentences]
 
 
-def test_about_the_share_of_sentences_asked_for_is_held_out() -> None:
+def test_the_share_of_held_out_sentences() -> None:
     whole = corpus([(f"word{number}", "X" if number % 3 else None) for number in range(200)])
     assert len(hold_out_sentences(whole, 0.1, 1)[1].sentences) == 20
     assert hold_out_sentences(whole, 0.1, 1)[1].sentences != hold_out_sentences(whole, 0.1, 2)[1].sentences
 
 
-def plainly_held_out(sentences: list[Sentence], share: float, seed: int) -> set[int]:
-    """The rule as it reads, over groups of sentences in memory; the lines that are held out."""
+def reference_held_out(sentences: list[Sentence], share: float, seed: int) -> set[int]:
+    """Reference implementation over groups of sentences in memory; returns the lines that are held out."""
     groups: dict[str, list[Sentence]] = {}
     for each in sentences:
         groups.setdefault(each.text, []).append(each)
@@ -82,9 +82,9 @@ def plainly_held_out(sentences: list[Sentence], share: float, seed: int) -> set[
     st.floats(0.05, 0.6),
     st.integers(0, 3),
 )
-def test_what_is_held_out_follows_the_rule(pairs: list[tuple[str, str | None]], share: float, seed: int) -> None:
+def test_held_out_sentences_equal_the_reference(pairs: list[tuple[str, str | None]], share: float, seed: int) -> None:
     sentences = [sentence(word, label, line) for line, (word, label) in enumerate(pairs)]
-    expected = plainly_held_out(sentences, share, seed)
+    expected = reference_held_out(sentences, share, seed)
     for some in (sentences, StoredSentences.of(sentences)):
         whole = Corpus("a.conll", "conll", some)
         if not expected:
@@ -96,7 +96,7 @@ def test_what_is_held_out_follows_the_rule(pairs: list[tuple[str, str | None]], 
         assert {each.lines[0] for each in train.sentences} == {*range(len(pairs))} - expected
 
 
-def test_no_more_than_so_many_are_held_out() -> None:
+def test_the_limit_of_held_out_sentences() -> None:
     words = [sentence(f"word{number % 90}", "X", number) for number in range(200)]
     dev = hold_out_sentences(Corpus("a.conll", "conll", words), 0.5, 1, limit=7)[1].sentences
     assert 6 <= len(dev) <= 7
@@ -132,18 +132,18 @@ def test_texts_that_are_held_out(
     rows: list[tuple[int, list[str]]],
     share: float,
     seed: int,
-    most: int,
+    limit: int,
     multi_label: bool,
 ) -> None:
     path = tmp_path_factory.mktemp("held") / "a.jsonl"
     marked = [(f"text {number}", labels if multi_label else (labels or ["w"])[0]) for number, labels in rows]
     texts = LabeledTexts(open_classes(write(path, [("first", ["x"] if multi_label else "x"), *marked])), multi_label)
     try:
-        chosen = hold_out_texts(texts, share, seed, most)
+        chosen = hold_out_texts(texts, share, seed, limit)
     except DataError as error:
-        said = str(error)
+        message = str(error)
     else:
-        said = ""
+        message = ""
         held, left = held_and_left(texts, chosen)
         different = {row.text for row in texts}
         assert held
@@ -153,13 +153,13 @@ def test_texts_that_are_held_out(
             label for row in texts for label in row.labels or ()
         }
         assert len({row.text for row in held}) <= min(max(1, round(share * len(different))), len(different) - 1)
-        assert len(held) <= most
-        assert held_and_left(texts, hold_out_texts(texts, share, seed, most)) == (held, left)
-    assert "\n" not in said
-    assert not said or "hold" in said
+        assert len(held) <= limit
+        assert held_and_left(texts, hold_out_texts(texts, share, seed, limit)) == (held, left)
+    assert "\n" not in message
+    assert not message or "hold" in message
 
 
-def test_texts_are_held_out_as_their_share_says_and_another_with_another_seed(tmp_path: Path) -> None:
+def test_the_share_of_held_out_texts_and_the_seed(tmp_path: Path) -> None:
     rows = [(f"text {number}", "xyz"[number % 3]) for number in range(1000)]
     texts = LabeledTexts(open_classes(write(tmp_path / "a.jsonl", rows)), False)
     sides = []
@@ -183,8 +183,8 @@ def test_a_class_seen_once_stays_in_training(tmp_path: Path) -> None:
         assert not any(row.text.startswith("only") for row in held)
 
 
-def test_equal_texts_with_several_answers_stay_on_one_side(tmp_path: Path) -> None:
-    """Although one of the answers is the only text of its class, and stays in training."""
+def test_equal_texts_with_different_labels_stay_together(tmp_path: Path) -> None:
+    """Even if one of the copies is the only text of its class, which has to stay in training."""
     rows = [(f"text {number}", "x") for number in range(20) for _ in range(2)]
     rows += [(f"text {number}", f"once {number}") for number in range(0, 20, 3)]
     texts = LabeledTexts(open_classes(write(tmp_path / "a.jsonl", rows)), False)
@@ -194,27 +194,27 @@ def test_equal_texts_with_several_answers_stay_on_one_side(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ([("same", "x"), ("same", "y")], "found too few different texts"),
         ([("one", "x"), ("two", "y")], "without losing a class"),
         ([("", "x"), (" ", "y")], "found no text with a label"),
     ],
 )
-def test_nothing_to_hold_out(tmp_path: Path, rows: list[tuple[str, str]], said: str) -> None:
+def test_nothing_to_hold_out(tmp_path: Path, rows: list[tuple[str, str]], message: str) -> None:
     texts = LabeledTexts(open_classes(write(tmp_path / "a.jsonl", rows)), False)
-    with pytest.raises(DataError, match=said) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         hold_out_texts(texts, 0.5, 0, 1000)
     assert str(caught.value).startswith(str(tmp_path / "a.jsonl"))
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("most", [5, 16, 50, 1000])
-def test_copies_count(tmp_path: Path, most: int) -> None:
+@pytest.mark.parametrize("limit", [5, 16, 50, 1000])
+def test_copies_count(tmp_path: Path, limit: int) -> None:
     rows = [(f"text {number}", "xy"[number % 2]) for number in range(100) for _ in range(16)]
     rows += [(f"alone {number}", "x") for number in range(20)] + [("everywhere", "x")] * 2000
     texts = LabeledTexts(open_classes(write(tmp_path / "a.jsonl", rows)), False)
     for seed in range(5):
-        held, _ = held_and_left(texts, hold_out_texts(texts, 0.5, seed, most))
-        assert 0 < len(held) <= most
+        held, _ = held_and_left(texts, hold_out_texts(texts, 0.5, seed, limit))
+        assert 0 < len(held) <= limit
         assert "everywhere" not in {row.text for row in held}

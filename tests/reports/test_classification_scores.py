@@ -1,4 +1,4 @@
-"""Tables of classes' scores, read back cell by cell."""
+"""Tables of classification scores, compared cell by cell."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nlp_app.reports.classification_scores import class_score_table, confusion_t
 
 
 def numbered(count: int) -> dict[str, object]:
-    """Scores of classes 000, 001, ...; class i has i + 1 texts, and each text of the last is taken for the first."""
+    """Scores of classes 000, 001, ...; class i has i + 1 texts. Texts of the last class are predicted as the first."""
     gold = [(f"{number:03}",) for number in range(count) for _ in range(number + 1)]
     found = [("000",) if each == (f"{count - 1:03}",) else each for each in gold]
     return score_classes(ClassSet.of(label for (label,) in gold), gold, found)
@@ -31,14 +31,14 @@ def test_each_split_has_its_table() -> None:
     assert second.endswith("macro F1 0.7333, ECE 0.2500")
 
 
-def test_of_many_classes_the_most_frequent_are_shown() -> None:
+def test_the_most_frequent_classes_are_shown() -> None:
     lines = class_score_table({"test": numbered(40)}).splitlines()
     assert [line.split()[0] for line in lines[1:31]] == [f"{number:03}" for number in range(10, 40)]
     assert lines[31:] == ["  ... and 10 more in metrics.json", lines[-1]]
     assert "more in" not in class_score_table({"test": numbered(30)})
 
 
-def test_several_classes_a_text() -> None:
+def test_several_classes_per_text() -> None:
     scores = score_classes(ClassSet(("a", "b"), multi_label=True), [("a", "b"), ("a",)], [("a",), ("a",)])
     table = class_score_table({"test": scores}).splitlines()
     assert table[-2].split() == ["all", "labels", "1.0000", "0.6667", "0.8000", "3"]
@@ -58,7 +58,7 @@ def test_a_few_classes_have_a_matrix() -> None:
     assert len(confusion_table(numbered(12)).splitlines()) == 13
 
 
-def test_more_classes_have_pairs() -> None:
+def test_many_classes_have_a_list_of_pairs() -> None:
     assert confusion_table(numbered(13)).splitlines() == [
         "most often confused",
         "gold  predicted  texts",

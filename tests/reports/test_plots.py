@@ -1,4 +1,4 @@
-"""Pictures: that they are there, whole, and show what they should, whatever the labels and fonts."""
+"""Plots: complete files with the right content, with any labels and fonts."""
 
 from __future__ import annotations
 
@@ -116,14 +116,14 @@ def test_colors_are_shares_of_gold() -> None:
     assert axes.images[0].get_array().tolist() == [[0.75, 0.25], [0, 0]]
 
 
-def test_a_name_without_a_font_is_shown_by_its_place() -> None:
+def test_a_name_without_a_font_is_shown_by_its_index() -> None:
     axes = confusion_figure(["art", "𓀀", "b"], np.eye(3, dtype=int).tolist()).axes[0]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["art", "#1", "b"]
     assert "metrics.json" in axes.get_xlabel()
 
 
-def test_fonts_stand_in_for_what_the_default_lacks() -> None:
-    """With fonts that matplotlib brings itself."""
+def test_fallback_fonts_add_characters() -> None:
+    """With fonts that are part of matplotlib."""
     default, has = label_font(["no such font"])
     assert has.issuperset("plain")
     assert not has & {"\ue000", "\U0010ffff"}
@@ -140,7 +140,7 @@ BOLD = ("STIXGeneral", "normal", 700)
 def test_a_name_from_several_fonts_is_drawn(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Of the second font there is only a bold face, which matplotlib would warn of."""
+    """The second font has only a bold face; matplotlib would log a warning."""
     bold = next(each for each in fontManager.ttflist if (each.name, each.style, each.weight) == BOLD)
     monkeypatch.setattr(fontManager, "ttflist", [*fontManager.ttflist, replace(bold, name="Only Bold")])
     monkeypatch.setattr("nlp_app.reports.plots.CJK_FONTS", ("Only Bold",))
@@ -161,7 +161,7 @@ def test_a_default_font_that_is_not_installed(caplog: pytest.LogCaptureFixture) 
     assert caplog.records == []
 
 
-def test_nothing_shared_is_touched(tmp_path: Path) -> None:
+def test_global_state_is_unchanged(tmp_path: Path) -> None:
     before = dict(matplotlib.rcParams)
     draw_history([line(1, CLASSES, True)], tmp_path / "history.png")
     draw_confusion(["体育"], [[1]], tmp_path / "confusion.png")
@@ -169,7 +169,7 @@ def test_nothing_shared_is_touched(tmp_path: Path) -> None:
     assert pyplot.get_fignums() == []
 
 
-def test_a_place_that_can_not_be_written(tmp_path: Path) -> None:
+def test_a_path_that_can_not_be_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="can't be written"):
         draw_confusion(["a"], [[1]], tmp_path / "missing" / "c.png")
 

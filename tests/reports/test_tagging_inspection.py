@@ -1,4 +1,4 @@
-"""The facts of `inspect` as JSON and as a table that lines up on a terminal."""
+"""The facts of `inspect` as JSON, and as a table that is aligned on a terminal."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_facts_are_plain_values(facts: dict[str, object], files: list[Path])
     assert unseen[str(train), str(raw)] == (1, 0.5)
 
 
-def test_the_table_has_a_column_for_each_file_and_names_the_places(facts: dict[str, object]) -> None:
+def test_the_table_has_a_column_for_each_file_and_lists_the_findings(facts: dict[str, object]) -> None:
     table, _, places = inspection_table(facts).partition("\n\n")
     rows = {" ".join(cells[:-3]): cells[-3:] for cells in map(str.split, table.split("\n"))}
     assert rows[""] == ["train.conll", "dev.conll", "raw.jsonl"]
@@ -95,7 +95,7 @@ def test_what_a_terminal_cannot_show_is_escaped(tmp_path: Path) -> None:
     assert "…" in text
 
 
-def test_files_of_the_same_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+def test_files_of_the_same_name_are_shown_with_their_paths(tmp_path: Path) -> None:
     corpora = []
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()

@@ -1,4 +1,4 @@
-"""The estimators, by scikit-learn's own checks and against `train cls` and `train ner`."""
+"""The estimators: scikit-learn's own checks, and comparison with `train cls` and `train ner`."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def words_of(X: Any) -> list[str]:
 
 
 class NumberClassifier(TextClassifier):
-    """TextClassifier as scikit-learn's checks can feed it: a row of numbers becomes a text of one word a column."""
+    """TextClassifier for scikit-learn's checks: converts a row of numbers to a text with one word per column."""
 
     def _words(self, X, **how):
         return words_of(validate_data(self, X, **how))
@@ -95,7 +95,7 @@ def test_checks(estimator, check):
 
 
 class NumberTagger(SequenceTagger):
-    """SequenceTagger as scikit-learn's checks can feed it: a row becomes a sentence, its target each token's tag."""
+    """SequenceTagger for scikit-learn's checks: converts a row to a sentence, with the target as tag of each token."""
 
     def _sentences(self, X, **how):
         return [text.split() for text in words_of(validate_data(self, X, **how))]
@@ -130,7 +130,7 @@ def test_tagger_checks(estimator, check):
 
 
 @pytest.mark.parametrize("estimator", [TextClassifier(), SequenceTagger()])
-def test_checks_say_why_they_cannot_feed_text(estimator):
+def test_checks_are_skipped_for_text_input(estimator):
     with pytest.warns(SkipTestWarning, match="requires input"):
         results = check_estimator(estimator)
     assert [(result["check_name"], result["status"]) for result in results] == [("check_estimator_cloneable", "passed")]
@@ -164,7 +164,7 @@ def test_unknown_parameters():
         TextClassifier(epochs=-1).fit(TEXTS, KINDS)
 
 
-def test_as_train_cls(tmp_path):
+def test_same_result_as_train_cls(tmp_path):
     data = tmp_path / "data.jsonl"
     data.write_text(
         "".join(json.dumps({"text": text, "label": kind}) + "\n" for text, kind in zip(TEXTS, KINDS, strict=True))
@@ -240,7 +240,7 @@ def test_indicator_matrix(wrap):
     assert fitted.score(TEXTS, y) == listed.score(TEXTS, BOTH)
 
 
-def test_dev_of_its_own():
+def test_given_dev_set():
     fitted = TextClassifier(**QUICK).fit(TEXTS, KINDS, dev=(TEXTS[:6] + TEXTS[-5:], KINDS[:6] + KINDS[-5:]))
     assert sum(figures["support"] for figures in fitted.scores_["per_label"].values()) == 11
     with pytest.raises(ValueError, match="dev: label 'sky' does not occur in y"):
@@ -277,7 +277,7 @@ def test_pickled_and_cloned():
     assert not hasattr(clone(fitted), "classes_")
 
 
-def test_pickles_hold_nothing_of_what_was_tagged():
+def test_pickles_do_not_contain_tagged_text():
     fitted = SequenceTagger(**QUICK_TAGGER).fit(SENTENCES, TAGS)
     before = len(pickle.dumps(fitted))
     fitted.predict([["Undisclosed", "name"]])
@@ -473,6 +473,6 @@ def test_wrong_sentences(X, y, error, message):
         SequenceTagger(**QUICK_TAGGER).fit(X, y)
 
 
-def test_importing_loads_no_torch():
+def test_importing_does_not_import_torch():
     code = "import sys, nlp_app.sklearn as s; s.TextClassifier(epochs=2).get_params(); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

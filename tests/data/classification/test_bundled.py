@@ -31,14 +31,14 @@ def compiled(split: str) -> list[Pair]:
 
 
 def source(language: str, split: str) -> list[Pair]:
-    """The (text, label) pairs of a source file, read by the plainest means."""
+    """The (text, label) pairs of a source file, read without the library."""
     lines = (CORPUS / "source" / f"{language}.{split}.txt").read_text(encoding="utf-8").split("\n")
     labeled = [line.split("\t") for line in lines if line and not line.startswith("# ")]
     return [(text, label) for label, text in labeled]
 
 
 def letters(text: str) -> str:
-    """What is left of a text without case, digits, spaces, punctuation and emoji."""
+    """Strip case, digits, spaces, punctuation and emoji from a text."""
     return re.sub(r"[\W\d_]+", "", text.casefold())
 
 
@@ -68,7 +68,7 @@ def test_compiled_files_are_up_to_date() -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_compiled_files_say_what_the_sources_say(split: str) -> None:
+def test_compiled_files_match_the_sources(split: str) -> None:
     assert sorted(compiled(split)) == sorted(pair for language in LANGUAGES for pair in source(language, split))
 
 
@@ -116,7 +116,7 @@ def test_classes_are_uneven_and_in_every_split(corpus: dict[str, list[Pair]]) ->
         assert max(counts.values()) >= 4 * min(counts.values()), split
 
 
-def test_splits_have_like_shares_of_classes_and_languages(corpus: dict[str, list[Pair]]) -> None:
+def test_splits_have_similar_shares_of_classes_and_languages(corpus: dict[str, list[Pair]]) -> None:
     for share in (
         {split: Counter(label for _, label in pairs) for split, pairs in corpus.items()},
         {split: Counter({language: len(source(language, split)) for language in LANGUAGES}) for split in SPLITS},

@@ -1,4 +1,4 @@
-"""What one pass over texts with classes tells, against brute force; and the texts that are held out as dev."""
+"""Scans of labeled texts, compared to brute force."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ records = st.lists(st.tuples(few_texts, label_sets), max_size=25).map(
 )
 
 
-def accounted(found: Iterable[ClassRecord]) -> FileScan:
-    taken = FileScan("some.csv")
-    for record in found:
-        taken.add(record)
-    return taken
+def scan(rows: Iterable[ClassRecord]) -> FileScan:
+    result = FileScan("some.csv")
+    for record in rows:
+        result.add(record)
+    return result
 
 
 @given(records)
-def test_an_account_by_brute_force(rows: list[ClassRecord]) -> None:
-    found = accounted(rows)
+def test_scan_equals_brute_force(rows: list[ClassRecord]) -> None:
+    found = scan(rows)
     texts = [row.text for row in rows]
     labeled = [row for row in rows if row.labels is not None]
     assert (found.texts, found.characters) == (len(rows), sum(map(len, texts)))
@@ -56,14 +56,14 @@ def test_an_account_by_brute_force(rows: list[ClassRecord]) -> None:
 
 
 @given(records, records)
-def test_shared_texts_by_brute_force(rows: list[ClassRecord], others: list[ClassRecord]) -> None:
+def test_shared_texts_equal_brute_force(rows: list[ClassRecord], others: list[ClassRecord]) -> None:
     known = {row.text for row in others}
-    assert accounted(rows).shared(np.unique(accounted(others).hashes)) == sum(row.text in known for row in rows)
+    assert scan(rows).shared(np.unique(scan(others).hashes)) == sum(row.text in known for row in rows)
 
 
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=40))
 def test_lengths(texts: list[str]) -> None:
-    figures = accounted(ClassRecord(text, ("x",), 1) for text in texts).length_figures()
+    figures = scan(ClassRecord(text, ("x",), 1) for text in texts).length_figures()
     lengths = sorted(map(len, texts))
     assert (figures["min"], figures["max"]) == (lengths[0], lengths[-1])
     assert figures["median"] == median_low(lengths)
@@ -72,8 +72,8 @@ def test_lengths(texts: list[str]) -> None:
     assert sum(length < figures["p95"] for length in lengths) < 0.95 * len(lengths)
 
 
-def test_nothing() -> None:
-    found = accounted([])
+def test_scan_without_texts() -> None:
+    found = scan([])
     assert (found.duplicates, found.contradictions, found.shared(np.zeros(0, dtype=np.uint64))) == (0, 0, 0)
     assert found.length_figures() == {"min": 0, "median": 0, "mean": 0.0, "p95": 0, "max": 0}
 
@@ -90,7 +90,7 @@ def write(path: Path, rows: Iterable[tuple[str, Sequence[str] | str | None]]) ->
     return path
 
 
-def test_texts_are_those_that_can_be_learned_from(tmp_path: Path) -> None:
+def test_unusable_texts_are_skipped(tmp_path: Path) -> None:
     rows = [("a", ["x"]), ("", ["x"]), (" ", ["y"]), ("b", None), ("c", []), ("d", ["x", "y"]), ("a", ["x"])]
     file = open_classes(write(tmp_path / "a.jsonl", rows))
     assert [row.text for row in LabeledTexts(file, True)] == ["a", "c", "d", "a"]

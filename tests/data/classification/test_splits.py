@@ -1,4 +1,4 @@
-"""The data of a classification run: what is read, what is refused, and what is said of it."""
+"""Splits of a classification run: contents, errors and notes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def refused(folder: Path, *files: Any, **more: Any) -> str:
 
 
 def notes(data: ClassData, split: str) -> list[str]:
-    """What is said of a split, but for how its file was read."""
+    """The notes on a split, without those on how its file was read."""
     start = f"note: {split}: "
     said = [line.removeprefix(start) for line in data.report() if line.startswith(start)]
     return [line for line in said if line not in data.train.file.remarks]
@@ -94,7 +94,7 @@ def test_the_bundled_corpus_is_read_where_no_file_is_named() -> None:
         read_class_splits(ClassificationDataSettings(dev="dev.csv"), seed=1)
 
 
-def test_a_label_of_dev_that_training_lacks(tmp_path: Path) -> None:
+def test_a_dev_label_that_training_lacks(tmp_path: Path) -> None:
     said = refused(tmp_path, TRAIN, [*DEV, ("dev 3", "w"), ("dev 4", "v")])
     assert said.startswith(f"{tmp_path / 'dev.jsonl'}:3: label 'w' does not occur in ")
     assert "(labels there: x, y, z)" in said
@@ -129,7 +129,7 @@ def test_two_texts_may_have_a_class_each(tmp_path: Path) -> None:
     assert "without losing a class" in refused(tmp_path, [("a", "x"), ("b", "y")], None)
 
 
-def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
+def test_skipped_texts_are_counted(tmp_path: Path) -> None:
     odd: list[Row] = [
         ("", "x"),
         ("u", None),
@@ -161,7 +161,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
 SEVERAL: list[Row] = [(f"train {n}", [["x"], ["x", "y"], ["z"], []][n % 4]) for n in range(20)]
 
 
-def test_several_labels_are_found_or_chosen(tmp_path: Path) -> None:
+def test_multi_label_is_detected_or_set(tmp_path: Path) -> None:
     data = read(tmp_path, SEVERAL, [("d", ["x", "z"]), ("e", [])])
     assert data.class_set.multi_label
     assert data.train_size == 20  # those without labels too
@@ -197,7 +197,7 @@ def test_dev_without_labels(tmp_path: Path) -> None:
     st.lists(st.tuples(st.integers(0, 9), st.sampled_from("xyz")), min_size=4, max_size=25),
     st.lists(st.tuples(st.integers(0, 15), st.sampled_from("xyz")), min_size=1, max_size=10),
 )
-def test_notes_by_brute_force(
+def test_notes_equal_brute_force(
     tmp_path_factory: pytest.TempPathFactory, train: list[tuple[int, str]], dev: list[tuple[int, str]]
 ) -> None:
     train = [(100, "x"), (101, "x"), (102, "y"), (103, "y"), (104, "z"), (105, "z"), *train]
@@ -249,7 +249,7 @@ def test_one_content_read_as_two_formats(tmp_path: Path) -> None:
     assert texts[0].isdisjoint(texts[1])
 
 
-def test_texts_that_can_not_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_that_can_not_be_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NLP_APP_CACHE", str(tmp_path / "file"))
     data = read(tmp_path)

@@ -1,4 +1,4 @@
-"""Character spans to token spans against a reference over sets of positions; texts for lost raw texts."""
+"""Alignment of character spans with tokens, compared to a reference over sets of positions; joined tokens."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Document(NamedTuple):
 
 @st.composite
 def documents(draw: st.DrawFn) -> Document:
-    """A text, any division into tokens with gaps, and spans: unordered, nested, repeated, out of bounds."""
+    """A text, tokens with gaps, and spans: unordered, nested, repeated, out of bounds."""
     text = draw(st.text(st.sampled_from(MIXED) | st.characters(), max_size=30))
     cuts = sorted(draw(st.sets(st.integers(0, len(text)), max_size=14)))
     tokens = [(start, end) for start, end in pairwise(cuts) if draw(st.integers(0, 4))]
@@ -46,7 +46,7 @@ def align(document: Document, mode: Alignment) -> tuple[list[TokenSpan], list[Ch
 
 
 def reference(document: Document, mode: Alignment) -> tuple[set[TokenSpan], list[CharSpan]]:
-    """What the docstring says, by sets of positions and by asking each pair of spans."""
+    """Reference implementation of the docstring, with sets of positions and a loop over pairs of spans."""
     tokens = [set(range(start, end)) for start, end in zip(document.starts, document.ends, strict=True)]
     distinct = list(dict.fromkeys(document.spans))
     stands_for: dict[CharSpan, set[int]] = {}
@@ -129,7 +129,7 @@ STARTS, ENDS = [0, 6, 23], [5, 22, 27]
         (20, 99, "expand", None, alignment.OUTSIDE),
     ],
 )
-def test_the_reason_is_named(
+def test_the_reason_is_reported(
     start: int, end: int, mode: Alignment, tokens: tuple[int, int] | None, reason: str | None
 ) -> None:
     span = CharSpan(start, end, "PER")
@@ -182,7 +182,7 @@ def test_joined_tokens_are_found_at_their_offsets(tokens: list[str], space: Spac
         ([], ""),
     ],
 )
-def test_spaces_stand_where_the_script_has_them(tokens: list[str], text: str) -> None:
+def test_spaces_depend_on_the_script(tokens: list[str], text: str) -> None:
     assert join_tokens(tokens)[0] == text
 
 
@@ -190,6 +190,6 @@ def test_a_corpus_of_characters_is_joined_without_spaces() -> None:
     assert join_tokens(list("在ABC工作2007年"), no_spaces)[0] == "在ABC工作2007年"
 
 
-def test_punctuation_is_set_where_people_write_it() -> None:
+def test_punctuation_is_attached_as_in_written_text() -> None:
     tokens = ["I", "do", "n't", "(", "EU", ")", ",", "it", "'s", "100", "%", ":", "马", "!"]
     assert join_tokens(tokens, between_written_words)[0] == "I don't (EU), it's 100%:马!"

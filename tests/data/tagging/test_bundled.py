@@ -19,7 +19,7 @@ Token = tuple[str, str]
 
 
 def compiled(split: str) -> list[list[Token]]:
-    """The (token, tag) rows of each sentence, read by the plainest means."""
+    """The (token, tag) rows of each sentence, read without the library."""
     blocks = (CORPUS / f"{split}.conll").read_text(encoding="utf-8").rstrip("\n").split("\n\n")
     return [[tuple(row.split(" ")) for row in block.split("\n")] for block in blocks]  # type: ignore[misc]
 
@@ -68,7 +68,7 @@ def test_compiled_files_are_up_to_date() -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_compiled_files_say_what_the_sources_say(split: str) -> None:
+def test_compiled_files_match_the_sources(split: str) -> None:
     wanted: Counter[tuple[str, tuple[tuple[str, str], ...]]] = Counter()
     annotation = re.compile(r"(?<!\\)\[([^|]+)\|([A-Z]+)\]")
     for path in CORPUS.glob(f"source/*.{split}.txt"):

@@ -1,4 +1,4 @@
-"""Corpora in files: read as those in memory are, found again, and never held."""
+"""Cached corpora: same content as in memory, loaded by later runs, and not held in memory."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def entries(tmp_path: Path) -> int:
 
 
 @pytest.mark.parametrize(("name", "content"), [("a.conll", COLUMNS), ("a.jsonl", OBJECTS)])
-def test_a_stored_corpus_is_that_in_memory(tmp_path: Path, name: str, content: str) -> None:
+def test_a_cached_corpus_equals_one_in_memory(tmp_path: Path, name: str, content: str) -> None:
     path = tmp_path / name
     path.write_text(content, encoding="utf-8")
     options = CorpusOptions(tokenizer=BasicTokenizer(), alignment="strict")
@@ -67,8 +67,8 @@ def test_a_stored_corpus_is_that_in_memory(tmp_path: Path, name: str, content: s
     assert entries(tmp_path) == 3
 
 
-def test_names_in_a_folder_count(tmp_path: Path) -> None:
-    """They tell which annotations belong to which text."""
+def test_file_names_in_a_folder_matter(tmp_path: Path) -> None:
+    """File names match annotations with texts."""
     contents = ("T1\tPER 0 4\tAnna\n", "Anna met Bob", "", "Anna went away")
     found = []
     for folder, names in (
@@ -84,7 +84,7 @@ def test_names_in_a_folder_count(tmp_path: Path) -> None:
     assert found[1] == {"Anna met Bob": [], "Anna went away": [TokenSpan(0, 1, "PER")]}
 
 
-def test_sentences_that_can_not_be_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sentences_that_can_not_be_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NLP_APP_CACHE", str(tmp_path / "file"))
     (tmp_path / "a.conll").write_text(COLUMNS, encoding="utf-8")
@@ -93,7 +93,7 @@ def test_sentences_that_can_not_be_kept(tmp_path: Path, monkeypatch: pytest.Monk
     assert [line for line in said if "encoded for this run alone" in line] == [said[-1]]
 
 
-def test_a_file_that_is_wrong_leaves_nothing(tmp_path: Path) -> None:
+def test_an_invalid_file_leaves_no_cache_entry(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_text(COLUMNS + "x y z\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"a.conll:11"):
@@ -103,7 +103,7 @@ def test_a_file_that_is_wrong_leaves_nothing(tmp_path: Path) -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 60), st.integers(1, 12), st.lists(st.tuples(st.integers(0, 59), st.integers(1, 8)), max_size=8))
-def test_long_sentences_are_cut_beside_spans(length: int, longest: int, wanted: list[tuple[int, int]]) -> None:
+def test_long_sentences_are_split_outside_spans(length: int, longest: int, wanted: list[tuple[int, int]]) -> None:
     spans: list[TokenSpan] = []
     for start, size in sorted(wanted):
         if start + size <= length and (not spans or start >= spans[-1].end):
@@ -129,7 +129,7 @@ def test_long_sentences_are_cut_beside_spans(length: int, longest: int, wanted: 
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.lists(st.sampled_from(["a", "B", "cd", "Ce", "7"]), max_size=6), max_size=12), st.integers(1, 3))
-def test_features_are_counted_in_pieces_as_at_once(sentences: list[list[str]], min_count: int) -> None:
+def test_features_are_counted_in_chunks_as_at_once(sentences: list[list[str]], min_count: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         whole = TaggingEncoder.fit(sentences, str.lower, min_count=min_count)
         keys = np.concatenate(
@@ -151,7 +151,7 @@ def keys_of(encoder: TaggingEncoder, sentences: list[list[str]]) -> list[np.ndar
     return [encoder.windows.keys(encoder.forms.lookup(each), [len(each)]) for each in sentences]
 
 
-def test_splits_are_the_same_when_they_are_found_again(tmp_path: Path) -> None:
+def test_splits_are_the_same_when_loaded_from_the_cache(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_text("".join(f"word{number % 70} B-X\nI I-Y\n\n" for number in range(100)), encoding="utf-8")
     first, again = (read_splits(TaggingDataSettings(train=str(path)), seed=1) for _ in range(2))

@@ -1,4 +1,4 @@
-"""Conversions give back what they took, or say what they lost."""
+"""Conversions are reversible, or report their losses."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ CONLLU = """# sent_id = 1
 """
 
 
-def test_columns_and_documents_that_are_lost_are_told(tmp_path: Path) -> None:
+def test_lost_columns_and_documents_are_reported(tmp_path: Path) -> None:
     (tmp_path / "a.conll").write_text(CONLL_2003)
     report = convert(tmp_path / "a.conll", tmp_path / "b.conll")
     assert report.losses == ["2 columns besides token and tag", "the bounds of 2 documents"]
@@ -150,7 +150,7 @@ def test_columns_and_documents_that_are_lost_are_told(tmp_path: Path) -> None:
     assert (tmp_path / "b.conll").read_text() == "EU\tB-ORG\nsaid\tO\n\nHi\tO\n\n"
 
 
-def test_what_conllu_holds_besides_the_tag_is_told(tmp_path: Path) -> None:
+def test_lost_conllu_columns_are_reported(tmp_path: Path) -> None:
     (tmp_path / "a.conllu").write_text(CONLLU)
     losses = set(convert(tmp_path / "a.conllu", tmp_path / "b.conll").losses)
     assert losses == {
@@ -171,7 +171,7 @@ def test_what_conllu_holds_besides_the_tag_is_told(tmp_path: Path) -> None:
     assert read_corpus(tmp_path / "c.conllu").sentences[0].text == "I can't."
 
 
-def test_keys_that_are_lost_are_told(tmp_path: Path) -> None:
+def test_lost_keys_are_reported(tmp_path: Path) -> None:
     span = {"start": 0, "end": 3, "label": "PER", "score": 0.5}
     source = json_lines(
         tmp_path / "a.jsonl",
@@ -193,7 +193,7 @@ def test_a_raw_text_without_its_tokens_is_lost(tmp_path: Path) -> None:
     assert convert(source, tmp_path / "b.jsonl").losses == ["1 raw texts that don't hold their tokens"]
 
 
-def test_what_brat_annotates_besides_spans_is_told(tmp_path: Path) -> None:
+def test_lost_brat_annotations_are_reported(tmp_path: Path) -> None:
     folder = tmp_path / "corpus"
     folder.mkdir()
     (folder / "a.txt").write_text("Ada met Eve")
@@ -234,7 +234,7 @@ def test_keys_count_by_what_the_object_was_read_as(tmp_path: Path, value: dict[s
     assert losses_of(tmp_path / "a.jsonl", json.dumps(value)) == losses
 
 
-def test_what_label_studio_holds_besides_spans_is_told(tmp_path: Path) -> None:
+def test_lost_label_studio_results_are_reported(tmp_path: Path) -> None:
     region = {
         "id": "r", "type": "labels", "from_name": "l", "to_name": "text",
         "value": {"start": 0, "end": 3, "text": "Ada", "labels": ["PER"], "confidence": 1},
@@ -259,7 +259,7 @@ def test_what_label_studio_holds_besides_spans_is_told(tmp_path: Path) -> None:
     ]
 
 
-def test_a_token_pattern_loses_only_what_it_leaves(tmp_path: Path) -> None:
+def test_a_token_pattern_loses_only_unmatched_text(tmp_path: Path) -> None:
     cut = "what stands in the tokens' column besides what the token pattern takes"
     assert losses_of(tmp_path / "a.conll", "马0\tB-PER\n云1\tI-PER\n", token_pattern="segmented") == [cut]
     assert losses_of(tmp_path / "a.conll", "马\tB-PER\n云\tI-PER\n", token_pattern="(.*)") == []
@@ -311,7 +311,7 @@ def test_repairs_are_losses(tmp_path: Path) -> None:
         ("Ada\tB-PER\n", "b.conll", {"shape": "text"}, "conll can hold only tokens"),
     ],
 )
-def test_a_target_that_cannot_hold_the_source_is_refused(
+def test_an_unsuitable_target_is_rejected(
     tmp_path: Path, content: str, target: str, named: dict[str, Any], message: str
 ) -> None:
     source = tmp_path / "a.conll"

@@ -1,4 +1,4 @@
-"""From files to corpora: schemes, repairs, mixed files, raw texts, and the tokenizer that fits."""
+"""Reading corpora: schemes, repairs, mixed files, raw texts, and the choice of a tokenizer."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_given_scheme_is_used_and_its_repairs_are_named_by_line(tmp_path: Path
     assert corpus.sentences[0].spans == [TokenSpan(0, 1, "PER"), TokenSpan(2, 3, "PER")]
 
 
-def test_strict_refuses_the_first_repair(tmp_path: Path) -> None:
+def test_strict_rejects_the_first_invalid_tag(tmp_path: Path) -> None:
     path = columns(tmp_path / "a.conll", "Ada/B-PER met/O", "in/O Rome/I-LOC", "x/I-LOC")
     assert len(read_corpus(path, CorpusOptions(scheme="BIO")).repairs) == 2
     with pytest.raises(DataError, match=r"a\.conll:5: found an invalid tag: I-LOC follows O") as caught:
@@ -65,7 +65,7 @@ def test_a_tag_of_another_scheme_is_named_by_line(tmp_path: Path) -> None:
         read_corpus(path, CorpusOptions(scheme="BIO"))
 
 
-def test_tags_that_no_scheme_has_name_the_file(tmp_path: Path) -> None:
+def test_tags_of_no_scheme_name_the_file(tmp_path: Path) -> None:
     path = columns(tmp_path / "a.conll", "Ada/B-PER Mae/I-PER in/O Rome/Q-LOC")
     with pytest.raises(DataError, match=r"a\.conll:4: .*Q-LOC"):
         read_corpus(path)
@@ -76,13 +76,13 @@ def test_an_unknown_scheme_is_a_mistake_in_the_settings(tmp_path: Path) -> None:
         read_corpus(columns(tmp_path / "a.conll", "Ada/B-PER"), CorpusOptions(scheme="BIOS"))
 
 
-def test_tags_without_a_scheme_are_a_span_a_token(tmp_path: Path) -> None:
+def test_tags_without_a_scheme_are_one_span_per_token(tmp_path: Path) -> None:
     corpus = read_corpus(columns(tmp_path / "a.conll", "Ada/PROPN met/VERB"))
     assert corpus.scheme == "none"
     assert corpus.sentences[0].spans == [TokenSpan(0, 1, "PROPN"), TokenSpan(1, 2, "VERB")]
 
 
-def test_spans_are_aligned_and_what_does_not_fit_stays_gold(tmp_path: Path) -> None:
+def test_spans_are_aligned_and_unaligned_ones_stay_gold(tmp_path: Path) -> None:
     path = json_lines(
         tmp_path / "a.jsonl",
         {"text": "Ada Lovelace met.", "label": [[0, 12, "PER"]]},
@@ -115,7 +115,7 @@ def test_raw_text_needs_a_tokenizer(tmp_path: Path) -> None:
         ([{"text": "Ada", "spans": []}, {"tokens": ["Eve"], "ner_tags": ["O"]}], 2),
     ],
 )
-def test_files_of_two_minds_are_refused_with_the_line(tmp_path: Path, values: list[object], line: int) -> None:
+def test_mixed_files_are_rejected_with_the_line(tmp_path: Path, values: list[object], line: int) -> None:
     with pytest.raises(DataError) as caught:
         read_corpus(json_lines(tmp_path / "a.jsonl", *values), CorpusOptions(tokenizer=BASIC))
     assert caught.value.line == line
@@ -133,7 +133,7 @@ def test_the_raw_text_of_the_file_is_used(tmp_path: Path) -> None:
     assert (sentence.text, sentence.starts, sentence.ends) == (" It's\n", [1, 3], [3, 5])
 
 
-def test_letters_among_chinese_characters_lost_no_spaces(tmp_path: Path) -> None:
+def test_letters_among_chinese_characters_are_joined_without_spaces(tmp_path: Path) -> None:
     path = columns(tmp_path / "a.conll", "在/O A/B-ORG B/I-ORG C/I-ORG 工/O 作/O 七/O 年/O", "好/O 的/O")
     assert read_corpus(path).sentences[0].text == "在ABC工作七年"
     words = columns(tmp_path / "b.conll", "在/O New/B-LOC York/I-LOC 工作/O")
@@ -148,7 +148,7 @@ def test_letters_among_chinese_characters_lost_no_spaces(tmp_path: Path) -> None
         (["see/O http://a.b/c?d=e/O now/O", "at/O a-b.c@d.e/O"], "whitespace"),
     ],
 )
-def test_the_tokenizer_is_judged_by_text_as_people_write_it(tmp_path: Path, sentences: list[str], best: str) -> None:
+def test_the_tokenizer_is_chosen_on_written_text(tmp_path: Path, sentences: list[str], best: str) -> None:
     path = tmp_path / "a.conll"
     pairs = ["".join(pair[:-2] + "\tO\n" for pair in sentence.split()) for sentence in sentences]
     path.write_text("\n".join(pairs), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The data of a run: what is held out, what is said, and what is refused."""
+"""Splits of a sequence labeling run: hold-out, notes and errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def write(path: Path, text: str) -> str:
     return str(path)
 
 
-def test_the_report_tells_what_is_odd(tmp_path: Path) -> None:
+def test_the_report_lists_unusual_findings(tmp_path: Path) -> None:
     train = write(tmp_path / "train.conll", "Anna B-PER\nI I-LOC\n\nsame O\n\nBob B-PER\n\nRome B-LOC\n\n")
     dev = write(tmp_path / "dev.conll", "same O\n\nnothing O\n\n")
     test = write(tmp_path / "test.conll", "Anna B-GOD\n\nBob B-PER\n\n")
@@ -37,7 +37,7 @@ def test_the_report_tells_what_is_odd(tmp_path: Path) -> None:
     assert "note: test: sentences that also occur in train: 1" in notes
 
 
-def test_a_dev_part_that_was_cut_off_is_named_so(tmp_path: Path) -> None:
+def test_a_held_out_dev_set_is_reported(tmp_path: Path) -> None:
     train = write(tmp_path / "a.conll", "".join(f"word{number} B-X\nI I-Y\n\n" for number in range(20)))
     data = read_splits(TaggingDataSettings(train=train), seed=1)
     assert data.held_out
@@ -65,7 +65,7 @@ def test_dev_or_test_need_train() -> None:
         read_splits(TaggingDataSettings(test="x.conll"), seed=1)
 
 
-def test_an_unknown_format_is_refused_with_those_there_are() -> None:
+def test_an_unknown_format_is_rejected_with_the_known_ones() -> None:
     expected = "data.format: found 'conl', expected one of auto, conll, .*hub; did you mean 'conll'"
     with pytest.raises(SettingsError, match=expected):
         read_splits(TaggingDataSettings(format="conl"), seed=1)

@@ -1,4 +1,4 @@
-"""Sizes, repetitions and leaks of small corpora that can be counted by eye."""
+"""Statistics of small corpora that can be counted by hand."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TEST = [
 ]
 
 
-def test_describe_counts_what_is_there() -> None:
+def test_statistics_of_a_small_corpus() -> None:
     found = compute_statistics(TRAIN)
     assert (found.sentences, found.tokens, found.vocabulary) == (5, 12, 8)
     assert found.labels == {"PER": 3, "LOC": 1}
@@ -67,7 +67,7 @@ def test_unaligned_gold_is_counted_and_repeated_text_needs_tokens() -> None:
     assert find_duplicates([empty, empty]).count == find_shared_sentences([empty], [empty]).count == 0
 
 
-def test_nothing_to_describe() -> None:
+def test_statistics_without_sentences() -> None:
     nothing = compute_statistics([])
     assert (nothing.sentences, nothing.lengths, nothing.longest_entity) == (0, None, None)
 
@@ -78,7 +78,7 @@ def test_leaks_are_sentences_of_the_other_file_with_the_lines_of_both() -> None:
     assert find_shared_sentences(TEST, TRAIN).count == 4, "each occurrence counts"
 
 
-def test_tokens_not_text_make_a_sentence_the_same() -> None:
+def test_sentences_are_compared_by_tokens_not_text() -> None:
     whole = Sentence("New York", [0], [8], None, [1])
     assert whole.text == sentence("New York").text
     assert find_shared_sentences([whole], [sentence("New York")]).count == 0
