@@ -124,7 +124,7 @@ def test_the_column_of_tags_can_be_chosen(by_name: Dataset, tmp_path: Path) -> N
         "column": ({"column": "ner_tag"}, "found no column 'ner_tag', .*; did you mean 'ner_tags'"),
         "tag": ({"tag_column": 4}, "found no column 4, only 0 to 3: id, pos_tags, tokens, ner_tags"),
         "token": ({"token_column": 9}, "found no column 9"),
-        "kind": ({"token_column": 1}, "'pos_tags' holds neither tokens nor a text"),
+        "kind": ({"token_column": 1}, "'pos_tags' contains neither tokens nor texts"),
     }.values():
         with pytest.raises(DataError, match=message):
             first(**options)
@@ -139,7 +139,9 @@ def test_upos_goes_before_other_tags_and_odd_names_are_found(tmp_path: Path) -> 
     path = parquet(tmp_path / "b.parquet", {"tokens": [["a"]], "lemmas": [["a"]], "slot_tags": [["O"]]})
     assert content(list(read(path))) == [(["a"], ["O"])]
     path = parquet(tmp_path / "c.parquet", {"tokens": [["a"]], "one_tags": [["O"]], "two_tags": [["O"]]})
-    with pytest.raises(DataError, match=r"which column is the tags: found one_tags, two_tags; name it .*data.column"):
+    with pytest.raises(
+        DataError, match=r"which column contains the tags: found one_tags, two_tags; name it .*data.column"
+    ):
         list(read(path))
 
 
@@ -173,7 +175,7 @@ def test_rejected_rows_are_left_out(tmp_path: Path) -> None:
     path = parquet(tmp_path / "a.parquet", rows)
     assert [record.line for record in read(path) if isinstance(record, TextRecord)] == [2]
     assert len(list(read(path, options=ReadOptions(labels=False)))) == 2
-    assert convert(path, tmp_path / "a.jsonl").losses == ["1 objects that their annotator didn't accept"]
+    assert convert(path, tmp_path / "a.jsonl").losses == ["1 objects that the annotator did not accept"]
 
 
 def test_raw_texts_beside_tokens(tmp_path: Path) -> None:
@@ -187,8 +189,8 @@ def test_raw_texts_beside_tokens(tmp_path: Path) -> None:
     ("rows", "tag", "message"),
     [
         ([[0, 1]], Value("int64"), "1: `ner_tags`: found numbers without their names: write the tags' names"),
-        ([[0, 1], [0]], ClassLabel(names=TAGS), "2: found 2 tokens and 1 `ner_tags`, expected as many"),
-        ([["O", None]], TEXT, "1: `ner_tags`: expected a list of tags that are strings and not empty"),
+        ([[0, 1], [0]], ClassLabel(names=TAGS), "2: found 2 tokens and 1 `ner_tags`, expected the same number"),
+        ([["O", None]], TEXT, "1: `ner_tags`: expected a list of tags that are non-empty strings"),
         ([[0, 1], [0, None]], ClassLabel(names=TAGS), "2: `ner_tags`: expected a list of tags"),
         ([[0, -1]], ClassLabel(names=TAGS), "1: `ner_tags`: expected a list of tags"),
     ],
@@ -210,8 +212,8 @@ def test_no_labels(tmp_path: Path) -> None:
     only = parquet(tmp_path / "c.parquet", {"text": ["a b"], "id": [1]})
     assert content(list(read(only))) == [("a b", None)]
     for rows, message in (
-        ({"tokens": [["a"], None]}, ":2: `tokens`: found nothing"),
-        ({"text": ["a", None]}, ":2: `text`: found nothing"),
+        ({"tokens": [["a"], None]}, ":2: `tokens`: found no value"),
+        ({"text": ["a", None]}, ":2: `text`: found no value"),
     ):
         with pytest.raises(DataError, match=message):
             list(read(parquet(tmp_path / "d.parquet", rows)))
