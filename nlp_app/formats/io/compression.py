@@ -187,7 +187,7 @@ def detect_compression(head: bytes, name: str | Path) -> str | None:
     kind = next((kind for kind, magic in _MAGIC.items() if magic.match(head)), None)
     expected = COMPRESSED.get(Path(name).suffix.lower())
     if kind is None and expected is not None:
-        raise DataError(f"found no {expected} data, though the name ends so; copy the file again, or rename it", name)
+        raise DataError(f"found no {expected} data, expected it by the suffix; copy the file again, or rename it", name)
     return kind
 
 

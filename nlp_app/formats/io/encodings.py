@@ -203,9 +203,7 @@ def _count_non_ascii(text: str) -> int:
 
 
 def _count_common(text: str) -> int:
-    pairs = text.encode("gb2312", "ignore").translate(
-        None, _ASCII
-    )  # two bytes per character; the first one shows its row
+    pairs = text.encode("gb2312", "ignore").translate(None, _ASCII)  # two bytes per character
     leads = pairs[::2]
     return len(leads) - len(leads.translate(None, _COMMON_LEAD_BYTES))
 

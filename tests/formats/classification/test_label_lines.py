@@ -36,7 +36,7 @@ def test_label_and_text(tmp_path: Path) -> None:
     assert list(named) == [ClassRecord("", ("pos",), 1), ClassRecord("a b", ("neg",), 3)]
     assert [(repair.what, repair.line) for repair in named.repairs] == [
         ("records without a text", 1),
-        ("blank lines, left out", 2),
+        ("blank lines, skipped", 2),
     ]
 
 
@@ -67,7 +67,7 @@ def test_marks_of_fasttext(tmp_path: Path) -> None:
     assert [(repair.what, repair.count, repair.line) for repair in file.repairs] == [
         ("records without a label", 1, 2),
         ("records without a text", 1, 3),
-        ("lines with a label after the text's beginning", 1, 5),
+        ("lines with a label inside the text", 1, 5),
     ]
     assert [record.labels for record in opened(tmp_path, text, UNLABELLED)] == [None] * 5
 
@@ -162,7 +162,7 @@ def test_files_are_streamed(tmp_path: Path) -> None:
 
 def test_what_can_be_read_once_only_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DataError, match="is no regular file"):
+    with pytest.raises(DataError, match="is not a regular file"):
         open_classes(tmp_path / "pipe")
     with pytest.raises(SettingsError, match="hub"):
         read_class_lines([], "-", "", ClassReadOptions(format="hub"))

@@ -100,7 +100,7 @@ MESSAGES = [
 def test_quotes_in_tsv_are_characters(tmp_path: Path) -> None:
     file = opened(tmp_path, "a.tsv", "\n".join(MESSAGES) + "\n")
     assert [f"{record.labels[0]}\t{record.text}" for record in file if record.labels] == MESSAGES
-    assert "characters of the text, as in line 1, found text after a closing quote" in said(file, "quotes")
+    assert "part of the text, as in line 1, found text after a closing quote" in said(file, "quotes")
     assert file.options.quoting is False
 
 
@@ -142,7 +142,7 @@ def test_a_file_without_header_keeps_its_first_row(tmp_path: Path) -> None:
     assert "data.header=no" in said(named, "header")
     number = opened(tmp_path, "a.tsv", "phrase\tkind\n" + text)
     assert len(list(number)) == 30
-    assert "'kind' stands over numbers" in said(number, "header")
+    assert "as the cells below 'kind' are numbers" in said(number, "header")
 
 
 def test_header_as_told(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_columns_of_zero_and_one(tmp_path: Path) -> None:
     assert [record.labels for record in opened(tmp_path, "a.csv", text, named)][1] == ("insult", "toxic")
     with pytest.raises(DataError, match=r"a.csv:3: found '2' in the label column 'toxic', expected 0 or 1"):
         list(opened(tmp_path, "a.csv", text.replace("two text,1", "two text,2"), named))
-    with pytest.raises(DataError, match="no header, whose names would be the labels"):
+    with pytest.raises(DataError, match="no header, expected column names, which are the labels"):
         opened(tmp_path, "a.csv", "one text,1,0\n", ClassReadOptions(label_columns=(1, 2), header=False))
 
 
@@ -221,7 +221,7 @@ def test_missing_and_additional_cells(tmp_path: Path) -> None:
         ("rows with a missing cell", 2, 4),
         ("records without a label", 2, 4),
         ("records without a text", 1, 5),
-        ("blank lines, left out", 1, 7),
+        ("blank lines, skipped", 1, 7),
     ]
     with pytest.raises(DataError, match=r"a.csv:3: found 3 cells, expected 2 .*commas in quotes"):
         list(opened(tmp_path, "a.csv", 'text,label\n"a, b",x\na, b,y\n'))
@@ -231,7 +231,7 @@ def test_the_last_text_of_an_unquoted_row_goes_on(tmp_path: Path) -> None:
     rows = ["x\tone", "y\ttwo\tand\tmore", "x\tthree", "y\tfour\t"]
     file = opened(tmp_path, "a.tsv", "\n".join(rows * 6))
     assert [record.text for record in file][:4] == ["one", "two\tand\tmore", "three", "four"]
-    assert file.repairs[0].what == "rows with more cells, which were added to the text"
+    assert file.repairs[0].what == "rows with extra cells, which were added to the text"
     assert (file.repairs[0].count, file.repairs[0].line) == (6, 2)
     with pytest.raises(DataError, match=r"a.tsv:2: found 3 cells, expected 2"):
         list(opened(tmp_path, "a.tsv", "text\tlabel\none\ttwo\tx\nthree\ty\n"))
