@@ -1,4 +1,4 @@
-"""JSON: every shape that annotation tools write, and each kind of damage with its line."""
+"""JSON: every shape that annotation tools export, and invalid files with their line."""
 
 from __future__ import annotations
 
