@@ -269,7 +269,7 @@ def test_a_row_of_a_data_set_without_a_text(
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "a.jsonl").write_text('{"text": ""}\n{"text": null}\n')
     source = f"hf:{tmp_path / 'a.jsonl'}"
-    refused(cli("classify", small_classes.run, "--input", source), f"{source}:2: `text`: found nothing")
+    refused(cli("classify", small_classes.run, "--input", source), f"{source}:2: `text`: found no value")
 
 
 def test_bad_sentences_of_columns(cli: Cli, small: Small, tmp_path: Path, tagger: Any) -> None:
