@@ -214,7 +214,7 @@ def test_bad_lines_of_text(cli: Cli, small: Small, small_classes: Small, tmp_pat
         found = [json.loads(each) for each in outcome.out.splitlines()]
         assert outcome.status == 0
         assert f"bad record: {path}:{line}: {said}" in outcome.err
-        assert f"{path}: 1 record couldn't be read" in outcome.err
+        assert f"{path}: 1 bad record was written as a null result" in outcome.err
         wrong = found.pop(line - 1)
         assert wrong.pop("error").startswith(f"{line}: {said}")
         assert wrong == null
@@ -284,7 +284,7 @@ def test_bad_sentences_of_columns(cli: Cli, small: Small, tmp_path: Path, tagger
         f"Rome NNP {next(tags)}", "", "_ _ O", "Rome NNP O", "", "_ _ O", "", f"Bob NNP {next(tags)}",
     ]  # fmt: skip
     assert (outcome.status, outcome.out.split("\n")[:-1]) == (0, expected)
-    for said in (":4: found 1 column, expected 2", ":12: byte 0xFF", ":15: found 3 columns", "3 records"):
+    for said in (":4: found 1 column, expected 2", ":12: byte 0xFF", ":15: found 3 columns", "3 bad records"):
         assert f"{path}{said}" in outcome.err or said in outcome.err
     refused(cli("tag", small.run, "--input", path, "--strict"), f"{path}:4: ")
 
@@ -339,7 +339,7 @@ def test_many_bad_records_are_counted(cli: Cli, small: Small, tmp_path: Path) ->
     outcome = cli("tag", small.run, "--input", tmp_path / "a.txt")
     assert outcome.status == 0
     assert outcome.err.count("bad record: ") == 11
-    assert outcome.err.endswith("50 records couldn't be read and got a null result (--strict refuses them)\n")
+    assert outcome.err.endswith("50 bad records were written as null results (use --strict to fail instead)\n")
 
 
 def test_a_file_of_bad_records_is_refused(cli: Cli, small: Small, small_classes: Small, tmp_path: Path) -> None:
@@ -404,10 +404,10 @@ def test_frames_are_one_file(parts: list[bytes], kind: str) -> None:
         (["--workers", "0"], "--workers"),
         (["--input", ""], "--input: found an empty name"),
         (["--output", ""], "--output: found an empty name"),
-        (["--resume"], "--resume: standard output can't be taken up again"),
-        (["--resume", "--output", "/dev/null"], "--resume: /dev/null is no regular file"),
+        (["--resume"], "--resume: can't resume on standard output"),
+        (["--resume", "--output", "/dev/null"], "--resume: /dev/null is not a regular file"),
         (["--resume", "--output", "o", "--input", "-"], "--resume: - can't be read again"),
-        (["--shard", "1/2", "--input", "-"], "--shard: - can't be divided"),
+        (["--shard", "1/2", "--input", "-"], "--shard: - can't be split"),
         (["--shard", "1/2", "--input", "missing"], "missing: can't be read: No such file"),
         (["--resume", "--output", "o", "--input", "missing"], "missing: can't be read: No such file"),
         (["--journal-seconds", "nan", "--output", "o"], "--journal-seconds: found nan"),

@@ -160,7 +160,7 @@ def test_ctrl_c_within_a_write_costs_nothing_but_that_write(tmp_path: Path, seco
             with interrupted(JournalledFile.write, place):
                 out.write(parts[1], 2)
         except KeyboardInterrupt:
-            out.keep()
+            out.suspend()
         else:
             out.close()
             break
@@ -179,8 +179,8 @@ def test_a_second_ctrl_c_changes_nothing(tmp_path: Path) -> None:
         target = tmp_path / str(place)
         out = JournalledFile(str(target), dict, resume=False, seconds=1e9)
         out.write(b"first", 1)
-        with interrupted(JournalledFile.keep, place):
-            out.keep()
+        with interrupted(JournalledFile.suspend, place):
+            out.suspend()
         out.close()
         out = JournalledFile(str(target), dict, resume=True, seconds=1e9)
         assert out.chunks == 1
@@ -242,7 +242,9 @@ def test_a_disk_that_fills_up(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (6000, before[1]))
     try:
-        with pytest.raises(DataError, match=r"can't be written: .*; make room, and the same command with --resume"):
+        with pytest.raises(
+            DataError, match=r"can't be written: .*; make room; to resume, run the same command with --resume"
+        ):
             out.write(b"b" * 5000, 2)
         out.close()
     finally:
@@ -255,7 +257,7 @@ def test_a_disk_that_fills_up(tmp_path: Path) -> None:
 def test_another_jobs_journal(tmp_path: Path) -> None:
     out = JournalledFile(str(tmp_path / "out"), lambda: {"input": 1, "model": 2}, resume=False, seconds=0)
     out.write(b"mine", 1)
-    out.keep()
+    out.suspend()
     before = files_of(tmp_path)
     with pytest.raises(SettingsError, match=r"another job \(model: found 2, expected 3\); start"):
         JournalledFile(str(tmp_path / "out"), lambda: {"input": 1, "model": 3}, resume=True, seconds=0)
@@ -312,7 +314,7 @@ def test_stopped_in_good_order(
         os.killpg(job.pid, number)
         _, said = job.communicate(timeout=PATIENCE)
     assert len(found) == (workers if workers > 1 else 0)
-    assert (job.returncode, said) == (status, "stopped; the same command with --resume goes on from what is done\n")
+    assert (job.returncode, said) == (status, "stopped; to resume, run the same command with --resume\n")
     assert not any(Path(f"/proc/{each}/cmdline").exists() for each in found)
     assert not out.exists()
     done = json.loads((tmp_path / "out.jsonl.journal").read_text().splitlines()[-1])
@@ -348,7 +350,8 @@ def test_a_worker_that_is_killed(small: Small, tmp_path: Path) -> None:
         _, said = job.communicate(timeout=PATIENCE)
     assert job.returncode == 2
     assert said.count("\n") == 1
-    assert "was ended by signal 9; if memory ran out, use fewer --workers; the same command with --resume" in said
+    advice = "if it ran out of memory, use fewer --workers; to resume, run the same command with --resume"
+    assert f"was killed by signal 9; {advice}" in said
     assert not Path(f"/proc/{second}/cmdline").exists()
     assert entries(out) > 1
 
@@ -370,7 +373,7 @@ main(sys.argv[1:])
 """
     command = ["tag", small.run, "--input", source, "--output", out, "--threads", "1"]
     done = subprocess.run([sys.executable, "-c", code, *map(str, command)], capture_output=True, text=True, timeout=300)
-    said = "error: memory ran out near line 1001; use fewer --workers, or a machine with more of it; the same command"
+    said = "error: out of memory near line 1001; use fewer --workers, or a machine with more memory; to resume, run the"
     assert (done.returncode, done.stderr.count("\n"), done.stderr[: len(said)]) == (2, 1, said)
     assert entries(out) == 2
 
@@ -380,7 +383,7 @@ def test_a_worker_that_fails_says_why(small_classes: Small) -> None:
     with Workers(ModelLocation(str(small_classes.run)), PredictionOptions(top_k=0), 1) as workers:
         chunks = [Chunk(0, [{"line": 1, "text": "a"}], 0)]
         with pytest.raises(NlpAppError, match="top_k: found 0, expected 1 or more"):
-            list(workers.answers(chunks))
+            list(workers.predict(chunks))
 
 
 def test_a_worker_that_dies_in_the_middle_of_an_answer() -> None:
@@ -391,7 +394,7 @@ def test_a_worker_that_dies_in_the_middle_of_an_answer() -> None:
     os.write(theirs.fileno(), (100).to_bytes(4) + b"+ the beginn")
     theirs.close()
     workers = Workers(ModelLocation("unused"), PredictionOptions(), 1)
-    with ours, pytest.raises(NlpAppError, match="worker 1 of 1 ended with status 0; if memory ran out"):
+    with ours, pytest.raises(NlpAppError, match="worker 1 of 1 exited with status 0; if it ran out of memory"):
         workers._receive(_Worker(process, ours), 1)
 
 
@@ -422,7 +425,7 @@ def test_a_finished_job_is_known_by_its_journal(cli: Cli, small: Small, tmp_path
     whole = out.read_bytes()
     assert whole.count(b"\n") == 1500
     assert sorted(files_of(folder)) == ["out.jsonl", "out.jsonl.journal"]
-    assert cli(*arguments) == (0, "", f"{out}: nothing to do: it was finished already\n")
+    assert cli(*arguments) == (0, "", f"{out}: already finished; nothing to do\n")
     refused(cli(*arguments, "--shard", "1/2"), "another job (shard: found null, expected [1, 2])")
     out.write_bytes(whole[:-1] + b" ")
     assert cli(*arguments) == (0, "", "")
@@ -459,7 +462,7 @@ def test_an_input_is_no_output(cli: Cli, small: Small, tmp_path: Path) -> None:
     source.write_text("Anna\n")
     link.symlink_to(source)
     for more in ([], ["--resume"]):
-        refused(cli("tag", small.run, "--input", source, "--output", link, *more), f"{link} is the --input itself")
+        refused(cli("tag", small.run, "--input", source, "--output", link, *more), f"{link} is also the --input")
     assert source.read_text() == "Anna\n"
 
 
