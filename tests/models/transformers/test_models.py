@@ -301,7 +301,7 @@ def test_code_beside_a_model_is_not_run(model: Path, tmp_path: Path) -> None:
     change_config(model, {"auto_map": code})
     nlp_app.load(model)  # as transformers' own BERT
     change_config(model, {"auto_map": code, "model_type": "own-kind"})
-    assert "only if you trust it say so with trust_remote_code" in refused(model)
+    assert "set trust_remote_code only if you trust it" in refused(model)
     assert not (tmp_path / "was-run").exists()
 
 

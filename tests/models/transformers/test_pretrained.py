@@ -276,7 +276,7 @@ FAULTS: list[tuple[Callable[[Path], None], str]] = [
     (change_config(model_type="bertt"), "unknown model type 'bertt'.*did you mean 'bert'"),
     (change_config(model_type=None), "unknown model type"),
     (change_config(hidden_size="wide"), "config.json: can't be read"),
-    (change_config(model_type="own", auto_map=CODE), "is code that comes with the model.*trust_remote_code"),
+    (change_config(model_type="own", auto_map=CODE), "is Python code that comes with the model.*trust_remote_code"),
     (change_config(quantization_config={"quant_method": "gptq"}), "quantized"),
     (without("tokenizer.json", "tokenizer_config.json"), "found no tokenizer files"),
     (without("tokenizer.json"), "found no tokenizer.json and no vocabulary"),
@@ -285,16 +285,16 @@ FAULTS: list[tuple[Callable[[Path], None], str]] = [
     (without("model.safetensors"), "found no model.safetensors"),
     (pickled, "found pytorch_model.bin, a pickle.*convert it"),
     (truncated, "model.safetensors: damaged"),
-    (index_of("../outside.safetensors"), "names '../outside.safetensors', expected .safetensors files beside it"),
+    (index_of("../outside.safetensors"), "names '../outside.safetensors', expected .safetensors files next to it"),
     (index_of("/etc/passwd"), "names '/etc/passwd'"),
-    (index_of("..\\outside.safetensors"), "expected .safetensors files beside it"),
+    (index_of("..\\outside.safetensors"), "expected .safetensors files next to it"),
     (index_of("pytorch_model.bin"), "names 'pytorch_model.bin'"),
     (index_of("model-00001-of-00001.safetensors"), "missing, named in model.safetensors.index.json"),
     (index_of(3), "found no weight_map of file names"),
     (weights_without("encoder.layer.1.output.dense.weight"), "no fitting weights for 1 of the 37 .*layer.1.output"),
     (change_config(hidden_size=16), "found no fitting weights"),
     (change_config(num_hidden_layers=4), "found no fitting weights for 32 of the 69"),
-    (change_config(vocab_size=20), "the tokenizer has 193 pieces, the model's table 20 rows"),
+    (change_config(vocab_size=20), "the tokenizer has 193 subwords, the model's embeddings 20 rows"),
 ]  # fmt: skip
 
 
