@@ -75,7 +75,7 @@ class Classifier(HubMixin["AnyClassifierParts"]):
         Args:
             texts: A raw text, or a list or tuple of raw texts.
             top_k: Return so many of the best classes, 1 or more.
-            threshold: Return only classes with at least this score, from 0 to 1.
+            threshold: Return only classes with at least this score, from 0 to 1. May be combined with `top_k`.
 
         Returns:
             For one text: a `Label`, or a list of them. For several texts: a list with one result for each text. A

@@ -59,7 +59,7 @@ class Tagger(HubMixin["AnyTaggerParts"]):
             A new tagger; new labels follow the old ones.
 
         Raises:
-            TypeError: If `labels` is a single str, or contains something else than str.
+            TypeError: If `labels` is a single str, or contains anything but str.
             ModelError: If the network's output layer has no bias, which new labels need.
 
         Example:

@@ -1,4 +1,4 @@
-"""Jobs over files that are killed and resumed: what they leave is what an undisturbed one leaves, byte for byte."""
+"""Jobs that are killed and resumed: the output is the same, byte for byte, as without interruption."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def children(parent: int) -> list[int]:
 
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=12), st.integers(0, 1 << 32))
 @settings(max_examples=60)
-def test_any_state_that_a_crash_leaves_is_gone_on_from(parts: list[bytes], seed: int) -> None:
+def test_job_resumes_after_any_crash(parts: list[bytes], seed: int) -> None:
     """Files cut or harmed anywhere, as lost power leaves them: the end is the same."""
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -197,7 +197,7 @@ def test_a_second_sigterm_changes_nothing() -> None:
         raise_signal(signal.SIGTERM)
 
 
-def test_a_job_that_ended_between_its_last_steps(tmp_path: Path) -> None:
+def test_job_interrupted_between_its_last_steps(tmp_path: Path) -> None:
     target = tmp_path / "out"
     out = JournalledFile(str(target), dict, resume=False, seconds=0)
     out.write(b"all of it", 1)
@@ -225,7 +225,7 @@ def test_two_jobs_for_one_output(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("header", [b"[1]", b"3", b'"x"', b"null", b"x", b""])
-def test_a_journal_that_is_none(tmp_path: Path, header: bytes) -> None:
+def test_invalid_journal(tmp_path: Path, header: bytes) -> None:
     (tmp_path / "out.partial").write_bytes(b"something")
     (tmp_path / "out.journal").write_bytes(header + b"\n")
     out = JournalledFile(str(tmp_path / "out"), dict, resume=True, seconds=0)
@@ -274,7 +274,7 @@ def test_another_jobs_journal(tmp_path: Path) -> None:
     ("tag", "out.jsonl.gz", ["--shard", "2/2"]),
     ("classify", "out.jsonl", ["--format", "text", "--workers", "2"]),
 ])  # fmt: skip
-def test_killed_at_random_moments(
+def test_killed_at_random_times(
     cli: Cli, small: Small, small_classes: Small, tmp_path: Path, command: str, target: str, more: list[str]
 ) -> None:
     model = small.run if command == "tag" else small_classes.run
@@ -301,7 +301,7 @@ def test_killed_at_random_moments(
 @pytest.mark.interrupt
 @needs_linux
 @pytest.mark.parametrize(("number", "status", "workers"), [(signal.SIGINT, 130, 2), (signal.SIGTERM, 143, 1)])
-def test_stopped_in_good_order(
+def test_stopped_by_a_signal(
     cli: Cli, small: Small, tmp_path: Path, number: signal.Signals, status: int, workers: int
 ) -> None:
     """The signal goes to all processes, as terminals and clusters send it; nothing of them stays, and no traceback."""
@@ -358,7 +358,7 @@ def test_a_worker_that_is_killed(small: Small, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @needs_linux
-def test_memory_that_runs_out(small: Small, tmp_path: Path) -> None:
+def test_out_of_memory(small: Small, tmp_path: Path) -> None:
     """What was done until then is kept, and a line says how to go on."""
     source, out = tmp_path / "a.txt", tmp_path / "out.jsonl"
     source.write_text(texts(1500) + "Anna in Rome " * 3_000_000)
@@ -378,7 +378,7 @@ main(sys.argv[1:])
     assert entries(out) == 2
 
 
-def test_a_worker_that_fails_says_why(small_classes: Small) -> None:
+def test_worker_reports_its_error(small_classes: Small) -> None:
     """The choice is checked long before; any error of the model takes this way."""
     with Workers(ModelLocation(str(small_classes.run)), PredictionOptions(top_k=0), 1) as workers:
         chunks = [Chunk(0, [{"line": 1, "text": "a"}], 0)]
@@ -386,7 +386,7 @@ def test_a_worker_that_fails_says_why(small_classes: Small) -> None:
             list(workers.predict(chunks))
 
 
-def test_a_worker_that_dies_in_the_middle_of_an_answer() -> None:
+def test_worker_dies_while_sending() -> None:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=int)
@@ -412,7 +412,7 @@ def test_a_strict_job_stops_where_it_is(cli: Cli, small: Small, tmp_path: Path) 
     assert sorted(files_of(tmp_path)) == ["a.txt", "out.jsonl"]
 
 
-def test_a_finished_job_is_known_by_its_journal(cli: Cli, small: Small, tmp_path: Path) -> None:
+def test_finished_job_is_recognized_by_its_journal(cli: Cli, small: Small, tmp_path: Path) -> None:
     """An output that is merely there, of whatever age, says nothing; nor does one of other options."""
     source, folder = tmp_path / "a.txt", tmp_path / "folder"
     source.write_text(texts(1500))
@@ -435,7 +435,7 @@ def test_a_finished_job_is_known_by_its_journal(cli: Cli, small: Small, tmp_path
 
 
 @pytest.mark.parametrize("command", ["tag", "classify"])
-def test_a_data_set_that_was_changed_is_another_one(
+def test_changed_data_set_is_another_input(
     cli: Cli, small: Small, small_classes: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     datasets = pytest.importorskip("datasets")
@@ -457,7 +457,7 @@ def test_a_data_set_that_was_changed_is_another_one(
     assert "another job" in outcome.err
 
 
-def test_an_input_is_no_output(cli: Cli, small: Small, tmp_path: Path) -> None:
+def test_input_and_output_have_to_differ(cli: Cli, small: Small, tmp_path: Path) -> None:
     source, link = tmp_path / "a.txt", tmp_path / "b.txt"
     source.write_text("Anna\n")
     link.symlink_to(source)
@@ -466,7 +466,7 @@ def test_an_input_is_no_output(cli: Cli, small: Small, tmp_path: Path) -> None:
     assert source.read_text() == "Anna\n"
 
 
-def test_an_output_that_cant_be_written(cli: Cli, small: Small, tmp_path: Path) -> None:
+def test_unwritable_output(cli: Cli, small: Small, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     before = files_of(tmp_path)
     for place in (tmp_path, tmp_path / "file" / "below", tmp_path / "missing" / "out", Path("/proc/nlp_app")):
