@@ -158,7 +158,7 @@ def _plan(model: str, how: dict[str, Any]) -> JobOptions:
     at = ModelLocation(model, how["precision"], how["trust_remote_code"], _threads())
     quiet = how["quiet"]
     run = {name: how[name] for name in ("workers", "shard", "resume", "strict", "journal_seconds")}
-    return JobOptions(at, **run, quiet=quiet, tell=_nothing if quiet else _say_beside_bar)
+    return JobOptions(at, **run, quiet=quiet, report=_nothing if quiet else _say_beside_bar)
 
 
 def _nothing(message: str) -> None:
