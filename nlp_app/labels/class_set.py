@@ -89,10 +89,10 @@ class ClassSet:
             ValueError: If a probability is NaN, or thresholds are given for single-label data.
         """
         if np.isnan(scores).any():
-            raise ValueError("found probabilities that are not numbers")
+            raise ValueError("scores: found NaN; expected probabilities")
         if not self.multi_label:
             if thresholds is not None:
-                raise ValueError("found thresholds for texts of one class each")
+                raise ValueError("found thresholds for single-label data; they apply only to multi-label data")
             return [(self.labels[best],) for best in scores.argmax(1).tolist()] if len(scores) else []
         rows, columns = np.nonzero(scores >= (THRESHOLD if thresholds is None else thresholds))
         ends = np.cumsum(np.bincount(rows, minlength=len(scores))).tolist()

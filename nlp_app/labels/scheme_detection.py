@@ -64,7 +64,7 @@ def detect_scheme(sentences: Iterable[Sequence[str]]) -> DetectedScheme:
     if unknown:
         examples = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
         prefixes = _format_prefixes({tag[0] for tag in known})
-        raise DataError(f"found tags of no known scheme ({examples}) among tags with {prefixes}; correct them")
+        raise DataError(f"found tags of no known scheme ({examples}) among tags with {prefixes}; correct these tags")
     return _best_scheme(pairs, frozenset(tag[0] for tag in known))
 
 
@@ -86,9 +86,7 @@ def _best_scheme(pairs: Counter[tuple[str, str]], letters: frozenset[str]) -> De
     for scheme in _candidates(letters):
         violations[scheme.name] = sum(count for pair, count in pairs.items() if not scheme.allows(*pair))
     if not violations:
-        raise DataError(
-            f"found {_format_prefixes(letters)} together, which no known scheme uses together; correct the tags"
-        )
+        raise DataError(f"no known scheme has {_format_prefixes(letters)} together; correct the tags")
     best, *others = sorted(violations, key=lambda name: violations[name])
     second = f", {violations[others[0]]:,} break {others[0]}" if others else ""
     summary = f"{violations[best]:,} of {pairs.total():,} transitions break {best}{second}"

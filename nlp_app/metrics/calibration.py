@@ -58,24 +58,24 @@ def calibration_bins(confidence: ArrayLike, correct: ArrayLike, bins: int = 15) 
     Raises:
         ValueError: If the shapes differ or a confidence is outside 0 to 1.
     """
-    values, right = np.asarray(confidence, np.float64), np.asarray(correct, np.float64)
-    if values.shape != right.shape or values.ndim != 1:
-        raise ValueError(f"confidence and correctness need one shape (n,): found {values.shape} and {right.shape}")
+    values, hits = np.asarray(confidence, np.float64), np.asarray(correct, np.float64)
+    if values.shape != hits.shape or values.ndim != 1:
+        raise ValueError(f"confidence, correct: found shapes {values.shape} and {hits.shape}; expected one shape (n,)")
     if not ((values >= 0) & (values <= 1 + 1e-5)).all():  # a float32 softmax may slightly exceed 1
         raise ValueError("found a confidence outside 0 to 1")
     edges = np.linspace(0, 1, bins + 1)
-    places = np.clip(np.searchsorted(edges, values, side="left") - 1, 0, bins - 1)
-    counts = np.bincount(places, minlength=bins)
-    sums = [np.bincount(places, weights=column, minlength=bins) for column in (values, right)]
+    bin_ids = np.clip(np.searchsorted(edges, values, side="left") - 1, 0, bins - 1)
+    counts = np.bincount(bin_ids, minlength=bins)
+    sums = [np.bincount(bin_ids, weights=column, minlength=bins) for column in (values, hits)]
     return [
         {
-            "low": float(edges[place]),
-            "high": float(edges[place + 1]),
-            "count": int(counts[place]),
-            "confidence": float(sums[0][place] / counts[place]),
-            "accuracy": float(sums[1][place] / counts[place]),
+            "low": float(edges[index]),
+            "high": float(edges[index + 1]),
+            "count": int(counts[index]),
+            "confidence": float(sums[0][index] / counts[index]),
+            "accuracy": float(sums[1][index] / counts[index]),
         }
-        for place in counts.nonzero()[0]
+        for index in counts.nonzero()[0]
     ]
 
 
