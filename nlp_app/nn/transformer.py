@@ -364,12 +364,12 @@ def _check_labels(body: PreTrainedModel, expected: int) -> None:
         raise ValueError(f"body: found {body.config.num_labels} labels; expected {expected}")
 
 
-def _check_fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    problems = [f"{name} is missing" for name in expected if name not in found]
-    problems += [f"{name} is unknown" for name in found if name not in expected]
+def _check_fit(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    problems = [f"{name} is missing" for name in expected if name not in weights]
+    problems += [f"{name} is unknown" for name in weights if name not in expected]
     problems += [
         f"{name} has shape {list(value.shape)} where {list(expected[name].shape)} is expected"
-        for name, value in found.items()
+        for name, value in weights.items()
         if name in expected and value.shape != expected[name].shape
     ]
     if problems:
