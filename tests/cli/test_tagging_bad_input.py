@@ -33,7 +33,7 @@ BAD_FILES = {
     "ragged": ("a.conll", GOOD.encode() + b"Anna\nx O\n", "a.conll:13: found 1 column, expected 2"),
     "no tags": ("a.conll", b"Anna\nlives\n\nBob\n", "a.conll: found no labels"),
     "unknown scheme": ("a.conll", b"Anna O\nx Q-PER\nlives O\nx B-PER\n\n", "a.conll:2: found tags of no known scheme"),
-    "mixed schemes": ("a.conll", b"a B-X\nb L-X\nc S-X\n\n", "found B-, L-, S- together"),
+    "mixed schemes": ("a.conll", b"a B-X\nb L-X\nc S-X\n\n", "no known scheme has B-, L-, S- together"),
     "all outside": ("a.conll", b"Anna O\nx O\n\nb O\n", "a.conll: found no labeled span"),
     "NUL": ("a.conll", GOOD.encode() + b"a\0b O\n", "a.conll:13: found a NUL"),
     "lone surrogate": ("a.jsonl", b'{"text": "a \\ud83d", "label": [[0, 1, "X"]]}\n', "a.jsonl:1: found half of a"),
