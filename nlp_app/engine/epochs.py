@@ -1,6 +1,6 @@
 """An epoch as both engines count it: windows, the reports they add up to, and where the run stands after them.
 
-A window is the `accumulation` micro-batches of one update. Its gradient is that of the sum of all its losses
+A window is the `gradient_accumulation_steps` micro-batches of one update. Its gradient is that of the sum of all its losses
 divided by the number of all its targets, across processes too, so it equals that of one big batch; the last
 window of an epoch may be short and counts what it has.
 """
@@ -33,16 +33,16 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """`patience`: stop after so many dev scores in a row without a better one; `score_every`: epochs from one dev score
+    """`patience`: stop after so many dev scores in a row without a better one; `eval_every_epochs`: epochs from one dev score
     to the next, counted back from the last epoch, which always has one; `log_every`: in windows; `stop`: asked after
     each update, whether to stop there; of several processes one is enough."""
 
     epochs: int
-    accumulation: int = 1
+    gradient_accumulation_steps: int = 1
     max_grad_norm: float | None = 5.0
     patience: int | None = None
     log_every: int = 10
-    score_every: int = 1
+    eval_every_epochs: int = 1
     stop: Callable[[], bool] = lambda: False
 
 
@@ -216,10 +216,12 @@ def _summed(losses: Sequence[Tensor], learner: Learner) -> Tensor:
     return torch.stack([loss.float() for loss in losses]).sum()
 
 
-def micro_batches(learner: Learner, batches: Iterable[Batch], accumulation: int) -> Iterator[list[Batch]]:
+def micro_batches(
+    learner: Learner, batches: Iterable[Batch], gradient_accumulation_steps: int
+) -> Iterator[list[Batch]]:
     """The micro-batches of each window of an epoch that is still to be done."""
-    remaining = islice(batches, learner.state.window * accumulation, None)
-    while micro := list(islice(remaining, accumulation)):
+    remaining = islice(batches, learner.state.window * gradient_accumulation_steps, None)
+    while micro := list(islice(remaining, gradient_accumulation_steps)):
         yield micro
 
 
@@ -236,7 +238,7 @@ def score_epoch(
     A tie keeps the earlier epoch; any first score is the best yet. An epoch that isn't scored can't be the best.
     """
     state = learner.state
-    due = (options.epochs - state.epoch - 1) % options.score_every == 0
+    due = (options.epochs - state.epoch - 1) % options.eval_every_epochs == 0
     if learner.average is not None:
         learner.average.exchange()
     learner.model.eval()
@@ -284,11 +286,11 @@ def check_options(learner: Learner, evaluate: Callable[[], Evaluation] | None, o
     """Raises `SettingsError` for options that are out of range or don't go together."""
     for name, fits, expected in (
         ("epochs", options.epochs >= 1, "at least 1"),
-        ("accumulation", options.accumulation >= 1, "at least 1"),
+        ("gradient_accumulation_steps", options.gradient_accumulation_steps >= 1, "at least 1"),
         ("max_grad_norm", options.max_grad_norm is None or options.max_grad_norm > 0, "above 0, or none"),
         ("patience", options.patience is None or options.patience >= 1, "at least 1, or none"),
         ("log_every", options.log_every >= 1, "at least 1"),
-        ("score_every", options.score_every >= 1, "at least 1"),
+        ("eval_every_epochs", options.eval_every_epochs >= 1, "at least 1"),
     ):
         if not fits:
             raise SettingsError(f"training.{name}: found {getattr(options, name)}, expected {expected}")

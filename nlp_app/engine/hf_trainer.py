@@ -125,7 +125,7 @@ class _Trainer(Trainer):
         """Say nothing: the reports do, and the Trainer would print."""
 
     def get_train_dataloader(self) -> Any:
-        return _Windows(self.learner, self._batches, self._options.accumulation)
+        return _Windows(self.learner, self._batches, self._options.gradient_accumulation_steps)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[list[Batch]], num_batches: int, device: torch.device
@@ -188,12 +188,12 @@ class _Network(nn.Module):
 class _Windows:
     """What the Trainer takes for a data loader: the windows of the epoch under way."""
 
-    def __init__(self, learner: Learner, batches: Callable[[int], Iterable[Batch]], accumulation: int) -> None:
-        self._learner, self._batches, self._accumulation = learner, batches, accumulation
+    def __init__(self, learner: Learner, batches: Callable[[int], Iterable[Batch]], accumulation_steps: int) -> None:
+        self._learner, self._batches, self._accumulation_steps = learner, batches, accumulation_steps
 
     def __iter__(self) -> Iterator[list[Batch]]:
         epoch = self._learner.state.epoch + 1
-        return micro_batches(self._learner, self._batches(epoch), self._accumulation)
+        return micro_batches(self._learner, self._batches(epoch), self._accumulation_steps)
 
 
 class _Rates:

@@ -66,7 +66,7 @@ def train(
 
 def _train_epoch(learner: Learner, batches: Iterable[Batch], options: LoopOptions) -> Iterator[StepReport]:
     epoch = EpochTotals(learner, options)
-    for micro in micro_batches(learner, batches, options.accumulation):
+    for micro in micro_batches(learner, batches, options.gradient_accumulation_steps):
         window = _backward(learner, micro, epoch.open(micro), options.max_grad_norm)
         epoch.add(window)
         if not window.overflow:

@@ -1,6 +1,6 @@
 """Learning-rate schedules: one multiplier for all parameter groups, chosen by name.
 
-With n the updates made so far, N = `total_steps`, W = round(`warmup` * N), and for n >= W the progress
+With n the updates made so far, N = `total_steps`, W = round(`warmup_ratio` * N), and for n >= W the progress
 p = (n - W) / (N - W), held at 1 beyond the end:
 
     warm-up (n < W)   (n + 1) / W, so that the first update already moves
@@ -25,13 +25,13 @@ from nlp_app.core.errors import SettingsError, did_you_mean
 
 @dataclass(frozen=True)
 class ScheduleOptions:
-    """`total_steps`: of the run; `warmup`: a share of them; `every`: in steps; `patience`: in epochs."""
+    """`total_steps`: of the run; `warmup_ratio`: a share of them; `step_size`: in steps; `patience`: in epochs."""
 
     total_steps: int
     name: str = "linear"
-    warmup: float = 0.0
-    factor: float = 0.5
-    every: int = 1
+    warmup_ratio: float = 0.0
+    lr_decay_factor: float = 0.5
+    step_size: int = 1
     patience: int = 2
 
 
@@ -42,7 +42,7 @@ class Schedule:
         _check(options)
         self.options = options
         self._shape = SHAPES[options.name]
-        self._warmup_steps = round(options.warmup * options.total_steps)
+        self._warmup_steps = round(options.warmup_ratio * options.total_steps)
         self._drops, self._still = 0, 0
         self._best: float | None = None
 
@@ -56,7 +56,7 @@ class Schedule:
         if step < self._warmup_steps:
             return (step + 1) / self._warmup_steps
         if self.needs_score:
-            return self.options.factor**self._drops
+            return self.options.lr_decay_factor**self._drops
         return self._shape(step - self._warmup_steps, self.options.total_steps - self._warmup_steps, self.options)
 
     def observe(self, score: float) -> None:
@@ -90,7 +90,7 @@ def _cosine(step: int, steps: int, options: ScheduleOptions) -> float:
 
 
 def _step(step: int, steps: int, options: ScheduleOptions) -> float:
-    return options.factor ** (step // options.every)
+    return options.lr_decay_factor ** (step // options.step_size)
 
 
 def _progress(step: int, steps: int) -> float:
@@ -112,9 +112,9 @@ def _check(options: ScheduleOptions) -> None:
         raise SettingsError(f"schedule: found {options.name!r}, expected one of {', '.join(SHAPES)}{hint}")
     for name, fits, expected in (
         ("total_steps", options.total_steps >= 1, "at least 1"),
-        ("warmup", 0 <= options.warmup <= 1, "a share of the updates, from 0 to 1"),
-        ("factor", 0 < options.factor < 1, "between 0 and 1"),
-        ("every", options.every >= 1, "at least 1"),
+        ("warmup_ratio", 0 <= options.warmup_ratio <= 1, "a share of the updates, from 0 to 1"),
+        ("lr_decay_factor", 0 < options.lr_decay_factor < 1, "between 0 and 1"),
+        ("step_size", options.step_size >= 1, "at least 1"),
         ("patience", options.patience >= 0, "0 or more"),
     ):
         if not fits:
