@@ -179,14 +179,14 @@ def test_damage_is_found_and_the_one_before_is_used(tmp_path, name, damage):
     first, second = (save_checkpoint(tmp_path, learner) for _ in range(2))
     assert latest_checkpoint(tmp_path) == (second, [])
     damage(second / name)
-    with pytest.raises(TrainingError, match=r"checkpoint-000002.*use an earlier") as caught:
+    with pytest.raises(TrainingError, match=r"checkpoint-000002.*use an older") as caught:
         load_checkpoint(second, toy_learner())
     assert name in str(caught.value)
     latest = latest_checkpoint(tmp_path)
     assert latest.path == first
     assert [str(error) for error in latest.damaged] == [str(caught.value)]
     damage(first / name)
-    with pytest.raises(TrainingError, match=r"none is intact: remove .* to start over"):
+    with pytest.raises(TrainingError, match=r"no checkpoint is intact: remove .* to start over"):
         latest_checkpoint(tmp_path)
 
 

@@ -663,7 +663,7 @@ def test_one_that_fails_stops_the_others(how: str) -> None:
         (message, step, seconds), dead = own.do(failing, how)
         assert isinstance(dead, EOFError)
     assert message.startswith("another process of the run has failed or was stopped (")
-    assert message.endswith("); see what it says, and go on with --resume")
+    assert message.endswith("); see its messages, then resume with --resume")
     assert "\n" not in message
     assert step == 4
     assert seconds < SOON

@@ -431,7 +431,7 @@ def test_a_non_finite_loss_names_its_rows():
             SettingsError,
             "training.gradient_accumulation_steps: found 0",
         ),
-        ([], LoopOptions(1, patience=1), SettingsError, "patience follows the dev score"),
+        ([], LoopOptions(1, patience=1), SettingsError, "patience needs a dev score"),
     ],
 )
 def test_what_the_loop_refuses_is_refused(batches, options, error, words):

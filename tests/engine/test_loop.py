@@ -216,8 +216,8 @@ def test_plateau_lowers_the_rate():
         (LoopOptions(0), "constant", "training.epochs: found 0"),
         (LoopOptions(1, gradient_accumulation_steps=0), "constant", "training.gradient_accumulation_steps"),
         (LoopOptions(1, max_grad_norm=0.0), "constant", "training.max_grad_norm"),
-        (LoopOptions(1, patience=2), "constant", "patience follows the dev score"),
-        (LoopOptions(1), "plateau", "schedule 'plateau' follows the dev score"),
+        (LoopOptions(1, patience=2), "constant", "patience needs a dev score"),
+        (LoopOptions(1), "plateau", "schedule 'plateau' needs a dev score"),
     ],
 )
 def test_bad_settings(options, schedule, words):
@@ -407,7 +407,7 @@ def test_non_finite_loss():
         "learning rates: all 0.01",
         "6 rows: 9, 10, 11,",
         "first non-finite gradient: body.weight",
-        "try a lower learning rate",
+        "start a new run with a lower learning rate",
     ):
         assert part in message
     assert_same(weights(learner), weights(stopped_before))
@@ -427,7 +427,7 @@ def test_numbers_that_are_looked_at_later_are_told_as_they_were(monkeypatch):
     class Waiting(EpochTotals):
         def __init__(self, *arguments):
             super().__init__(*arguments)
-            self._read_each = False
+            self._read_every_window = False
 
     monkeypatch.setattr("nlp_app.engine.loop.EpochTotals", Waiting)
     batches = toy_batches([4] * 7)
@@ -483,5 +483,7 @@ def test_an_update_that_bursts_a_weight_is_told_at_the_next(make_model, options,
     assert re.match(r"epoch 1, step [234]: found a (loss|gradient norm) of (nan|inf), expected finite", message)
     assert re.search(r"learning rates: all 0\.001, all \(sparse\) 1e\+39|learning rates: all 1e\+39", message)
     assert f"first non-finite parameter: {part}" in message
-    assert "try a lower learning rate, a longer warm-up, a smaller norm of the gradient" in message
+    assert (
+        "start a new run with a lower learning rate, a longer warm-up or a lower limit on the gradient norm" in message
+    )
     assert "\n" not in message

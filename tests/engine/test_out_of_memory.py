@@ -163,7 +163,7 @@ def test_a_row_too_large_for_memory(engine: str) -> None:
     with pytest.raises(TrainingError) as caught:
         run(engine, toy_learner(lambda: Cramped(0), OPTIONS), lambda epoch: doubled([3]), LoopOptions(1))
     message = str(caught.value)
-    assert message.startswith("found no memory for a batch of a single row, 0; use a smaller model")
+    assert message.startswith("out of memory in a batch with a single row, 0; use a smaller model")
     assert "\n" not in message
 
 
