@@ -35,15 +35,15 @@ def run_with_oom_retry(learner: Learner, micro: Sequence[Batch], attempt: Callab
         RowsError: A single row does not fit into memory.
     """
     while True:
-        pieces = _TrackedBatches([piece for batch in micro for piece in split_batch(batch, learner.state.parts)])
+        batches = _TrackedBatches([part for batch in micro for part in split_batch(batch, learner.state.parts)])
         seed_update(learner.seed, learner.state.epoch, learner.state.window, learner.processes.rank)
         try:
-            return attempt(pieces)
+            return attempt(batches)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            if len(pieces.rows) == 1:
-                raise RowsError(_out_of_memory_message(pieces.rows[0]), pieces.rows) from error
+            if len(batches.rows) == 1:
+                raise RowsError(_out_of_memory_message(batches.rows[0]), batches.rows) from error
         # Outside the handler: the exception keeps the failed attempt's tensors in memory.
         learner.optimizers.zero_grad()
         gc.collect()
@@ -62,25 +62,25 @@ def split_batch(batch: Batch, parts: int) -> list[Batch]:
     Returns:
         The parts; fewer than asked for if the micro-batch has fewer rows.
     """
-    pieces = [batch]
-    while len(pieces) < parts:
-        pieces = [half for piece in pieces for half in (piece.halves() if len(piece.rows) > 1 else (piece,))]
-        if all(len(piece.rows) <= 1 for piece in pieces):
+    batches = [batch]
+    while len(batches) < parts:
+        batches = [half for part in batches for half in (part.halves() if len(part.rows) > 1 else (part,))]
+        if all(len(part.rows) <= 1 for part in batches):
             break
-    return pieces
+    return batches
 
 
 class _TrackedBatches:
     """Iterate over micro-batches; `rows` has the rows of the current one."""
 
-    def __init__(self, pieces: Sequence[Batch]) -> None:
-        self._pieces = pieces
+    def __init__(self, batches: Sequence[Batch]) -> None:
+        self._batches = batches
         self.rows: Sequence[int] = ()
 
     def __iter__(self) -> Iterator[Batch]:
-        for piece in self._pieces:
-            self.rows = piece.rows
-            yield piece
+        for part in self._batches:
+            self.rows = part.rows
+            yield part
 
 
 def _out_of_memory_message(row: int) -> str:
