@@ -1,4 +1,4 @@
-"""`distill`: small networks that learn from a fine-tuned transformer."""
+"""Distillation of a fine-tuned transformer into small networks."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def test_no_checkpoint_is_intact(cli: Cli, small: Small, tmp_path: Path, monkeyp
     before = files_of(tmp_path)
     outcome = train(cli, small, tmp_path / "run", "--resume")
     assert outcome.status == 2
-    assert "none is intact" in outcome.err
+    assert "no checkpoint is intact" in outcome.err
     assert outcome.err.count("\n") == 1
     assert files_of(tmp_path) == before
 
