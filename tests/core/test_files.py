@@ -242,7 +242,7 @@ def test_places_that_can_t_be_written(tmp_path: Path) -> None:
     if hasattr(os, "geteuid") and os.geteuid():  # root may write anywhere
         places.append(tmp_path / "read_only" / "below")
     for place in places:
-        expected = rf"{place.name}: can't be written: .*; make room or name another place"
+        expected = rf"{place.name}: can't be written: .*; make room or choose another path"
         with pytest.raises(DataError, match=expected), atomic_file(place) as stream:
             stream.write("new")
         with pytest.raises(OSError, match=r"Errno|WinError"):
