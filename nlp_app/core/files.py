@@ -22,7 +22,7 @@ from nlp_app.core.errors import DataError
 from nlp_app.core.locks import lock
 
 # Temporary names of older versions. The last form was also given to cache entries to hide them from readers.
-_OLD_NAMES = r"\.(saving|unfinished)-({of})|(nlp_app|\.[0-9a-f]{{32}})-[0-9a-f]{{32}}"
+_OLD_NAMES = r"\.(saving|unfinished)-({pattern})|(nlp_app|\.[0-9a-f]{{32}})-[0-9a-f]{{32}}"
 
 _PRIVATE = 0o700
 
@@ -43,17 +43,20 @@ def temporary_path(path: Path) -> Path:
     return path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex}")
 
 
-def is_temporary(name: str, of: str = r".*") -> bool:
+def is_temporary(name: str, pattern: str = r".*") -> bool:
     """Check if a name is a temporary name, including those of older versions.
 
     Args:
         name: The name of a file or directory, without its parent directory.
-        of: Regular expression for the final name; temporary names of other files don't match.
+        pattern: Regular expression for the final name; temporary names of other files don't match.
 
     Returns:
         True if a file or directory of this name is being written or removed, or was left behind.
     """
-    return re.fullmatch(rf"\.({of})\.[0-9a-f]{{32}}|{_OLD_NAMES.format(of=of)}", name, re.DOTALL) is not None
+    return (
+        re.fullmatch(rf"\.({pattern})\.[0-9a-f]{{32}}|{_OLD_NAMES.format(pattern=pattern)}", name, re.DOTALL)
+        is not None
+    )
 
 
 @overload
@@ -250,18 +253,18 @@ def remove_directory(path: Path) -> None:
         shutil.rmtree(path.rename(temporary_path(path)))
 
 
-def remove_leftovers(directory: Path, of: str = r".*", shared: bool = False) -> None:
+def remove_leftovers(directory: Path, pattern: str = r".*", shared: bool = False) -> None:
     """Remove the temporary files and directories of processes that were killed. Errors are ignored.
 
     Args:
         directory: The directory to search; its subdirectories are not searched.
-        of: Regular expression for the final names, as for `is_temporary`.
+        pattern: Regular expression for the final names, as for `is_temporary`.
         shared: Other processes may be writing to the directory. Keep files and directories that are locked, that were
             changed in the last 10 seconds, or, on a file system without locks, in the last 24 hours.
     """
     leftovers: list[Path] = []
     with suppress(OSError):  # the directory can't be listed
-        leftovers += (path for path in directory.iterdir() if is_temporary(path.name, of))
+        leftovers += (path for path in directory.iterdir() if is_temporary(path.name, pattern))
     for path in leftovers:
         with suppress(OSError):  # another process may be removing it too
             if not shared or _age(path) > _max_age(path):

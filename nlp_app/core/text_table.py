@@ -30,18 +30,18 @@ def shorten(label: str, widest: int = _WIDEST) -> str:
     return start + "…"
 
 
-def format_names(names: Iterable[str], most: int = 8) -> str:
+def format_names(names: Iterable[str], limit: int = 8) -> str:
     """Join names in alphabetical order, for a message.
 
     Args:
         names: The names.
-        most: Largest number of names to list. If there are more, the total is added.
+        limit: Largest number of names to list. If there are more, the total is added.
 
     Returns:
         A list such as `LOC, ORG, PER` or `A, B, ... (12 in all)`.
     """
     ordered = sorted(names)
-    return ", ".join(ordered[:most]) + (f", ... ({len(ordered):,} in all)" if len(ordered) > most else "")
+    return ", ".join(ordered[:limit]) + (f", ... ({len(ordered):,} in all)" if len(ordered) > limit else "")
 
 
 def _printable(text: str) -> str:

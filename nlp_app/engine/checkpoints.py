@@ -55,7 +55,7 @@ def save_checkpoint(directory: str | Path, learner: Learner, keep: int = 2) -> P
     tensors, plain = _pack(learner)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(directory, of=NAME.pattern)  # others may be of a run that is not replaced yet
+        remove_leftovers(directory, pattern=NAME.pattern)  # others may be of a run that is not replaced yet
         earlier = _checkpoints(directory)
         path = directory / f"checkpoint-{_number(earlier[-1]) + 1 if earlier else 1:06d}"
         _write(path, tensors, plain)

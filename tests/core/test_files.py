@@ -338,7 +338,7 @@ def test_of_a_shared_directory_only_what_nobody_writes_is_removed(tmp_path: Path
     fill(young, {"a": b"new"})
     with temporary_directory(tmp_path / "alive") as alive:
         aged(alive)
-        remove_leftovers(tmp_path, of="dead|young|alive", shared=True)
+        remove_leftovers(tmp_path, pattern="dead|young|alive", shared=True)
         assert {*tmp_path.iterdir()} == {young, other, alive}
     remove_leftovers(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -144,11 +144,11 @@ def _taken(pretrained: Pretrained, loaded: PartialLoad) -> str:
     """What came of a checkpoint's weights."""
     parts = [f"{len(loaded.taken)} tensors taken"]
     if loaded.missing:
-        parts.append(f"newly made: {format_names(loaded.missing, most=4)}")
+        parts.append(f"newly made: {format_names(loaded.missing, limit=4)}")
     if loaded.reshaped:
-        parts.append(f"of another shape there: {format_names(loaded.reshaped, most=4)}")
+        parts.append(f"of another shape there: {format_names(loaded.reshaped, limit=4)}")
     if loaded.left:
-        parts.append(f"left over: {format_names(loaded.left, most=4)}")
+        parts.append(f"left over: {format_names(loaded.left, limit=4)}")
     return f"{pretrained.name}: {'; '.join(parts)}"
 
 
