@@ -70,7 +70,7 @@ def save_checkpoint(directory: str | Path, learner: Learner, keep: int = 2) -> P
     tensors, values = _collect(learner)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(directory, of=NAME.pattern)  # others may belong to a previous run
+        remove_leftovers(directory, pattern=NAME.pattern)  # others may belong to a previous run
         previous = _list_checkpoints(directory)
         path = directory / f"checkpoint-{_checkpoint_number(previous[-1]) + 1 if previous else 1:06d}"
         _write(path, tensors, values)

@@ -122,7 +122,7 @@ def test_a_record_to_classify(cli: Cli, tmp_path: Path, small_classes: Small, ca
 def test_labels_of_other_classes(cli: Cli, tmp_path: Path, small_classes: Small) -> None:
     (tmp_path / "other.csv").write_text(GOOD)
     outcome = cli("evaluate", small_classes.run, tmp_path / "other.csv")
-    refused(outcome, "found the labels land, water", "expected those that the model learned")
+    refused(outcome, "found the labels land, water", "expected labels that the model learned")
     outcome = train(cli, small_classes.train, tmp_path / "run", "--test", tmp_path / "other.csv")
     refused(outcome, tmp_path / "other.csv", "found the labels land, water", "expected account")
     assert [path.name for path in tmp_path.iterdir()] == ["other.csv"]

@@ -171,11 +171,11 @@ def _describe_loaded_weights(pretrained: Pretrained, loaded: PartialLoad) -> str
     """Describe which weights of a pretrained model were loaded."""
     parts = [f"{len(loaded.taken)} tensors loaded"]
     if loaded.missing:
-        parts.append(f"newly initialized: {format_names(loaded.missing, most=4)}")
+        parts.append(f"newly initialized: {format_names(loaded.missing, limit=4)}")
     if loaded.reshaped:
-        parts.append(f"shape differs: {format_names(loaded.reshaped, most=4)}")
+        parts.append(f"shape differs: {format_names(loaded.reshaped, limit=4)}")
     if loaded.left:
-        parts.append(f"not used: {format_names(loaded.left, most=4)}")
+        parts.append(f"not used: {format_names(loaded.left, limit=4)}")
     return f"{pretrained.name}: {'; '.join(parts)}"
 
 
