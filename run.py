@@ -1,4 +1,4 @@
-"""The command line from a checkout: `python run.py train ner`. Installed, the same program is `nlp-app`."""
+"""Run the command line from a checkout, for example `python run.py train ner`. Once installed, it is `nlp-app`."""
 
 from nlp_app.cli import main
 

@@ -91,7 +91,7 @@ def train_ours(case: Case) -> Cost:
     began = time.process_time()
     parts = make_parts(settings, data, None)
     sentences = data.train.sentences * case.copies
-    examples = EncodedSentences.of(settings, parts, sentences)
+    examples = EncodedSentences.encode(settings, parts, sentences)
     preparing = time.process_time() - began
     updates = examples.batch_count()
     rates = {"crf.": settings.train.crf_learning_rate / settings.train.learning_rate}

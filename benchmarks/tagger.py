@@ -74,7 +74,7 @@ class Ours:
         training.seed_everything(arguments.seed)
         data = read_splits(self.settings.data, arguments.seed)
         self.parts = make_parts(self.settings, data, None)
-        self.examples = EncodedSentences.of(self.settings, self.parts, data.train.sentences)
+        self.examples = EncodedSentences.encode(self.settings, self.parts, data.train.sentences)
         train = self.settings.train
         rates: LearningRates = {
             "sparse_rate": train.sparse_learning_rate,

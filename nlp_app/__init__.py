@@ -1,6 +1,11 @@
 """nlp_app: sequence labeling and text classification for Chinese, English and mixed text.
 
-Importing the package loads neither torch nor transformers; its names load what they need when they are first used.
+Importing the package loads neither torch nor transformers; they are loaded when a name that needs them is first used.
+
+Example:
+    >>> import nlp_app
+    >>> tagger = nlp_app.load("runs/ner")
+    >>> spans = tagger.tag("Satya Nadella visited Shanghai.")
 """
 
 from __future__ import annotations
@@ -29,7 +34,7 @@ __all__ = [
     "load",
 ]
 
-_HOMES = {
+_MODULES = {
     "BasicTokenizer": "nlp_app.text",
     "Classifier": "nlp_app.inference",
     "Label": "nlp_app.core.types",
@@ -42,9 +47,9 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'nlp_app' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

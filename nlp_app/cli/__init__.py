@@ -1,5 +1,8 @@
-"""The command line: a thin layer over functions that a program can call as well. Results go to standard output, what
-happens meanwhile to standard error. Imports stand inside the commands, so that `--help` answers at once."""
+"""The command line of nlp_app.
+
+Each command parses its options and calls functions that a program can call as well. Results go to standard output,
+progress and notes to standard error. Imports stand inside the commands, so that `--help` answers at once.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from typing import Any, NoReturn
 
 import click
 
-from nlp_app.cli.options import PRECISIONS
-from nlp_app.cli.terminal import USER_ERROR, fail, is_first, process_count, say
+from nlp_app.cli.options import PRECISIONS, examples
+from nlp_app.cli.terminal import USER_ERROR, fail, is_main_process, process_count, say
 from nlp_app.core.console import discard_standard_output
 from nlp_app.core.errors import NlpAppError
 from nlp_app.core.signals import raise_on_stop_signals
@@ -25,7 +28,7 @@ __all__ = ["PRECISIONS", "main", "program"]
 
 INTERRUPTED = 130
 
-# From each command to its module in this folder, where it has the same name.
+# Commands, each with the module in this folder that defines a function of the same name.
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "train": "train",
@@ -41,7 +44,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 
 class _Program(click.Group):
-    """The commands, and what becomes of errors: a user's mistake is one line on standard error and status 2."""
+    """A group of commands that reports a user error in one line on standard error, with exit status 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -49,22 +52,22 @@ class _Program(click.Group):
                 return super().invoke(ctx)
         except NlpAppError as error:
             fail(str(error))
-        except BrokenPipeError:  # the reader has seen enough
+        except BrokenPipeError:  # the program that reads the output has ended, for example `head`
             raise SystemExit(0) from None
         except KeyboardInterrupt as error:
-            _stopped(error, ctx.obj)
+            _exit_interrupted(error, ctx.obj)
 
 
-def _stopped(by: BaseException | None, arguments: Sequence[str]) -> NoReturn:
-    """End as a command does that was told to stop: with the command line that goes on, if it trains."""
-    if is_first():
-        advice = f"; to go on: {_resuming(arguments)}" if arguments[:1] in (["train"], ["distill"]) else ""
-        say(f"{str(by or '') or 'stopped'}{advice}")
-    raise SystemExit(getattr(by, "status", INTERRUPTED)) from None
+def _exit_interrupted(error: BaseException | None, arguments: Sequence[str]) -> NoReturn:
+    """Exit after a stop signal; for a command that trains, print the command line that resumes the run."""
+    if is_main_process():
+        advice = f". To resume: {_resume_command(arguments)}" if arguments[:1] in (["train"], ["distill"]) else ""
+        say(f"{str(error or '') or 'stopped'}{advice}")
+    raise SystemExit(getattr(error, "status", INTERRUPTED)) from None
 
 
-def _resuming(arguments: Sequence[str]) -> str:
-    """The command line that goes on with what these arguments began, in as many processes."""
+def _resume_command(arguments: Sequence[str]) -> str:
+    """Return the command line that resumes a run, with the same number of processes."""
     script = sys.argv[0].endswith(".py")
     program = sys.argv[0] if script else "nlp-app"
     start = ["python", program] if script else [program]
@@ -74,10 +77,18 @@ def _resuming(arguments: Sequence[str]) -> str:
     return shlex.join([*start, *arguments, *(() if "--resume" in arguments else ("--resume",))])
 
 
-@click.group(cls=_Program)
+@click.group(
+    cls=_Program,
+    epilog=examples(
+        "train ner --train train.conll --output runs/ner", 'tag runs/ner "Satya Nadella visited Shanghai."'
+    ),
+)
 @click.version_option(__version__, prog_name="nlp_app")
 def program() -> None:
-    """Train, evaluate and use taggers and text classifiers for Chinese, English and mixed text."""
+    """Train, evaluate and use taggers and text classifiers for Chinese, English and mixed text.
+
+    Use --help after a command to show its options.
+    """
 
 
 for _name, _module in COMMANDS.items():
@@ -85,8 +96,17 @@ for _name, _module in COMMANDS.items():
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line on `arguments` (None: the process's own). A user's mistake is one line and status 2."""
-    # Waiting threads that spin starve each other on a busy machine; this has to stand before torch is loaded.
+    """Run the command line.
+
+    A user error is reported in one line on standard error, with exit status 2.
+
+    Args:
+        arguments: The arguments, without the name of the program; None for those of this process.
+
+    Raises:
+        SystemExit: The command has failed or was interrupted.
+    """
+    # Busy-waiting threads slow each other down on a loaded machine. OpenMP reads this when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
@@ -98,10 +118,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(USER_ERROR) from None
     except click.ClickException as error:
         fail(f"{error.format_message().rstrip('.')}; see --help")
-    except OSError as error:  # the machine's trouble, not a bug: --help on a full disk, say
+    except OSError as error:  # for example --help on a full disk, which is not a bug
         discard_standard_output()
         fail(f"{error.filename or 'standard output'}: {error.strerror}")
-    except click.Abort as error:  # what click makes of Ctrl-C while it reads the arguments
-        _stopped(error.__cause__, words)
+    except click.Abort as error:  # click raises it for Ctrl-C while it parses the arguments
+        _exit_interrupted(error.__cause__, words)
     except KeyboardInterrupt as error:
-        _stopped(error, words)
+        _exit_interrupted(error, words)

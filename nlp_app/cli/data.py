@@ -1,4 +1,4 @@
-"""What is done with data: `inspect`, `convert`."""
+"""The commands that work on data files: `inspect` and `convert`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import click
 from nlp_app.cli.options import (
     FormatChoice,
     any_format_option,
-    changes_option,
-    class_changes,
+    check_tagging_format,
+    data_changes,
+    data_changes_option,
+    examples,
     format_option,
     json_option,
     label_column_option,
-    no_columns,
-    sequence_format,
+    reject_column_options,
     tagging_formats,
     text_column_option,
 )
@@ -26,61 +27,78 @@ from nlp_app.cli.terminal import say, show
 from nlp_app.core.errors import OtherTaskError
 
 
-@click.command()
+@click.command(
+    epilog=examples("inspect train.conll dev.conll test.conll", "inspect train.csv --text-column text --json")
+)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--task", type=click.Choice(["ner", "cls"]), help="What the files are for, where it doesn't show.")
+@click.option(
+    "--task",
+    type=click.Choice(["ner", "cls"]),
+    help="Task of the files: ner for tagging, cls for classification. By default it is detected from the first file.",
+)
 @json_option
 @any_format_option
 @text_column_option
 @label_column_option
-@changes_option
-def inspect(files: tuple[str, ...], task: str | None, as_json: bool, **how: Any) -> None:
-    """Say what is in data FILEs: format, labels, counts, lengths, duplicates, repairs; leaks among several."""
+@data_changes_option
+def inspect(files: tuple[str, ...], task: str | None, as_json: bool, **options: Any) -> None:
+    """Report the content and the problems of data files.
+
+    For each FILE, the report shows the format, labels, counts, lengths, duplicates and repairs. For several files, it
+    also shows examples that occur in more than one of them.
+    """
     from nlp_app.reports.classification_inspection import class_inspection_table  # noqa: PLC0415
     from nlp_app.reports.tagging_inspection import inspection_table  # noqa: PLC0415
 
-    facts = _inspected(files, task, how)
+    facts = _inspect_files(files, task, options)
     table = class_inspection_table if facts.get("task") == "cls" else inspection_table
     show(json.dumps(facts, ensure_ascii=False) if as_json else table(facts))
 
 
-def _inspected(files: Sequence[str], task: str | None, how: dict[str, Any]) -> dict[str, Any]:
-    """The facts of files; of which task they are shows, unless it is named, in the first one."""
+def _inspect_files(files: Sequence[str], task: str | None, options: dict[str, Any]) -> dict[str, Any]:
+    """Inspect files of the named task; without one, the options or the first file determine it."""
     from nlp_app.commands.inspect import inspect_classes, inspect_files  # noqa: PLC0415
     from nlp_app.config import ClassificationDataSettings, ClassificationSettings, TaggingDataSettings, change_settings  # noqa: PLC0415
 
-    changed = {change.partition("=")[0].strip().removeprefix("data.") for change in class_changes(how)}
-    told = not changed.isdisjoint(
-        ClassificationDataSettings.model_fields.keys() - TaggingDataSettings.model_fields.keys()
-    )
-    if task is None and (told or how["format"] not in (None, *tagging_formats())):
+    changed = {change.partition("=")[0].strip().removeprefix("data.") for change in data_changes(options)}
+    only_for_classes = ClassificationDataSettings.model_fields.keys() - TaggingDataSettings.model_fields.keys()
+    sets_classes = not changed.isdisjoint(only_for_classes)
+    if task is None and (sets_classes or options["format"] not in (None, *tagging_formats())):
         task = "cls"
     if task != "cls":
-        no_columns(how)
+        reject_column_options(options)
         try:
-            return inspect_files([Path(file) for file in files], sequence_format(how["format"]), how["changes"])
+            return inspect_files(
+                [Path(file) for file in files], check_tagging_format(options["format"]), options["changes"]
+            )
         except OtherTaskError:
             if task is not None:
                 raise
-    table = {"data": {"format": how["format"] or "auto"}}
-    return inspect_classes(files, change_settings(ClassificationSettings, table, class_changes(how), only="data").data)
+    table = {"data": {"format": options["format"] or "auto"}}
+    settings = change_settings(ClassificationSettings, table, data_changes(options), only="data")
+    return inspect_classes(files, settings.data)
 
 
-@click.command()
+@click.command(epilog=examples("convert train.conll train.jsonl", "convert train.bmes train.conll --scheme BIOES"))
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
 @format_option
-@click.option("--to", type=FormatChoice(tagging_formats), help="The output's format, where OUT doesn't tell.")
-@click.option("--scheme", help="The output's tag scheme; without it, BIO.")
+@click.option(
+    "--to", type=FormatChoice(tagging_formats), help="Format of the output. By default the suffix of OUT decides."
+)
+@click.option("--scheme", help="Tag scheme of the output. By default it is BIO; tags without a scheme are kept.")
 @click.option(
     "--shape",
     type=click.Choice(["tokens", "text"]),
-    help="Of JSON lines: tokens and tags, or text and spans.",
+    help="Content of JSON lines in the output: tokens with tags, or a text with spans. By default as in the input.",
 )
-@changes_option
-def convert(source: Path, target: Path, format: str | None, changes: tuple[str, ...], **wanted: Any) -> None:
-    """Convert data between formats and tag schemes, and say what is lost."""
+@data_changes_option
+def convert(source: Path, target: Path, format: str | None, changes: tuple[str, ...], **options: Any) -> None:
+    """Convert a file to another format or tag scheme.
+
+    Read the annotations of tokens or spans in IN, write them to OUT, and report the information that is lost.
+    """
     from nlp_app.commands.convert import ConversionTarget, convert_file  # noqa: PLC0415
 
-    target_wanted = ConversionTarget(wanted["to"], wanted["scheme"], wanted["shape"])
-    say(convert_file(source, target, target_wanted, format, changes))
+    form = ConversionTarget(options["to"], options["scheme"], options["shape"])
+    say(convert_file(source, target, form, format, changes))

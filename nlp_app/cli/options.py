@@ -1,4 +1,4 @@
-"""Options and arguments that several commands take, and what a command makes of them."""
+"""Options and arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 
 class FormatChoice(click.Choice[str]):
-    """A choice of format names, loaded on first use: the readers take 80 ms of a command that asks for no format."""
+    """A choice of format names that is loaded on first use: importing the readers takes 80 ms."""
 
     def __init__(self, load: Callable[[], Iterable[str]]) -> None:
         super().__init__(())
@@ -27,46 +27,87 @@ class FormatChoice(click.Choice[str]):
 
 
 def tagging_formats() -> Iterable[str]:
-    """The formats of tokens or spans."""
+    """List the formats of annotated tokens and spans.
+
+    Returns:
+        The names of the formats.
+    """
     from nlp_app.formats.tagging import FORMATS  # noqa: PLC0415
 
     return FORMATS
 
 
-def class_formats() -> Iterable[str]:
-    """The formats of texts with classes."""
+def classification_formats() -> Iterable[str]:
+    """List the formats of labeled texts.
+
+    Returns:
+        The names of the formats.
+    """
     from nlp_app.formats.classification import CLASS_FORMATS  # noqa: PLC0415
 
     return CLASS_FORMATS
 
 
-MOST_THREADS = 1024  # beyond any machine's cores; many more than that exhaust its memory
+def examples(*commands: str) -> str:
+    """Format example command lines as the epilog of a command's help.
 
-quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
+    Args:
+        *commands: The command lines, without the name of the program.
 
-threads_option = click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="CPU threads to compute with.")
+    Returns:
+        A text for the `epilog` of a click command. Its lines are not wrapped.
+    """
+    title = "Example:" if len(commands) == 1 else "Examples:"
+    return "\n".join(["\b", title, *(f"  python run.py {command}" for command in commands)])
 
-format_option = click.option(
-    "--format", type=FormatChoice(tagging_formats), help="The input's format, where it isn't recognized."
+
+MAX_THREADS = 1024  # more than the cores of any machine; far more threads would exhaust the memory
+
+quiet_option = click.option("--quiet", is_flag=True, help="Show no progress and no notes.")
+
+threads_option = click.option(
+    "--threads", type=click.IntRange(1, MAX_THREADS), metavar="N", help="Number of CPU threads."
 )
 
+_FORMAT_HELP = "Format of the input. By default it is detected."
+
+format_option = click.option("--format", type=FormatChoice(tagging_formats), help=_FORMAT_HELP)
+
+classification_format_option = click.option("--format", type=FormatChoice(classification_formats), help=_FORMAT_HELP)
+
 any_format_option = click.option(
-    "--format",
-    type=FormatChoice(lambda: (*tagging_formats(), *class_formats())),
-    help="The input's format, where it isn't recognized.",
+    "--format", type=FormatChoice(lambda: (*tagging_formats(), *classification_formats())), help=_FORMAT_HELP
 )
 
 text_column_option = click.option(
-    "--text-column", metavar="COLUMN", help="Of texts with classes: a name or a number from 0; several with commas."
+    "--text-column",
+    metavar="COLUMN",
+    help="Column of the text, for classification: a name or a number from 0. Separate several columns with commas.",
 )
 
-label_column_option = click.option("--label-column", metavar="COLUMN", help="Likewise, of the classes.")
+label_column_option = click.option(
+    "--label-column",
+    metavar="COLUMN",
+    help="Column of the label, for classification: a name or a number from 0. Separate several columns with commas.",
+)
 
 changes_option = click.option(
-    "--set", "changes", multiple=True, metavar="A.B=C", help="Change a setting; may be given several times."
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="A.B=C",
+    help="Change a setting, for example train.epochs=20. Can be given several times.",
 )
 
-# As nlp_app.nn.precision names them; a test holds them equal.
+data_changes_option = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="A.B=C",
+    help="Change a setting of [data], for example data.encoding=gb18030. Can be given several times.",
+)
+
+# The keys of nlp_app.nn.precision, repeated here because importing that module loads torch; a test compares them.
 PRECISIONS = ("full", "auto", "bf16", "fp16")
 
 precision_option = click.option(
@@ -74,22 +115,22 @@ precision_option = click.option(
     type=click.Choice(PRECISIONS),
     default="full",
     show_default=True,
-    help="What a transformer computes in; auto: bf16 where that is fast.",
+    help="Number format for computing with a transformer; auto selects bf16 where the hardware is faster with it.",
 )
 
 trust_option = click.option(
     "--trust-remote-code",
     is_flag=True,
-    help="Run code that a model brings; without it such a model is refused.",
+    help="Run Python code that comes with the model. Without this option, a model that needs such code is an error.",
 )
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
-model_argument = click.argument("model")  # a directory, or a name on the Hub
+model_argument = click.argument("model")  # a directory, or a name on the Hugging Face Hub
 
 
-def _shard(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    """`2/8` as numbers."""
+def _parse_shard(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Parse a value such as `2/8`."""
     if value is None:
         return None
     match = re.fullmatch("([0-9]{1,9})/([0-9]{1,9})", value)
@@ -98,21 +139,41 @@ def _shard(context: click.Context, parameter: click.Parameter, value: str | None
     return int(match[1]), int(match[2])
 
 
-def bulk_options(command: C) -> C:
-    """The options of commands that answer a file of any size."""
+def file_job_options(command: C) -> C:
+    """Add the options of commands that process files of any size.
+
+    Args:
+        command: The function of a command.
+
+    Returns:
+        The function with the options added.
+    """
     for option in reversed(
         (
             click.option(
                 "--workers",
-                type=click.IntRange(1, MOST_THREADS),
+                type=click.IntRange(1, MAX_THREADS),
                 default=1,
                 show_default=True,
-                help="Processes to compute with, each with its own model and one thread.",
+                metavar="N",
+                help="Number of processes. Each loads the model and uses one thread.",
             ),
-            click.option("--shard", callback=_shard, metavar="I/N", help="Only the I-th of N parts of the input."),
-            click.option("--resume", is_flag=True, help="Go on with a job that was stopped or killed."),
             click.option(
-                "--strict", is_flag=True, help="Fail at the first bad record; without it, it is a null result."
+                "--shard",
+                callback=_parse_shard,
+                metavar="I/N",
+                help="Split the input into N parts of about the same size, and process only part I, from 1 to N.",
+            ),
+            click.option(
+                "--resume",
+                is_flag=True,
+                help="Continue the job that writes to --output from its last saved state. Without one, start from the "
+                "beginning.",
+            ),
+            click.option(
+                "--strict",
+                is_flag=True,
+                help="Stop at the first record that can't be read. By default its result is null.",
             ),
             click.option(
                 "--journal-seconds",
@@ -120,7 +181,7 @@ def bulk_options(command: C) -> C:
                 default=10.0,
                 show_default=True,
                 metavar="S",
-                help="How often what is done is made safe.",
+                help="Seconds between two saves of the job's state, from which --resume continues.",
             ),
         )
     ):
@@ -128,20 +189,44 @@ def bulk_options(command: C) -> C:
     return command
 
 
-def class_changes(how: dict[str, Any]) -> list[str]:
-    """`--set` of a command, and what its flags for columns are short for."""
-    columns = {name: how.get(name) for name in ("text_column", "label_column")}
-    return [*how["changes"], *(f"data.{name}={value}" for name, value in columns.items() if value is not None)]
+def data_changes(options: dict[str, Any]) -> list[str]:
+    """Collect the changes of settings from `--set`, `--text-column` and `--label-column`.
+
+    Args:
+        options: The values of a command's options.
+
+    Returns:
+        Changes of the form `table.key=value`. The columns come last.
+    """
+    columns = {name: options.get(name) for name in ("text_column", "label_column")}
+    return [*options["changes"], *(f"data.{name}={value}" for name, value in columns.items() if value is not None)]
 
 
-def no_columns(how: dict[str, Any]) -> None:
-    """Refuse the flags for columns of texts with classes."""
-    if how["text_column"] or how["label_column"]:
+def reject_column_options(options: dict[str, Any]) -> None:
+    """Reject `--text-column` and `--label-column`, which have no effect on tokens or spans.
+
+    Args:
+        options: The values of a command's options.
+
+    Raises:
+        click.UsageError: One of the two options is given.
+    """
+    if options["text_column"] or options["label_column"]:
         raise click.UsageError("--text-column and --label-column are for texts with classes, not for tokens or spans")
 
 
-def sequence_format(format: str | None) -> str | None:
-    """A format of tokens or spans; others are refused."""
+def check_tagging_format(format: str | None) -> str | None:
+    """Check that a format contains tokens or spans.
+
+    Args:
+        format: The name of a format; None for an unknown one.
+
+    Returns:
+        The same name.
+
+    Raises:
+        click.UsageError: The format contains labeled texts.
+    """
     names = tagging_formats()
     if format not in (None, *names):
         raise click.UsageError(f"--format {format} is for texts with classes; expected one of {', '.join(names)}")

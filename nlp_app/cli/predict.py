@@ -1,4 +1,4 @@
-"""What is done with a model: `evaluate`, `tag`, `classify`."""
+"""The commands that use a trained model: `evaluate`, `tag` and `classify`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nlp_app.cli.options import (
-    FormatChoice,
     any_format_option,
-    bulk_options,
-    changes_option,
-    class_changes,
-    class_formats,
+    check_tagging_format,
+    classification_format_option,
+    data_changes,
+    data_changes_option,
+    examples,
+    file_job_options,
     format_option,
     json_option,
     label_column_option,
     model_argument,
-    no_columns,
     precision_option,
     quiet_option,
-    sequence_format,
+    reject_column_options,
     text_column_option,
     threads_option,
     trust_option,
@@ -38,156 +38,182 @@ if TYPE_CHECKING:
     from nlp_app.inference.files import JobOptions
 
 
-@click.command()
+@click.command(epilog=examples("evaluate runs/ner test.conll", "evaluate runs/cls test.csv --json"))
 @model_argument
 @click.argument("file")
 @json_option
 @any_format_option
 @text_column_option
 @label_column_option
-@changes_option
+@data_changes_option
 @precision_option
 @trust_option
 @threads_option
 @quiet_option
-def evaluate(model: str, file: str, as_json: bool, quiet: bool, **how: Any) -> None:
-    """Score MODEL on a labeled FILE."""
+def evaluate(model: str, file: str, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Evaluate a model on a labeled file.
+
+    MODEL is a directory, or a name on the Hugging Face Hub. FILE is read like the training data of the model.
+    """
     from nlp_app.commands.evaluate import evaluate_classes, evaluate_file  # noqa: PLC0415
     from nlp_app.inference import Classifier  # noqa: PLC0415
     from nlp_app.reports.classification_scores import class_score_table, confusion_table  # noqa: PLC0415
     from nlp_app.reports.model_card import score_table  # noqa: PLC0415
 
-    loaded, name = _load(model, how), Path(file).name
+    loaded, name = _load_model(model, options), Path(file).name
     if isinstance(loaded, Classifier):
-        scores, remarks = evaluate_classes(loaded, file, _class_settings(loaded, how), quiet)
+        scores, remarks = evaluate_classes(loaded, file, _data_settings(loaded, options), quiet)
         text = "\n\n".join(filter(None, (class_score_table({name: scores}), confusion_table(scores))))
     else:
-        no_columns(how)
-        scores, remarks = evaluate_file(loaded, Path(file), sequence_format(how["format"]), how["changes"], quiet)
+        reject_column_options(options)
+        format = check_tagging_format(options["format"])
+        scores, remarks = evaluate_file(loaded, Path(file), format, options["changes"], quiet)
         text = score_table({name: scores})
     if not quiet:
         say(*(f"note: {remark}" for remark in remarks))
     show(json.dumps(scores, ensure_ascii=False) if as_json else text)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        'tag runs/ner "Satya Nadella visited Shanghai."',
+        "tag runs/ner --input notes.txt --output spans.jsonl",
+    )
+)
 @model_argument
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
-@click.option("--input", "source", metavar="FILE", help="A file to tag; without it or with -, standard input.")
-@click.option("--output", "target", metavar="FILE", help="Where results go; without it, standard output.")
+@click.option("--input", "source", metavar="FILE", help="File to tag. By default, or with -, standard input is read.")
+@click.option("--output", "target", metavar="FILE", help="File for the results. The default is standard output.")
 @format_option
-@changes_option
-@bulk_options
+@data_changes_option
+@file_job_options
 @precision_option
 @trust_option
 @threads_option
 @quiet_option
-def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | None, **how: Any) -> None:
-    """Find labeled spans in TEXTs, a file or standard input.
+def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | None, **options: Any) -> None:
+    """Tag texts, a file or standard input.
 
-    A text gives a JSON line with its spans; columns come back with the predicted tag appended.
+    MODEL is a directory, or a name on the Hugging Face Hub. For each TEXT, one JSON line with the labeled spans is
+    written. The lines of a file with columns are written with the predicted tag as an additional column.
     """
     from nlp_app.commands.predict import tag_file, tag_texts  # noqa: PLC0415
     from nlp_app.inference import Tagger  # noqa: PLC0415
 
-    _check_files(texts, source, target, how)
-    tagger = _load(model, how)
+    _check_files(texts, source, target, options)
+    tagger = _load_model(model, options)
     if not isinstance(tagger, Tagger):
         raise ModelError(f"{model}: found a classifier, expected a tagger; use `classify`")
     if texts:
         tag_texts(tagger, texts, target)
         return
-    notes, said = tag_file(tagger, source or "-", target, how["format"], how["changes"], _plan(model, how))
-    if not how["quiet"]:
-        say(*(f"note: {remark}" for remark in notes))
-    say(*said)
+    job = _job_options(model, options)
+    notes, messages = tag_file(tagger, source or "-", target, options["format"], options["changes"], job)
+    if not options["quiet"]:
+        say(*(f"note: {note}" for note in notes))
+    say(*messages)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        'classify runs/cls "Where is my parcel?" --top-k 3', "classify runs/cls --input new.csv --output classes.jsonl"
+    )
+)
 @model_argument
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
-@click.option("--input", "source", metavar="FILE", help="A file to classify; without it or with -, standard input.")
-@click.option("--output", "target", metavar="FILE", help="Where results go; without it, standard output.")
-@click.option("--top-k", type=int, metavar="N", help="So many classes of each text, best first.")
-@click.option("--threshold", type=float, metavar="P", help="The classes of at least this probability; maybe none.")
-@click.option("--format", type=FormatChoice(class_formats), help="The input's format, where it isn't recognized.")
+@click.option(
+    "--input", "source", metavar="FILE", help="File to classify. By default, or with -, standard input is read."
+)
+@click.option("--output", "target", metavar="FILE", help="File for the results. The default is standard output.")
+@click.option("--top-k", type=int, metavar="N", help="Return the N most probable classes of each text, best first.")
+@click.option(
+    "--threshold",
+    type=float,
+    metavar="P",
+    help="Return the classes with a probability of at least P. A text may have none.",
+)
+@classification_format_option
 @text_column_option
-@changes_option
-@bulk_options
+@data_changes_option
+@file_job_options
 @precision_option
 @trust_option
 @threads_option
 @quiet_option
-def classify(model: str, texts: tuple[str, ...], source: str | None, target: str | None, **how: Any) -> None:
-    """Find the classes of TEXTs, a file or standard input: a JSON line for each text."""
+def classify(model: str, texts: tuple[str, ...], source: str | None, target: str | None, **options: Any) -> None:
+    """Classify texts, a file or standard input.
+
+    MODEL is a directory, or a name on the Hugging Face Hub. For each TEXT, or each text of a file, one JSON line with
+    the predicted classes is written.
+    """
     from nlp_app.commands.predict import PredictedClasses, classify_file, classify_texts  # noqa: PLC0415
     from nlp_app.inference import Classifier  # noqa: PLC0415
     from nlp_app.inference.classifier import validate_prediction_options  # noqa: PLC0415
 
-    _check_files(texts, source, target, how)
-    choice = PredictedClasses(how["top_k"], how["threshold"])
+    _check_files(texts, source, target, options)
+    choice = PredictedClasses(options["top_k"], options["threshold"])
     validate_prediction_options(choice.top_k, choice.threshold)
-    classifier = _load(model, how)
+    classifier = _load_model(model, options)
     if not isinstance(classifier, Classifier):
         raise ModelError(f"{model}: found a tagger, expected a classifier; use `tag`")
     if texts:
         classify_texts(classifier, texts, target, choice)
         return
-    settings = _class_settings(classifier, how)
-    notes, said = classify_file(classifier, source or "-", target, settings, choice, _plan(model, how))
-    if not how["quiet"]:
-        say(*(f"note: {remark}" for remark in notes))
-    say(*said)
+    settings, job = _data_settings(classifier, options), _job_options(model, options)
+    notes, messages = classify_file(classifier, source or "-", target, settings, choice, job)
+    if not options["quiet"]:
+        say(*(f"note: {note}" for note in notes))
+    say(*messages)
 
 
-def _check_files(texts: Sequence[str], source: str | None, target: str | None, how: dict[str, Any]) -> None:
+def _check_files(texts: Sequence[str], source: str | None, target: str | None, options: dict[str, Any]) -> None:
     for name, file in (("input", source), ("output", target)):
-        if file == "":  # an unset variable of a script, most likely
+        if file == "":  # most likely an unset variable in a shell script
             raise click.UsageError(f"--{name}: found an empty name, expected a file, or - for the standard {name}")
     if texts and source is not None:
         raise click.UsageError("found both TEXT and --input, expected one of them")
     for name in ("shard", "resume"):
-        if texts and how[name]:
-            raise click.UsageError(f"--{name} is for a file, found TEXT; give --input")
+        if texts and options[name]:
+            raise click.UsageError(f"--{name} is for a file, found TEXT; use --input instead")
 
 
-def _plan(model: str, how: dict[str, Any]) -> JobOptions:
-    """How a file is gone through."""
+def _job_options(model: str, options: dict[str, Any]) -> JobOptions:
     from nlp_app.inference.files import JobOptions, ModelLocation  # noqa: PLC0415
 
-    at = ModelLocation(model, how["precision"], how["trust_remote_code"], _threads())
-    quiet = how["quiet"]
-    run = {name: how[name] for name in ("workers", "shard", "resume", "strict", "journal_seconds")}
-    return JobOptions(at, **run, quiet=quiet, tell=_nothing if quiet else _say_beside_bar)
+    location = ModelLocation(model, options["precision"], options["trust_remote_code"], _threads())
+    quiet = options["quiet"]
+    same = {name: options[name] for name in ("workers", "shard", "resume", "strict", "journal_seconds")}
+    return JobOptions(location, **same, quiet=quiet, report=_discard if quiet else _say_above_bar)
 
 
-def _nothing(message: str) -> None:
-    """Say nothing."""
+def _discard(message: str) -> None:
+    """Ignore a message."""
 
 
-def _say_beside_bar(message: str) -> None:
+def _say_above_bar(message: str) -> None:
+    """Print a message on standard error without breaking the progress bar."""
     from tqdm import tqdm  # noqa: PLC0415
 
     with tqdm.external_write_mode(file=sys.stderr):
         say(message)
 
 
-def _class_settings(classifier: Classifier, how: dict[str, Any]) -> ClassificationDataSettings:
-    """How a file for a classifier is read: as its training data, the flags aside."""
+def _data_settings(classifier: Classifier, options: dict[str, Any]) -> ClassificationDataSettings:
+    """Return the settings of the classifier's training data, changed by the options."""
     from nlp_app.commands.model_options import model_settings  # noqa: PLC0415
 
-    return model_settings(classifier, how["format"], class_changes(how))
+    return model_settings(classifier, options["format"], data_changes(options))
 
 
-def _load(path: str, how: dict[str, Any]) -> Tagger | Classifier:
+def _load_model(path: str, options: dict[str, Any]) -> Tagger | Classifier:
     import torch  # noqa: PLC0415
 
     from nlp_app.inference import load  # noqa: PLC0415
 
-    threads = how["threads"] or (1 if how.get("workers", 1) > 1 else None)
+    threads = options["threads"] or (1 if options.get("workers", 1) > 1 else None)
     if threads:
         torch.set_num_threads(threads)
-    return load(path, precision=how["precision"], trust_remote_code=how["trust_remote_code"])
+    return load(path, precision=options["precision"], trust_remote_code=options["trust_remote_code"])
 
 
 def _threads() -> int:

@@ -1,1 +1,1 @@
-"""The work of each command, apart from parsing and printing. One file serves both tasks."""
+"""The work of each command, without parsing and printing. Each module serves both tasks."""

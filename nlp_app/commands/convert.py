@@ -15,7 +15,13 @@ from nlp_app.reports.conversion import conversion_text
 
 @dataclass(frozen=True)
 class ConversionTarget:
-    """The form that `convert` writes; None: as the suffix of OUT or the source suggests."""
+    """The output form of `convert`.
+
+    Attributes:
+        format: The name of a format; None for the format that belongs to the suffix of the file.
+        scheme: The tag scheme; None for BIO, or for no scheme if the source has none.
+        shape: For JSON lines, tokens with tags or text with spans; None for the shape of the source.
+    """
 
     format: str | None = None
     scheme: str | None = None
@@ -25,7 +31,22 @@ class ConversionTarget:
 def convert_file(
     source: Path, target: Path, wanted: ConversionTarget, format: str | None, changes: Sequence[str]
 ) -> str:
-    """Convert data between formats and schemes; returns what is to be said of it."""
+    """Convert a file to another format or tag scheme.
+
+    Args:
+        source: The file or directory to read.
+        target: The file to write.
+        wanted: The form of the output.
+        format: The format of the source; None to detect it.
+        changes: Changes of the [data] settings, as `data.key=value`.
+
+    Returns:
+        A report for the user that lists the information that is lost.
+
+    Raises:
+        DataError: The source can't be read, or the target can't be written.
+        SettingsError: A change is invalid, or the output form can't represent the source.
+    """
     report = convert(
         source,
         target,

@@ -19,54 +19,84 @@ from nlp_app.reports.tagging_inspection import inspect_corpora
 
 
 def inspect_classes(paths: Sequence[str], settings: ClassificationDataSettings) -> dict[str, Any]:
-    """The facts of each file of texts and classes, and what each shares with those before it."""
+    """Inspect files of labeled texts.
+
+    The columns and other reading options that are detected in the first file are used for all files.
+
+    Args:
+        paths: The files, first the training file.
+        settings: Settings for reading the files.
+
+    Returns:
+        The facts for a report, in a form that can be saved as JSON: for each file its format, labels, counts, lengths,
+        duplicates and repairs; for each pair of files the number of shared texts; and the labels that the first file
+        doesn't have.
+
+    Raises:
+        DataError: A file can't be read.
+    """
     options = read_options(settings)
-    found: list[tuple[ClassFile, FileScan]] = []
+    scanned: list[tuple[ClassFile, FileScan]] = []
     for path in paths:
         file = open_classes(path, options)
-        found.append((file, scan_file(file)))
-        if len(found) == 1:
+        scanned.append((file, scan_file(file)))
+        if len(scanned) == 1:
             options = replace(file.options, encoding=options.encoding, format=options.format)
-    hashes = [np.unique(each.hashes) for _, each in found]
+    scans = [scan for _, scan in scanned]
+    hashes = [np.unique(scan.hashes) for scan in scans]
     return {
         "task": "cls",
-        "files": [_facts(file, each) for file, each in found],
+        "files": [_facts(file, scan) for file, scan in scanned],
         "leaks": [
-            {"train": found[a][1].path, "file": found[b][1].path, "count": found[b][1].shared(hashes[a])}
-            for b in range(len(found))
+            {"train": scans[a].path, "file": scans[b].path, "count": scans[b].shared(hashes[a])}
+            for b in range(len(scans))
             for a in range(b)
         ],
         "unknown": [
             {
-                "train": found[0][1].path,
-                "file": each.path,
-                "labels": sorted(each.labels.keys() - found[0][1].labels.keys()),
+                "train": scans[0].path,
+                "file": scan.path,
+                "labels": sorted(scan.labels.keys() - scans[0].labels.keys()),
             }
-            for _, each in found[1:]
+            for scan in scans[1:]
         ],
     }
 
 
-def _facts(file: ClassFile, found: FileScan) -> dict[str, Any]:
+def _facts(file: ClassFile, scan: FileScan) -> dict[str, Any]:
     return {
-        "path": found.path,
+        "path": scan.path,
         "format": file.format,
         "remarks": list(file.remarks),
         "repairs": [{"what": each.what, "count": each.count, "line": each.line} for each in file.repairs],
-        "texts": found.texts,
-        "unlabelled": found.unlabeled[0],
-        "empty": found.empty[0],
-        "multi_label": found.several_at > 0,
-        "labels": dict(found.labels.most_common()),
-        "labels_per_text": {str(count): texts for count, texts in sorted(found.counts.items())},
-        "characters": found.length_figures(),
-        "duplicates": found.duplicates,
-        "contradictions": found.contradictions,
+        "texts": scan.texts,
+        "unlabelled": scan.unlabeled[0],
+        "empty": scan.empty[0],
+        "multi_label": scan.several_at > 0,
+        "labels": dict(scan.labels.most_common()),
+        "labels_per_text": {str(count): texts for count, texts in sorted(scan.counts.items())},
+        "characters": scan.length_figures(),
+        "duplicates": scan.duplicates,
+        "contradictions": scan.contradictions,
     }
 
 
 def inspect_files(paths: Sequence[Path], format: str | None, changes: Sequence[str]) -> dict[str, Any]:
-    """The facts of each file, and what they share."""
+    """Inspect files of tokens with tags, or texts with spans.
+
+    Args:
+        paths: The files, first the training file.
+        format: The format of the files; None to detect it.
+        changes: Changes of the [data] settings, as `data.key=value`.
+
+    Returns:
+        The facts for a report, in a form that can be saved as JSON.
+
+    Raises:
+        DataError: A file can't be read.
+        OtherTaskError: A file contains labeled texts without tags or spans.
+        SettingsError: A change is invalid.
+    """
     settings = _data_settings(format, changes)
     corpora = [read_corpus(path, corpus_options(settings)) for path in paths]
     return inspect_corpora(corpora[0], corpora[1:])

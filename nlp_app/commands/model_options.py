@@ -1,4 +1,4 @@
-"""Options for reading a file the way the training data of a model was read."""
+"""Options for reading a file like the training data of a model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,19 @@ from nlp_app.labels.schemes import NONE
 
 
 def model_settings(classifier: Classifier, format: str | None, changes: Sequence[str]) -> ClassificationDataSettings:
-    """Settings the training data was read with, changed by `changes`; the encoding is each file's own."""
+    """Return the settings for reading a file like the training data of a classifier.
+
+    Args:
+        classifier: A trained classifier.
+        format: The format of the file; None to detect it.
+        changes: Changes of the [data] settings, as `data.key=value`.
+
+    Returns:
+        The [data] settings of the training run with the changes. The encoding is detected for each file.
+
+    Raises:
+        SettingsError: A change is invalid.
+    """
     stored = classifier.parts.about["settings"] | {"format": format or "auto", "encoding": "auto"}
     return change_settings(ClassificationSettings, {"data": stored}, changes, only="data").data
 
@@ -26,7 +38,17 @@ def model_settings(classifier: Classifier, format: str | None, changes: Sequence
 def class_reading_options(
     classifier: Classifier, settings: ClassificationDataSettings, labels: bool = True
 ) -> ClassReadOptions:
-    """Options for a file like the training data: its columns, unless others are named."""
+    """Return the options for reading a file like the training data of a classifier.
+
+    Args:
+        classifier: A trained classifier.
+        settings: The result of `model_settings`.
+        labels: Read the labels.
+
+    Returns:
+        The options. Labels in label lines, such as fastText's, are expected if the training data had them and no other
+        format is named.
+    """
     data = classifier.parts.about["data"]
     options = read_options(settings, labels)
     if options.format is None and data.get("format") in ("label_text", "fasttext"):
@@ -34,19 +56,32 @@ def class_reading_options(
     return options
 
 
-_COLUMNS = ("token_column", "tag_column", "column")  # settings
+_COLUMNS = ("token_column", "tag_column", "column")
 
 
 def tagging_reading_options(
     tagger: Tagger, path: str | Path, format: str | None, changes: Sequence[str]
 ) -> CorpusOptions:
-    """Options the training data was read with, and the model's tokenizer. The encoding is each file's own, and so are
-    the columns if one is a data set and the other a file."""
+    """Return the options for reading a file like the training data of a tagger, with the tagger's tokenizer.
+
+    Args:
+        tagger: A trained tagger.
+        path: The file, or the name of a Hugging Face data set.
+        format: The format of the file; None to detect it.
+        changes: Changes of the [data] settings, as `data.key=value`.
+
+    Returns:
+        The options. The encoding is detected for each file. The columns of the training data are not used if the
+        training data was a data set and `path` is a file, or the other way round.
+
+    Raises:
+        SettingsError: A change is invalid.
+    """
     stored = tagger.parts.about["settings"] | {"format": format or "auto", "encoding": "auto"}
     if _names_data_set(path, format) != (tagger.parts.about["data"].get("format") == "hub"):
         stored = {name: value for name, value in stored.items() if name not in _COLUMNS}
     settings = change_settings(TaggingSettings, {"data": stored}, changes, only="data").data
-    # Whether a file's tags have a scheme is the model's business; which scheme, the file's own.
+    # The model determines if tags have a scheme. The scheme itself is detected for each file.
     scheme = NONE if tagger.parts.tag_set.scheme == NONE else None
     return corpus_options(settings, tagger.parts.tokenizer, scheme)
 

@@ -29,17 +29,32 @@ from nlp_app.inference.files.tagging_input import record_item, sequence_items
 
 @dataclass(frozen=True)
 class PredictedClasses:
-    """The classes to return for a text: the best `top_k`, those of at least `threshold`; None: as the model decides."""
+    """Selection of the classes that are returned for a text; by default the model decides.
+
+    Attributes:
+        top_k: Largest number of classes, or None.
+        threshold: Smallest probability of a class, or None.
+    """
 
     top_k: int | None = None
     threshold: float | None = None
 
 
 def classify_texts(classifier: Classifier, texts: Sequence[str], target: str | None, choice: PredictedClasses) -> None:
-    """A JSON line for each text."""
+    """Classify texts, and write a JSON line for each.
+
+    Args:
+        classifier: A trained classifier.
+        texts: The texts.
+        target: The file to write; None or `-` for standard output.
+        choice: The classes to return.
+
+    Raises:
+        DataError: A text is not valid Unicode, or the output can't be written.
+    """
     check_characters(texts)
     items: list[Item] = [{"text": text} for text in texts]
-    write_answers(make_predictor(classifier, _question(choice, target))(items), target)
+    write_answers(make_predictor(classifier, _prediction_options(choice, target))(items), target)
 
 
 def classify_file(
@@ -50,49 +65,64 @@ def classify_file(
     choice: PredictedClasses,
     plan: JobOptions,
 ) -> tuple[list[str], list[str]]:
-    """Classify a file (`-`: standard input) of any size in bounded memory, in order, a JSON line for each text; returns
-    notes on how it was read, and what has to be said of the job."""
+    """Classify a file of any size in bounded memory, and write a JSON line for each text, in the order of the file.
+
+    Args:
+        classifier: A trained classifier.
+        source: The file or the name of a Hugging Face data set; `-` for standard input.
+        target: The file to write; None or `-` for standard output.
+        settings: Settings for reading the file.
+        choice: The classes to return.
+        plan: Options of the job: processes, part of the input, resuming.
+
+    Returns:
+        Notes on how the file was read, and messages about the job.
+
+    Raises:
+        DataError: The file can't be read, contains no text, or the output can't be written.
+        SettingsError: An option is invalid or does not fit the input.
+    """
     validate_prediction_options(choice.top_k, choice.threshold)
     options = class_reading_options(classifier, settings, labels=False)
     learned = {name: classifier.parts.about["settings"].get(name, "") for name in ("text_column", "label_column")}
-    given = settings.model_dump(include=set(learned)) != learned
+    other_columns = settings.model_dump(include=set(learned)) != learned
     is_hub = is_data_set(source) or settings.format == "hub"
     check_job_options(plan, source, target, is_hub)
-    question = _question(choice, target)
+    prediction_options = _prediction_options(choice, target)
     reading = {"task": "classify", "settings": settings.model_dump()}
 
-    def opened(how: Callable[[ClassReadOptions], ClassFile]) -> ClassFile:
-        return how(options) if given else open_like_training_file(options, how)
+    def open_with_options(open_file: Callable[[ClassReadOptions], ClassFile]) -> ClassFile:
+        return open_file(options) if other_columns else open_like_training_file(options, open_file)
 
     if is_hub:
-        file = opened(lambda chosen: open_classes(source, chosen))
+        file = open_with_options(lambda chosen: open_classes(source, chosen))
         items: Iterator[Item] = ({"line": record.line, "text": record.text} for record in file)
         rows = InputFile(source, source, items, reading, is_data_set=True)
-        said = predict_file(classifier, question, rows, target, plan)
-        return list(reading_remarks(file)), said
+        messages = predict_file(classifier, prediction_options, rows, target, plan)
+        return list(reading_remarks(file)), messages
     with open_input(source) as stream:
         name = STDIN if source == "-" else source
-        if not stream.head:  # nothing in, nothing out
+        if not stream.head:  # an empty input gives an empty output
             empty = InputFile(source, name, (), reading, stream.size, codec=detect_codec(b"", options.encoding))
-            return [], predict_file(classifier, question, empty, target, plan)
-        settled = detect_layout(stream, name, options, opened)
-        lines = decode_lines_or_errors(stream, name, settled.codec)
-        records = _filled(settled.items(lines), name)
-        whole = InputFile(source, name, records, reading, stream.size, lambda: stream.position, settled.codec)
-        said = predict_file(classifier, question, whole, target, plan)
-        return [*settled.remarks, *map(_repaired, settled.ledger.repairs())], said
+            return [], predict_file(classifier, prediction_options, empty, target, plan)
+        layout = detect_layout(stream, name, options, open_with_options)
+        lines = decode_lines_or_errors(stream, name, layout.codec)
+        records = _require_text(layout.items(lines), name)
+        whole = InputFile(source, name, records, reading, stream.size, lambda: stream.position, layout.codec)
+        messages = predict_file(classifier, prediction_options, whole, target, plan)
+        return [*layout.remarks, *map(_describe_repair, layout.ledger.repairs())], messages
 
 
-def _question(choice: PredictedClasses, target: str | None) -> PredictionOptions:
+def _prediction_options(choice: PredictedClasses, target: str | None) -> PredictionOptions:
     return PredictionOptions(choice.top_k, choice.threshold, compression_for_name(target))
 
 
-def _repaired(repair: ReadRepair) -> str:
+def _describe_repair(repair: ReadRepair) -> str:
     return f"{repair.count:,} {repair.what}, the first in line {repair.line}"
 
 
-def _filled(items: Iterator[Item], name: str) -> Iterator[Item]:
-    """The items; raises DataError if there is none, though the file isn't empty."""
+def _require_text(items: Iterator[Item], name: str) -> Iterator[Item]:
+    """Yield the items, and raise DataError if a file that isn't empty has no items."""
     first = next(items, None)
     if first is None:
         raise DataError("found no text", name)
@@ -105,7 +135,16 @@ def _size(record: ClassRecord) -> int:
 
 
 def tag_texts(tagger: Tagger, texts: Sequence[str], target: str | None) -> None:
-    """A JSON line for each text."""
+    """Tag texts, and write a JSON line for each.
+
+    Args:
+        tagger: A trained tagger.
+        texts: The texts.
+        target: The file to write; None or `-` for standard output.
+
+    Raises:
+        DataError: A text is not valid Unicode, or the output can't be written.
+    """
     check_characters(texts)
     items: list[Item] = [{"text": text} for text in texts]
     write_answers(make_predictor(tagger, PredictionOptions(compression=compression_for_name(target)))(items), target)
@@ -114,29 +153,44 @@ def tag_texts(tagger: Tagger, texts: Sequence[str], target: str | None) -> None:
 def tag_file(
     tagger: Tagger, source: str, target: str | None, format: str | None, changes: Sequence[str], plan: JobOptions
 ) -> tuple[list[str], list[str]]:
-    """Tag a file (`-`: standard input) of any size in bounded memory, in order, in the form that it came in; returns
-    notes on how it was read, and what has to be said of the job.
+    """Tag a file of any size in bounded memory, and write the results in the order of the file.
 
-    Columns come back with the predicted tag appended; texts, tokens and JSON lines as JSON lines.
+    Lines with columns are written with the predicted tag as an additional column. Texts, tokens and JSON lines are
+    written as JSON lines.
+
+    Args:
+        tagger: A trained tagger.
+        source: The file or the name of a Hugging Face data set; `-` for standard input.
+        target: The file to write; None or `-` for standard output.
+        format: The format of the file; None to detect it.
+        changes: Changes of the [data] settings, as `data.key=value`.
+        plan: Options of the job: processes, part of the input, resuming.
+
+    Returns:
+        Notes on how the file was read, and messages about the job.
+
+    Raises:
+        DataError: The file can't be read, or the output can't be written.
+        SettingsError: An option is invalid or does not fit the input.
     """
-    # The labels are ours to give.
+    # Labels in the file are ignored: they are predicted.
     options = replace(tagging_reading_options(tagger, source, format, changes).reading, tag_column=None, labels=False)
     is_data_set = _names_data_set(source, format)
     check_job_options(plan, source, target, is_data_set)
-    question = PredictionOptions(compression=compression_for_name(target))
+    prediction_options = PredictionOptions(compression=compression_for_name(target))
     reading = {"task": "tag", "format": format, "changes": list(changes)}
     if is_data_set:
         rows = map(record_item, formats.read(source, "hub", options))
         return [], predict_file(
-            tagger, question, InputFile(source, source, rows, reading, is_data_set=True), target, plan
+            tagger, prediction_options, InputFile(source, source, rows, reading, is_data_set=True), target, plan
         )
     with open_input(source) as stream:
         name = STDIN if source == "-" else source
         encoding = find_input_encoding(stream, name, options.encoding)
         codec = encoding.codec
-        found = format or formats.detect_format(strip_compression_suffix(name), stream.head, codec)
-        if found == "brat" and format is None:
-            found = "text"  # a text beside its annotations
-        items = sequence_items(decode_lines_or_errors(stream, name, codec), name, found, options)
-        given = InputFile(source, name, items, reading, stream.size, lambda: stream.position, codec)
-        return encoding.remarks, predict_file(tagger, question, given, target, plan)
+        file_format = format or formats.detect_format(strip_compression_suffix(name), stream.head, codec)
+        if file_format == "brat" and format is None:
+            file_format = "text"  # a text file of a brat folder; its annotation file is not needed
+        items = sequence_items(decode_lines_or_errors(stream, name, codec), name, file_format, options)
+        whole = InputFile(source, name, items, reading, stream.size, lambda: stream.position, codec)
+        return encoding.remarks, predict_file(tagger, prediction_options, whole, target, plan)

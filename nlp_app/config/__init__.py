@@ -1,4 +1,7 @@
-"""Settings: what a run may be told, in a TOML file and on the command line."""
+"""Settings of a run, from a TOML file and the command line.
+
+The files in `configs/` list all settings with their meaning, unit and range.
+"""
 
 from __future__ import annotations
 

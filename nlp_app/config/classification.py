@@ -22,7 +22,7 @@ from nlp_app.config.common import (
 
 
 class ClassificationDataSettings(DataSettings):
-    """[data] of `train cls`: how files of texts with classes are read."""
+    """The table [data] of `train cls`: files of labeled texts, and how to read them."""
 
     BUNDLE: ClassVar[str] = "data/cls/{}.csv"
 
@@ -36,7 +36,7 @@ class ClassificationDataSettings(DataSettings):
 
 
 class ClassifierModelSettings(SettingsTable):
-    """[model] of `train cls`: n-grams, network."""
+    """The table [model] of `train cls`: n-grams and network."""
 
     kind: Literal["embedding_bag", "textcnn", "combined"] = "combined"
     word_ngrams: Range = "1-2"
@@ -65,7 +65,7 @@ class ClassifierModelSettings(SettingsTable):
 
 
 class ClassificationLossSettings(SettingsTable):
-    """[train]: the loss of classification."""
+    """The part of [train] that concerns the classification loss."""
 
     loss: Literal["auto", "cross_entropy", "focal", "hinge", "binary_cross_entropy", "binary_focal"] = "auto"
     label_smoothing: Share = 0.1
@@ -75,7 +75,7 @@ class ClassificationLossSettings(SettingsTable):
 
 
 class ClassificationTrainSettings(TrainSettings, ClassificationLossSettings):
-    """[train] of `train cls`."""
+    """The table [train] of `train cls`."""
 
     batch_size: Count = 100
     wide_learning_rate: Rate = 0.0

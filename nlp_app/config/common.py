@@ -1,4 +1,4 @@
-"""Settings that both tasks share."""
+"""Types and settings that both tasks share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
-Rate = Annotated[float, Field(ge=0.0, le=1e30)]  # beyond single precision torch can't count
+Rate = Annotated[float, Field(ge=0.0, le=1e30)]  # far larger numbers overflow single precision
 
 Positive = Annotated[float, Field(gt=0.0, le=1e30)]
 
@@ -16,21 +16,27 @@ Count = Annotated[int, Field(ge=1)]
 
 Number = Annotated[int, Field(ge=0)]
 
-Range = Annotated[str, Field(pattern=r"^$|^[1-9](-[1-9])?$")]  # from the shortest to the longest; empty: none
+Range = Annotated[
+    str, Field(pattern=r"^$|^[1-9](-[1-9])?$")
+]  # shortest and longest length, such as 1-2; empty for none
 
-FilePath = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # the system takes no NUL in a path
+FilePath = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # the operating system forbids NUL in a path
 
 
 class SettingsTable(BaseModel):
-    """A table of a settings file: no unknown keys, no conversions."""
+    """A table of a settings file. Unknown keys and values of another type are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class DataSettings(SettingsTable):
-    """[data]: the files."""
+    """The table [data]: the data files.
 
-    BUNDLE: ClassVar[str]  # the bundled corpus, a file each for train, dev and test
+    Attributes:
+        BUNDLE: Path of the bundled corpus, with a placeholder for train, dev or test.
+    """
+
+    BUNDLE: ClassVar[str]
 
     train: FilePath = ""
     dev: FilePath = ""
@@ -42,9 +48,14 @@ class DataSettings(SettingsTable):
 
 
 class TrainSettings(SettingsTable):
-    """[train]: the loop."""
+    """The table [train]: optimization and checkpoints.
 
-    # What `epochs = 0` stands for: small data need more passes, large data fewer.
+    Attributes:
+        UPDATES: Number of optimizer steps to reach if `epochs` is 0. Small data needs more epochs than large data.
+        FEWEST_EPOCHS: Smallest number of epochs if `epochs` is 0.
+        MOST_EPOCHS: Largest number of epochs if `epochs` is 0.
+    """
+
     UPDATES: ClassVar[int] = 700
     FEWEST_EPOCHS: ClassVar[int] = 4
     MOST_EPOCHS: ClassVar[int] = 30
@@ -72,7 +83,7 @@ class TrainSettings(SettingsTable):
 
 
 class TrackSettings(SettingsTable):
-    """[track]: what is recorded of a run beside `history.jsonl`."""
+    """The table [track]: records of a run in addition to `history.jsonl`."""
 
     plots: bool = True
     tensorboard: bool = False

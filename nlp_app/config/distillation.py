@@ -12,7 +12,7 @@ from nlp_app.config.tagging import TaggingSettings
 
 
 class DistillSettings(SettingsTable):
-    """[distill]: what a student learns from its teacher."""
+    """The table [distill]: the teacher, and the texts that the student learns from."""
 
     teacher: FilePath = ""
     unlabeled: FilePath = ""
@@ -25,12 +25,12 @@ class DistillSettings(SettingsTable):
 
 
 class DistilledTaggingSettings(TaggingSettings):
-    """All settings of a tagger that learns from another."""
+    """All settings of a tagger that is trained by distillation."""
 
     distill: DistillSettings = DistillSettings()
 
 
 class DistilledClassificationSettings(ClassificationSettings):
-    """All settings of a classifier that learns from another."""
+    """All settings of a classifier that is trained by distillation."""
 
     distill: DistillSettings = DistillSettings()

@@ -9,7 +9,7 @@ from nlp_app.config.common import Settings
 from nlp_app.config.tagging import TaggingSettings
 from nlp_app.config.transformers import TransformerClassificationSettings, TransformerTaggingSettings
 
-# The settings of each task by `model.kind`; the first of a task is its default.
+# By task and `model.kind`. The first kind of a task is its default.
 KINDS: Mapping[str, Mapping[str, type[Settings]]] = {
     "ner": {"bilstm_crf": TaggingSettings, "transformer": TransformerTaggingSettings},
     "cls": {

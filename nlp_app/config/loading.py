@@ -1,4 +1,4 @@
-"""Settings from a TOML file and `--set a.b=c`, validated, and back to TOML."""
+"""Read settings from a TOML file and `--set a.b=c`, validate them, and write them as TOML."""
 
 from __future__ import annotations
 
@@ -21,15 +21,30 @@ S = TypeVar("S", bound=Settings)
 
 D = TypeVar("D", bound=DataSettings)
 
-_WIDEST = 200  # characters of a value that a message shows
+_WIDEST = 200  # characters of a value shown in a message
 
 
 def read_settings(
     kind: type[S], path: Path | None, changes: Sequence[str] = (), defaults: dict[str, Any] | None = None
 ) -> S:
-    """The settings of a TOML file (None: `defaults`, a nested table), changed by `table.key=value` in order.
+    """Read the settings of a run.
 
-    `kind`: the task's class of settings.
+    Args:
+        kind: The class of the settings.
+        path: A TOML file; None to use `defaults`.
+        changes: Changes of the form `table.key=value`, applied in order.
+        defaults: Settings as a nested table, used without a file; None for the defaults of the class.
+
+    Returns:
+        The validated settings.
+
+    Raises:
+        SettingsError: The file can't be read, or settings or changes are invalid.
+
+    Example:
+        >>> settings = read_settings(TaggingSettings, None, ["train.epochs=20", "train.seed=7"])
+        >>> settings.train.epochs
+        20
     """
     place = "settings" if path is None else str(path)
     table: dict[str, Any] = dict(defaults or {}) if path is None else read_toml(path)
@@ -41,7 +56,20 @@ def read_settings(
 def read_task_settings(
     task: str, path: Path | None, changes: Sequence[str] = (), defaults: dict[str, Any] | None = None
 ) -> Settings:
-    """`read_settings` of a task ("ner", "cls"), of the class that goes with `model.kind` in the file or the changes."""
+    """Read the settings of a run whose kind of model is set in the file or in the changes.
+
+    Args:
+        task: "ner" for tagging or "cls" for classification.
+        path: A TOML file; None to use `defaults`.
+        changes: Changes of the form `table.key=value`, applied in order.
+        defaults: Settings as a nested table, used without a file; None for the defaults of the class.
+
+    Returns:
+        The validated settings, of the class that belongs to `model.kind`.
+
+    Raises:
+        SettingsError: `model.kind` is unknown, the file can't be read, or settings or changes are invalid.
+    """
     table = dict(defaults or {}) if path is None else read_toml(path)
     model = table.get("model")
     kinds = KINDS[task]
@@ -58,16 +86,41 @@ def read_task_settings(
 
 
 def change_settings(kind: type[S], table: dict[str, Any], changes: Sequence[str], only: str) -> S:
-    """Settings of a nested table with changes, all of which have to be in the table named `only`."""
+    """Apply changes to a nested table of settings.
+
+    Args:
+        kind: The class of the settings.
+        table: The settings; this table is modified.
+        changes: Changes of the form `table.key=value`, applied in order.
+        only: Name of the one table that may be changed.
+
+    Returns:
+        The validated settings.
+
+    Raises:
+        SettingsError: Settings or changes are invalid, or a change is in another table.
+    """
     for change in changes:
         if not change.strip().startswith(f"{only}."):
-            raise SettingsError(f"--set {change}: here only settings of [{only}] have an effect")
+            raise SettingsError(f"--set {change}: only settings of [{only}] can be changed here")
         _apply(kind, table, change)
     return validate(kind, table, "settings")
 
 
 def validate(kind: type[S], table: dict[str, Any], place: str) -> S:
-    """Settings of a nested table; every problem is collected into one error."""
+    """Validate a nested table of settings.
+
+    Args:
+        kind: The class of the settings.
+        table: The settings.
+        place: Name of their source, for the error message.
+
+    Returns:
+        The validated settings.
+
+    Raises:
+        SettingsError: Settings are invalid. The message lists all problems.
+    """
     try:
         return kind.model_validate(table)
     except ValidationError as error:
@@ -79,8 +132,17 @@ def validate(kind: type[S], table: dict[str, Any], place: str) -> S:
 
 
 def with_bundled_corpus(settings: D) -> D:
-    """The settings with the files of the bundled corpus, where they name none. Raises SettingsError where they name
-    some, but none to train on."""
+    """Use the files of the bundled corpus if the settings name no files.
+
+    Args:
+        settings: The [data] settings.
+
+    Returns:
+        The same settings if they name a training file, otherwise a copy with the bundled files.
+
+    Raises:
+        SettingsError: The settings name a dev or test file, but no training file.
+    """
     if settings.train:
         return settings
     if settings.dev or settings.test:
@@ -90,7 +152,14 @@ def with_bundled_corpus(settings: D) -> D:
 
 
 def write_settings(settings: Settings) -> str:
-    """The TOML text that `read_settings` reads back to the same settings."""
+    """Format settings as TOML.
+
+    Args:
+        settings: The settings.
+
+    Returns:
+        The content of a settings file. `read_settings` reads the same settings from it.
+    """
     lines: list[str] = []
     for name, table in settings:
         lines += [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table), ""]
@@ -110,7 +179,17 @@ def _toml(value: object) -> str:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file, not yet validated."""
+    """Read a TOML file without validating the settings.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The content as nested tables.
+
+    Raises:
+        SettingsError: The file can't be read, or is not valid TOML.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -119,7 +198,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits is no TOMLDecodeError
+    except (ValueError, RecursionError) as error:  # a number with thousands of digits raises a plain ValueError
         raise SettingsError(f"{path}: not TOML: {error}") from error
 
 
@@ -127,7 +206,7 @@ def _apply(kind: type[Settings], table: dict[str, Any], change: str) -> None:
     name, equals, text = change.partition("=")
     path = name.strip().split(".")
     if not equals or len(path) != 2 or not all(path):
-        raise SettingsError(f"--set {change}: expected table.key=value, such as train.epochs=20")
+        raise SettingsError(f"--set {change}: expected table.key=value, for example train.epochs=20")
     inner = table.setdefault(path[0], {})
     if not isinstance(inner, dict):
         raise SettingsError(f"--set {change}: `{path[0]}` is a value in the settings file, not a table")
@@ -146,23 +225,23 @@ def _value(kind: type[Settings], path: list[str], text: str) -> object:
         return text
 
 
-def _problem(kind: type[Settings], path: list[str], message: str, found: object) -> str:
+def _problem(kind: type[Settings], path: list[str], message: str, value: object) -> str:
     name = ".".join(path)
     if message.startswith("Extra inputs"):
-        return f"unknown setting `{name}`{_nearest(kind, path)}"
-    shown = repr(found)
+        return f"unknown setting `{name}`{_suggestion(kind, path)}"
+    shown = repr(value)
     shown = shown if len(shown) <= _WIDEST else f"{shown[:_WIDEST]}..."
     return f"`{name}` is {shown}: {message[0].lower()}{message[1:]}"
 
 
-def _nearest(kind: type[Settings], path: list[str]) -> str:
+def _suggestion(kind: type[Settings], path: list[str]) -> str:
     known = list(kind.model_fields)
     if len(path) > 1:
         new = RENAMED.get(path[0], {}).get(path[1])
         if new is not None and new in _fields(kind, path[0]):
             return f", renamed to `{path[0]}.{new}`; use the new name"
         known = [f"{path[0]}.{key}" for key in _fields(kind, path[0])]
-        # The right key in the wrong table is the commonest slip of all.
+        # The most common mistake is the right key in the wrong table.
         elsewhere = [f"{table}.{path[1]}" for table in kind.model_fields if path[1] in _fields(kind, table)]
         if elsewhere:
             return f"; did you mean `{elsewhere[0]}`?"

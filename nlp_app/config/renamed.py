@@ -1,10 +1,10 @@
-"""Settings that were renamed: an old name is an error that names the new one."""
+"""Renamed settings, so that the error for an old name can suggest the new one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-# By table, old name to new name.
+# For each table, old names and new names.
 RENAMED: Mapping[str, Mapping[str, str]] = {
     "model": {
         "buckets": "hash_buckets",

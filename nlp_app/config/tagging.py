@@ -21,7 +21,7 @@ from nlp_app.config.common import (
 
 
 class TaggingDataSettings(DataSettings):
-    """[data] of `train ner`: how files of tokens with tags, or texts with spans, are read."""
+    """The table [data] of `train ner`: files of tokens with tags or texts with spans, and how to read them."""
 
     BUNDLE: ClassVar[str] = "data/ner/{}.conll"
 
@@ -37,7 +37,7 @@ class TaggingDataSettings(DataSettings):
 
 
 class TaggerModelSettings(SettingsTable):
-    """[model] of `train ner`: the network."""
+    """The table [model] of `train ner`: the network."""
 
     kind: Literal["bilstm_crf"] = "bilstm_crf"
     initial_model: FilePath = ""
@@ -61,12 +61,12 @@ class TaggerModelSettings(SettingsTable):
 
     @property
     def network_scheme(self) -> str:
-        """The scheme of the network's tags."""
+        """The tag scheme of the network."""
         return self.scheme
 
 
 class TaggingTrainSettings(TrainSettings):
-    """[train] of `train ner`."""
+    """The table [train] of `train ner`."""
 
     batch_tokens: Count = 1024
     sparse_learning_rate: Positive = 1e-2

@@ -1,4 +1,4 @@
-"""Settings of pretrained transformers."""
+"""Settings for fine-tuning pretrained transformers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nlp_app.config.tagging import TaggingDataSettings
 
 
 class TransformerModelSettings(SettingsTable):
-    """[model] of a fine-tuned transformer, whatever its task."""
+    """The part of [model] that all fine-tuned transformers share."""
 
     kind: Literal["transformer"] = "transformer"
     pretrained: FilePath = ""
@@ -26,7 +26,7 @@ class TransformerModelSettings(SettingsTable):
 
 
 class TransformerTrainSettings(TrainSettings):
-    """[train] of a fine-tuned transformer, whatever its task."""
+    """The part of [train] that all fine-tuned transformers share."""
 
     UPDATES: ClassVar[int] = 350
     FEWEST_EPOCHS: ClassVar[int] = 4
@@ -45,7 +45,7 @@ class TransformerTrainSettings(TrainSettings):
 
 
 class TransformerTaggerModelSettings(TransformerModelSettings):
-    """[model] of `train ner` with a transformer."""
+    """The table [model] of `train ner` with a transformer."""
 
     initial_model: FilePath = ""
     head: Literal["softmax", "crf"] = "crf"
@@ -56,14 +56,18 @@ class TransformerTaggerModelSettings(TransformerModelSettings):
 
     @property
     def network_scheme(self) -> str:
-        """The scheme of the network's tags; for a softmax head BIO, the only one that transformers' pipelines join."""
+        """The tag scheme of the network.
+
+        The value "auto" stands for BIOES with a CRF head, and for BIO with a softmax head, since the pipelines of
+        transformers support no other scheme.
+        """
         if self.scheme != "auto":
             return self.scheme
         return "BIO" if self.head == "softmax" else "BIOES"
 
 
 class TransformerTaggingTrainSettings(TransformerTrainSettings):
-    """[train] of `train ner` with a transformer."""
+    """The table [train] of `train ner` with a transformer."""
 
     crf_learning_rate: Positive = 1e-2
 
@@ -77,7 +81,7 @@ class TransformerTaggingSettings(Settings):
 
 
 class TransformerClassificationTrainSettings(TransformerTrainSettings, ClassificationLossSettings):
-    """[train] of `train cls` with a transformer."""
+    """The table [train] of `train cls` with a transformer."""
 
     FEWEST_EPOCHS: ClassVar[int] = 6
 

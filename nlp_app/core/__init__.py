@@ -1,1 +1,1 @@
-"""Errors, value types and small services that every layer may use."""
+"""Errors, value types and small utilities that every layer may use."""

@@ -1,4 +1,4 @@
-"""Chunks of bounded size from a sequence of records."""
+"""Split a stream of records into chunks of bounded size."""
 
 from __future__ import annotations
 
@@ -7,22 +7,34 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_CHUNK_RECORDS = 1000  # predicted together: enough to fill batches, few enough to hold
+_CHUNK_RECORDS = 1000  # predicted together: enough to fill batches, and few enough to fit into memory
 
-_CHUNK_SIZE = 200_000  # tokens, or characters of raw text, after which a chunk is closed
+_CHUNK_SIZE = 200_000  # tokens, or characters of raw text
 
 
 def chunk_by_size(
-    items: Iterable[T], size: Callable[[T], int], most: int = _CHUNK_RECORDS, room: int = _CHUNK_SIZE
+    items: Iterable[T], size: Callable[[T], int], max_items: int = _CHUNK_RECORDS, max_size: int = _CHUNK_SIZE
 ) -> Iterator[list[T]]:
-    """Runs of items that are small enough, by number and by size, to be held in memory together."""
+    """Group consecutive items into chunks that fit into memory.
+
+    A chunk ends with the item that reaches a limit, so its size may exceed `max_size` by part of that item.
+
+    Args:
+        items: The items. They are read as the chunks are requested.
+        size: Function that returns the size of an item.
+        max_items: Largest number of items in a chunk.
+        max_size: Total size at which a chunk ends.
+
+    Yields:
+        Lists of one or more items, in order.
+    """
     chunk: list[T] = []
-    held = 0
+    chunk_size = 0
     for item in items:
         chunk.append(item)
-        held += size(item)
-        if len(chunk) >= most or held >= room:
+        chunk_size += size(item)
+        if len(chunk) >= max_items or chunk_size >= max_size:
             yield chunk
-            chunk, held = [], 0
+            chunk, chunk_size = [], 0
     if chunk:
         yield chunk

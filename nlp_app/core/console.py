@@ -1,4 +1,4 @@
-"""Standard output, and errors when it cannot be written."""
+"""Standard output with readable errors."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ from nlp_app.core.errors import DataError
 
 @contextmanager
 def standard_output() -> Iterator[TextIO]:
-    """Standard output, flushed at the end. Raises DataError if it can't be written, BrokenPipeError if nobody reads."""
+    """Open standard output for writing, and flush it at the end of the block.
+
+    Yields:
+        The text stream `sys.stdout`.
+
+    Raises:
+        DataError: Standard output is closed, or can't be written to.
+        BrokenPipeError: The program that reads the output has ended.
+    """
     name = "standard output"
     if sys.stdout is None:
-        raise DataError("is closed; leave it open, or name an output file", name)
+        raise DataError("is closed; open it, or name an output file", name)
     try:
         yield sys.stdout
         sys.stdout.flush()
@@ -28,7 +36,10 @@ def standard_output() -> Iterator[TextIO]:
 
 
 def discard_standard_output() -> None:
-    """Let what Python still holds back for it go nowhere: flushed at exit, it would fail once more."""
+    """Redirect standard output to the null device.
+
+    Python flushes its buffer at exit, which would raise the same error again.
+    """
     if sys.stdout is None:
         return
     null = os.open(os.devnull, os.O_WRONLY)

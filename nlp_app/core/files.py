@@ -1,7 +1,7 @@
 """Atomic files and directories, checksums and fsync.
 
-Whatever is written or removed in several steps has a temporary name meanwhile, `.NAME.HEX` beside its place: one that a
-killed process left behind is found by that name.
+A file or directory that is written or removed in several steps has a temporary name `.NAME.HEX` in the same directory
+until then. If the process is killed, the leftover is recognized by this name.
 """
 
 from __future__ import annotations
@@ -21,32 +21,42 @@ from typing import BinaryIO, Literal, TextIO, overload
 from nlp_app.core.errors import DataError
 from nlp_app.core.locks import lock
 
-# Names that older versions gave; the last ones also to what had to be kept from readers of a cache.
-_OLD_NAMES = r"\.(saving|unfinished)-({of})|(nlp_app|\.[0-9a-f]{{32}})-[0-9a-f]{{32}}"
+# Temporary names of older versions. The last form was also given to cache entries to hide them from readers.
+_OLD_NAMES = r"\.(saving|unfinished)-({pattern})|(nlp_app|\.[0-9a-f]{{32}})-[0-9a-f]{{32}}"
 
 _PRIVATE = 0o700
 
-_YOUNG = 10.0  # seconds: a directory so new may not have its lock yet
+_YOUNG = 10.0  # seconds: a directory that was changed less than this ago may not have its lock yet
 
-_STALE = 24 * 3600.0  # seconds without a change after which nobody writes, where a file system has no locks
+_STALE = 24 * 3600.0  # seconds without a change after which a leftover is removed on a file system without locks
 
 
 def temporary_path(path: Path) -> Path:
-    """A new temporary name beside `path`. Nothing is created."""
+    """Choose a new temporary name in the directory of `path`. Nothing is created.
+
+    Args:
+        path: The file or directory that will be written or removed.
+
+    Returns:
+        A path in the same directory that does not exist.
+    """
     return path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex}")
 
 
-def is_temporary(name: str, of: str = r".*") -> bool:
-    """Tell temporary names, older versions' included, from all others.
+def is_temporary(name: str, pattern: str = r".*") -> bool:
+    """Check if a name is a temporary name, including those of older versions.
 
     Args:
-        name: The name of a file or directory, without its directory.
-        of: A regular expression for the names that it may be a temporary one of.
+        name: The name of a file or directory, without its parent directory.
+        pattern: Regular expression for the final name; temporary names of other files don't match.
 
     Returns:
-        Whether a file or directory of this name is being written or removed, or was left behind.
+        True if a file or directory of this name is being written or removed, or was left behind.
     """
-    return re.fullmatch(rf"\.({of})\.[0-9a-f]{{32}}|{_OLD_NAMES.format(of=of)}", name, re.DOTALL) is not None
+    return (
+        re.fullmatch(rf"\.({pattern})\.[0-9a-f]{{32}}|{_OLD_NAMES.format(pattern=pattern)}", name, re.DOTALL)
+        is not None
+    )
 
 
 @overload
@@ -58,20 +68,25 @@ def atomic_file(path: str | Path, binary: Literal[True]) -> AbstractContextManag
 
 
 def atomic_file(path: str | Path, binary: bool = False) -> AbstractContextManager[TextIO | BinaryIO]:
-    """Open a file that is complete or absent: flushed to the disk and renamed into place when the block ends well.
+    """Write a file atomically.
 
-    A link is followed: the file that it leads to is replaced. Special files (`/dev/null`, a named pipe) are written to
-    directly, as nothing could be renamed onto them.
+    A temporary file is written. At the end of the block it is flushed to the disk and renamed to `path`; after an
+    exception it is deleted, and `path` is unchanged. A symbolic link is followed: its target is replaced. Special files
+    (`/dev/null`, a named pipe) are written directly, since they can't be replaced.
 
     Args:
         path: The file. Its directory has to exist.
-        binary: Open it for bytes instead of text (UTF-8, line feeds).
+        binary: Open the file for bytes instead of text (UTF-8 with line feeds).
 
     Returns:
         A context manager for the open file.
 
     Raises:
-        DataError: The file can't be written, or the text is not valid UTF-8. Raised within the block or at its end.
+        DataError: The file can't be written, or the text is not valid Unicode. Raised within the block or at its end.
+
+    Example:
+        >>> with atomic_file("labels.txt") as file:
+        ...     _ = file.write("LOC")
     """
     return _atomic_bytes(path) if binary else _atomic_text(path)
 
@@ -87,7 +102,7 @@ def _atomic_text(path: str | Path) -> Iterator[TextIO]:
             reason = f"found half of a surrogate pair ({error.reason}), expected whole characters"
             raise DataError(reason, path) from error
         finally:
-            _let_go(stream)
+            _detach(stream)
 
 
 @contextmanager
@@ -114,70 +129,87 @@ def _atomic_bytes(path: str | Path) -> Iterator[BinaryIO]:
             temporary.unlink()
 
 
-def _let_go(stream: io.TextIOWrapper) -> None:
-    """Leave the bytes beneath open; what they could not take goes nowhere."""
+def _detach(stream: io.TextIOWrapper) -> None:
+    """Detach the binary stream, so that it stays open; discard text that can't be written to it."""
     try:
         stream.detach()
-    except (OSError, ValueError):  # it flushes once more
+    except (OSError, ValueError):  # `detach` flushes, which fails again
         return
 
 
 def write_error_message(path: str | Path, error: OSError) -> DataError:
-    """What is said of a file that can't be written."""
-    return DataError(f"can't be written: {error.strerror}; make room or name another place", path)
+    """Make the error for a file that can't be written.
+
+    Args:
+        path: The file.
+        error: The error of the operating system.
+
+    Returns:
+        An error whose message names the file, the reason and what to do.
+    """
+    return DataError(f"can't be written: {error.strerror}; make room or choose another path", path)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put a text file in place, whole. Raises DataError if it can't be written."""
+    """Write or replace a text file atomically.
+
+    Args:
+        path: The file. Its directory has to exist.
+        text: The content, saved as UTF-8.
+
+    Raises:
+        DataError: The file can't be written, or the text is not valid Unicode.
+    """
     with atomic_file(path) as file:
         file.write(text)
 
 
 @contextmanager
 def temporary_directory(path: Path, mode: int = _PRIVATE) -> Iterator[Path]:
-    """Create a directory beside `path`, and remove it at the end unless the block has renamed it.
+    """Create a temporary directory next to `path`, and remove it at the end unless the block has renamed it.
 
-    It is locked, so that `remove_leftovers` of other processes skips it.
+    The directory is locked, so that `remove_leftovers` in other processes skips it.
 
     Args:
-        path: The place that it is named for, in a directory that exists.
-        mode: Its permissions, less those that the umask takes away; by default it is for this user alone.
+        path: The path that the directory is named after. Its parent has to exist.
+        mode: Permissions, limited by the umask; by default only this user has access.
 
     Yields:
-        The directory, empty.
+        The empty directory.
 
     Raises:
-        OSError: It can't be created.
+        OSError: The directory can't be created.
     """
     folder = temporary_path(path)
     folder.mkdir(mode)
     with ExitStack() as stack:
-        stack.callback(_remove_if_there, folder)
-        with suppress(OSError):  # a file system without locks
+        stack.callback(_remove_if_exists, folder)
+        with suppress(OSError):  # the file system has no locks
             stack.callback(os.close, lock(folder))
         yield folder
 
 
-def _remove_if_there(folder: Path) -> None:
+def _remove_if_exists(folder: Path) -> None:
     if folder.exists():
-        shutil.rmtree(folder, ignore_errors=True)  # files that are mapped may stay, on Windows
+        shutil.rmtree(folder, ignore_errors=True)  # on Windows, memory-mapped files can't be removed
 
 
 @contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Fill a directory that is complete or absent: flushed to the disk and renamed into place when the block ends well.
+    """Write a directory atomically.
 
-    A directory that is there already is replaced, and removed: a process that is killed between the two renames leaves
-    both under temporary names. A link is followed.
+    A temporary directory is filled. At the end of the block it is flushed to the disk and renamed to `path`; after an
+    exception it is deleted, and `path` is unchanged. An existing directory is replaced. This takes two renames: a
+    process that is killed between them leaves both directories under temporary names. A symbolic link is followed.
 
     Args:
         path: The directory. Its parent has to exist.
 
     Yields:
-        The directory to write into, empty.
+        The empty temporary directory to write into.
 
     Raises:
-        OSError: It can't be written.
+        OSError: The directory can't be written.
     """
     target = Path(os.path.realpath(path))
     with temporary_directory(target, 0o777) as folder:
@@ -193,7 +225,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
 
 def _rename_onto(folder: Path, target: Path) -> None:
-    """Rename a directory, also onto one with files, whose own files then have a temporary name or are gone."""
+    """Rename a directory, and remove an existing one of the new name."""
     if not target.is_dir():
         folder.rename(target)
         return
@@ -207,13 +239,13 @@ def _rename_onto(folder: Path, target: Path) -> None:
 
 
 def remove_directory(path: Path) -> None:
-    """Remove a directory, under a temporary name: whoever looks finds all of it or nothing. Of a link, only the link.
+    """Remove a directory atomically: it is renamed first, so that other processes see all of it or nothing.
 
     Args:
-        path: The directory, which has to exist.
+        path: An existing directory, or a symbolic link to one; then only the link is removed.
 
     Raises:
-        OSError: It can't be removed.
+        OSError: The directory can't be removed.
     """
     if path.is_symlink():
         path.unlink()
@@ -221,21 +253,21 @@ def remove_directory(path: Path) -> None:
         shutil.rmtree(path.rename(temporary_path(path)))
 
 
-def remove_leftovers(directory: Path, of: str = r".*", shared: bool = False) -> None:
-    """Remove the temporary files and directories that killed processes have left; what can't be removed stays.
+def remove_leftovers(directory: Path, pattern: str = r".*", shared: bool = False) -> None:
+    """Remove the temporary files and directories of processes that were killed. Errors are ignored.
 
     Args:
-        directory: The directory, not those below it.
-        of: As for `is_temporary`.
-        shared: Other processes may be writing there: keep whatever is new, or locked, or where there are no locks was
-            changed within a day. Otherwise the caller has the directory for itself.
+        directory: The directory to search; its subdirectories are not searched.
+        pattern: Regular expression for the final names, as for `is_temporary`.
+        shared: Other processes may be writing to the directory. Keep files and directories that are locked, that were
+            changed in the last 10 seconds, or, on a file system without locks, in the last 24 hours.
     """
-    found: list[Path] = []
-    with suppress(OSError):  # it can't be listed
-        found += (path for path in directory.iterdir() if is_temporary(path.name, of))
-    for path in found:
-        with suppress(OSError):  # another process removes it, too
-            if not shared or _age(path) > _patience(path):
+    leftovers: list[Path] = []
+    with suppress(OSError):  # the directory can't be listed
+        leftovers += (path for path in directory.iterdir() if is_temporary(path.name, pattern))
+    for path in leftovers:
+        with suppress(OSError):  # another process may be removing it too
+            if not shared or _age(path) > _max_age(path):
                 _delete(path)
 
 
@@ -246,8 +278,8 @@ def _delete(path: Path) -> None:
         path.unlink()
 
 
-def _patience(path: Path) -> float:
-    """Seconds without a change after which nobody writes any more."""
+def _max_age(path: Path) -> float:
+    """Return the seconds without a change after which a temporary file or directory counts as a leftover."""
     try:
         os.close(lock(path))
     except BlockingIOError:
@@ -258,30 +290,51 @@ def _patience(path: Path) -> float:
 
 
 def _age(path: Path) -> float:
-    """Seconds since a file, or a directory or a file in it, was written to."""
+    """Return the seconds since the last change of a file, or of a directory and everything below it."""
     return time.time() - max(inner.stat().st_mtime for inner in (path, *path.rglob("*")))
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
+    """Compute the SHA-256 checksum of a file, without loading all of it into memory.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The checksum as 64 hexadecimal digits.
+
+    Raises:
+        OSError: The file can't be read.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def flush_file(path: Path) -> None:
-    """See that what was written to a file is on the disk."""
+    """Flush the content of a file to the disk.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: The file can't be opened or flushed.
+    """
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 
 def flush_directory(path: Path) -> None:
-    """See that the names in a directory are on the disk, where a system can."""
+    """Flush the names in a directory to the disk, if the operating system and the file system support it.
+
+    Args:
+        path: The directory.
+    """
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     except OSError:
-        return  # some network file systems
+        return  # not supported by some network file systems
     finally:
         os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Files and directories that one process has for itself."""
+"""Exclusive locks on files and directories."""
 
 from __future__ import annotations
 
@@ -12,15 +12,35 @@ except ImportError:  # Windows
 
 
 def lock_descriptor(descriptor: int) -> None:
-    """Lock what is open until it is closed, by whatever means. Raises BlockingIOError if another process has it locked,
-    and another OSError where there are no locks."""
+    """Lock an open file or directory.
+
+    The lock is released when the descriptor is closed, also when the process is killed.
+
+    Args:
+        descriptor: An open file descriptor.
+
+    Raises:
+        BlockingIOError: Another process holds the lock.
+        OSError: The operating system or the file system has no locks.
+    """
     if fcntl is None:
-        raise OSError("a system without locks")
+        raise OSError("this system has no file locks")
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def lock(path: Path) -> int:
-    """A descriptor that has a file or directory locked until it is closed. Raises as `lock_descriptor` does."""
+    """Open and lock a file or directory.
+
+    Args:
+        path: A file or directory that exists.
+
+    Returns:
+        A file descriptor. Closing it releases the lock.
+
+    Raises:
+        BlockingIOError: Another process holds the lock.
+        OSError: The path can't be opened, or the operating system or the file system has no locks.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         lock_descriptor(descriptor)

@@ -1,4 +1,4 @@
-"""Where files are: the bundled corpora and settings, in a wheel or in a checkout; what is kept between runs."""
+"""Paths of the bundled corpora and settings files, and of the cache directory."""
 
 from __future__ import annotations
 
@@ -11,16 +11,31 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def bundled_path(name: str) -> Path:
-    """The path of a file such as `data/ner/train.conll` or `configs/ner_bilstm_crf.toml`."""
-    installed = _PACKAGE / "resources" / name  # in a wheel
+    """Locate a file that comes with the package.
+
+    Args:
+        name: Path in the repository, such as `data/ner/train.conll` or `configs/ner_bilstm_crf.toml`.
+
+    Returns:
+        The path of the file in the installed package or in the checkout.
+    """
+    installed = _PACKAGE / "resources" / name  # of an installed wheel
     return installed if installed.exists() else _PACKAGE.parent / name
 
 
 def cache_directory() -> Path:
-    """Where encoded texts are kept between runs: `NLP_APP_CACHE`, or `~/.cache/nlp_app`. Raises TrainingError where
-    there is no home directory."""
-    named = os.environ.get("NLP_APP_CACHE")
+    """Return the directory of the cache of encoded texts.
+
+    Returns:
+        The directory in the environment variable `NLP_APP_CACHE`; by default `~/.cache/nlp_app`.
+
+    Raises:
+        TrainingError: `NLP_APP_CACHE` is not set, and there is no home directory.
+    """
+    directory = os.environ.get("NLP_APP_CACHE")
     try:
-        return Path(named) if named else Path.home() / ".cache" / "nlp_app"
+        return Path(directory) if directory else Path.home() / ".cache" / "nlp_app"
     except RuntimeError as error:
-        raise TrainingError("found no home directory for encoded texts; name a directory in NLP_APP_CACHE") from error
+        raise TrainingError(
+            "found no home directory for the cache of encoded texts; set NLP_APP_CACHE to a directory"
+        ) from error

@@ -1,4 +1,4 @@
-"""How far a command has come, on standard error: a bar at a terminal, and a line now and then in a log."""
+"""Progress bar on standard error; one line per minute when the output is not a terminal."""
 
 from __future__ import annotations
 
@@ -8,50 +8,60 @@ from typing import Any, NoReturn, TextIO
 
 from tqdm import tqdm
 
-_WAIT = 2.0  # seconds until a bar appears
+_DELAY = 2.0  # seconds until a bar appears
 
-_PAUSE = 60.0  # seconds between lines
+_LOG_INTERVAL = 60.0  # seconds between lines
 
-_COLUMNS = 80  # of a terminal that doesn't say
+_COLUMNS = 80  # width of a terminal that doesn't report its width
 
 
-class _Log:
-    """Where a bar is written a line at a time, as nothing that is written can be taken back."""
+class _LogStream:
+    """A stream that writes each state of a bar as a new line, since lines of a log can't be overwritten."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write a status of the bar as a line; nothing of what only moves about on a terminal."""
+        """Write the state of a bar as one line; ignore texts that only move the cursor."""
         if text.strip():
             self._stream.write(" ".join(text.split()) + "\n")
             self._stream.flush()
         return len(text)
 
     def flush(self) -> None:
-        """Nothing: each line is."""
+        """Do nothing: `write` has flushed each line."""
 
 
-def progress_bar(quiet: bool, unit: str, total: int | None = None, initial: int = 0, **more: Any) -> tqdm[NoReturn]:
-    """A bar that is told of its progress; it comes only if there is a wait, and goes when it is closed.
+def progress_bar(quiet: bool, unit: str, total: int | None = None, initial: int = 0, **options: Any) -> tqdm[NoReturn]:
+    """Create a progress bar on standard error.
 
-    total, initial: how much there is to do, None if that isn't known, and how much of it was done before; more: what
-    else tqdm takes.
+    At a terminal the bar appears after 2 seconds and disappears when it is closed. Elsewhere a line is written every
+    minute.
+
+    Args:
+        quiet: Show nothing.
+        unit: Unit of the counts, with a leading space if there is to be one.
+        total: Number of units to process; None if it isn't known.
+        initial: Number of units that are done already.
+        **options: Further arguments of `tqdm`.
+
+    Returns:
+        The bar. Call its `update` for progress; use it as a context manager, or close it.
     """
     stream = sys.stderr
-    given: dict[str, Any] = {"total": total, "initial": initial, "unit": unit} | more
+    arguments: dict[str, Any] = {"total": total, "initial": initial, "unit": unit} | options
     if quiet or stream is None:
-        return tqdm(None, disable=True, **given)
+        return tqdm(None, disable=True, **arguments)
     if stream.isatty():
-        return tqdm(None, delay=_WAIT, file=stream, leave=False, **_width(stream), **given)
-    plain = "{desc}{percentage:.0f} %, {n_fmt} of {total_fmt}{unit}, {rate_fmt}, {remaining} left{postfix}"
-    plain = plain if total is not None else "{desc}{n_fmt}{unit}, {rate_fmt}{postfix}"
-    given |= dict.fromkeys(("delay", "mininterval", "maxinterval"), _PAUSE)
-    return tqdm(None, file=_Log(stream), bar_format=plain, **given)
+        return tqdm(None, delay=_DELAY, file=stream, leave=False, **_width(stream), **arguments)
+    line = "{desc}{percentage:.0f} %, {n_fmt} of {total_fmt}{unit}, {rate_fmt}, {remaining} left{postfix}"
+    line = line if total is not None else "{desc}{n_fmt}{unit}, {rate_fmt}{postfix}"
+    arguments |= dict.fromkeys(("delay", "mininterval", "maxinterval"), _LOG_INTERVAL)
+    return tqdm(None, file=_LogStream(stream), bar_format=line, **arguments)
 
 
 def _width(stream: TextIO) -> dict[str, Any]:
-    """As wide as the terminal, whatever becomes of it; some don't say how wide that is."""
+    """Return tqdm's arguments for the width: that of the terminal, also when it is resized, or 80 if it is unknown."""
     try:
         known = os.get_terminal_size(stream.fileno()).columns > 0
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Being told to stop: by Ctrl-C, or by whoever gave the machine (SIGTERM)."""
+"""Handle SIGINT (Ctrl-C) and SIGTERM."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-_TWICE = 5.0  # seconds within which two signals are one
+_REPEAT_SECONDS = 5.0  # a second SIGTERM within this time counts as the same one
 
 
 class Interrupted(KeyboardInterrupt):
-    """Something has stopped because it was told to, by the signal of that `number`. `status`: what its process ends
-    with."""
+    """The program was stopped by a signal.
+
+    Attributes:
+        number: The number of the signal.
+        status: The exit status for the process, 128 + `number`.
+    """
 
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
@@ -27,7 +31,11 @@ class Interrupted(KeyboardInterrupt):
 
 @dataclass
 class StopSignal:
-    """What was heard. `number`: of the first signal, 0 while there was none."""
+    """The first stop signal that arrived; true after one has arrived.
+
+    Attributes:
+        number: The number of the signal; 0 before one has arrived.
+    """
 
     number: int = 0
 
@@ -37,46 +45,58 @@ class StopSignal:
 
 @contextmanager
 def raise_on_stop_signals() -> Iterator[None]:
-    """Within the block SIGTERM and Ctrl-C raise Interrupted. A SIGTERM that comes twice at once counts once: whoever
-    sends it to all processes of a group reaches some twice."""
+    """Raise Interrupted when SIGTERM or SIGINT (Ctrl-C) arrives within the block.
+
+    A SIGTERM that is repeated within 5 seconds is ignored: a sender that signals all processes of a group reaches some
+    of them twice. Only the main thread can handle signals; in other threads nothing changes.
+
+    Yields:
+        None.
+
+    Raises:
+        Interrupted: A signal has arrived.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard = StopSignal()
-    since = -_TWICE
+    received = StopSignal()
+    last_signal = -_REPEAT_SECONDS
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal since
-        if number == signal.SIGTERM and time.monotonic() - since < _TWICE:
+        nonlocal last_signal
+        if number == signal.SIGTERM and time.monotonic() - last_signal < _REPEAT_SECONDS:
             return
-        heard.number, since = heard.number or number, time.monotonic()
-        raise Interrupted("stopped", heard.number)
+        received.number, last_signal = received.number or number, time.monotonic()
+        raise Interrupted("stopped", received.number)
 
-    with _handled_by(stop):
+    with _handler(stop):
         try:
             yield
         except Exception as error:
-            if heard:  # code in other languages may make something else of what was raised in the middle of it
-                raise Interrupted("stopped", heard.number) from error
+            if received:  # a library in C or Rust may have replaced the Interrupted raised within it by its own error
+                raise Interrupted("stopped", received.number) from error
             raise
 
 
 @contextmanager
 def record_stop_signals() -> Iterator[StopSignal]:
-    """Within the block a first signal is noted, to be asked for; a second Ctrl-C ends the block at once, as usual.
+    """Record the first SIGTERM or SIGINT (Ctrl-C) within the block instead of stopping; a second Ctrl-C stops at once.
 
-    A second SIGTERM changes nothing: whoever sends it to all processes of a group reaches some twice. Only the main
-    thread hears signals; elsewhere nothing changes.
+    A second SIGTERM is ignored: a sender that signals all processes of a group reaches some of them twice. Only the
+    main thread can handle signals; in other threads nothing changes.
+
+    Yields:
+        An object that is true after a signal has arrived.
     """
-    heard = StopSignal()
+    received = StopSignal()
     if threading.current_thread() is not threading.main_thread():
-        yield heard
+        yield received
         return
     before = {number: signal.getsignal(number) for number in _SIGNALS}
 
-    def hear(number: int, frame: FrameType | None) -> None:
-        if not heard:
-            heard.number = number
+    def record(number: int, frame: FrameType | None) -> None:
+        if not received:
+            received.number = number
             return
         if number == signal.SIGTERM:
             return
@@ -84,31 +104,36 @@ def record_stop_signals() -> Iterator[StopSignal]:
             signal.signal(each, handler)
         signal.raise_signal(number)
 
-    with _handled_by(hear):
-        yield heard
+    with _handler(record):
+        yield received
 
 
 @contextmanager
 def ignore_stop_signals() -> Iterator[None]:
-    """Within the block the signals that stop a program change nothing: for what is short, and harmful if left half
-    done."""
+    """Ignore SIGTERM and SIGINT (Ctrl-C) within the block, for a short operation that must not be interrupted.
+
+    Yields:
+        None.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    with _handled_by(signal.SIG_IGN):
+    with _handler(signal.SIG_IGN):
         yield
 
 
 @contextmanager
-def _handled_by(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
-    """Within the block the signals that stop a program are handled so. What is ignored (as under nohup, or in a shell's
-    background) stays ignored."""
+def _handler(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
+    """Set the handler of the stop signals within the block.
+
+    A signal that is ignored (under nohup, or in a background job of a shell) stays ignored.
+    """
     before = {number: signal.getsignal(number) for number in _SIGNALS}
-    chosen = [number for number in _SIGNALS if before[number] not in (signal.SIG_IGN, None)]
-    for number in chosen:
+    handled = [number for number in _SIGNALS if before[number] not in (signal.SIG_IGN, None)]
+    for number in handled:
         signal.signal(number, handler)
     try:
         yield
     finally:
-        for number in chosen:
+        for number in handled:
             signal.signal(number, before[number])

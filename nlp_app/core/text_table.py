@@ -1,4 +1,4 @@
-"""Aligned tables, wide characters, truncated labels and lists of names."""
+"""Format tables, labels and lists of names for a terminal, also with wide characters."""
 
 from __future__ import annotations
 
@@ -9,39 +9,67 @@ _WIDEST = 32  # columns of a label
 
 
 def shorten(label: str, widest: int = _WIDEST) -> str:
-    """The label in at most `widest` columns of one line, an ellipsis for the rest, with escapes for what would not
-    show."""
+    """Shorten a label to a width, with an ellipsis at the end. Characters that aren't printable become escapes.
+
+    Args:
+        label: The label.
+        widest: Largest width, in terminal columns.
+
+    Returns:
+        The label in one line of at most `widest` columns.
+    """
     printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in label)
     if display_width(printable) <= widest:
         return printable
-    kept, room = "", widest - 1
+    start, columns_left = "", widest - 1
     for character in printable:
-        room -= display_width(character)
-        if room < 0:
+        columns_left -= display_width(character)
+        if columns_left < 0:
             break
-        kept += character
-    return kept + "…"
+        start += character
+    return start + "…"
 
 
-def format_names(names: Iterable[str], most: int = 8) -> str:
-    """The first names in alphabetical order, with commas; where there are more than `most`, also how many."""
-    known = sorted(names)
-    return ", ".join(known[:most]) + (f", ... ({len(known):,} in all)" if len(known) > most else "")
+def format_names(names: Iterable[str], limit: int = 8) -> str:
+    """Join names in alphabetical order, for a message.
+
+    Args:
+        names: The names.
+        limit: Largest number of names to list. If there are more, the total is added.
+
+    Returns:
+        A list such as `LOC, ORG, PER` or `A, B, ... (12 in all)`.
+    """
+    ordered = sorted(names)
+    return ", ".join(ordered[:limit]) + (f", ... ({len(ordered):,} in all)" if len(ordered) > limit else "")
 
 
 def _printable(text: str) -> str:
-    """The text with escapes for what would not show, or would do something, on a terminal."""
+    """Escape characters that a terminal would hide or run as a control sequence."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def display_width(text: str) -> int:
-    """The columns a text takes on a terminal: two for wide characters (Unicode Standard Annex 11), none for
-    marks."""
+    """Measure the width of a text on a terminal.
+
+    Args:
+        text: The text, one line.
+
+    Returns:
+        The number of columns: 2 for a wide character (Unicode Standard Annex 11), 0 for a combining mark, 1 otherwise.
+    """
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def format_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns padded to their widest cell: the first to the left, the others to the right."""
+    """Align the columns of a table: the first one to the left, the others to the right.
+
+    Args:
+        rows: The rows, all with the same number of cells.
+
+    Returns:
+        One line per row, without trailing spaces.
+    """
     widths = [max(map(display_width, column)) for column in zip(*rows, strict=True)]
     lines = []
     for title, *cells in rows:

@@ -1,4 +1,4 @@
-"""The small values that the rooms hand to each other. No behavior beyond what a value needs."""
+"""Value types that are shared by all modules: spans, labels, tokens and records."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """An entity found in a raw text, for people: `text == raw[start:end]`, offsets in code points, end exclusive.
+    """A predicted entity in a raw text, with `text == raw[start:end]`.
 
-    `score` is the probability, under the model, that exactly this span carries exactly this label.
+    Attributes:
+        text: The text of the span.
+        label: The label.
+        start: Offset of the first character, in code points.
+        end: Offset after the last character, in code points.
+        score: Probability, according to the model, that exactly this span has exactly this label.
     """
 
     text: str
@@ -23,14 +28,25 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A class found for a text, for people. `score` is its probability under the model, calibrated on dev data."""
+    """A predicted class of a text.
+
+    Attributes:
+        label: The class.
+        score: Probability of the class according to the model, calibrated on dev data.
+    """
 
     label: str
     score: float
 
 
 class CharSpan(NamedTuple):
-    """A labeled range of a raw text: code points, end exclusive."""
+    """A labeled range of a raw text.
+
+    Attributes:
+        start: Offset of the first character, in code points.
+        end: Offset after the last character, in code points.
+        label: The label.
+    """
 
     start: int
     end: int
@@ -38,9 +54,14 @@ class CharSpan(NamedTuple):
 
 
 class TokenSpan(NamedTuple):
-    """A labeled range of a sentence's tokens, end exclusive: the one inner form of entities.
+    """A labeled range of a sentence's tokens: the form in which all modules exchange entities.
 
-    Tags without a scheme (POS) are one span a token.
+    Tags without a scheme (POS) are represented by one span per token.
+
+    Attributes:
+        start: Index of the first token.
+        end: Index after the last token.
+        label: The label.
     """
 
     start: int
@@ -50,7 +71,13 @@ class TokenSpan(NamedTuple):
 
 @dataclass(slots=True)
 class Tokens:
-    """The tokens of one raw text, as columns: normal forms, and offsets into the untouched text (end exclusive)."""
+    """The tokens of a raw text, as three lists of the same length.
+
+    Attributes:
+        norms: Normal form of each token.
+        starts: Offset of the first character of each token in the raw text, in code points.
+        ends: Offset after the last character of each token.
+    """
 
     norms: list[str]
     starts: list[int]
@@ -62,10 +89,14 @@ class Tokens:
 
 @dataclass(slots=True)
 class TokenRecord:
-    """One sentence as a reader found it in a pre-tokenized file. `tags` are in the file's own scheme.
+    """A sentence of a pre-tokenized file, as its reader returns it.
 
-    `lines` gives each token's line in the file (from 1). `text` is the raw sentence where the format keeps it, and
-    `starts`, one for each token, are then the tokens' offsets in it.
+    Attributes:
+        tokens: The tokens.
+        tags: The tag of each token, in the scheme of the file; None if the file has no tags.
+        lines: Line of each token in the file (from 1).
+        text: The raw sentence if the format contains it, otherwise None.
+        starts: Offset of each token in `text`; None without `text`.
     """
 
     tokens: list[str]
@@ -77,7 +108,13 @@ class TokenRecord:
 
 @dataclass(slots=True)
 class TextRecord:
-    """One raw text with its labeled spans (None: unlabeled), as a reader found it at `line` (from 1)."""
+    """A raw text with labeled spans, as its reader returns it.
+
+    Attributes:
+        text: The text.
+        spans: The labeled spans; None if the text is unlabeled.
+        line: Line of the text in the file (from 1).
+    """
 
     text: str
     spans: list[CharSpan] | None
@@ -88,8 +125,13 @@ Record = TokenRecord | TextRecord
 
 
 class ClassRecord(NamedTuple):
-    """One text with its classes, as a reader found it at `line` (from 1). `labels`: one, or in multi-label data any
-    number; None: unlabeled."""
+    """A text with its classes, as its reader returns it.
+
+    Attributes:
+        text: The text.
+        labels: One class, or any number of classes in multi-label data; None if the text is unlabeled.
+        line: Line of the text in the file (from 1).
+    """
 
     text: str
     labels: tuple[str, ...] | None
@@ -98,10 +140,15 @@ class ClassRecord(NamedTuple):
 
 @dataclass(slots=True)
 class Sentence:
-    """One text with its tokens' offsets and gold spans over the tokens (None: unlabeled): what tasks work on.
+    """A text with the offsets of its tokens and its gold spans: the input of training and evaluation.
 
-    `unaligned` holds gold spans that no token span can stand for; they stay part of the gold that is scored.
-    `lines` says where in the file the tokens (or, one entry only, the text) stood.
+    Attributes:
+        text: The text.
+        starts: Offset of the first character of each token, in code points.
+        ends: Offset after the last character of each token.
+        spans: The gold spans over the tokens; None if the text is unlabeled.
+        lines: Line in the file (from 1) of each token, or a single entry with the line of the text.
+        unaligned: Gold spans that do not match token boundaries. Evaluation counts them as gold spans too.
     """
 
     text: str
@@ -116,6 +163,6 @@ class Sentence:
 
     @property
     def tokens(self) -> list[str]:
-        """The tokens as they stand in the text."""
+        """The tokens as written in the text."""
         text = self.text
         return [text[start:end] for start, end in zip(self.starts, self.ends, strict=True)]

@@ -1,4 +1,7 @@
-"""Training: one loop, optimizers, schedules, checkpoints. It knows tensors and targets; no words or tags."""
+"""Training engine: loop, optimizers, schedules and checkpoints.
+
+The engine works on tensors and targets; it has no notion of words or tags.
+"""
 
 from __future__ import annotations
 

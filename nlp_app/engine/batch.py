@@ -1,4 +1,4 @@
-"""What both engines take for a micro-batch, and what they raise because of one."""
+"""Interface of a micro-batch, and the error for rows that cannot be trained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from nlp_app.core.errors import TrainingError
 
 
 class RowsError(TrainingError):
-    """What can't go on because of certain rows of the corpus: `rows`, those of the batches at fault."""
+    """Training failed because of certain rows of the training data.
+
+    Attributes:
+        rows: Rows of the batches that caused the failure.
+    """
 
     def __init__(self, message: str, rows: Sequence[int]) -> None:
         super().__init__(message)
@@ -19,17 +23,26 @@ class RowsError(TrainingError):
 
 
 class Batch(Protocol):
-    """A micro-batch: the model's keyword arguments, the number of targets, and the rows in the corpus. A process whose
-    share of a batch is empty has one without rows and targets; it isn't looked into."""
+    """A micro-batch.
+
+    A process whose share of a batch is empty gets a micro-batch without rows and targets; its inputs are not read.
+    """
 
     @property
-    def inputs(self) -> Mapping[str, Tensor]: ...
+    def inputs(self) -> Mapping[str, Tensor]:
+        """Keyword arguments of the model."""
 
     @property
-    def targets(self) -> int: ...
+    def targets(self) -> int:
+        """Number of targets."""
 
     @property
-    def rows(self) -> Sequence[int]: ...
+    def rows(self) -> Sequence[int]:
+        """Rows of the training data."""
 
     def halves(self) -> tuple[Batch, Batch]:
-        """Two micro-batches that have the rows of this one, of which there are two at least."""
+        """Split the micro-batch, which has at least two rows, into two.
+
+        Returns:
+            The two micro-batches, in the order of the rows.
+        """

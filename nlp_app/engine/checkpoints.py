@@ -1,13 +1,13 @@
-"""Checkpoints: all that a run needs to go on exactly where it stood. No pickle.
+"""Save and load checkpoints, from which a run resumes exactly where it was. No pickle.
 
 A checkpoint is a directory `checkpoint-000007`, numbered in the order of saving:
 
     tensors.safetensors   model/*, optimizer/*, average/*, random/*
     state.json            the train state, schedule, gradient scaler, counters and generators
-    SHA256SUMS            of the two, as `sha256sum -c` reads it
+    SHA256SUMS            checksums of both files, in the format of `sha256sum -c`
 
-It is written beside its place, flushed to the disk and renamed, so it is complete or absent whenever the
-process or the machine stops.
+A checkpoint is written to a temporary directory, flushed to the disk and renamed. It is therefore complete or absent,
+even if the process or the machine stops at any moment.
 """
 
 from __future__ import annotations
@@ -38,84 +38,114 @@ NAME = re.compile(r"checkpoint-(\d{6,})")
 
 
 class LatestCheckpoint(NamedTuple):
-    """The newest intact checkpoint (None: there is none at all), and what is wrong with each newer one."""
+    """The newest intact checkpoint, and the damaged ones that are newer.
+
+    Attributes:
+        path: Directory of the checkpoint; None if there are no checkpoints.
+        damaged: The error of each damaged checkpoint that is newer, newest first.
+    """
 
     path: Path | None
     damaged: list[TrainingError]
 
 
 def save_checkpoint(directory: str | Path, learner: Learner, keep: int = 2) -> Path:
-    """Save `learner` as the newest checkpoint in `directory` and remove all but the newest `keep`.
+    """Save a learner as the newest checkpoint in a directory, and remove old checkpoints.
 
-    Raises `TrainingError` if it can't be written; nothing of it is then left behind. Raises `NonFiniteError` for
-    weights that aren't finite: what can't go on isn't kept in place of what can.
+    Args:
+        directory: Directory of all checkpoints of the run; created if it does not exist.
+        learner: The learner to save.
+        keep: Number of newest checkpoints to keep; at least 1 is kept.
+
+    Returns:
+        Directory of the new checkpoint.
+
+    Raises:
+        TrainingError: The checkpoint cannot be written. No incomplete checkpoint is left behind.
+        NonFiniteError: A weight is infinite or NaN. Nothing is written, so that a checkpoint that can be resumed is
+            not replaced by one that cannot.
     """
     check_weights(learner)
     directory = Path(directory)
-    tensors, plain = _pack(learner)
+    tensors, values = _collect(learner)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(directory, of=NAME.pattern)  # others may be of a run that is not replaced yet
-        earlier = _checkpoints(directory)
-        path = directory / f"checkpoint-{_number(earlier[-1]) + 1 if earlier else 1:06d}"
-        _write(path, tensors, plain)
-        for old in (*earlier, path)[: -max(keep, 1)]:
+        remove_leftovers(directory, pattern=NAME.pattern)  # others may belong to a previous run
+        previous = _list_checkpoints(directory)
+        path = directory / f"checkpoint-{_checkpoint_number(previous[-1]) + 1 if previous else 1:06d}"
+        _write(path, tensors, values)
+        for old in (*previous, path)[: -max(keep, 1)]:
             remove_directory(old)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error).rpartition("I/O error: ")[2]
         raise TrainingError(
-            f"{directory}: can't write a checkpoint: {reason}; make room, or train elsewhere"
+            f"{directory}: can't write a checkpoint: {reason}; free disk space, or choose another directory"
         ) from error
     return path
 
 
 def latest_checkpoint(directory: str | Path) -> LatestCheckpoint:
-    """The newest checkpoint that is intact. Raises `TrainingError` if there are some but none is."""
+    """Find the newest intact checkpoint in a directory.
+
+    Args:
+        directory: Directory of all checkpoints of a run; it may not exist.
+
+    Returns:
+        The checkpoint, and the damaged ones that are newer.
+
+    Raises:
+        TrainingError: There are checkpoints, but all of them are damaged.
+    """
     damaged: list[TrainingError] = []
-    for path in reversed(_checkpoints(Path(directory))):
+    for path in reversed(_list_checkpoints(Path(directory))):
         try:
-            _verified(path)
+            _read_verified(path)
         except TrainingError as error:
             damaged.append(error)
         else:
             return LatestCheckpoint(path, damaged)
     if damaged:
-        raise TrainingError(f"{damaged[0]}; none is intact: remove {directory} to start over")
+        raise TrainingError(f"{damaged[0]}; no checkpoint is intact: remove {directory} to start over")
     return LatestCheckpoint(None, [])
 
 
 def load_checkpoint(path: str | Path, learner: Learner) -> None:
-    """Put `learner` where it stood when the checkpoint at `path` was saved.
+    """Restore a learner and the random number generators from a checkpoint.
 
-    Raises `TrainingError` if a file is missing, changed or of a newer format, or belongs to another model or
-    settings.
+    Args:
+        path: Directory of the checkpoint.
+        learner: A learner made with the same model and settings; it is changed in place.
+
+    Raises:
+        TrainingError: A file is missing, has changed or has another format, or the checkpoint belongs to another
+            model or other settings.
     """
     path = Path(path)
-    files = _verified(path)
-    plain = json.loads(files[STATE])
-    if plain["format"] != FORMAT:
-        raise TrainingError(f"{path / STATE}: found format {plain['format']}, expected {FORMAT}; use a newer version")
-    for what, expected in _kinds(learner).items():
-        if plain["kinds"][what] != expected:
-            raise _misfit(path, f"{what}: found {plain['kinds'][what]!r}, expected {expected!r}")
+    files = _read_verified(path)
+    values = json.loads(files[STATE])
+    if values["format"] != FORMAT:
+        raise TrainingError(f"{path / STATE}: found format {values['format']}, expected {FORMAT}; use a newer version")
+    for component, expected in _component_kinds(learner).items():
+        if values["kinds"][component] != expected:
+            raise _mismatch_error(path, f"{component}: found {values['kinds'][component]!r}, expected {expected!r}")
     tensors = safetensors.torch.load(files[TENSORS])
-    model = _part(tensors, "model")
+    model = _select_part(tensors, "model")
     _check_fit(path, model, learner.model.state_dict())
     learner.model.load_state_dict(model)
-    learner.optimizers.load_state_dict(_part(tensors, "optimizer"), plain["optimizer"])
-    for group, rate in zip(learner.optimizers.groups(), plain["rates"], strict=True):
-        group["lr"] = rate  # that of the last update, which may be told before there is another
-    learner.schedule.load_state_dict(plain["schedule"])
+    learner.optimizers.load_state_dict(_select_part(tensors, "optimizer"), values["optimizer"])
+    for group, rate in zip(learner.optimizers.groups(), values["rates"], strict=True):
+        group["lr"] = rate  # the rate of the last step, which may be reported before the next step
+    learner.schedule.load_state_dict(values["schedule"])
     if learner.average is not None:
-        learner.average.load(_part(tensors, "average"), **plain["average"])
+        learner.average.load(_select_part(tensors, "average"), **values["average"])
     if learner.accelerator.scaler is not None:
-        learner.accelerator.scaler.load_state_dict(plain["scaler"])
-    learner.state = TrainState(**plain["state"])
-    set_random_state(_part(tensors, "random"), plain["random"])
+        learner.accelerator.scaler.load_state_dict(values["scaler"])
+    learner.state = TrainState(**values["state"])
+    set_random_state(_select_part(tensors, "random"), values["random"])
 
 
-def _pack(learner: Learner) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """All that `load_checkpoint` puts back: tensors by path, and plain values."""
+def _collect(learner: Learner) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Collect everything that `load_checkpoint` restores: tensors by path, and values for JSON."""
     moments, counters = learner.optimizers.state_dict()
     generators, generator_values = random_state()
     average, scaler = learner.average, learner.accelerator.scaler
@@ -125,7 +155,7 @@ def _pack(learner: Learner) -> tuple[dict[str, Tensor], dict[str, Any]]:
         "average": {} if average is None else average.averages,
         "random": generators,
     }
-    # Copies, because safetensors refuses tensors that share storage, as tied weights do.
+    # Copies, because safetensors refuses tensors that share storage, such as tied weights.
     tensors = {
         f"{part}/{name}": tensor.detach().to("cpu", copy=True).contiguous()
         for part, named in parts.items()
@@ -133,7 +163,7 @@ def _pack(learner: Learner) -> tuple[dict[str, Tensor], dict[str, Any]]:
     }
     return tensors, {
         "format": FORMAT,
-        "kinds": _kinds(learner),
+        "kinds": _component_kinds(learner),
         "state": asdict(learner.state),
         "schedule": learner.schedule.state_dict(),
         "optimizer": counters,
@@ -144,17 +174,17 @@ def _pack(learner: Learner) -> tuple[dict[str, Tensor], dict[str, Any]]:
     }
 
 
-def _kinds(learner: Learner) -> dict[str, str]:
-    """What must be the same for a checkpoint to fit, besides the model's tensors."""
+def _component_kinds(learner: Learner) -> dict[str, str]:
+    """Kinds of the learner's components, which must be the same in a checkpoint and the learner that loads it."""
     return {
-        "optimizer": " and ".join(type(optimizer).__name__ for optimizer in learner.optimizers.parts),
+        "optimizer": " and ".join(type(optimizer).__name__ for optimizer in learner.optimizers.optimizers),
         "schedule": learner.schedule.options.name,
         "weight average": "none" if learner.average is None else "some",
         "gradient scaler": "none" if learner.accelerator.scaler is None else "some",
     }
 
 
-def _part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+def _select_part(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
     return {path.removeprefix(f"{part}/"): value for path, value in tensors.items() if path.startswith(f"{part}/")}
 
 
@@ -162,45 +192,45 @@ def _check_fit(path: Path, saved: Mapping[str, Tensor], present: Mapping[str, Te
     for name in sorted(saved.keys() | present.keys()):
         found, expected = (list(tensors[name].shape) if name in tensors else "nothing" for tensors in (saved, present))
         if found != expected:
-            raise _misfit(path, f"model tensor {name!r}: found {found}, expected {expected}")
+            raise _mismatch_error(path, f"model tensor {name!r}: found {found}, expected {expected}")
 
 
-def _misfit(path: Path, problem: str) -> TrainingError:
-    return TrainingError(f"{path}: {problem}; resume with the settings and data that the checkpoint was made with")
+def _mismatch_error(path: Path, problem: str) -> TrainingError:
+    return TrainingError(f"{path}: {problem}; resume with the settings and data of the checkpoint")
 
 
-def _write(path: Path, tensors: dict[str, Tensor], plain: Mapping[str, Any]) -> None:
+def _write(path: Path, tensors: dict[str, Tensor], values: Mapping[str, Any]) -> None:
     with atomic_directory(path) as folder:
         safetensors.torch.save_file(tensors, folder / TENSORS)
-        (folder / STATE).write_text(json.dumps(plain, allow_nan=False, separators=(",", ":")), encoding="utf-8")
+        (folder / STATE).write_text(json.dumps(values, allow_nan=False, separators=(",", ":")), encoding="utf-8")
         sums = "".join(f"{checksum(folder / name)}  {name}\n" for name in (TENSORS, STATE))
         (folder / SUMS).write_text(sums, encoding="ascii")
 
 
-def _verified(path: Path) -> dict[str, bytes]:
-    """The checkpoint's files. Raises `TrainingError` naming the first that is missing or has changed."""
+def _read_verified(path: Path) -> dict[str, bytes]:
+    """Read a checkpoint's files; raise TrainingError for the first file that is missing or has changed."""
     try:
         sums = (path / SUMS).read_text(encoding="ascii", errors="replace")
         expected = {name: digest for digest, _, name in (line.partition("  ") for line in sums.splitlines())}
         files = {name: (path / name).read_bytes() for name in (TENSORS, STATE)}
     except OSError as error:
         raise TrainingError(
-            f"{error.filename}: can't read the checkpoint: {error.strerror}; use an earlier one"
+            f"{error.filename}: can't read the checkpoint: {error.strerror}; use an older checkpoint"
         ) from error
     for name, content in files.items():
-        found = hashlib.sha256(content).hexdigest()
-        if found != expected.get(name):
+        digest = hashlib.sha256(content).hexdigest()
+        if digest != expected.get(name):
             wanted = expected.get(name, f"none, as {SUMS} is damaged")
-            raise TrainingError(f"{path / name}: found checksum {found}, expected {wanted}; use an earlier checkpoint")
+            raise TrainingError(f"{path / name}: found checksum {digest}, expected {wanted}; use an older checkpoint")
     return files
 
 
-def _checkpoints(directory: Path) -> list[Path]:
-    """The checkpoints in a directory, oldest first."""
+def _list_checkpoints(directory: Path) -> list[Path]:
+    """List the checkpoints in a directory, oldest first."""
     if not directory.is_dir():
         return []
-    return sorted((path for path in directory.iterdir() if NAME.fullmatch(path.name)), key=_number)
+    return sorted((path for path in directory.iterdir() if NAME.fullmatch(path.name)), key=_checkpoint_number)
 
 
-def _number(path: Path) -> int:
+def _checkpoint_number(path: Path) -> int:
     return int(path.name.rpartition("-")[2])

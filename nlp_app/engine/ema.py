@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights (as in Tarvainen & Valpola 2017, section 2)."""
+"""Exponential moving average of the weights (as in Tarvainen & Valpola 2017, section 2)."""
 
 from __future__ import annotations
 
@@ -12,18 +12,24 @@ from nlp_app.engine.optimizers import sparse_parameter_names
 
 
 class ExponentialMovingAverage:
-    """Keeps a moving average of a model's trainable dense weights, and exchanges the two for scoring.
+    """A moving average of a model's trainable dense weights, exchanged with the weights for evaluation.
 
-    Sparse tables are left out and keep their own weights: averaging them would touch every row at every
-    update, where the update itself touches few. Buffers are left out too. The average starts as the weights
-    it is made with.
+    Sparse tables are not averaged and keep their own weights: averaging would touch every row at every step, while the
+    step itself touches few rows. Buffers are not averaged either. The average starts with the model's weights.
+
+    Args:
+        model: The model.
+        decay: Decay of the average, between 0 and 1.
+
+    Raises:
+        SettingsError: The decay is out of range.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         if not 0 < decay < 1:
             raise SettingsError(f"ema: found {decay}, expected a decay between 0 and 1, such as 0.999")
         self.decay = decay
-        self.exchanged = False  # True: the model holds the average, and `averages` the weights that train
+        self.exchanged = False  # True: the model has the average, and `averages` the trained weights
         sparse = sparse_parameter_names(model)
         self._parameters = {
             name: parameter
@@ -34,10 +40,13 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after update number `step` (from 1).
+        """Update the average with the current weights.
 
-        The decay is min(decay, (1 + step) / (10 + step)), so that the first, random weights are soon
-        forgotten.
+        The decay is min(decay, (1 + step) / (10 + step)), so that the initial, random weights soon lose their
+        influence.
+
+        Args:
+            step: Number of the optimizer step that was just made, from 1.
         """
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
         for name, average in self.averages.items():
@@ -45,19 +54,23 @@ class ExponentialMovingAverage:
 
     @torch.no_grad()
     def exchange(self) -> None:
-        """Put the average into the model and keep its weights here, or the reverse; exact both ways."""
+        """Exchange the model's weights and the average; calling it twice restores both exactly."""
         for name, average in self.averages.items():
             parameter = self._parameters[name]
-            # Values move, not storage: a recurrent layer's flattened weights on CUDA must stay where they
-            # are.
-            kept = parameter.clone()
+            # Copy values instead of swapping storage: on CUDA a recurrent layer's flattened weights must not move.
+            trained = parameter.clone()
             parameter.copy_(average)
-            average.copy_(kept)
+            average.copy_(trained)
         self.exchanged = not self.exchanged
 
     @torch.no_grad()
     def load(self, averages: Mapping[str, Tensor], exchanged: bool) -> None:
-        """Put back saved `averages` (the same names and shapes) and whether they were exchanged."""
+        """Load a saved average.
+
+        Args:
+            averages: Tensors with the same names and shapes as `self.averages`.
+            exchanged: True if they had been exchanged with the model's weights when they were saved.
+        """
         for name, average in self.averages.items():
             average.copy_(averages[name])
         self.exchanged = exchanged

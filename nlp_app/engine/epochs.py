@@ -1,8 +1,8 @@
-"""An epoch as both engines count it: windows, the reports they add up to, and where the run stands after them.
+"""Epochs of both engines: windows of micro-batches, reports and progress of the run.
 
-A window is the `accumulation` micro-batches of one update. Its gradient is that of the sum of all its losses
-divided by the number of all its targets, across processes too, so it equals that of one big batch; the last
-window of an epoch may be short and counts what it has.
+A window is the `gradient_accumulation_steps` micro-batches of one step. Its gradient is that of the sum of its losses
+divided by the number of its targets, over all processes, so it equals the gradient of one large batch. The last window
+of an epoch may have fewer micro-batches.
 """
 
 from __future__ import annotations
@@ -25,7 +25,12 @@ from nlp_app.engine.non_finite import NonFinite, NonFiniteError, check_weights, 
 
 
 class Evaluation(NamedTuple):
-    """A dev score (higher is better), and whatever else was measured."""
+    """Result of an evaluation on dev.
+
+    Attributes:
+        score: The score that selects the best epoch; higher is better.
+        metrics: All metrics by name.
+    """
 
     score: float
     metrics: Mapping[str, Any]
@@ -33,108 +38,189 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True)
 class LoopOptions:
-    """`patience`: stop after so many dev scores in a row without a better one; `score_every`: epochs from one dev score
-    to the next, counted back from the last epoch, which always has one; `log_every`: in windows; `stop`: asked after
-    each update, whether to stop there; of several processes one is enough."""
+    """Options of the training loop.
+
+    Attributes:
+        epochs: Number of epochs.
+        gradient_accumulation_steps: Number of micro-batches per step.
+        max_grad_norm: Limit on the gradient norm; None for no clipping.
+        patience: Number of evaluations in a row without a better dev score after which training stops; None for no
+            early stopping.
+        log_every: Number of windows between step reports.
+        eval_every_epochs: Number of epochs between evaluations on dev, counted back from the last epoch, which is
+            always evaluated.
+        stop: Function called after each step; training stops if it returns True in any process.
+    """
 
     epochs: int
-    accumulation: int = 1
+    gradient_accumulation_steps: int = 1
     max_grad_norm: float | None = 5.0
     patience: int | None = None
     log_every: int = 10
-    score_every: int = 1
+    eval_every_epochs: int = 1
     stop: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """`loss` (mean per target) and speed since the report before; the last window's norm before clipping."""
+    """Progress within an epoch.
 
-    epoch: int  # from 1
-    window: int  # of the epoch, from 1
-    step: int  # updates so far
+    Attributes:
+        epoch: The epoch, from 1.
+        window: The window of the epoch, from 1.
+        step: Number of optimizer steps so far.
+        loss: Mean loss per target since the previous report.
+        grad_norm: Gradient norm of the last window before clipping; None if gradients overflowed and the step was
+            skipped.
+        rates: Learning rate of each part of the model.
+        targets_per_second: Speed since the previous report.
+        skipped: Number of skipped steps so far.
+        parts: Number of parts that each micro-batch is split into, because the whole did not fit into memory.
+        stop: True if training stops here because `LoopOptions.stop` has returned True.
+    """
+
+    epoch: int
+    window: int
+    step: int
     loss: float
-    grad_norm: float | None  # None: overflowed, and the update was left out
+    grad_norm: float | None
     rates: Mapping[str, float]
     targets_per_second: float
-    skipped: int  # updates left out so far
-    parts: int  # into so many a micro-batch is cut, where the whole didn't fit into memory
-    stop: bool  # as was asked for
+    skipped: int
+    parts: int
+    stop: bool
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """An epoch's end. `score` and `metrics` are None where dev wasn't scored; without an `evaluate` each epoch is the
-    best yet."""
+    """Result of an epoch.
 
-    epoch: int  # from 1
+    Attributes:
+        epoch: The epoch, from 1.
+        step: Number of optimizer steps so far.
+        train_loss: Mean loss per target.
+        score: Dev score; None if dev was not evaluated after this epoch.
+        metrics: All dev metrics; None if dev was not evaluated.
+        is_best: True if this is the best epoch so far; without an evaluation function, every epoch is.
+        best_epoch: The best epoch so far.
+        stop: True if this was the last epoch.
+        seconds: Time of training and evaluation in this process.
+        skipped: Number of skipped steps so far.
+        parts: Number of parts that each micro-batch is split into, as in StepReport.
+    """
+
+    epoch: int
     step: int
-    train_loss: float  # mean per target
+    train_loss: float
     score: float | None
     metrics: Mapping[str, Any] | None
     is_best: bool
     best_epoch: int
-    stop: bool  # this was the last epoch
-    seconds: float  # of this process, training and evaluation
+    stop: bool
+    seconds: float
     skipped: int
-    parts: int = 1  # as in StepReport
+    parts: int = 1
 
 
 Report = StepReport | EpochReport
 
 
 class UpdateWindow(NamedTuple):
-    """One window after its backward passes; its numbers may still be on their way from the device."""
+    """A window after its backward passes; its tensors may not be computed yet on an accelerator.
 
-    place: str
+    Attributes:
+        position: Epoch and step, as text.
+        rates: Learning rate of each part of the model.
+        rows: Rows of each micro-batch of this process.
+        losses: Sum of the losses of each micro-batch of this process.
+        norm: Gradient norm before clipping.
+        targets: Number of targets in all processes.
+        overflow: True if fp16 gradients overflowed.
+    """
+
+    position: str
     rates: Mapping[str, float]
     rows: list[Sequence[int]]
-    losses: list[Tensor]  # sums over each micro-batch of this process
+    losses: list[Tensor]
     norm: Tensor
-    targets: int  # of all processes
+    targets: int
     overflow: bool
 
 
 class EpochTotals:
-    """The windows of the epoch under way, each added before its update and closed after it."""
+    """Counts of the current epoch; each window is added before its step and closed after it.
+
+    Args:
+        learner: The learner, whose state is updated.
+        options: Options of the loop.
+    """
 
     def __init__(self, learner: Learner, options: LoopOptions) -> None:
         self._learner = learner
         self._log_every = options.log_every
         self._stop = options.stop
-        # On a CPU looking at each loss costs nothing and keeps bad gradients out of the weights; elsewhere it
-        # would make every update wait for the device, so the losses are read when there is something to report.
-        self._read_each = learner.accelerator.device.type == "cpu"
-        self._pending: list[UpdateWindow] = []
-        self._last: Sequence[Sequence[int]] = ()
-        self._norm = 0.0
-        self._mark()
+        # On a CPU, reading each loss costs nothing and keeps bad gradients out of the weights. On an accelerator,
+        # every step would wait for the device, so losses are read when a report is due.
+        self._read_every_window = learner.accelerator.device.type == "cpu"
+        self._pending_windows: list[UpdateWindow] = []
+        self._last_rows: Sequence[Sequence[int]] = ()
+        self._last_norm = 0.0
+        self._start_interval()
 
-    def _mark(self) -> None:
+    def _start_interval(self) -> None:
         state = self._learner.state
-        self._since, self._loss_sum, self._targets = time.perf_counter(), state.loss_sum, state.targets
+        self._interval_start = time.perf_counter()
+        self._interval_loss, self._interval_targets = state.loss_sum, state.targets
 
     def open(self, micro: Sequence[Batch]) -> int:
-        """Set the rates of the update to come; the number of its targets, of all processes."""
+        """Start a window and set the learning rates of its step.
+
+        Args:
+            micro: The window's micro-batches in this process.
+
+        Returns:
+            Number of targets in all processes.
+
+        Raises:
+            TrainingError: The window has no targets.
+        """
         learner = self._learner
         (targets,) = learner.processes.all_reduce_sum([sum(batch.targets for batch in micro)])
         if targets <= 0:
             rows = ", ".join(str(row) for batch in micro for row in batch.rows)
             raise TrainingError(
-                f"{describe_position(learner.state)}: found no target in rows {rows}, expected one at least; "
-                "leave such rows out"
+                f"{describe_position(learner.state)}: found no target in rows {rows}, expected at least one; "
+                "remove these rows"
             )
         learner.optimizers.set_lr_multiplier(learner.schedule.multiplier(learner.state.step))
         return targets
 
     def add(self, window: UpdateWindow) -> None:
-        """Take in a window whose gradients are there. Raises `NonFiniteError`, then or some windows later."""
-        self._pending.append(window)
-        if self._read_each or (self._learner.state.window + 1) % self._log_every == 0:
-            self._read()
+        """Add a window after its backward passes.
+
+        Args:
+            window: The window.
+
+        Raises:
+            NonFiniteError: A loss or gradient norm of this window or a previous one is not finite. On an accelerator,
+                the error may come several windows later.
+        """
+        self._pending_windows.append(window)
+        if self._read_every_window or (self._learner.state.window + 1) % self._log_every == 0:
+            self._read_pending()
 
     def close_window(self, window: UpdateWindow) -> StepReport | None:
-        """Count the update that was made, or left out, of the window; a report if one is due."""
+        """Count a window's step, made or skipped.
+
+        Args:
+            window: The window.
+
+        Returns:
+            A report if one is due, or if training stops here.
+
+        Raises:
+            NonFiniteError: A loss or gradient norm is not finite.
+        """
         learner, state = self._learner, self._learner.state
         if window.overflow:
             state.skipped += 1
@@ -146,101 +232,140 @@ class EpochTotals:
         stop = bool(learner.processes.all_reduce_max([int(self._stop())])[0])
         if state.window % self._log_every and not stop:
             return None
-        if self._pending:
-            self._read()
+        if self._pending_windows:
+            self._read_pending()
         return StepReport(
             epoch=state.epoch + 1,
             window=state.window,
             step=state.step,
-            loss=(state.loss_sum - self._loss_sum) / (state.targets - self._targets),
-            grad_norm=None if window.overflow else self._norm,
+            loss=(state.loss_sum - self._interval_loss) / (state.targets - self._interval_targets),
+            grad_norm=None if window.overflow else self._last_norm,
             rates=learner.optimizers.learning_rates(),
-            targets_per_second=(state.targets - self._targets) / (time.perf_counter() - self._since),
+            targets_per_second=(state.targets - self._interval_targets) / (time.perf_counter() - self._interval_start),
             skipped=state.skipped,
             parts=state.parts,
             stop=stop,
         )
 
     def resume(self) -> None:
-        """Go on after a report; what its reader did in between is not counted as training."""
-        self._mark()
+        """Continue after a report; time spent on handling the report does not count as training."""
+        self._start_interval()
 
     def close(self) -> None:
-        """Read what is still on its way, and look at the weights. Raises `TrainingError` for an epoch without a batch,
-        `NonFiniteError` for weights that are not finite."""
-        if self._pending:
-            self._read()
+        """Read the losses of the last windows, and check the weights.
+
+        Raises:
+            TrainingError: The epoch has no batch.
+            NonFiniteError: A loss, gradient norm or weight is not finite.
+        """
+        if self._pending_windows:
+            self._read_pending()
         if self._learner.state.window == 0:
             raise TrainingError(
-                f"epoch {self._learner.state.epoch + 1}: found no batch, expected one at least; "
+                f"epoch {self._learner.state.epoch + 1}: found no batch, expected at least one; "
                 "is the training set empty?"
             )
-        check_weights(self._learner, self._everywhere(self._last))
+        check_weights(self._learner, self._gather_rows(self._last_rows))
 
-    def _read(self) -> None:
-        """Bring the numbers of the pending windows from the device into the state.
+    def _read_pending(self) -> None:
+        """Read losses and norms of the pending windows from the device and add them to the state.
 
-        Raises `NonFiniteError` at the first number that is not finite, gradients of overflowed windows excepted.
+        Raise NonFiniteError for the first value that is not finite; gradient norms of overflowed windows may be.
         """
         learner = self._learner
-        losses = learner.processes.sum(torch.stack([_summed(window.losses, learner) for window in self._pending]))
-        norms = torch.stack([window.norm for window in self._pending])
-        later = len(self._pending)  # updates since a window, the one under way aside
-        for window, loss, norm in zip(self._pending, losses.tolist(), norms.tolist(), strict=True):
-            later -= 1
+        losses = learner.processes.sum(
+            torch.stack([_sum_losses(window.losses, learner) for window in self._pending_windows])
+        )
+        norms = torch.stack([window.norm for window in self._pending_windows])
+        steps_since = len(self._pending_windows)
+        for window, loss, norm in zip(self._pending_windows, losses.tolist(), norms.tolist(), strict=True):
+            steps_since -= 1
             if not math.isfinite(loss):
                 bad = [rows for rows, part in zip(window.rows, window.losses, strict=True) if not math.isfinite(part)]
-                raise self._not_finite(window, f"a loss of {loss}", bad, later)
+                raise self._not_finite(window, f"a loss of {loss}", bad, steps_since)
             if not math.isfinite(norm) and not window.overflow:
-                raise self._not_finite(window, f"a gradient norm of {norm}", window.rows, later)
+                raise self._not_finite(window, f"a gradient norm of {norm}", window.rows, steps_since)
             learner.state.loss_sum += loss
             learner.state.targets += window.targets
-            self._norm, self._last = norm, window.rows
-        self._pending.clear()
+            self._last_norm, self._last_rows = norm, window.rows
+        self._pending_windows.clear()
 
-    def _not_finite(self, window: UpdateWindow, what: str, rows: Sequence[Sequence[int]], later: int) -> NonFiniteError:
-        """later: updates that were made since."""
-        found = NonFinite(window.place, what, window.rates, self._everywhere(rows), later)
-        return non_finite_error(self._learner, found)
+    def _not_finite(
+        self, window: UpdateWindow, value: str, rows: Sequence[Sequence[int]], steps_since: int
+    ) -> NonFiniteError:
+        problem = NonFinite(window.position, value, window.rates, self._gather_rows(rows), steps_since)
+        return non_finite_error(self._learner, problem)
 
-    def _everywhere(self, rows: Sequence[Sequence[int]]) -> list[int]:
-        """Rows of micro-batches, those of all processes."""
+    def _gather_rows(self, rows: Sequence[Sequence[int]]) -> list[int]:
+        """Gather the rows of micro-batches from all processes."""
         own = np.fromiter(chain(*rows), dtype=np.int64)
-        found: list[int] = np.concatenate(self._learner.processes.gather(own)).tolist()
-        return found
+        gathered: list[int] = np.concatenate(self._learner.processes.gather(own)).tolist()
+        return gathered
 
 
-def _summed(losses: Sequence[Tensor], learner: Learner) -> Tensor:
-    if not losses:  # nothing of the window was this process's
+def _sum_losses(losses: Sequence[Tensor], learner: Learner) -> Tensor:
+    if not losses:  # this process's share of the window is empty
         return torch.zeros((), device=learner.accelerator.device)
     return torch.stack([loss.float() for loss in losses]).sum()
 
 
-def micro_batches(learner: Learner, batches: Iterable[Batch], accumulation: int) -> Iterator[list[Batch]]:
-    """The micro-batches of each window of an epoch that is still to be done."""
-    remaining = islice(batches, learner.state.window * accumulation, None)
-    while micro := list(islice(remaining, accumulation)):
+def micro_batches(
+    learner: Learner, batches: Iterable[Batch], gradient_accumulation_steps: int
+) -> Iterator[list[Batch]]:
+    """Group the micro-batches of an epoch into windows, and skip windows that are already done.
+
+    Args:
+        learner: The learner, whose state has the number of completed windows.
+        batches: Micro-batches of the epoch.
+        gradient_accumulation_steps: Number of micro-batches per window.
+
+    Yields:
+        Micro-batches of a window; the last window may have fewer.
+    """
+    remaining = islice(batches, learner.state.window * gradient_accumulation_steps, None)
+    while micro := list(islice(remaining, gradient_accumulation_steps)):
         yield micro
 
 
 def describe_position(state: TrainState) -> str:
-    """Where an error is: the epoch and the update under way."""
+    """Describe the current epoch and step for a message.
+
+    Args:
+        state: Progress of the run.
+
+    Returns:
+        A text such as "epoch 1, step 20", both counted from 1.
+    """
     return f"epoch {state.epoch + 1}, step {state.step + 1}"
 
 
 def score_epoch(
     learner: Learner, evaluate: Callable[[], Evaluation] | None, options: LoopOptions, started: float
 ) -> EpochReport:
-    """Score the weights that count (with a weight average: the average), and move the state to the epoch's end.
+    """Evaluate the model after an epoch and update the learner's state.
 
-    A tie keeps the earlier epoch; any first score is the best yet. An epoch that isn't scored can't be the best.
+    With a weight average, the average is evaluated and stays in the model. If two epochs have the same score, the
+    earlier one stays the best; the first score is always the best so far. An epoch without evaluation cannot be the
+    best.
+
+    Args:
+        learner: The learner.
+        evaluate: Function that evaluates the model on dev; None without a dev set.
+        options: Options of the loop.
+        started: Value of `time.perf_counter()` at the start of the epoch.
+
+    Returns:
+        The report of the epoch.
+
+    Raises:
+        TrainingError: The dev score is not finite.
     """
     state = learner.state
-    due = (options.epochs - state.epoch - 1) % options.score_every == 0
+    is_due = (options.epochs - state.epoch - 1) % options.eval_every_epochs == 0
     if learner.average is not None:
         learner.average.exchange()
     learner.model.eval()
-    evaluation = evaluate() if evaluate is not None and due else None
+    evaluation = evaluate() if evaluate is not None and is_due else None
     train_loss = state.loss_sum / state.targets
     state.epoch, state.window, state.loss_sum, state.targets = state.epoch + 1, 0, 0.0, 0
     score = None if evaluation is None else float(evaluation.score)
@@ -269,29 +394,50 @@ def score_epoch(
 
 
 def restore_training_weights(learner: Learner) -> None:
-    """Put back the weights that train, where an epoch's end left their average in the model."""
+    """Put the trained weights back into the model if it has their average.
+
+    Args:
+        learner: The learner.
+    """
     if learner.average is not None and learner.average.exchanged:
         learner.average.exchange()
 
 
 def is_finished(state: TrainState, options: LoopOptions) -> bool:
-    """Whether the last epoch is over, or patience."""
+    """Check if training is finished.
+
+    Args:
+        state: Progress of the run.
+        options: Options of the loop.
+
+    Returns:
+        True after the last epoch, or if early stopping has ended the run.
+    """
     out_of_patience = options.patience is not None and state.stale_epochs >= options.patience
     return state.epoch >= options.epochs or out_of_patience
 
 
 def check_options(learner: Learner, evaluate: Callable[[], Evaluation] | None, options: LoopOptions) -> None:
-    """Raises `SettingsError` for options that are out of range or don't go together."""
+    """Check the options of the loop.
+
+    Args:
+        learner: The learner, whose schedule may need a dev score.
+        evaluate: Function that evaluates the model on dev; None without a dev set.
+        options: The options.
+
+    Raises:
+        SettingsError: An option is out of range, or needs a dev set and `evaluate` is None.
+    """
     for name, fits, expected in (
         ("epochs", options.epochs >= 1, "at least 1"),
-        ("accumulation", options.accumulation >= 1, "at least 1"),
+        ("gradient_accumulation_steps", options.gradient_accumulation_steps >= 1, "at least 1"),
         ("max_grad_norm", options.max_grad_norm is None or options.max_grad_norm > 0, "above 0, or none"),
         ("patience", options.patience is None or options.patience >= 1, "at least 1, or none"),
         ("log_every", options.log_every >= 1, "at least 1"),
-        ("score_every", options.score_every >= 1, "at least 1"),
+        ("eval_every_epochs", options.eval_every_epochs >= 1, "at least 1"),
     ):
         if not fits:
             raise SettingsError(f"training.{name}: found {getattr(options, name)}, expected {expected}")
     if evaluate is None and (options.patience is not None or learner.schedule.needs_score):
-        what = "patience" if options.patience is not None else "schedule 'plateau'"
-        raise SettingsError(f"training: {what} follows the dev score, but there is no dev set; give one or do without")
+        option = "patience" if options.patience is not None else "schedule 'plateau'"
+        raise SettingsError(f"training: {option} needs a dev score, but there is no dev set; add one, or turn it off")

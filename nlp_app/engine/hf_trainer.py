@@ -1,10 +1,11 @@
-"""The same training with `transformers.Trainer` as the engine: the same updates, reports, checkpoints and resume.
+"""Training with `transformers.Trainer` as the engine: the same steps, reports and checkpoints as the loop.
 
     train_with_trainer(learner, batches, evaluate, LoopOptions(epochs=10, patience=3), handle)
 
-The Trainer does forward, backward, precision and the order of things. What it would do in another way is given to it:
-batches come ready-made, one of its "batches" is a window of ours (it counts on epochs of equal length, and batches cut
-under a token budget don't have that), optimizers, rates and average are the learner's, and it saves nothing.
+The Trainer runs the forward and backward passes in its own order and precision. Everything that it would do differently
+is passed in: batches are ready-made, optimizers, learning rates and weight average are the learner's, and it saves
+nothing. One "batch" of the Trainer is a window of micro-batches, because the Trainer assumes epochs of equal length,
+which batches under a token budget do not have.
 
 Importing this module imports transformers.Trainer, which takes seconds.
 """
@@ -49,10 +50,21 @@ def train_with_trainer(
     options: LoopOptions,
     handle: Callable[[Report], None],
 ) -> None:
-    """Do what `train` does, with `transformers.Trainer`; `handle` gets each report where `train` would yield it.
+    """Train like `train`, with `transformers.Trainer` as the engine.
 
-    From then on `learner.accelerator` is the Trainer's. Raises as `train` does, and `SettingsError` for a run of
-    several processes, which only the loop knows how to count.
+    The learner's accelerator is replaced by the Trainer's.
+
+    Args:
+        learner: The learner; it is changed in place.
+        batches: Function from an epoch, from 1, to its micro-batches, the same at each call.
+        evaluate: Function that evaluates the model on dev; None without a dev set.
+        options: Options of the loop.
+        handle: Function that is called with each report, at the time when `train` would yield it.
+
+    Raises:
+        SettingsError: The options do not fit together, or the run has several processes, which only the loop supports.
+        TrainingError: Training cannot continue.
+        NonFiniteError: A loss, gradient norm or weight is not finite.
     """
     check_options(learner, evaluate, options)
     if learner.processes.count > 1:
@@ -61,21 +73,30 @@ def train_with_trainer(
         )
     if is_finished(learner.state, options):
         return
-    # The Trainer insists on a directory, and puts nothing into it.
+    # The Trainer requires a directory, but writes nothing into it.
     with tempfile.TemporaryDirectory(prefix="nlp-app-") as directory:
         generators = random_state()
         trainer = _Trainer(learner, batches, options, training_arguments(learner, options, directory))
-        set_random_state(*generators)  # the Trainer has seeded them
+        set_random_state(*generators)  # the Trainer has reseeded them
         trainer.add_callback(_Reporter(trainer, learner, evaluate, options, handle))
         trainer.train()
 
 
 def training_arguments(learner: Learner, options: LoopOptions, directory: str) -> TrainingArguments:
-    """Our settings in the Trainer's terms; those that `learner` and its windows see to are switched off."""
+    """Translate the options for the Trainer, and turn off everything that the learner does itself.
+
+    Args:
+        learner: The learner.
+        options: Options of the loop.
+        directory: An empty directory.
+
+    Returns:
+        The Trainer's arguments.
+    """
     precision = learner.accelerator.mixed_precision
     arguments = TrainingArguments(
         output_dir=directory,
-        max_steps=sys.maxsize,  # the last epoch's end, or patience, ends the run
+        max_steps=sys.maxsize,  # the end of the last epoch, or early stopping, ends the run
         per_device_train_batch_size=1,  # a window
         gradient_accumulation_steps=1,  # within the window
         max_grad_norm=options.max_grad_norm or float("inf"),
@@ -85,11 +106,11 @@ def training_arguments(learner: Learner, options: LoopOptions, directory: str) -
         seed=learner.seed % 2**32,
         save_strategy="no",
         logging_strategy="no",
-        logging_nan_inf_filter=False,  # it would wait for the device at each update
+        logging_nan_inf_filter=False,  # it would wait for the device at each step
         report_to="none",
         disable_tqdm=True,
     )
-    # On a machine with several GPUs the Trainer would divide each batch among them in one process.
+    # On a machine with several GPUs, the Trainer would split each batch among them in one process.
     arguments._n_gpu = min(arguments.n_gpu, 1)
     return arguments
 
@@ -111,44 +132,45 @@ class _Trainer(Trainer):
         self.scale = 1.0
         self.rows: list[Sequence[int]] = []
         self.targets = 0
-        self.count: EpochTotals | None = None
+        self.totals: EpochTotals | None = None
         self._optimizer = CombinedOptimizer(learner.optimizers)
         super().__init__(
-            model=_Network(learner.model),
+            model=_ModelWrapper(learner.model),
             args=arguments,
-            optimizers=(self._optimizer, _Rates(learner)),  # type: ignore[arg-type]
+            optimizers=(self._optimizer, _SchedulerAdapter(learner)),  # type: ignore[arg-type]
         )
         self.accelerator.scaler = learner.accelerator.scaler
         learner.accelerator = self.accelerator
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Say nothing: the reports do, and the Trainer would print."""
+        """Do nothing: the reports replace the Trainer's log, which it would print."""
 
     def get_train_dataloader(self) -> Any:
-        return _Windows(self.learner, self._batches, self._options.accumulation)
+        return _WindowLoader(self.learner, self._batches, self._options.gradient_accumulation_steps)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[list[Batch]], num_batches: int, device: torch.device
     ) -> tuple[list[list[Batch]], int | None]:
-        """The next window and its number of targets; the epoch's end when there is none."""
+        """Return the next window and its number of targets; end the epoch if there is no window left."""
         micro = next(epoch_iterator, None)
         if micro is None:
             self.control.should_epoch_stop = True
             return [], None
-        if self.count is None:
-            raise RuntimeError("a window before the epoch's beginning")
-        self.targets = self.count.open(micro)
+        if self.totals is None:
+            raise RuntimeError("the Trainer asked for a window before the start of an epoch")
+        self.targets = self.totals.open(micro)
         return [micro], self.targets
 
     def training_step(self, model: nn.Module, inputs: Any, num_items_in_batch: Tensor | int | None = None) -> Tensor:
-        """Forward and backward over the micro-batches of a window; the mean loss of its targets."""
+        """Run forward and backward passes over a window's micro-batches; return the mean loss of its targets."""
 
-        def attempt(pieces: Iterable[Batch]) -> Tensor:
-            self.losses, self.rows, found = [], [], []
-            for piece in pieces:
-                found.append(super(_Trainer, self).training_step(model, dict(piece.inputs), num_items_in_batch))
-                self.rows.append(piece.rows)
-            return torch.stack(found).sum()
+        def attempt(batches: Iterable[Batch]) -> Tensor:
+            self.losses, self.rows, mean_losses = [], [], []
+            for batch in batches:
+                loss = super(_Trainer, self).training_step(model, dict(batch.inputs), num_items_in_batch)
+                mean_losses.append(loss)
+                self.rows.append(batch.rows)
+            return torch.stack(mean_losses).sum()
 
         return run_with_oom_retry(self.learner, inputs, attempt)
 
@@ -159,13 +181,13 @@ class _Trainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Tensor:
-        """A micro-batch's share in the mean loss of the window's targets."""
+        """Compute a micro-batch's share of the mean loss over the window's targets."""
         loss: Tensor = model(**inputs)
         self.losses.append(loss.detach())
         return loss * (1 / self.targets)
 
     def _clip_grad_norm(self, model: nn.Module) -> Tensor:
-        """Clip as the loop does, which leaves sparse gradients out: torch can't measure them."""
+        """Clip like the loop, without sparse gradients, whose norm torch cannot compute."""
         scaler = self.accelerator.scaler
         if scaler is not None:
             self.scale = scaler.get_scale()
@@ -174,8 +196,8 @@ class _Trainer(Trainer):
         return self.norm
 
 
-class _Network(nn.Module):
-    """The learner's model, so that what Accelerate and the Trainer set on a model is set on this and not on it."""
+class _ModelWrapper(nn.Module):
+    """Wrapper that keeps attributes set by Accelerate and the Trainer off the learner's model."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -185,32 +207,32 @@ class _Network(nn.Module):
         return self.network(**inputs)
 
 
-class _Windows:
-    """What the Trainer takes for a data loader: the windows of the epoch under way."""
+class _WindowLoader:
+    """Data loader for the Trainer: the windows of the current epoch."""
 
-    def __init__(self, learner: Learner, batches: Callable[[int], Iterable[Batch]], accumulation: int) -> None:
-        self._learner, self._batches, self._accumulation = learner, batches, accumulation
+    def __init__(self, learner: Learner, batches: Callable[[int], Iterable[Batch]], accumulation_steps: int) -> None:
+        self._learner, self._batches, self._accumulation_steps = learner, batches, accumulation_steps
 
     def __iter__(self) -> Iterator[list[Batch]]:
         epoch = self._learner.state.epoch + 1
-        return micro_batches(self._learner, self._batches(epoch), self._accumulation)
+        return micro_batches(self._learner, self._batches(epoch), self._accumulation_steps)
 
 
-class _Rates:
-    """What the Trainer takes for a scheduler; the learner's schedule is asked when a window is opened."""
+class _SchedulerAdapter:
+    """Scheduler for the Trainer that does nothing: `EpochTotals.open` sets the learning rates."""
 
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
 
     def step(self) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def get_last_lr(self) -> list[float]:
         return [group["lr"] for group in self._learner.optimizers.groups()]
 
 
 class _Reporter(TrainerCallback):
-    """Keeps the learner's state and hands out the reports."""
+    """Callback that updates the learner's state and passes on the reports."""
 
     def __init__(
         self,
@@ -227,35 +249,37 @@ class _Reporter(TrainerCallback):
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._started = time.perf_counter()
         restore_training_weights(self._learner)
-        self._trainer.count = self._count = EpochTotals(self._learner, self._options)
+        self._trainer.totals = self._totals = EpochTotals(self._learner, self._options)
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._learner.accelerator.scaler is None:
             self._add(overflow=False)
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        # The scaler keeps gradients that overflowed out of the weights, and only then says so. At a scale of one
-        # an overflow is none of its doing, and is left to be diagnosed.
+        # Only after the step does the scaler report that it skipped overflowed gradients. At a scale of 1 the scale is
+        # not the cause of an overflow, so the overflow is reported as an error.
         if self._learner.accelerator.scaler is not None:
             self._add(overflow=self._learner.accelerator.optimizer_step_was_skipped and self._trainer.scale > 1)
 
     def _add(self, overflow: bool) -> None:
         trainer = self._trainer
-        where, rates = describe_position(self._learner.state), self._learner.optimizers.learning_rates()
-        self._window = UpdateWindow(where, rates, trainer.rows, trainer.losses, trainer.norm, trainer.targets, overflow)
-        self._count.add(self._window)
+        position, rates = describe_position(self._learner.state), self._learner.optimizers.learning_rates()
+        self._window = UpdateWindow(
+            position, rates, trainer.rows, trainer.losses, trainer.norm, trainer.targets, overflow
+        )
+        self._totals.add(self._window)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        report = self._count.close_window(self._window)
+        report = self._totals.close_window(self._window)
         if report is not None:
             self._handle(report)
-            self._count.resume()
+            self._totals.resume()
             self._stopped = control.should_training_stop = report.stop
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self._stopped:  # in the middle of the epoch
             return
-        self._count.close()
+        self._totals.close()
         report = score_epoch(self._learner, self._evaluate, self._options, self._started)
         self._handle(report)
         control.should_training_stop = report.stop

@@ -1,4 +1,4 @@
-"""Adam for large tables of which a batch uses a few rows."""
+"""Adam for large tables with few rows used in each batch."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from torch import Tensor
 
 
 class LazyAdam(torch.optim.Optimizer):
-    """Adam (Kingma & Ba 2015) that leaves rows without a gradient, and their moments, as they are.
+    """Adam (Kingma & Ba 2015) that updates only rows with a gradient, and only their moments.
 
-    The same updates as `torch.optim.SparseAdam` in a fraction of its time: rows are read, changed and written in place
-    instead of being added as sparse tensors. Gradients must be sparse in the first dimension only.
+    It makes the same updates as `torch.optim.SparseAdam` in a fraction of the time, because rows are read, changed and
+    written in place instead of being added as sparse tensors. Gradients must be sparse in the first dimension only.
+
+    Args:
+        params: Parameters or parameter groups.
+        lr: Learning rate.
+        betas: Decay rates of the first and second moment.
+        eps: Term added to the denominator for numerical stability.
     """
 
     def __init__(
@@ -28,7 +34,17 @@ class LazyAdam(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float]) -> float: ...
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """One update of the rows that have a gradient. Raises ValueError for a gradient that isn't sparse."""
+        """Update the rows that have a gradient.
+
+        Args:
+            closure: Function that computes the loss again.
+
+        Returns:
+            The loss of the closure; None without a closure.
+
+        Raises:
+            ValueError: A gradient is not sparse in its first dimension.
+        """
         loss = None if closure is None else closure()
         for group in self.param_groups:
             for parameter in group["params"]:

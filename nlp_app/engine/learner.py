@@ -1,4 +1,4 @@
-"""What changes as training goes on, in one place: what the loop drives and a checkpoint saves."""
+"""A model in training with everything that changes during training and is saved in a checkpoint."""
 
 from __future__ import annotations
 
@@ -20,23 +20,47 @@ PRECISIONS = ("no", "bf16", "fp16")
 
 @dataclass
 class TrainState:
-    """Where a run stands. A window is the micro-batches accumulated into one update."""
+    """Progress of a run. A window is the micro-batches that are accumulated into one step.
 
-    epoch: int = 0  # epochs completed
-    window: int = 0  # windows done in the epoch under way
-    step: int = 0  # updates made
-    skipped: int = 0  # updates left out because fp16 gradients overflowed
-    loss_sum: float = 0.0  # over the targets of the epoch under way
+    Attributes:
+        epoch: Number of completed epochs.
+        window: Number of completed windows of the current epoch.
+        step: Number of optimizer steps.
+        skipped: Number of steps skipped because fp16 gradients overflowed.
+        loss_sum: Sum of the losses of the current epoch.
+        targets: Number of targets of the current epoch.
+        best_score: Best dev score; None before the first one.
+        best_epoch: Epoch of the best score, from 1; 0 before the first one.
+        stale_epochs: Number of evaluations since the best score.
+        parts: Number of parts that each micro-batch is split into, because the whole did not fit into memory.
+    """
+
+    epoch: int = 0
+    window: int = 0
+    step: int = 0
+    skipped: int = 0
+    loss_sum: float = 0.0
     targets: int = 0
     best_score: float | None = None
-    best_epoch: int = 0  # from 1; 0: none yet
-    stale_epochs: int = 0  # since the best
-    parts: int = 1  # into so many a micro-batch is cut, where the whole didn't fit into memory
+    best_epoch: int = 0
+    stale_epochs: int = 0
+    parts: int = 1
 
 
 @dataclass
 class Learner:
-    """A model in training. `model(**inputs)` gives the sum of the losses over a batch's targets, a scalar."""
+    """A model in training.
+
+    Attributes:
+        model: The model; `model(**inputs)` returns a scalar, the sum of the losses over a batch's targets.
+        optimizers: Optimizers of its parameters.
+        schedule: Learning-rate schedule.
+        accelerator: Device and precision.
+        seed: Seed of the run.
+        average: Moving average of the weights, if there is one.
+        state: Progress of the run.
+        processes: The processes that train together.
+    """
 
     model: nn.Module
     optimizers: Optimizers
@@ -49,10 +73,19 @@ class Learner:
 
 
 def make_accelerator(precision: str = "no", cpu: bool = False) -> Accelerator:
-    """The device (`cpu`: never another) and the mixed precision, `no`, `bf16` or `fp16`.
+    """Make the accelerator, which has the device and the mixed precision.
 
-    Accelerate keeps one precision and one device for a process: those asked for last hold for all its runs.
-    Raises `SettingsError` for an unknown precision, and for fp16 without CUDA.
+    Accelerate keeps one precision and one device per process, so the last call decides for all runs in the process.
+
+    Args:
+        precision: "no", "bf16" or "fp16".
+        cpu: Use the CPU even if there is an accelerator.
+
+    Returns:
+        The accelerator.
+
+    Raises:
+        SettingsError: The precision is unknown, or it is fp16 and there is no CUDA device.
     """
     if precision not in PRECISIONS:
         raise SettingsError(f"precision: found {precision!r}, expected one of {', '.join(PRECISIONS)}")
@@ -61,6 +94,6 @@ def make_accelerator(precision: str = "no", cpu: bool = False) -> Accelerator:
     shared = AcceleratorState._shared_state
     on_cpu = cpu or not torch.accelerator.is_available()
     if shared and (shared["_mixed_precision"] != precision or (shared["device"].type == "cpu") != on_cpu):
-        # A second run with other settings in the same process; the process group, where there is one, stays.
+        # Second run in this process, with other settings. A process group cannot be set up twice, so keep it.
         AcceleratorState._reset_state(reset_partial_state=shared["num_processes"] == 1)
     return Accelerator(mixed_precision=precision, cpu=cpu)

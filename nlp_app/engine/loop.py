@@ -1,15 +1,15 @@
-"""The one training loop: a generator that trains and yields reports.
+"""Training loop: a generator that trains and yields reports.
 
     accelerator = make_accelerator()
     model = model.to(accelerator.device)
     optimizers = make_optimizers(model, OptimizerOptions(lr=2e-3))
     learner = Learner(model, optimizers, Schedule(ScheduleOptions(total_steps=900)), accelerator, seed=1)
     for report in train(learner, batches, evaluate, LoopOptions(epochs=10, patience=3)):
-        ...  # show it, keep the best, save a checkpoint, break
+        ...  # show the report, save the best model, save a checkpoint, or break
 
-Logging, saving and plotting are the caller's, and may happen at any report: `learner` is then complete. At an
-`EpochReport` the model holds the weights that were scored (with a weight average: the average), and keeps
-them if the caller stops there.
+The caller does logging, saving and plotting, at any report: the learner is then in a consistent state. At an
+`EpochReport` the model has the weights that were evaluated (with a weight average: the average), and keeps them if the
+caller stops there.
 """
 
 from __future__ import annotations
@@ -45,13 +45,27 @@ def train(
     evaluate: Callable[[], Evaluation] | None,
     options: LoopOptions,
 ) -> Iterator[Report]:
-    """Train from where `learner.state` stands until the last epoch, or until patience ends, or `options.stop` says so.
+    """Train from `learner.state` until the last epoch, early stopping, or until `options.stop` returns True.
 
-    `batches(epoch)`, epochs from 1, gives the epoch's micro-batches, the same at each call (a run that
-    resumes inside an epoch skips the first ones), and equally many to each process, to some maybe empty ones.
-    `evaluate()` scores the model as it stands, in evaluation mode, and gives all processes the same score.
-    Raises `SettingsError` for options that don't go together and `TrainingError` (`NonFiniteError`) for a run
-    that can't go on.
+    Args:
+        learner: The learner; it is changed in place.
+        batches: Function from an epoch, from 1, to its micro-batches. They are the same at each call, as a run resumed
+            within an epoch skips the first ones. Each process gets equally many, and some of them may be empty.
+        evaluate: Function that evaluates the model, in evaluation mode, and returns the same score in all processes;
+            None without a dev set.
+        options: Options of the loop.
+
+    Yields:
+        A StepReport every `options.log_every` windows and an EpochReport after each epoch.
+
+    Raises:
+        SettingsError: An option is out of range, or needs a dev set and `evaluate` is None.
+        TrainingError: Training cannot continue.
+        NonFiniteError: A loss, gradient norm or weight is not finite.
+
+    Example:
+        >>> for report in train(learner, batches, evaluate, LoopOptions(epochs=10, patience=3)):
+        ...     print(report)
     """
     check_options(learner, evaluate, options)
     while not is_finished(learner.state, options):
@@ -66,7 +80,7 @@ def train(
 
 def _train_epoch(learner: Learner, batches: Iterable[Batch], options: LoopOptions) -> Iterator[StepReport]:
     epoch = EpochTotals(learner, options)
-    for micro in micro_batches(learner, batches, options.accumulation):
+    for micro in micro_batches(learner, batches, options.gradient_accumulation_steps):
         window = _backward(learner, micro, epoch.open(micro), options.max_grad_norm)
         epoch.add(window)
         if not window.overflow:
@@ -80,10 +94,10 @@ def _train_epoch(learner: Learner, batches: Iterable[Batch], options: LoopOption
 
 
 def _backward(learner: Learner, micro: list[Batch], targets: int, max_grad_norm: float | None) -> UpdateWindow:
-    """Gradients of the mean loss over the window's targets, of all processes, unscaled and clipped."""
+    """Compute gradients of the mean loss over the window's targets in all processes; unscale and clip them."""
     if not learner.model.training:
         learner.model.train()
-    rows, losses = run_with_oom_retry(learner, micro, lambda pieces: _gradients(learner, pieces, targets))
+    rows, losses = run_with_oom_retry(learner, micro, lambda batches: _accumulate_gradients(learner, batches, targets))
     learner.processes.all_reduce_gradients(learner.model.parameters())
     overflow = _unscale(learner)
     norm = learner.optimizers.clip(max_grad_norm)
@@ -92,11 +106,13 @@ def _backward(learner: Learner, micro: list[Batch], targets: int, max_grad_norm:
     )
 
 
-def _gradients(learner: Learner, pieces: Iterable[Batch], targets: int) -> tuple[list[Sequence[int]], list[Tensor]]:
-    """Forward and backward over micro-batches; the rows and the loss of each that has targets."""
+def _accumulate_gradients(
+    learner: Learner, batches: Iterable[Batch], targets: int
+) -> tuple[list[Sequence[int]], list[Tensor]]:
+    """Run forward and backward passes; return rows and loss of each micro-batch that has targets."""
     accelerator = learner.accelerator
     rows, losses = [], []
-    for batch in pieces:
+    for batch in batches:
         if not batch.targets:
             continue
         inputs = {name: value.to(accelerator.device, non_blocking=True) for name, value in batch.inputs.items()}
@@ -109,17 +125,17 @@ def _gradients(learner: Learner, pieces: Iterable[Batch], targets: int) -> tuple
 
 
 def _unscale(learner: Learner) -> bool:
-    """Take fp16's loss scale out of the gradients; True if they overflowed and the update must be left out.
+    """Remove fp16's loss scale from the gradients; return True if they overflowed and the step must be skipped.
 
-    Both optimizers are left out or neither, which `GradScaler.step` would decide for each by itself. At a
-    scale of one an overflow is none of the scale's doing, and is left to be diagnosed.
+    All optimizers skip the step or none does; `GradScaler.step` would decide for each one separately. At a scale of 1
+    the scale is not the cause of an overflow, so the overflow is reported as an error.
     """
     scaler = learner.accelerator.scaler
     if scaler is None:
         return False
-    # A process whose share was empty so far has scaled nothing; asked for, the scale is there.
+    # The scaler makes its scale at first use, and a process whose shares were all empty has not used it yet.
     scaler.scale(torch.zeros((), device=learner.accelerator.device))
-    for optimizer in learner.optimizers.parts:
+    for optimizer in learner.optimizers.optimizers:
         scaler.unscale_(optimizer)
     before = scaler.get_scale()
     scaler.update()

@@ -1,9 +1,9 @@
-"""Optimizers by name, over named parameter groups.
+"""Optimizers by name, with parameter groups by parameter name.
 
-Dense parameters go to the optimizer that was asked for. Parameters whose gradients are sparse (the `weight`
-of a module with `sparse=True`, such as `nn.EmbeddingBag`) go to LazyAdam, which touches only the rows that
-a batch used, or, where the module says `plain_sgd=True`, to SGD without momentum: a linear model's rare features then
-learn from what they have seen, and no more. Neither knows weight decay. All stand behind one `Optimizers`.
+Dense parameters are trained by the selected optimizer. Parameters with sparse gradients (the `weight` of a module with
+`sparse=True`, such as `nn.EmbeddingBag`) are trained by LazyAdam, which updates only the rows used in a batch. If the
+module has `plain_sgd=True`, they are trained by SGD without momentum instead, so that a rare feature of a linear model
+changes only with examples that have it. Neither has weight decay. `Optimizers` combines all of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from nlp_app.core.errors import SettingsError, TrainingError, did_you_mean
 from nlp_app.engine.lazy_adam import LazyAdam
 
-# A torch parameter group: params, param_names, lr, weight_decay, and our kind, base_lr and part.
+# A torch parameter group: params, param_names, lr, weight_decay; in addition kind, base_lr and part.
 Group = dict[str, Any]
 
 KINDS = ("dense", "sparse", "plain")
@@ -26,11 +26,20 @@ KINDS = ("dense", "sparse", "plain")
 
 @dataclass(frozen=True)
 class OptimizerOptions:
-    """`rate_factors`: from parameter-name prefixes such as "crf." to factors on the rate; the longest wins.
+    """Options of the optimizers.
 
-    `sparse_lr` is the rate of sparse parameters; None means `lr`, which SGD's rates are too high for, so SGD
-    needs it; `plain_lr` is that of those which plain SGD trains, None if there are none. `betas` and `eps` belong to
-    the Adams, `momentum` to SGD.
+    Attributes:
+        name: Optimizer of dense parameters, one of `OPTIMIZERS`.
+        lr: Learning rate of dense parameters.
+        weight_decay: Weight decay of dense parameters.
+        betas: Decay rates of the moments of Adam, AdamW and LazyAdam.
+        eps: Term added to the denominator of Adam, AdamW and LazyAdam.
+        momentum: Momentum of SGD.
+        sparse_lr: Learning rate of sparse parameters; None for `lr`. Required with SGD, whose rates are too high for
+            LazyAdam.
+        plain_lr: Learning rate of parameters trained by plain SGD; None if there are none.
+        rate_factors: Factors on the learning rate by prefix of the parameter name, such as "crf."; the longest
+            matching prefix counts.
     """
 
     name: str = "adamw"
@@ -45,14 +54,18 @@ class OptimizerOptions:
 
 
 class Optimizers:
-    """Torch optimizers (dense, sparse, plain) that step together; their state goes by parameter name."""
+    """Torch optimizers (dense, sparse, plain) that step together; their state is stored by parameter name.
 
-    def __init__(self, parts: list[torch.optim.Optimizer]) -> None:
-        self.parts = parts
+    Args:
+        optimizers: The optimizers.
+    """
+
+    def __init__(self, optimizers: list[torch.optim.Optimizer]) -> None:
+        self.optimizers = optimizers
         self.dense, self.sparse = (
             [
                 parameter
-                for optimizer in parts
+                for optimizer in optimizers
                 for group in optimizer.param_groups
                 if (group["kind"] == "dense") == is_dense
                 for parameter in group["params"]
@@ -61,28 +74,46 @@ class Optimizers:
         )
 
     def groups(self) -> Iterator[Group]:
-        """The parameter groups of all parts."""
-        for optimizer in self.parts:
+        """Iterate over the parameter groups of all optimizers.
+
+        Yields:
+            Parameter groups.
+        """
+        for optimizer in self.optimizers:
             yield from optimizer.param_groups
 
     def set_lr_multiplier(self, multiplier: float) -> None:
-        """Set every group's rate to `multiplier` times the rate that it was made with."""
+        """Set each group's learning rate to a multiple of its initial rate.
+
+        Args:
+            multiplier: The factor on the initial rates.
+        """
         for group in self.groups():
             group["lr"] = group["base_lr"] * multiplier
 
     def learning_rates(self) -> dict[str, float]:
-        """The current rate of each part of the model: "all" or a prefix, with " (sparse)" for sparse ones."""
+        """Return the current learning rate of each part of the model.
+
+        Returns:
+            Learning rates by part: "all" or a prefix, followed by " (sparse)" or " (plain)" for sparse parameters.
+        """
         return {group["part"]: group["lr"] for group in self.groups()}
 
     def clip(self, max_norm: float | None) -> Tensor:
-        """Scale the dense gradients, as one vector, down to `max_norm` (None: don't); their norm before.
+        """Clip the norm of all dense gradients together.
 
-        Sparse gradients have no part in either: LazyAdam's step does not grow with their size, and a linear model's
-        don't explode. But where one of them isn't finite, the norm is NaN.
+        Sparse gradients are not clipped and do not count in the norm: LazyAdam's step does not grow with their size,
+        and those of a linear model do not explode. If one of them is not finite, the norm is NaN.
+
+        Args:
+            max_norm: Limit on the norm; None for no clipping.
+
+        Returns:
+            The norm before clipping, a scalar.
         """
         gradients = [parameter.grad for parameter in self.dense if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
-        # On an accelerator, asking whether there is something to clip would wait for the device.
+        # On an accelerator, comparing the norm with the limit would wait for the device, so always clip there.
         if max_norm is not None and gradients and (norm.device.type != "cpu" or norm > max_norm):
             torch.nn.utils.clip_grads_with_norm_(self.dense, max_norm, norm)
         for parameter in self.sparse:
@@ -91,17 +122,21 @@ class Optimizers:
         return norm
 
     def step(self) -> None:
-        """One update of all parameters."""
-        for optimizer in self.parts:
+        """Make one step of all optimizers."""
+        for optimizer in self.optimizers:
             optimizer.step()
 
     def zero_grad(self) -> None:
-        """Drop all gradients."""
-        for optimizer in self.parts:
+        """Discard all gradients."""
+        for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, float]]:
-        """Moments and counters by `<parameter name>/<key>`: tensors, plain numbers; no settings."""
+        """Return moments and counters, without settings.
+
+        Returns:
+            Tensors and numbers, each by `<parameter name>/<key>`.
+        """
         tensors: dict[str, Tensor] = {}
         numbers: dict[str, float] = {}
         for optimizer, name, parameter in self._named_parameters():
@@ -113,7 +148,15 @@ class Optimizers:
         return tensors, numbers
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, float]) -> None:
-        """Put back what `state_dict` gave. Raises `TrainingError` if it belongs to other parameters."""
+        """Restore a state.
+
+        Args:
+            tensors: Tensors by `<parameter name>/<key>`.
+            numbers: Numbers by `<parameter name>/<key>`.
+
+        Raises:
+            TrainingError: The state belongs to other parameters.
+        """
         saved: dict[str, dict[str, Tensor | float]] = {}
         state: dict[str, Tensor | float] = {**tensors, **numbers}
         for path, value in state.items():
@@ -123,81 +166,115 @@ class Optimizers:
         if unknown:
             raise TrainingError(
                 f"optimizer state: found one for {min(unknown)!r}, no trainable parameter of this model; "
-                "expected the settings that the checkpoint was made with"
+                "resume with the settings of the checkpoint"
             )
-        for optimizer in self.parts:
-            plain = optimizer.state_dict()
-            # torch numbers the parameters through all groups, in order.
+        for optimizer in self.optimizers:
+            state_dict = optimizer.state_dict()
+            # torch numbers the parameters of all groups in order.
             names = [name for group in optimizer.param_groups for name in group["param_names"]]
-            plain["state"] = {number: saved[name] for number, name in enumerate(names) if name in saved}
-            optimizer.load_state_dict(plain)
+            state_dict["state"] = {number: saved[name] for number, name in enumerate(names) if name in saved}
+            optimizer.load_state_dict(state_dict)
 
     def _named_parameters(self) -> Iterator[tuple[torch.optim.Optimizer, str, Tensor]]:
-        for optimizer in self.parts:
+        for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 for name, parameter in zip(group["param_names"], group["params"], strict=True):
                     yield optimizer, name, parameter
 
 
 class CombinedOptimizer(torch.optim.Optimizer):
-    """`Optimizers` as one torch optimizer, for those who know only one; its groups are those of the parts."""
+    """Adapter of `Optimizers` to code that expects one torch optimizer; it has the groups of all optimizers.
+
+    Args:
+        optimizers: The optimizers.
+    """
 
     def __init__(self, optimizers: Optimizers) -> None:
         self._optimizers = optimizers
         super().__init__(list(optimizers.groups()), {})
 
     def step(self, closure: Any = None) -> Any:
-        """One update of all parameters."""
+        """Make one step of all optimizers.
+
+        Args:
+            closure: Function that computes the loss again.
+
+        Returns:
+            The loss of the closure; None without a closure.
+        """
         loss = None if closure is None else closure()
         self._optimizers.step()
         return loss
 
     def state_dict(self) -> dict[str, Any]:
-        """The states of the parts, in order."""
-        return {"parts": [optimizer.state_dict() for optimizer in self._optimizers.parts]}
+        """Return the states of all optimizers.
+
+        Returns:
+            A dict with the states in order, under "parts".
+        """
+        return {"parts": [optimizer.state_dict() for optimizer in self._optimizers.optimizers]}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` gave."""
-        for optimizer, state in zip(self._optimizers.parts, state_dict["parts"], strict=True):
+        """Restore a state.
+
+        Args:
+            state_dict: The result of `state_dict`.
+        """
+        for optimizer, state in zip(self._optimizers.optimizers, state_dict["parts"], strict=True):
             optimizer.load_state_dict(state)
-        self.param_groups = list(self._optimizers.groups())  # torch has made new ones
+        self.param_groups = list(self._optimizers.groups())  # load_state_dict makes new groups
 
 
 def make_optimizers(model: nn.Module, options: OptimizerOptions) -> Optimizers:
-    """Optimizers for the trainable parameters of `model`, which should already be on its device.
+    """Make optimizers for the trainable parameters of a model.
 
-    Biases, norms and all other parameters of at most one dimension have no weight decay, nor have those that
-    a module names in an attribute `no_weight_decay` (a collection of its own parameters' names). Raises
-    `SettingsError` for an unknown name, a value out of range, a prefix that matches nothing, or a model with
-    nothing to train.
+    Biases, norms and all other parameters with at most one dimension have no weight decay, and neither have parameters
+    that a module lists in its attribute `no_weight_decay` (a collection of names of its own parameters).
+
+    Args:
+        model: The model, already on its device.
+        options: Options of the optimizers.
+
+    Returns:
+        The optimizers.
+
+    Raises:
+        SettingsError: The name is unknown, a value is out of range or missing, a prefix matches nothing, or the model
+            has no trainable parameter.
     """
     _check(options)
     groups = _parameter_groups(model, options)
     dense, sparse, plain = ([group for group in groups if group["kind"] == kind] for kind in KINDS)
     if not groups:
         raise SettingsError(
-            "optimizer: found no trainable parameter, expected one at least; unfreeze a part of the model"
+            "optimizer: found no trainable parameter, expected at least one; unfreeze a part of the model"
         )
     if sparse and options.name == "sgd" and options.sparse_lr is None:
         raise SettingsError("optimizer.sparse_lr: found none, expected a rate: sparse parameters are trained by Adam")
     if plain and options.plain_lr is None:
         raise SettingsError("optimizer.plain_lr: found none, expected a rate for the parameters that plain SGD trains")
-    parts: list[torch.optim.Optimizer] = []
+    optimizers: list[torch.optim.Optimizer] = []
     if dense:
-        parts.append(OPTIMIZERS[options.name](dense, options))
+        optimizers.append(OPTIMIZERS[options.name](dense, options))
     if sparse:
-        parts.append(LazyAdam(sparse, betas=options.betas, eps=options.eps))
+        optimizers.append(LazyAdam(sparse, betas=options.betas, eps=options.eps))
     if plain:
-        parts.append(torch.optim.SGD(plain, lr=plain[0]["lr"], foreach=False))
-    return Optimizers(parts)
+        optimizers.append(torch.optim.SGD(plain, lr=plain[0]["lr"], foreach=False))
+    return Optimizers(optimizers)
 
 
 def sparse_parameter_names(model: nn.Module) -> dict[str, str]:
-    """The kind, of KINDS, of the parameters whose gradients are sparse: the `weight` of each module with
-    `sparse=True`."""
+    """Find the parameters with sparse gradients: the `weight` of each module with `sparse=True`.
+
+    Args:
+        model: The model.
+
+    Returns:
+        Kind of each of the parameters, "sparse" or "plain", by parameter name.
+    """
     return {
-        f"{place}.weight" if place else "weight": "plain" if getattr(module, "plain_sgd", False) is True else "sparse"
-        for place, module in model.named_modules()
+        f"{prefix}.weight" if prefix else "weight": "plain" if getattr(module, "plain_sgd", False) is True else "sparse"
+        for prefix, module in model.named_modules()
         if getattr(module, "sparse", False) is True
     }
 
@@ -222,21 +299,21 @@ OPTIMIZERS: dict[str, Callable[[list[Group], OptimizerOptions], torch.optim.Opti
 
 
 def _can_fuse(groups: list[Group]) -> bool:
-    """Whether one kernel can update all: on a CPU Adam is then six times as fast as its foreach form."""
+    """Check if one fused kernel can update all groups; on a CPU, Adam is then six times as fast as with foreach."""
     parameters = [parameter for group in groups for _, parameter in group["params"]]
     return all(p.is_floating_point() and p.device.type in ("cpu", "cuda") for p in parameters)
 
 
 def _parameter_groups(model: nn.Module, options: OptimizerOptions) -> list[Group]:
-    """A group for each combination of prefix, decay and kind, in the order of parameters."""
+    """Make a group for each combination of prefix, weight decay and kind, in the order of the parameters."""
     sparse_names, undecayed = sparse_parameter_names(model), _declared_undecayed(model)
     trainable = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     for prefix in options.rate_factors:
         if not any(name.startswith(prefix) for name, _ in trainable):
             roots = sorted({name.split(".")[0] + "." for name, _ in trainable})
             raise SettingsError(
-                f"optimizer.rate_factors: prefix {prefix!r} matches no trainable parameter; expected one "
-                f"such as {', '.join(roots)}"
+                f"optimizer.rate_factors: prefix {prefix!r} matches no trainable parameter; expected a "
+                f"prefix such as {', '.join(roots)}"
             )
     rates = {
         "dense": options.lr,
@@ -260,8 +337,8 @@ def _parameter_groups(model: nn.Module, options: OptimizerOptions) -> list[Group
 
 def _declared_undecayed(model: nn.Module) -> set[str]:
     return {
-        f"{place}.{name}" if place else name
-        for place, module in model.named_modules()
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in model.named_modules()
         for name in getattr(module, "no_weight_decay", ())
     }
 

@@ -1,4 +1,4 @@
-"""What to do when a micro-batch doesn't fit into memory: cut it, and do the update again."""
+"""Split micro-batches that do not fit into memory, and repeat the step."""
 
 from __future__ import annotations
 
@@ -17,23 +17,34 @@ T = TypeVar("T")
 
 
 def run_with_oom_retry(learner: Learner, micro: Sequence[Batch], attempt: Callable[[Iterable[Batch]], T]) -> T:
-    """What `attempt` makes of a window's micro-batches, forward and backward, cut into `learner.state.parts` each; it
-    takes one after the other.
+    """Run forward and backward passes over a window, with smaller micro-batches if memory is not sufficient.
 
-    If one doesn't fit into memory, they are cut into twice as many from now on, and the window is done again: its
-    losses and gradients are sums over rows, so they come to the same. Raises RowsError where a row doesn't fit alone.
+    Each micro-batch is split into `learner.state.parts` parts. If a part does not fit into memory, the number of parts
+    is doubled for this and all following windows, and the window is repeated. Losses and gradients are sums over rows,
+    so the result does not depend on the number of parts.
+
+    Args:
+        learner: The learner; its `state.parts` is updated.
+        micro: The micro-batches of the window.
+        attempt: Function that runs the passes over the micro-batches that it is given, one after the other.
+
+    Returns:
+        The result of `attempt`.
+
+    Raises:
+        RowsError: A single row does not fit into memory.
     """
     while True:
-        pieces = _Pieces([piece for batch in micro for piece in split_batch(batch, learner.state.parts)])
+        batches = _TrackedBatches([part for batch in micro for part in split_batch(batch, learner.state.parts)])
         seed_update(learner.seed, learner.state.epoch, learner.state.window, learner.processes.rank)
         try:
-            return attempt(pieces)
+            return attempt(batches)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            if len(pieces.rows) == 1:
-                raise RowsError(_too_long(pieces.rows[0]), pieces.rows) from error
-        # After the handler, which holds on to what the failed attempt had in memory.
+            if len(batches.rows) == 1:
+                raise RowsError(_out_of_memory_message(batches.rows[0]), batches.rows) from error
+        # Outside the handler: the exception keeps the failed attempt's tensors in memory.
         learner.optimizers.zero_grad()
         gc.collect()
         if torch.cuda.is_available():
@@ -42,30 +53,38 @@ def run_with_oom_retry(learner: Learner, micro: Sequence[Batch], attempt: Callab
 
 
 def split_batch(batch: Batch, parts: int) -> list[Batch]:
-    """A micro-batch as `parts` smaller ones, a power of two, or as many as it has rows."""
-    pieces = [batch]
-    while len(pieces) < parts:
-        pieces = [half for piece in pieces for half in (piece.halves() if len(piece.rows) > 1 else (piece,))]
-        if all(len(piece.rows) <= 1 for piece in pieces):
+    """Split a micro-batch into smaller ones.
+
+    Args:
+        batch: The micro-batch.
+        parts: Number of parts, a power of two.
+
+    Returns:
+        The parts; fewer than asked for if the micro-batch has fewer rows.
+    """
+    batches = [batch]
+    while len(batches) < parts:
+        batches = [half for part in batches for half in (part.halves() if len(part.rows) > 1 else (part,))]
+        if all(len(part.rows) <= 1 for part in batches):
             break
-    return pieces
+    return batches
 
 
-class _Pieces:
-    """Micro-batches, one after the other; `rows`: of the one that was taken last."""
+class _TrackedBatches:
+    """Iterate over micro-batches; `rows` has the rows of the current one."""
 
-    def __init__(self, pieces: Sequence[Batch]) -> None:
-        self._pieces = pieces
+    def __init__(self, batches: Sequence[Batch]) -> None:
+        self._batches = batches
         self.rows: Sequence[int] = ()
 
     def __iter__(self) -> Iterator[Batch]:
-        for piece in self._pieces:
-            self.rows = piece.rows
-            yield piece
+        for part in self._batches:
+            self.rows = part.rows
+            yield part
 
 
-def _too_long(row: int) -> str:
+def _out_of_memory_message(row: int) -> str:
     return (
-        f"found no memory for a batch of a single row, {row}; use a smaller model, precision bf16 or, with a "
+        f"out of memory in a batch with a single row, {row}; use a smaller model, precision bf16 or, with a "
         "transformer, a smaller model.window_subwords or gradient_checkpointing"
     )

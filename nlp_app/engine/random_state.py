@@ -1,4 +1,4 @@
-"""Where randomness comes from: a seed for everything, a seed for each update, and the generators' states."""
+"""Seeds and states of the random number generators."""
 
 from __future__ import annotations
 
@@ -17,20 +17,35 @@ from nlp_app.core.errors import TrainingError
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python's, NumPy's (legacy, global) and torch's generators on all devices."""
+    """Seed the generators of Python, NumPy (the legacy global one) and torch on all devices.
+
+    Args:
+        seed: The seed.
+    """
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
 @contextmanager
-def deterministic_algorithms(wanted: bool = True) -> Iterator[None]:
-    """Within the block, where that is `wanted`, torch computes on accelerators in ways that give the same bits each
-    time, at some cost in speed; on a CPU it always does. Raises TrainingError for an operation that has no such way."""
-    if not wanted:
+def deterministic_algorithms(enabled: bool = True) -> Iterator[None]:
+    """Use deterministic algorithms on accelerators within the block, at some cost in speed.
+
+    Results are then the same bit for bit in each run. On a CPU they always are.
+
+    Args:
+        enabled: False to change nothing.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        TrainingError: An operation in the block has no deterministic implementation.
+    """
+    if not enabled:
         yield
         return
-    # cuBLAS reads it when it is first used.
+    # cuBLAS reads this variable once, at its first use.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     torch.use_deterministic_algorithms(True)
@@ -41,8 +56,8 @@ def deterministic_algorithms(wanted: bool = True) -> Iterator[None]:
         if "does not have a deterministic implementation" not in str(error):
             raise
         raise TrainingError(
-            f"train.deterministic: found an operation of the network that has no deterministic way on this device "
-            f"({str(error).partition(' does not')[0]}); leave it out, or choose other settings of the network"
+            f"train.deterministic: an operation of the network has no deterministic implementation on this device "
+            f"({str(error).partition(' does not')[0]}); set train.deterministic=false, or change the network's settings"
         ) from error
     finally:
         torch.use_deterministic_algorithms(before[0])
@@ -50,21 +65,31 @@ def deterministic_algorithms(wanted: bool = True) -> Iterator[None]:
 
 
 def seed_update(seed: int, epoch: int, window: int, rank: int) -> None:
-    """Seed torch's generators for one update, so that its dropout follows from these four numbers alone.
+    """Seed torch's generators for one step, so that its dropout depends on the arguments only.
 
-    Whatever the caller draws between two updates then changes nothing, and a resumed run draws what it would
-    have.
+    Random numbers that the caller draws between two steps then change nothing, and a resumed run draws the same
+    numbers as one that was not interrupted.
+
+    Args:
+        seed: Seed of the run.
+        epoch: Number of completed epochs.
+        window: Number of completed windows of the current epoch.
+        rank: Rank of this process.
     """
     digest = hashlib.blake2b(repr((seed, epoch, window, rank)).encode(), digest_size=8).digest()
     mixed = int.from_bytes(digest, "little") >> 1
-    # `torch.manual_seed` asks every backend in turn, at 70 microseconds.
+    # Not `torch.manual_seed`, which queries every backend and takes 70 microseconds.
     torch.default_generator.manual_seed(mixed)
     if torch.cuda.is_available():
         torch.cuda.manual_seed(mixed)
 
 
 def random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The states of Python's, NumPy's and torch's generators: tensors, and plain values."""
+    """Collect the states of the generators of Python, NumPy and torch.
+
+    Returns:
+        Tensors by name, and values that can be stored as JSON by name.
+    """
     _, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     tensors = {"torch": torch.get_rng_state(), "numpy": torch.from_numpy(np.asarray(keys, dtype=np.int64))}
     if torch.cuda.is_available():
@@ -77,7 +102,14 @@ def random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def set_random_state(tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
-    """Put back what `random_state` gave; states of CUDA devices that this machine lacks are left out."""
+    """Restore the states that `random_state` has returned.
+
+    States of CUDA devices that this machine does not have are ignored.
+
+    Args:
+        tensors: Tensors by name.
+        plain: Other values by name.
+    """
     torch.set_rng_state(tensors["torch"])
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):

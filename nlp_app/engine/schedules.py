@@ -1,16 +1,17 @@
 """Learning-rate schedules: one multiplier for all parameter groups, chosen by name.
 
-With n the updates made so far, N = `total_steps`, W = round(`warmup` * N), and for n >= W the progress
-p = (n - W) / (N - W), held at 1 beyond the end:
+With n the number of steps made so far, N = `total_steps`, W = round(`warmup_ratio` * N), and for n >= W the progress
+p = (n - W) / (N - W), at most 1:
 
-    warm-up (n < W)   (n + 1) / W, so that the first update already moves
+    warm-up (n < W)   (n + 1) / W, so that the first step already changes the weights
     constant          1
     linear            1 - p
     cosine            (1 + cos(pi * p)) / 2          (Loshchilov & Hutter 2017, eq. 5, one cycle)
-    step              factor ** floor((n - W) / every)
-    plateau           factor ** (how often the dev score stood still for more than `patience` epochs)
+    step              lr_decay_factor ** floor((n - W) / step_size)
+    plateau           lr_decay_factor ** (number of times the dev score did not improve for more than `patience`
+                      evaluations)
 
-All but plateau depend on n alone.
+All schedules except plateau depend on n only.
 """
 
 from __future__ import annotations
@@ -25,56 +26,91 @@ from nlp_app.core.errors import SettingsError, did_you_mean
 
 @dataclass(frozen=True)
 class ScheduleOptions:
-    """`total_steps`: of the run; `warmup`: a share of them; `every`: in steps; `patience`: in epochs."""
+    """Options of a learning-rate schedule.
+
+    Attributes:
+        total_steps: Number of steps of the run.
+        name: Name of the schedule, one of `SHAPES`.
+        warmup_ratio: Share of the steps in which the learning rate rises to its full value.
+        lr_decay_factor: Factor of each decay of "step" and "plateau".
+        step_size: Number of steps between decays of "step".
+        patience: Number of evaluations without a better score that "plateau" accepts before a decay.
+    """
 
     total_steps: int
     name: str = "linear"
-    warmup: float = 0.0
-    factor: float = 0.5
-    every: int = 1
+    warmup_ratio: float = 0.0
+    lr_decay_factor: float = 0.5
+    step_size: int = 1
     patience: int = 2
 
 
 class Schedule:
-    """The multiplier of every learning rate. Raises `SettingsError` for an unknown name or a bad value."""
+    """The multiplier of all learning rates, step by step.
+
+    Args:
+        options: Options of the schedule.
+
+    Raises:
+        SettingsError: The name is unknown, or a value is out of range.
+    """
 
     def __init__(self, options: ScheduleOptions) -> None:
         _check(options)
         self.options = options
         self._shape = SHAPES[options.name]
-        self._warmup_steps = round(options.warmup * options.total_steps)
-        self._drops, self._still = 0, 0
+        self._warmup_steps = round(options.warmup_ratio * options.total_steps)
+        self._num_decays, self._stale = 0, 0
         self._best: float | None = None
 
     @property
     def needs_score(self) -> bool:
-        """Whether the multiplier follows the dev score."""
+        """True if the multiplier depends on the dev score."""
         return self.options.name == "plateau"
 
     def multiplier(self, step: int) -> float:
-        """The multiplier for the update after `step` updates."""
+        """Return the multiplier of the next step.
+
+        Args:
+            step: Number of steps made so far.
+
+        Returns:
+            The multiplier, 0 to 1.
+        """
         if step < self._warmup_steps:
             return (step + 1) / self._warmup_steps
         if self.needs_score:
-            return self.options.factor**self._drops
+            return self.options.lr_decay_factor**self._num_decays
         return self._shape(step - self._warmup_steps, self.options.total_steps - self._warmup_steps, self.options)
 
     def observe(self, score: float) -> None:
-        """Take an epoch's dev score (higher is better) into account; only `plateau` does."""
+        """Record a dev score; only "plateau" uses it.
+
+        Args:
+            score: The score; higher is better.
+        """
         if self._best is None or score > self._best:
-            self._best, self._still = score, 0
+            self._best, self._stale = score, 0
             return
-        self._still += 1
-        if self._still > self.options.patience:
-            self._drops, self._still = self._drops + 1, 0
+        self._stale += 1
+        if self._stale > self.options.patience:
+            self._num_decays, self._stale = self._num_decays + 1, 0
 
     def state_dict(self) -> dict[str, Any]:
-        """What `observe` has gathered, as plain values."""
-        return {"drops": self._drops, "still": self._still, "best": self._best}
+        """Return the state that `observe` changes.
+
+        Returns:
+            Values that can be stored as JSON, by name.
+        """
+        return {"drops": self._num_decays, "still": self._stale, "best": self._best}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` gave."""
-        self._drops, self._still, self._best = state["drops"], state["still"], state["best"]
+        """Restore a state.
+
+        Args:
+            state: The result of `state_dict`.
+        """
+        self._num_decays, self._stale, self._best = state["drops"], state["still"], state["best"]
 
 
 def _constant(step: int, steps: int, options: ScheduleOptions) -> float:
@@ -90,7 +126,7 @@ def _cosine(step: int, steps: int, options: ScheduleOptions) -> float:
 
 
 def _step(step: int, steps: int, options: ScheduleOptions) -> float:
-    return options.factor ** (step // options.every)
+    return options.lr_decay_factor ** (step // options.step_size)
 
 
 def _progress(step: int, steps: int) -> float:
@@ -112,9 +148,9 @@ def _check(options: ScheduleOptions) -> None:
         raise SettingsError(f"schedule: found {options.name!r}, expected one of {', '.join(SHAPES)}{hint}")
     for name, fits, expected in (
         ("total_steps", options.total_steps >= 1, "at least 1"),
-        ("warmup", 0 <= options.warmup <= 1, "a share of the updates, from 0 to 1"),
-        ("factor", 0 < options.factor < 1, "between 0 and 1"),
-        ("every", options.every >= 1, "at least 1"),
+        ("warmup_ratio", 0 <= options.warmup_ratio <= 1, "a share of the updates, from 0 to 1"),
+        ("lr_decay_factor", 0 < options.lr_decay_factor < 1, "between 0 and 1"),
+        ("step_size", options.step_size >= 1, "at least 1"),
         ("patience", options.patience >= 0, "0 or more"),
     ):
         if not fits:

@@ -1,1 +1,1 @@
-"""Readers and writers of annotated files."""
+"""Readers and writers for annotated files."""

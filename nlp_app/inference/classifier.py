@@ -1,4 +1,4 @@
-"""The classifier in memory, asked for classes."""
+"""Classify texts with a trained model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,25 @@ if TYPE_CHECKING:
 
 
 class Classifier(HubMixin["AnyClassifierParts"]):
-    """Finds the classes of texts. Calls change neither their input nor the classifier, which threads may share."""
+    """A trained text classifier.
+
+    `nlp_app.load` creates one. Calls change neither their input nor the classifier, so threads may share it. Give many
+    texts in one call: that is many times faster than one text per call.
+
+    Args:
+        parts: The parts of the model, as read from a model directory.
+
+    Example:
+        >>> import nlp_app
+        >>> classifier = nlp_app.load("runs/classes")
+        >>> best = classifier.classify("Where is my parcel?")
+        >>> best.label, round(best.score, 2)
+        ('delivery', 0.98)
+        >>> for labels in classifier.classify(["Where is my parcel?", "I want my money back."], top_k=2):
+        ...     print([label.label for label in labels])
+        ['delivery', 'refund']
+        ['refund', 'delivery']
+    """
 
     def __init__(self, parts: AnyClassifierParts) -> None:
         self.parts = parts
@@ -25,12 +43,12 @@ class Classifier(HubMixin["AnyClassifierParts"]):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The classes."""
+        """The classes, sorted; columns of `probabilities` are in this order."""
         return self.parts.class_set.labels
 
     @property
     def multi_label(self) -> bool:
-        """Whether a text may have any number of classes."""
+        """True if a text may have any number of classes, False if it has exactly one."""
         return self.parts.class_set.multi_label
 
     @overload
@@ -48,60 +66,103 @@ class Classifier(HubMixin["AnyClassifierParts"]):
     def classify(
         self, texts: str | list[str] | tuple[str, ...], *, top_k: int | None = None, threshold: float | None = None
     ) -> Label | list[Label] | list[list[Label]]:
-        """The class of a raw text; or, for a list of texts, one for each.
+        """Predict the classes of one text or of a list of texts.
 
-        A text gives a list of labels, best first, if the model finds several a text (those at or above their
-        thresholds), and with `top_k` (so many) or `threshold` (those of at least this score; maybe none). A label's
-        score is its probability under the model, calibrated on dev data.
+        By default, the result for a text is its best class; from a multi-label model, it is a list of the classes at or
+        above their thresholds, which were fitted on dev data. With `top_k` or `threshold`, it is always a list. Lists
+        are sorted by score, best first, and may be empty unless `top_k` alone is given.
 
-        Raises SettingsError for a `top_k` below 1 and a `threshold` outside 0 to 1.
+        Args:
+            texts: A raw text, or a list or tuple of raw texts.
+            top_k: Return so many of the best classes, 1 or more.
+            threshold: Return only classes with at least this score, from 0 to 1. May be combined with `top_k`.
+
+        Returns:
+            For one text: a `Label`, or a list of them. For several texts: a list with one result for each text. A
+            label's score is its probability under the model, calibrated on dev data.
+
+        Raises:
+            SettingsError: If `top_k` is below 1, or `threshold` is outside 0 to 1.
+            TypeError: If `texts` is neither a str nor a list or tuple of str.
+
+        Example:
+            >>> classifier.classify("Where is my parcel?")
+            Label(label='delivery', score=0.9812)
+            >>> classifier.classify(["Where is my parcel?", "Hm."], threshold=0.8)
+            [[Label(label='delivery', score=0.9812)], []]
         """
         if isinstance(texts, str):
-            found = self.classify([texts], top_k=top_k, threshold=threshold)
-            return found[0]
+            results_of_one = self.classify([texts], top_k=top_k, threshold=threshold)
+            return results_of_one[0]
         _check_texts(texts)
         validate_prediction_options(top_k, threshold)
         results: list[Any] = []
-        for probabilities in self._chunks(texts):
+        for probabilities in self._probability_chunks(texts):
             if top_k is None and threshold is None and not self.multi_label:
                 best = probabilities.argmax(1)
                 scores = probabilities[np.arange(len(best)), best]
                 labels = self.labels
                 results += [
-                    Label(labels[place], score) for place, score in zip(best.tolist(), scores.tolist(), strict=True)
+                    Label(labels[index], score) for index, score in zip(best.tolist(), scores.tolist(), strict=True)
                 ]
             else:
-                results += self._several(probabilities, top_k, threshold)
+                results += self._label_lists(probabilities, top_k, threshold)
         return results
 
     def probabilities(self, texts: list[str] | tuple[str, ...]) -> Probabilities:
-        """(texts, classes), in the order of `labels`: each row adds up to 1, or with several labels a text each is a
-        probability of its own."""
-        _check_texts(texts)
-        found = list(self._chunks(texts))
-        return np.concatenate(found) if found else np.zeros((0, len(self.labels)), dtype=np.float32)
+        """Compute the probability of every class for each text.
 
-    def _several(self, probabilities: Probabilities, top_k: int | None, threshold: float | None) -> list[list[Label]]:
+        Args:
+            texts: A list or tuple of raw texts.
+
+        Returns:
+            (texts, classes), columns in the order of `labels`. Each row sums to 1; from a multi-label model, each
+            probability stands by itself.
+
+        Raises:
+            TypeError: If `texts` is not a list or tuple of str.
+
+        Example:
+            >>> probabilities = classifier.probabilities(["Where is my parcel?", "Hm."])
+            >>> probabilities.shape == (2, len(classifier.labels))
+            True
+        """
+        _check_texts(texts)
+        chunks = list(self._probability_chunks(texts))
+        return np.concatenate(chunks) if chunks else np.zeros((0, len(self.labels)), dtype=np.float32)
+
+    def _label_lists(
+        self, probabilities: Probabilities, top_k: int | None, threshold: float | None
+    ) -> list[list[Label]]:
+        """List the labels of each text, best first: `top_k` at most, those at or above the threshold."""
         thresholds = self.parts.decision.thresholds
-        least: Any = threshold
-        if least is None:
-            least = thresholds if thresholds is not None and top_k is None else 0.0
-        shown = min(top_k or len(self.labels), len(self.labels))
-        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :shown]
-        enough = np.take_along_axis(probabilities >= least, best, 1)
+        minimum: Any = threshold
+        if minimum is None:
+            minimum = thresholds if thresholds is not None and top_k is None else 0.0
+        count = min(top_k or len(self.labels), len(self.labels))
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]
+        selected = np.take_along_axis(probabilities >= minimum, best, 1)
         scores = np.take_along_axis(probabilities, best, 1)
         return [
-            [Label(self.labels[place], score) for place, score, good in zip(*row, strict=True) if good]
-            for row in zip(best.tolist(), scores.tolist(), enough.tolist(), strict=True)
+            [Label(self.labels[index], score) for index, score, is_selected in zip(*row, strict=True) if is_selected]
+            for row in zip(best.tolist(), scores.tolist(), selected.tolist(), strict=True)
         ]
 
-    def _chunks(self, texts: Sequence[str]) -> Iterator[Probabilities]:
+    def _probability_chunks(self, texts: Sequence[str]) -> Iterator[Probabilities]:
         for chunk in text_chunks(texts):
             yield to_probabilities(predict_scores(self.parts, encode_texts(self.parts, chunk)), self.parts)
 
 
 def validate_prediction_options(top_k: int | None, threshold: float | None) -> None:
-    """Raises SettingsError for a `top_k` or a `threshold` out of range."""
+    """Check that `top_k` and `threshold` are in range.
+
+    Args:
+        top_k: The number of classes to return, or None.
+        threshold: The lowest score to return, or None.
+
+    Raises:
+        SettingsError: If `top_k` is below 1, or `threshold` is outside 0 to 1.
+    """
     if top_k is not None and top_k < 1:
         raise SettingsError(f"top_k: found {top_k}, expected 1 or more")
     if threshold is not None and not 0 <= threshold <= 1:

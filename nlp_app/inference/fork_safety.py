@@ -1,4 +1,4 @@
-"""Prediction in forked processes: what a fork leaves unusable, put right in the child."""
+"""Make predictions work in forked processes."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import os
 import torch
 
 
-def compute_alone_in_forked_children() -> None:
-    """Let every child that is forked from now on compute in one thread.
+def use_one_thread_in_forked_children() -> None:
+    """Limit torch to one thread in every process that is forked from now on.
 
-    A fork copies one thread, and of OpenMP's pool the belief that it is there: the first computation that it would be
-    shared for waits forever. A child that replaces itself by another program isn't concerned.
+    A fork copies one thread only, but OpenMP in the child still counts on its pool of threads: the first computation
+    that is shared among them waits forever. A child that replaces itself by another program (`exec`) is not affected.
     """
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_compute_alone)
+        os.register_at_fork(after_in_child=_use_one_thread)
 
 
-def _compute_alone() -> None:
+def _use_one_thread() -> None:
     torch.set_num_threads(1)

@@ -1,7 +1,7 @@
-"""Models for others: a directory or a repository of the Hugging Face Hub, with the card.
+"""Share models: save them to a directory or push them to the Hugging Face Hub, with a model card.
 
-A card is the model's README.md. Training writes it; from then on it goes where the model goes. A model without one gets
-a short one here.
+A card is the README.md of a model. Training writes it, and it is copied with the model from then on. A model without a
+card gets a short one here.
 """
 
 from __future__ import annotations
@@ -19,20 +19,31 @@ from nlp_app.models.hub import CARD, hub_errors, is_hub_name, is_repository, one
 
 P = TypeVar("P", bound=AnyParts)
 
-# What a card names first, where a score has it, and what the Hub calls it.
+# The scores that a card lists, in this order, with the Hub's names for them.
 _METRICS = {"f1": "f1", "accuracy": "accuracy", "macro_f1": "f1", "weighted_f1": "f1", "micro_f1": "f1"}
 
 _TASKS = {"ner": "token-classification", "cls": "text-classification"}
 
 
 class HubMixin(Generic[P]):
-    """What a tagger and a classifier have in common: ways to others and back."""
+    """Methods that save, share and load a `Tagger` or a `Classifier`."""
 
     parts: P
 
     @classmethod
     def from_pretrained(cls, path: str | Path, *, trust_remote_code: bool = False) -> Self:
-        """`nlp_app.load`, for those who look for it here. Raises ModelError for a model of the other task too."""
+        """Load a model. The same as `nlp_app.load`, under the name that transformers users look for.
+
+        Args:
+            path: A model directory, or the name of a model on the Hub, `owner/name`.
+            trust_remote_code: Whether Python code that comes with the model may run.
+
+        Returns:
+            The loaded model.
+
+        Raises:
+            ModelError: If there is no model at `path`, it is damaged, or it was trained for another task.
+        """
         from nlp_app.inference import load  # noqa: PLC0415 - it imports this module
 
         loaded = load(path, trust_remote_code=trust_remote_code)
@@ -41,27 +52,57 @@ class HubMixin(Generic[P]):
         return loaded
 
     def save_pretrained(self, directory: str | Path) -> None:
-        """Write the model and its card into a directory, from which `nlp_app.load` reads it."""
+        """Save the model and its card to a directory, from which `nlp_app.load` loads it.
+
+        Args:
+            directory: Created if it does not exist. Other files in it are kept.
+
+        Raises:
+            ModelError: If the model cannot be written.
+
+        Example:
+            >>> tagger.save_pretrained("models/news")
+            >>> tagger = nlp_app.load("models/news")
+        """
         save_pretrained(self.parts, directory)
 
     def push_to_hub(self, repo_id: str, *, private: bool | None = None, token: str | None = None) -> str:
-        """Put the model and its card into a repository of the Hugging Face Hub, `owner/name`, which is made if need be;
-        the address of what was put there."""
+        """Upload the model and its card to the Hugging Face Hub.
+
+        Args:
+            repo_id: The repository, `owner/name`. Created if it does not exist.
+            private: Whether a new repository is private (None: the default of the owner's account).
+            token: Access token (None: the one that is logged in).
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            ModelError: If the upload fails: a wrong name, no network, no permission, offline mode.
+        """
         return push_to_hub(self.parts, repo_id, private=private, token=token)
 
 
 def save_pretrained(parts: AnyParts, directory: str | Path) -> None:
-    """Write the model and its card; other files there stay. Raises ModelError if they can't be written."""
-    place = Path(directory)
-    write_model(parts, place)
+    """Save a model and its card to a directory; other files in it are kept.
+
+    Args:
+        parts: The parts of the model.
+        directory: Created if it does not exist.
+
+    Raises:
+        ModelError: If the model cannot be written.
+    """
+    target = Path(directory)
+    write_model(parts, target)
     text = parts.card or plain_card(parts)
     try:
-        # A link is replaced, not followed: it may lead into a cache of models.
-        with temporary_directory(place / CARD) as folder:
+        # A symbolic link is replaced, not followed: it may point into a cache of models.
+        with temporary_directory(target / CARD) as folder:
             (folder / CARD).write_bytes(text.encode("utf-8", "surrogateescape"))
-            os.replace(folder / CARD, place / CARD)
+            os.replace(folder / CARD, target / CARD)
     except OSError as error:
-        raise ModelError(f"{place / CARD}: can't be written: {error.strerror or error}; make room") from error
+        raise ModelError(f"{target / CARD}: can't be written: {error.strerror or error}; make room") from error
 
 
 def push_to_hub(
@@ -70,24 +111,35 @@ def push_to_hub(
     *,
     private: bool | None = None,
     token: str | None = None,
-    commit_message: str = "A model of nlp_app",
+    commit_message: str = "Upload an nlp_app model",
     endpoint: str | None = None,
 ) -> str:
-    """Upload the model and its card to the Hub, into a repository that is made if need be; the commit's address.
+    """Upload a model and its card to the Hugging Face Hub.
 
-    private: whether a new repository is (None: as the owner's account has it); token: instead of the one that is logged
-    in; endpoint: another Hub. Raises ModelError if that can't be done: no network, no right, offline.
+    Args:
+        parts: The parts of the model.
+        repo_id: The repository, `owner/name`. Created if it does not exist.
+        private: Whether a new repository is private (None: the default of the owner's account).
+        token: Access token (None: the one that is logged in).
+        commit_message: The message of the commit.
+        endpoint: The address of another Hub.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        ModelError: If the upload fails: a wrong name, no network, no permission, offline mode.
     """
     from huggingface_hub import HfApi  # noqa: PLC0415 - half a second, and only for the Hub
 
     if not isinstance(repo_id, str) or not is_repository(repo_id):
         raise ModelError(f"push_to_hub: found {repo_id!r}, expected a name on the Hub: owner/name")
-    with tempfile.TemporaryDirectory(prefix="nlp_app-") as aside:
-        save_pretrained(parts, aside)
+    with tempfile.TemporaryDirectory(prefix="nlp_app-") as folder:
+        save_pretrained(parts, folder)
         try:
             api = HfApi(endpoint=endpoint, token=token, library_name="nlp_app")
             repository = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
-            commit = api.upload_folder(repo_id=repository, folder_path=aside, commit_message=commit_message)
+            commit = api.upload_folder(repo_id=repository, folder_path=folder, commit_message=commit_message)
         except hub_errors() as error:
             raise ModelError(
                 f"{repo_id}: not uploaded ({one_line_error(error)}); check the network, the name "
@@ -102,11 +154,18 @@ def front_matter(
     data: Mapping[str, str] | None = None,
     pretrained: str = "",
 ) -> str:
-    """What stands at a card's top for the Hub: the kind of model, what it was made of and its scores, as YAML between
-    lines of `---`. A license is not named: that is for whoever shares the model.
+    """Write the metadata at the top of a card for the Hub: task, base model and scores, as YAML between `---` lines.
 
-    metrics: the scores of each split; data: what each split's data is called, the split's name where there is none;
-    pretrained: the model that was fine-tuned, named if it is one of the Hub.
+    No license is set: the person who shares the model chooses it.
+
+    Args:
+        parts: The parts of the model.
+        metrics: The scores of each split.
+        data: The name of each split's data (default: the name of the split).
+        pretrained: The model that was fine-tuned; listed if it is a name on the Hub.
+
+    Returns:
+        The lines of YAML, from `---` to `---`.
     """
     from huggingface_hub import EvalResult, ModelCardData  # noqa: PLC0415
 
@@ -137,7 +196,14 @@ def front_matter(
 
 
 def plain_card(parts: AnyParts) -> str:
-    """A card for a model that has none: what it finds and how to use it."""
+    """Write a short card for a model without one: its labels and how to use it.
+
+    Args:
+        parts: The parts of the model.
+
+    Returns:
+        The text of the card.
+    """
     if parts.task == "ner":
         labels, call = parts.tag_set.labels, "tag"
     else:
@@ -157,7 +223,7 @@ def plain_card(parts: AnyParts) -> str:
             f'model.{call}("...")',
             "```",
             "",
-            "What it was trained on and how good it is isn't known here.",
+            "Its training data and its scores are not recorded.",
             "",
         ]
     )

@@ -1,4 +1,4 @@
-"""Best paths and span probabilities from encoded sentences."""
+"""Decode the best tag sequences of encoded sentences and compute the probabilities of their spans."""
 
 from __future__ import annotations
 
@@ -22,72 +22,87 @@ if TYPE_CHECKING:
 
 Scored = list[tuple[TokenSpan, float]]
 
-_SEGMENT_CELLS = 1 << 20  # of the spans whose probabilities are computed together
+_SEGMENT_CELLS = 1 << 20  # size of the arrays for spans whose probabilities are computed together
 
 
 @torch.inference_mode()
 def _best_paths(parts: AnyTaggerParts, encoded: Encoded) -> list[list[int]]:
-    """The tag ids of each encoded sentence."""
-    found: list[list[int]] = [[] for _ in encoded.offsets[1:]]
+    """Find the best tag ids of each encoded sentence."""
+    results: list[list[int]] = [[] for _ in encoded.offsets[1:]]
     for rows, emissions, mask in emission_batches(parts, encoded):
         paths = _paths(parts.network.crf.scores(emissions, mask))
         for row, path in zip(rows.tolist(), paths, strict=True):
-            found[row] = path
-    return found
+            results[row] = path
+    return results
 
 
 def _paths(scores: Scores) -> list[list[int]]:
-    """The best paths. Raises ModelError where no path has a score that is a finite number."""
+    """Find the best paths; raise ModelError if no path of a sentence has a finite score."""
     try:
         return best_paths(scores)
     except ValueError as error:
-        raise ModelError(f"the model can't tag this text: {error}; train or get the model again") from error
+        raise ModelError(f"the model can't tag this text: {error}; train the model again, or copy it again") from error
 
 
 @torch.inference_mode()
 def predict_encoded(parts: AnyTaggerParts, encoded: Encoded, scores: bool) -> list[Scored]:
-    """The spans of each encoded sentence, with their probabilities (0.0 throughout without `scores`)."""
+    """Predict the spans of encoded sentences.
+
+    Args:
+        parts: The tagger.
+        encoded: The sentences, encoded by the tagger's encoder.
+        scores: Whether to compute the spans' probabilities.
+
+    Returns:
+        For each sentence its spans, each with its probability (0.0 without `scores`).
+
+    Raises:
+        ModelError: If no path of a sentence has a finite score.
+    """
     results: list[Scored] = [[] for _ in encoded.offsets[1:]]
     for rows, emissions, mask in emission_batches(parts, encoded):
-        scored = parts.network.crf.scores(emissions, mask)
-        paths = _paths(scored)
+        crf_scores = parts.network.crf.scores(emissions, mask)
+        paths = _paths(crf_scores)
         spans = [parts.tag_set.spans(path) for path in paths]
-        chances = _probabilities(parts, scored, paths, spans) if scores else None
-        for row, found in zip(rows.tolist(), spans, strict=True):
-            results[row] = [(span, next(chances) if chances else 0.0) for span in found]
+        probabilities = _probabilities(parts, crf_scores, paths, spans) if scores else None
+        for row, row_spans in zip(rows.tolist(), spans, strict=True):
+            results[row] = [(span, next(probabilities) if probabilities else 0.0) for span in row_spans]
     return results
 
 
 def _probabilities(
     parts: AnyTaggerParts, scores: Scores, paths: list[list[int]], spans: list[list[TokenSpan]]
 ) -> Iterator[float]:
-    """The posterior probability of each span that the best paths spell, row after row."""
+    """Compute the posterior probability of each span on the best paths, row after row."""
     flat = [(row, span) for row, row_spans in enumerate(spans) for span in row_spans]
     if not flat:
         return
     lattice = forward_backward(scores)
-    for some in _runs(flat, len(parts.tag_set.tags)):
-        yield from np.exp(lattice.segment_log_probability(_segments(parts, paths, some))).tolist()
+    for group in _span_groups(flat, len(parts.tag_set.tags)):
+        yield from np.exp(lattice.segment_log_probability(_segments(parts, paths, group))).tolist()
 
 
-def _runs(flat: list[tuple[int, TokenSpan]], tags: int) -> Iterator[list[tuple[int, TokenSpan]]]:
-    """Runs of spans whose arrays, as wide as the longest of them or as there are tags, have `_SEGMENT_CELLS` cells."""
+def _span_groups(flat: list[tuple[int, TokenSpan]], tags: int) -> Iterator[list[tuple[int, TokenSpan]]]:
+    """Group spans so that the arrays of a group have about `_SEGMENT_CELLS` cells.
+
+    An array is as wide as the longest span of its group, or as the number of tags if that is larger.
+    """
     first, widest = 0, tags
-    for place, (_, span) in enumerate(flat):
+    for index, (_, span) in enumerate(flat):
         widest = max(widest, span.end - span.start)
-        if place > first and widest * (place + 1 - first) > _SEGMENT_CELLS:
-            yield flat[first:place]
-            first, widest = place, max(tags, span.end - span.start)
+        if index > first and widest * (index + 1 - first) > _SEGMENT_CELLS:
+            yield flat[first:index]
+            first, widest = index, max(tags, span.end - span.start)
     if first < len(flat):
         yield flat[first:]
 
 
 def _segments(parts: AnyTaggerParts, paths: list[list[int]], flat: list[tuple[int, TokenSpan]]) -> Segments:
-    """What the lattice takes for some spans, each with its row."""
+    """Build the lattice's input for spans, each with its row."""
     lengths = np.array([span.end - span.start for _, span in flat])
     tags = np.zeros((len(flat), lengths.max()), dtype=np.int64)
-    for place, (row, span) in enumerate(flat):
-        tags[place, : lengths[place]] = paths[row][span.start : span.end]
+    for index, (row, span) in enumerate(flat):
+        tags[index, : lengths[index]] = paths[row][span.start : span.end]
     opens, closes = parts.tag_set.boundaries
     return Segments(
         rows=np.array([row for row, _ in flat]),

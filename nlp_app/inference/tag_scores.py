@@ -1,4 +1,4 @@
-"""A tagger's scores of tags for encoded sentences, batch after batch, whatever its network."""
+"""Compute the tag scores of encoded sentences, batch by batch, for every kind of tagger."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from nlp_app.models import AnyClassifierParts, AnyTaggerParts
 
 
-_BATCH_TOKENS = 2048  # padding included: what keeps a CPU's caches full
+_BATCH_TOKENS = 2048  # including padding; fills a CPU's caches
 
-_BATCH_PIECES, _BATCH_PIECES_OF_ACCELERATOR = 1024, 1 << 14  # of windows, padding included
+_BATCH_SUBWORDS, _BATCH_SUBWORDS_OF_ACCELERATOR = 1024, 1 << 14  # of windows, including padding
 
-# A longer sentence is read in windows of so many tokens, neighbors sharing `_SHARED_TOKENS`: each token is answered
-# for by the window where it has most context, so with half of those before and after it at least.
+# A longer sentence is split into windows of so many tokens; neighboring windows share `_SHARED_TOKENS`. A token's
+# scores come from the window where it has most context: at least half of the shared tokens on either side.
 LONGEST_SENTENCE = 1 << 13
 
 _SHARED_TOKENS = 1 << 10
@@ -33,8 +33,13 @@ Encoded = RaggedColumns | SubwordSentences
 
 
 class EmissionBatch(NamedTuple):
-    """Some sentences' scores. rows: which sentences, each with a token at least; emissions: (B, L, tags); mask: (B, L)
-    bool."""
+    """The tag scores of a batch of sentences.
+
+    Attributes:
+        rows: (B,) indices of the sentences, each with at least one token.
+        emissions: (B, L, tags) scores.
+        mask: (B, L) bool, True for tokens, False for padding.
+    """
 
     rows: NDArray[np.int64]
     emissions: Tensor
@@ -42,7 +47,14 @@ class EmissionBatch(NamedTuple):
 
 
 class TokenWindow(NamedTuple):
-    """Positions `start` to `end` of a row, read together, of which those from `answers_from` to `answers_to` count."""
+    """Part of a long sentence that is read at once.
+
+    Attributes:
+        start: First position of the window.
+        end: End of the window, exclusive.
+        answers_from: First position whose scores are used.
+        answers_to: End of the positions whose scores are used, exclusive.
+    """
 
     start: int
     end: int
@@ -51,26 +63,51 @@ class TokenWindow(NamedTuple):
 
 
 def padding_id(parts: AnyTaggerParts | AnyClassifierParts) -> int:
-    """The padding piece of a model on a pretrained transformer."""
+    """Get the id of the padding subword.
+
+    Args:
+        parts: A model on a pretrained transformer.
+
+    Returns:
+        The id that fills up batches.
+
+    Raises:
+        TypeError: If the model is not a transformer.
+    """
     if not isinstance(parts.encoder, SubwordEncoder):
-        raise TypeError(f"found {type(parts.encoder).__name__}, expected an encoder of pieces")
+        raise TypeError(f"found {type(parts.encoder).__name__}, expected a SubwordEncoder")
     return parts.encoder.tokenizer.padding
 
 
 def batch_subwords(device: torch.device) -> int:
-    """Pieces of a batch of windows, padding included, at which a device is at its best."""
-    return _BATCH_PIECES if device.type == "cpu" else _BATCH_PIECES_OF_ACCELERATOR
+    """Choose a batch size for windows of subwords.
+
+    Args:
+        device: The network's device.
+
+    Returns:
+        The number of subwords in a batch, including padding, with which the device is fastest.
+    """
+    return _BATCH_SUBWORDS if device.type == "cpu" else _BATCH_SUBWORDS_OF_ACCELERATOR
 
 
 def emission_batches(parts: AnyTaggerParts, encoded: Encoded) -> Iterator[EmissionBatch]:
-    """The scores of all sentences that have tokens, in batches of like length; call it in inference mode.
+    """Compute the tag scores of all sentences that have tokens. Call it in inference mode.
 
-    The network is used as it stands, in evaluation mode, on the device where it is. A sentence of more than
-    LONGEST_SENTENCE tokens is a batch of its own, and what takes memory for its length is on the CPU.
+    The network is used as it is: it should be in evaluation mode, and it stays on its device. Sentences of similar
+    length share a batch. A sentence of more than LONGEST_SENTENCE tokens is a batch by itself, and its scores are on
+    the CPU, because their size grows with its length.
+
+    Args:
+        parts: The tagger.
+        encoded: The sentences, encoded by the tagger's encoder.
+
+    Yields:
+        Batches of scores, each sentence with tokens in one of them.
     """
     device = next(parts.network.parameters()).device
     if isinstance(encoded, SubwordSentences):
-        columns = RaggedColumns({"emissions": _of_windows(parts, encoded, device)}, encoded.offsets)
+        columns = RaggedColumns({"emissions": _token_emissions(parts, encoded, device)}, encoded.offsets)
     else:
         columns = encoded
     for rows in length_batches(columns.lengths, _BATCH_TOKENS):
@@ -80,7 +117,7 @@ def emission_batches(parts: AnyTaggerParts, encoded: Encoded) -> Iterator[Emissi
         longest = int(columns.lengths[rows[-1]])
         if longest > LONGEST_SENTENCE:
             yield EmissionBatch(
-                rows, _of_long(parts, columns, int(rows[0]), device), torch.ones((1, longest), dtype=torch.bool)
+                rows, _long_emissions(parts, columns, int(rows[0]), device), torch.ones((1, longest), dtype=torch.bool)
             )
             continue
         batch = {name: torch.from_numpy(array).to(device) for name, array in collate(columns, rows).items()}
@@ -88,12 +125,12 @@ def emission_batches(parts: AnyTaggerParts, encoded: Encoded) -> Iterator[Emissi
         yield EmissionBatch(rows, scores, batch["mask"])
 
 
-def _of_long(parts: AnyTaggerParts, columns: RaggedColumns, row: int, device: torch.device) -> Tensor:
-    """(1, L, tags), on the CPU: the scores of one long sentence, which are known already or come of windows."""
+def _long_emissions(parts: AnyTaggerParts, columns: RaggedColumns, row: int, device: torch.device) -> Tensor:
+    """Compute the scores of one long sentence, or look them up if they are known: (1, L, tags), on the CPU."""
     first, end = columns.offsets[row : row + 2].tolist()
     if "emissions" in columns.arrays:
         return torch.from_numpy(columns.arrays["emissions"][first:end])[None]
-    found = torch.empty((1, end - first, len(parts.tag_set.tags)))
+    emissions = torch.empty((1, end - first, len(parts.tag_set.tags)))
     for window in windows(end - first, LONGEST_SENTENCE, _SHARED_TOKENS):
         batch = {
             name: torch.from_numpy(array[first + window.start : first + window.end])[None].to(device)
@@ -101,41 +138,57 @@ def _of_long(parts: AnyTaggerParts, columns: RaggedColumns, row: int, device: to
         }
         mask = torch.ones((1, window.end - window.start), dtype=torch.bool, device=device)
         scores = parts.network.emissions(mask=mask, **batch)
-        answered = slice(window.answers_from - window.start, window.answers_to - window.start)
-        found[0, window.answers_from : window.answers_to] = scores[0, answered].cpu()
-    return found
+        used = slice(window.answers_from - window.start, window.answers_to - window.start)
+        emissions[0, window.answers_from : window.answers_to] = scores[0, used].cpu()
+    return emissions
 
 
 def windows(length: int, size: int, shared: int) -> Iterator[TokenWindow]:
-    """Windows of `size` positions over `length`, more than `size` of them; neighbors share `shared`, below `size`, or
-    at the end more. Together they answer for each position once."""
+    """Split a long sentence into overlapping windows. Each position is used in exactly one of them.
+
+    Args:
+        length: The number of positions, more than `size`.
+        size: The number of positions in a window.
+        shared: The number of positions that neighboring windows share, below `size`. The last two may share more.
+
+    Yields:
+        The windows in order.
+    """
     step = size - shared
     starts = [*range(0, length - size, step), length - size]
-    seams = [0, *((start + before + size) // 2 for before, start in pairwise(starts)), length]
-    for start, (answers_from, answers_to) in zip(starts, pairwise(seams), strict=True):
+    boundaries = [0, *((start + previous + size) // 2 for previous, start in pairwise(starts)), length]
+    for start, (answers_from, answers_to) in zip(starts, pairwise(boundaries), strict=True):
         yield TokenWindow(start, start + size, answers_from, answers_to)
 
 
-def _of_windows(parts: AnyTaggerParts, encoded: SubwordSentences, device: torch.device) -> NDArray[np.float32]:
-    """(tokens, tags): the scores of each token by the window that answers for it, sentence after sentence."""
+def _token_emissions(parts: AnyTaggerParts, encoded: SubwordSentences, device: torch.device) -> NDArray[np.float32]:
+    """Compute each token's scores in the window where they are used: (tokens, tags), sentence after sentence."""
     padding = padding_id(parts)
-    found = np.empty((int(encoded.offsets[-1]), len(parts.tag_set.tags)), dtype=np.float32)
+    emissions = np.empty((int(encoded.offsets[-1]), len(parts.tag_set.tags)), dtype=np.float32)
     for rows in length_batches(encoded.pieces.lengths, batch_subwords(device)):
         arrays = collate_sentences(encoded, rows, padding)
         batch = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
         scores = parts.network.emissions(**batch).cpu().numpy()
         mask = arrays["mask"]
-        places = encoded.tokens.offsets[rows][:, None] + np.arange(mask.shape[1])
-        found[places[mask]] = scores[mask]
-    return found
+        positions = encoded.tokens.offsets[rows][:, None] + np.arange(mask.shape[1])
+        emissions[positions[mask]] = scores[mask]
+    return emissions
 
 
 @torch.inference_mode()
 def tag_marginals(parts: AnyTaggerParts, sentences: Sequence[Sequence[str]]) -> list[NDArray[Any]]:
-    """(tokens, tags) marginals of the CRF for each pre-tokenized sentence, in the order of `parts.tag_set.tags`."""
-    found: list[NDArray[Any]] = [np.zeros((0, len(parts.tag_set.tags)))] * len(sentences)
+    """Compute the marginal probabilities of all tags.
+
+    Args:
+        parts: The tagger.
+        sentences: Pre-tokenized sentences.
+
+    Returns:
+        For each sentence (tokens, tags) probabilities under the CRF, in the order of `parts.tag_set.tags`.
+    """
+    marginals: list[NDArray[Any]] = [np.zeros((0, len(parts.tag_set.tags)))] * len(sentences)
     for rows, emissions, mask in emission_batches(parts, parts.encoder.encode(sentences)):
-        chances, lengths = parts.network.crf.marginals(emissions, mask).cpu().numpy(), mask.sum(1).tolist()
-        for place, row in enumerate(rows.tolist()):
-            found[row] = chances[place, : lengths[place]]
-    return found
+        probabilities, lengths = parts.network.crf.marginals(emissions, mask).cpu().numpy(), mask.sum(1).tolist()
+        for index, row in enumerate(rows.tolist()):
+            marginals[row] = probabilities[index, : lengths[index]]
+    return marginals

@@ -1,4 +1,4 @@
-"""The tagger in memory, asked for spans or tags."""
+"""Tag texts and pre-tokenized sentences with a trained model."""
 
 from __future__ import annotations
 
@@ -16,24 +16,57 @@ if TYPE_CHECKING:
 
 
 class Tagger(HubMixin["AnyTaggerParts"]):
-    """Finds labeled spans in text. Calls change neither their input nor the tagger, which threads may share."""
+    """A trained sequence tagger: finds labeled spans in text, or a tag for each token.
+
+    `nlp_app.load` creates one. Calls change neither their input nor the tagger, so threads may share it. Texts may be
+    of any length. Give many texts in one call: that is many times faster than one text per call.
+
+    Args:
+        parts: The parts of the model, as read from a model directory.
+
+    Example:
+        >>> import nlp_app
+        >>> tagger = nlp_app.load("runs/ner")
+        >>> for span in tagger.tag("Anna lives in Rome"):
+        ...     print(span.text, span.label, span.start, span.end)
+        Anna PER 0 4
+        Rome LOC 14 18
+        >>> tagger.tag_tokens([["Anna", "lives", "in", "Rome"]])
+        [['B-PER', 'O', 'O', 'B-LOC']]
+    """
 
     def __init__(self, parts: AnyTaggerParts) -> None:
         self.parts = parts
         parts.network.eval()
-        # What the tag set computes when first asked is there before threads share it, or a process is forked meanwhile.
+        # Fill the tag set's caches now, before threads share it or the process forks while one is being filled.
         tag_set = parts.tag_set
         _ = tag_set.spans([]), tag_set.written([]), tag_set.boundaries
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels that a span may have."""
+        """The labels that a span can have."""
         return self.parts.tag_set.labels
 
     def add_labels(self, labels: Iterable[str]) -> Tagger:
-        """Return a tagger with more labels, to be saved and trained further (`model.initial_model`).
+        """Return a copy of the tagger with more labels, to save and train further (`model.initial_model`).
 
-        Until then it finds what this one finds. Labels known already change nothing. Raises TypeError for one str.
+        Until it is trained, the copy predicts the same as this tagger.
+
+        Args:
+            labels: The labels to add. Labels that the tagger already has are ignored.
+
+        Returns:
+            A new tagger; new labels follow the old ones.
+
+        Raises:
+            TypeError: If `labels` is a single str, or contains anything but str.
+            ModelError: If the network's output layer has no bias, which new labels need.
+
+        Example:
+            >>> larger = tagger.add_labels(["PRODUCT", "EVENT"])
+            >>> larger.labels
+            ('LOC', 'PER', 'PRODUCT', 'EVENT')
+            >>> larger.save_pretrained("models/larger")
         """
         names = [labels] if isinstance(labels, str) else list(labels)
         if isinstance(labels, str) or not all(isinstance(name, str) for name in names):
@@ -48,9 +81,24 @@ class Tagger(HubMixin["AnyTaggerParts"]):
     @overload
     def tag(self, texts: list[str] | tuple[str, ...]) -> list[list[Span]]: ...
     def tag(self, texts: str | list[str] | tuple[str, ...]) -> list[Span] | list[list[Span]]:
-        """The spans in a raw text, in order; or, for a list of texts, a list for each.
+        """Find the labeled spans in one raw text or in a list of texts.
 
-        `span.text == text[span.start:span.end]`; its score is its exact probability under the model.
+        Args:
+            texts: A raw text, or a list or tuple of raw texts.
+
+        Returns:
+            For one text: its spans in order. For several texts: a list of spans for each of them. Offsets count
+            characters: `span.text == text[span.start:span.end]`. A span's score is its exact probability under the
+            model.
+
+        Raises:
+            TypeError: If `texts` is neither a str nor a list or tuple of str.
+
+        Example:
+            >>> tagger.tag("Anna lives in Rome")[0]
+            Span(text='Anna', label='PER', start=0, end=4, score=0.998)
+            >>> [len(spans) for spans in tagger.tag(["Anna lives in Rome", "Nobody lives here"])]
+            [2, 0]
         """
         if isinstance(texts, str):
             return self.tag([texts])[0]
@@ -58,7 +106,22 @@ class Tagger(HubMixin["AnyTaggerParts"]):
         return [spans for chunk in chunk_by_size(texts, len) for spans in self._tag(chunk)]
 
     def tag_tokens(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
-        """One tag for each token of pre-tokenized sentences: BIO tags, or plain labels where training had no scheme."""
+        """Predict one tag for each token of pre-tokenized sentences.
+
+        Args:
+            sentences: A list of sentences, each a list of tokens.
+
+        Returns:
+            The tags of each sentence: BIO tags, or plain labels if the training data had no tagging scheme
+            (part-of-speech tags, for example).
+
+        Raises:
+            TypeError: If `sentences` is not a list of lists of str.
+
+        Example:
+            >>> tagger.tag_tokens([["Anna", "lives", "in", "Rome"], ["Hello"]])
+            [['B-PER', 'O', 'O', 'B-LOC'], ['O']]
+        """
         _check_sentences(sentences)
         encode, written = self.parts.encoder.encode, self.parts.tag_set.written
         return [
@@ -66,39 +129,58 @@ class Tagger(HubMixin["AnyTaggerParts"]):
         ]
 
     def token_spans(self, sentences: Sequence[Sequence[str]]) -> list[list[TokenSpan]]:
-        """The spans over the tokens of pre-tokenized sentences."""
+        """Find the labeled spans of pre-tokenized sentences.
+
+        Args:
+            sentences: A list of sentences, each a list of tokens.
+
+        Returns:
+            The spans of each sentence; `start` and `end` count tokens, `end` is exclusive.
+
+        Example:
+            >>> tagger.token_spans([["Anna", "lives", "in", "New", "York"]])
+            [[TokenSpan(start=0, end=1, label='PER'), TokenSpan(start=3, end=5, label='LOC')]]
+        """
         return [[span for span, _ in spans] for spans in self._predict(sentences, scores=False)]
 
     def scored_spans(self, sentences: Sequence[Sequence[str]]) -> list[Scored]:
-        """`token_spans`, each with its probability under the model."""
+        """Find the labeled spans of pre-tokenized sentences, with their probabilities.
+
+        Args:
+            sentences: A list of sentences, each a list of tokens.
+
+        Returns:
+            For each sentence a list of pairs: a `TokenSpan`, as from `token_spans`, and its probability under the
+            model.
+        """
         return self._predict(sentences, scores=True)
 
     def _predict(self, sentences: Sequence[Sequence[str]], scores: bool) -> list[Scored]:
         encode = self.parts.encoder.encode
         return [
-            found
+            spans
             for chunk in chunk_by_size(sentences, len)
-            for found in predict_encoded(self.parts, encode(chunk), scores)
+            for spans in predict_encoded(self.parts, encode(chunk), scores)
         ]
 
     def _tag(self, texts: Sequence[str]) -> list[list[Span]]:
         tokens = self.parts.tokenizer.batch(texts)
-        forms = [
-            [text[start:end] for start, end in zip(found.starts, found.ends, strict=True)]
-            for text, found in zip(texts, tokens, strict=True)
+        sentences = [
+            [text[start:end] for start, end in zip(offsets.starts, offsets.ends, strict=True)]
+            for text, offsets in zip(texts, tokens, strict=True)
         ]
         return [
             [
                 Span(
-                    text[found.starts[a] : found.ends[b - 1]],
+                    text[offsets.starts[a] : offsets.ends[b - 1]],
                     label,
-                    found.starts[a],
-                    found.ends[b - 1],
+                    offsets.starts[a],
+                    offsets.ends[b - 1],
                     score,
                 )
                 for (a, b, label), score in spans
             ]
-            for text, found, spans in zip(texts, tokens, self.scored_spans(forms), strict=True)
+            for text, offsets, spans in zip(texts, tokens, self.scored_spans(sentences), strict=True)
         ]
 
 

@@ -1,3 +1,3 @@
-"""Models in other systems, each an extra: nothing is imported here."""
+"""Integrations with other systems, each an optional extra. Nothing is imported here."""
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Tagging and classifying the rows of a Ray Data dataset, on one machine or a cluster.
+"""Tag or classify the rows of a Ray Data dataset, on one machine or a cluster.
 
-Each actor of a pool loads the model once and answers batches of rows. What it finds is added as columns of plain Arrow
-types, so the result can be written to Parquet or JSON as it is. A row whose text is null has null results.
+Each actor of a pool loads the model once and processes batches of rows. The predictions are added as columns of plain
+Arrow types, so the result can be written to Parquet or JSON directly. A row with a null text gets a null prediction.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ __all__ = ["classify_dataset", "tag_dataset"]
 
 _BATCH_ROWS = 1024
 
-_CHOICES = ("top_k", "threshold")
+_CHOICE_NAMES = ("top_k", "threshold")
 
-_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+_IS_TEXT = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
 
 _LABEL = pa.struct([("label", pa.string()), ("score", pa.float64())])
 
@@ -52,18 +52,36 @@ def tag_dataset(
     concurrency: int | tuple[int, int] = 1,
     **options: Any,
 ) -> Dataset:
-    """The dataset with a column `spans`: for each text a list of structs `start, end, label, text, score`, in order.
+    """Add a column `spans` with the labeled spans of each text.
 
-    model: a directory that every node can read, or a name on the Hub, for `nlp_app.load`; column: that of the texts;
-    concurrency: actors, or how few and how many; options: more of `Dataset.map_batches`, such as `num_gpus` (the model
-    is put on the GPU), `num_cpus` (threads of each actor, else one), `batch_size` and `memory`.
+    The column contains lists of structs with the fields `start`, `end`, `label`, `text` and `score`, in the order of
+    the text. Like other transformations of Ray Data, this one is lazy: it runs when the dataset is consumed.
 
-    Nothing is computed before the dataset is. Raises SettingsError for options that are set here or out of range,
-    ModelError for a classifier, DataError for columns that are missing or in the way, as far as the model is in a
-    directory that is there and the schema is known; else the computation fails with the same message.
+    Errors of the model are raised here if its directory is on this machine, and errors of columns if the schema of the
+    dataset is known. Otherwise the computation fails with the same message.
+
+    Args:
+        dataset: The dataset.
+        model: A directory that every node can read, or a name on the Hugging Face Hub, as for `nlp_app.load`.
+        column: Name of the column with the texts.
+        concurrency: Number of actors, or the smallest and the largest number.
+        **options: Further options of `Dataset.map_batches`, such as `num_gpus` (the model runs on the GPU), `num_cpus`
+            (threads per actor, by default 1), `batch_size` and `memory`.
+
+    Returns:
+        The dataset with the additional column.
+
+    Raises:
+        SettingsError: An option is out of range, or is one that this function sets itself.
+        ModelError: The model is a classifier.
+        DataError: The column of texts is missing or doesn't contain strings, or the dataset has a column `spans`.
+
+    Example:
+        >>> dataset = ray.data.read_parquet("notes.parquet")
+        >>> tag_dataset(dataset, "runs/ner", concurrency=4).write_parquet("spans")
     """
-    _described(model, "ner")
-    return _mapped(dataset, _Tagging, (model, column, {}), ("spans",), concurrency, options)
+    _check_model(model, "ner")
+    return _map_batches(dataset, _TaggingActor, (model, column, {}), ("spans",), concurrency, options)
 
 
 def classify_dataset(
@@ -75,57 +93,79 @@ def classify_dataset(
     concurrency: int | tuple[int, int] = 1,
     **options: Any,
 ) -> Dataset:
-    """The dataset with columns `label` and `score`, of each text's best class.
+    """Add columns `label` and `score` with the most probable class of each text.
 
-    Of a model that finds several labels a text, and with a choice (`top_k`, `threshold` or both, as in
-    `Classifier.classify`), it has instead one column `labels`: lists of structs `label, score`, best first. The rest is
-    as in `tag_dataset`.
+    With a multi-label model, or with `choice`, one column `labels` is added instead. It contains lists of structs with
+    the fields `label` and `score`, best first.
+
+    Args:
+        dataset: The dataset.
+        model: A directory that every node can read, or a name on the Hugging Face Hub, as for `nlp_app.load`.
+        column: Name of the column with the texts.
+        choice: The classes to return: `top_k`, `threshold` or both, as for `Classifier.classify`.
+        concurrency: Number of actors, or the smallest and the largest number.
+        **options: Further options of `Dataset.map_batches`, as for `tag_dataset`.
+
+    Returns:
+        The dataset with the additional columns.
+
+    Raises:
+        SettingsError: An option or `choice` is invalid, or an option is one that this function sets itself.
+        ModelError: The model is a tagger.
+        DataError: The column of texts is missing or doesn't contain strings, or the dataset has a column of the same
+            name as an additional one.
+
+    Example:
+        >>> dataset = ray.data.read_parquet("reviews.parquet")
+        >>> classify_dataset(dataset, "runs/cls", choice={"top_k": 3}).write_parquet("classes")
     """
     _check_choice(choice or {})
-    described = _described(model, "cls")
+    description = _check_model(model, "cls")
     added: tuple[str, ...] = ()
-    if choice or described.get("multi_label"):
+    if choice or description.get("multi_label"):
         added = ("labels",)
-    elif described:
+    elif description:
         added = ("label", "score")
-    return _mapped(dataset, _Classifying, (model, column, choice or {}), added, concurrency, options)
+    return _map_batches(dataset, _ClassificationActor, (model, column, choice or {}), added, concurrency, options)
 
 
-def _described(model: str | Path, task: str) -> Mapping[str, Any]:
-    """What a directory that `train` wrote says of its model; nothing of what only the nodes know, or another program
-    wrote. Raises ModelError for a model of another task."""
+def _check_model(model: str | Path, task: str) -> Mapping[str, Any]:
+    """Return the description of a model, and raise ModelError if the model is for the other task.
+
+    The description is empty if only the nodes can read the model, or if another program has written it.
+    """
     from nlp_app.models import DESCRIPTION  # noqa: PLC0415 - it imports torch
     from nlp_app.models.directory import read_description  # noqa: PLC0415
 
     if not (Path(model) / DESCRIPTION).is_file():
         return {}
-    described = read_description(Path(model))
-    if described.get("task") != task:
-        said = {
+    description = read_description(Path(model))
+    if description.get("task") != task:
+        problem = {
             "ner": "found a classifier, expected a tagger; use classify_dataset",
             "cls": "found a tagger, expected a classifier; use tag_dataset",
         }
-        raise ModelError(f"{model}: {said[task]}")
-    return described
+        raise ModelError(f"{model}: {problem[task]}")
+    return description
 
 
 def _check_choice(choice: Mapping[str, Any]) -> None:
     from nlp_app.inference.classifier import validate_prediction_options  # noqa: PLC0415 - it imports torch
 
     for name in choice:
-        if name not in _CHOICES:
-            hint = did_you_mean(name, _CHOICES)
-            raise SettingsError(f"choice: found {name!r}, expected {' or '.join(_CHOICES)}{hint}")
+        if name not in _CHOICE_NAMES:
+            hint = did_you_mean(name, _CHOICE_NAMES)
+            raise SettingsError(f"choice: found {name!r}, expected {' or '.join(_CHOICE_NAMES)}{hint}")
     validate_prediction_options(choice.get("top_k"), choice.get("threshold"))
 
 
-class _Predicting(ABC):
-    """An actor: a model in memory, which adds columns to batches."""
+class _PredictionActor(ABC):
+    """An actor that holds a model and adds columns with its predictions to batches."""
 
     def __init__(self, model: str, column: str, choice: Mapping[str, Any], threads: int, gpu: bool) -> None:
-        import torch  # noqa: PLC0415 - in actors only
+        import torch  # noqa: PLC0415 - needed in actors only
 
-        # As many threads as the actor has reserved: the other cores are its neighbors'.
+        # Use only the CPUs that are reserved for this actor; the others belong to other actors.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false" if threads == 1 else "true")
         torch.set_num_threads(threads)
         self.column, self.choice = column, choice
@@ -134,11 +174,11 @@ class _Predicting(ABC):
             self.model.parts.network.to("cuda")
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """The rows with what was found in their texts."""
+        """Add the predictions to a batch of rows."""
         _check_columns(batch.schema, self.column)
         texts = batch[self.column].to_pylist()
-        found = iter(self._find([text for text in texts if text is not None]))
-        columns = self._columns([None if text is None else next(found) for text in texts])
+        predictions = iter(self._predict([text for text in texts if text is not None]))
+        columns = self._columns([None if text is None else next(predictions) for text in texts])
         _check_columns(batch.schema, self.column, columns)
         for name, values in columns.items():
             batch = batch.append_column(name, values)
@@ -146,36 +186,36 @@ class _Predicting(ABC):
 
     @abstractmethod
     def _load(self, model: str) -> Any:
-        """The model. Raises ModelError if there is none, or it is for the other task."""
+        """Load the model, and raise ModelError if it can't be loaded or is for the other task."""
 
     @abstractmethod
-    def _find(self, texts: list[str]) -> Sequence[Any]:
-        """What the model finds in each text."""
+    def _predict(self, texts: list[str]) -> Sequence[Any]:
+        """Predict the spans or classes of each text."""
 
     @abstractmethod
     def _columns(self, rows: list[Any]) -> dict[str, pa.Array]:
-        """Columns of what was found in each row, None where there is no text."""
+        """Convert the predictions into columns; None stands for a row without text."""
 
 
-class _Tagging(_Predicting):
+class _TaggingActor(_PredictionActor):
     def _load(self, model: str) -> Any:
         return nlp_app.Tagger.from_pretrained(model)
 
-    def _find(self, texts: list[str]) -> Sequence[Any]:
-        found: Sequence[Any] = self.model.tag(texts)
-        return found
+    def _predict(self, texts: list[str]) -> Sequence[Any]:
+        predictions: Sequence[Any] = self.model.tag(texts)
+        return predictions
 
     def _columns(self, rows: list[Any]) -> dict[str, pa.Array]:
         return {"spans": _lists(rows, _SPAN)}
 
 
-class _Classifying(_Predicting):
+class _ClassificationActor(_PredictionActor):
     def _load(self, model: str) -> Any:
         return nlp_app.Classifier.from_pretrained(model)
 
-    def _find(self, texts: list[str]) -> Sequence[Any]:
-        found: Sequence[Any] = self.model.classify(texts, **self.choice)
-        return found
+    def _predict(self, texts: list[str]) -> Sequence[Any]:
+        predictions: Sequence[Any] = self.model.classify(texts, **self.choice)
+        return predictions
 
     def _columns(self, rows: list[Any]) -> dict[str, pa.Array]:
         if self.model.multi_label or self.choice:
@@ -186,24 +226,32 @@ class _Classifying(_Predicting):
         }
 
 
-def _mapped(
+def _map_batches(
     dataset: Dataset,
-    actor: type[_Predicting],
-    asked: tuple[str | Path, str, Mapping[str, Any]],
+    actor: type[_PredictionActor],
+    arguments: tuple[str | Path, str, Mapping[str, Any]],
     added: Collection[str],
     concurrency: int | tuple[int, int],
     options: dict[str, Any],
 ) -> Dataset:
-    """The dataset, mapped by a pool of actors; asked: the model, the column, the choice; added: the
-    columns that are known to be added."""
+    """Map the dataset with a pool of actors.
+
+    Args:
+        dataset: The dataset.
+        actor: The class of the actors.
+        arguments: The model, the column of the texts, and the choice.
+        added: The columns that will be added, as far as they are known.
+        concurrency: Number of actors, or the smallest and the largest number.
+        options: Further options of `Dataset.map_batches`.
+    """
     wrong = options.keys() & {"fn_constructor_kwargs", "fn_constructor_args", "compute", "batch_format"}
     if wrong:
-        raise SettingsError(f"{min(wrong)}: found among the options, but it is set here; leave it out")
-    model, column, choice = asked
+        raise SettingsError(f"{min(wrong)}: found among the options, but it is set automatically; remove it")
+    model, column, choice = arguments
     schema = dataset.schema(fetch_if_missing=False)
     if schema is not None:
         _check_columns(schema, column, added)
-    given = {
+    actor_arguments = {
         "model": str(Path(model).resolve() if Path(model).exists() else model),
         "column": column,
         "choice": dict(choice),
@@ -212,7 +260,7 @@ def _mapped(
     }
     return dataset.map_batches(
         actor,
-        fn_constructor_kwargs=given,
+        fn_constructor_kwargs=actor_arguments,
         compute=_pool(concurrency),
         batch_format="pyarrow",
         **{"batch_size": _BATCH_ROWS, **options},
@@ -226,34 +274,37 @@ def _pool(concurrency: int | tuple[int, int]) -> ActorPoolStrategy:
         fewest, most = concurrency
         return ActorPoolStrategy(min_size=fewest, max_size=most)
     except (TypeError, ValueError) as error:
-        expected = "the number of actors, from 1, or the fewest and the most of them"
+        expected = "the number of actors, from 1, or the smallest and the largest number"
         raise SettingsError(f"concurrency: found {concurrency!r}, expected {expected}") from error
 
 
 def _check_columns(schema: Any, column: str, added: Collection[str] = ()) -> None:
-    """Raises DataError if the column of texts is missing or of something else, or columns to be added are there.
+    """Raise DataError if the column of texts is missing or of another type, or if a column to be added exists.
 
-    schema: of a table or of a dataset, with names and types
+    Args:
+        schema: The schema of a table or a dataset, with names and types.
+        column: Name of the column with the texts.
+        added: Names of the columns to be added.
     """
     names = list(schema.names)
     if column not in names:
         raise DataError(
-            f"the dataset: found the columns {', '.join(names)}, expected {column!r}; name that of the texts: "
+            f"the dataset: found the columns {', '.join(names)}, expected {column!r}; name the column with the texts: "
             f"column=...{did_you_mean(column, names)}"
         )
     kind = schema.types[names.index(column)]
-    if isinstance(kind, pa.DataType) and not any(is_one(kind) for is_one in _TEXTS):
-        raise DataError(f"the dataset: found {kind} in the column {column!r}, expected strings; name that of the texts")
+    if isinstance(kind, pa.DataType) and not any(is_text(kind) for is_text in _IS_TEXT):
+        raise DataError(f"the dataset: found {kind} in the column {column!r}, expected strings; name another column")
     for name in added:
         if name in names:
             raise DataError(
-                f"the dataset: found a column {name!r}, which is to have the results; rename it first: "
+                f"the dataset: found a column {name!r}, which is needed for the results; rename it first: "
                 f"dataset.rename_columns({{{name!r}: 'old_{name}'}})"
             )
 
 
 def _lists(rows: Sequence[Sequence[Span | Label] | None], struct: pa.StructType) -> pa.Array:
-    """A list of structs for each row, null for None."""
+    """Return an array with a list of structs for each row, and null for None."""
     names = [field.name for field in struct]
     values = [None if row is None else [{name: getattr(x, name) for name in names} for x in row] for row in rows]
     return pa.array(values, pa.list_(struct))

@@ -13,23 +13,37 @@ from nlp_app.labels.schemes import NONE, OUTSIDE, SCHEMES, Scheme
 
 _LETTERS = frozenset(itertools.chain.from_iterable(scheme.letters for scheme in SCHEMES.values()))
 
-_TAG = re.compile(r"[^\W\d_]-.+", re.DOTALL)  # one letter, a hyphen and a type, whatever the letter
+_TAG = re.compile(r"[^\W\d_]-.+", re.DOTALL)  # any letter, a hyphen and a type
 
 
 class DetectedScheme(NamedTuple):
-    """A scheme's name, and what in the tags speaks for it: a sentence for people."""
+    """A detected tag scheme and the reason for the choice.
+
+    Attributes:
+        scheme: Name of the scheme, a key of `schemes.SCHEMES`.
+        evidence: The evidence in the tags, as one English sentence.
+    """
 
     scheme: str
     evidence: str
 
 
 def detect_scheme(sentences: Iterable[Sequence[str]]) -> DetectedScheme:
-    """The scheme of these tags: of those that have all their letters, the one they break least.
+    """Detect the tag scheme of a corpus.
 
-    So a few damaged tags don't hide BIO, and tags that never use `B-` are IOB1. Tags without a scheme (POS)
-    are `none`, and so are letters without a type. Raises DataError if there are no tags, if tags of a scheme
-    stand among others that no scheme has (`Q-PER` among `B-` and `I-`), or if no scheme has all their
-    letters.
+    The candidates are the schemes that use all letters of the tags. The candidate with the fewest forbidden
+    transitions is selected, so BIO is detected despite a few damaged tags, and tags that never use `B-` are IOB1. Tags
+    without a scheme (POS tags) and letters without a type give "none".
+
+    Args:
+        sentences: The tags of each sentence.
+
+    Returns:
+        The scheme and the evidence for it.
+
+    Raises:
+        DataError: If there are no tags; if tags of a scheme are mixed with tags of no known scheme (`Q-PER` among `B-`
+            and `I-`); or if no scheme uses all of the letters.
     """
     pairs: Counter[tuple[str, str]] = Counter()
     for tags in sentences:
@@ -38,46 +52,46 @@ def detect_scheme(sentences: Iterable[Sequence[str]]) -> DetectedScheme:
     for (_, tag), count in pairs.items():
         counts[tag] += count
     if not pairs:
-        raise DataError("found no tags to recognize a scheme by")
+        raise DataError("found no tags; at least one is needed to detect the tag scheme")
     counts.pop(OUTSIDE, None)
     typed = {tag for tag in counts if _TAG.fullmatch(tag)}
     known = {tag for tag in typed if tag[0] in _LETTERS}
-    strange = sorted(counts.keys() - known)
-    # A POS tag set may hold a tag such as `M-1` by chance; in a scheme's data most tags look so.
+    unknown = sorted(counts.keys() - known)
+    # A POS tag set may contain a tag such as `M-1` by chance; in data with a scheme, most tags have this form.
     in_minority = 2 * len(typed) <= len(counts) and 2 * sum(counts[tag] for tag in typed) < counts.total()
-    if strange and (not known or in_minority):
-        return DetectedScheme(NONE, _no_scheme(strange))
-    if strange:
-        some = ", ".join(strange[:5]) + (", ..." if len(strange) > 5 else "")
-        prefixes = _listed({tag[0] for tag in known})
-        raise DataError(f"found tags of no known scheme ({some}) among tags with {prefixes}; correct them")
+    if unknown and (not known or in_minority):
+        return DetectedScheme(NONE, _evidence_for_none(unknown))
+    if unknown:
+        examples = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+        prefixes = _format_prefixes({tag[0] for tag in known})
+        raise DataError(f"found tags of no known scheme ({examples}) among tags with {prefixes}; correct these tags")
     return _best_scheme(pairs, frozenset(tag[0] for tag in known))
 
 
-def _no_scheme(tags: Sequence[str]) -> str:
-    some = ", ".join(tags[:5]) + (", ..." if len(tags) > 5 else "")
+def _evidence_for_none(tags: Sequence[str]) -> str:
+    examples = ", ".join(tags[:5]) + (", ..." if len(tags) > 5 else "")
     if set(tags) <= _LETTERS:
-        return f"The tags are letters without a type ({some}); name the scheme to read them as spans."
-    return f"{len(tags):,} different tags don't have the form of a tag scheme ({some})."
+        return f"The tags are letters without a type ({examples}); name the scheme to read them as spans."
+    return f"{len(tags):,} different tags don't have the form of a tag scheme ({examples})."
 
 
-def _listed(letters: Iterable[str]) -> str:
+def _format_prefixes(letters: Iterable[str]) -> str:
     return ", ".join(f"{letter}-" for letter in sorted(letters))
 
 
 def _best_scheme(pairs: Counter[tuple[str, str]], letters: frozenset[str]) -> DetectedScheme:
     if not letters:
-        return DetectedScheme("BIO", "All tags are O, which BIO reads as well as any other scheme.")
-    broken: dict[str, int] = {}
-    for scheme in _covering(letters):
-        broken[scheme.name] = sum(count for pair, count in pairs.items() if not scheme.allows(*pair))
-    if not broken:
-        raise DataError(f"found {_listed(letters)} together, which no known scheme has; correct the tags")
-    best, *others = sorted(broken, key=lambda name: broken[name])
-    rival = f", {broken[others[0]]:,} break {others[0]}" if others else ""
-    breaks = f"{broken[best]:,} of {pairs.total():,} transitions break {best}{rival}"
-    return DetectedScheme(best, f"The tags begin with {_listed(letters)}; {breaks}.")
+        return DetectedScheme("BIO", "All tags are O, which is valid in BIO as in every other scheme.")
+    violations: dict[str, int] = {}
+    for scheme in _candidates(letters):
+        violations[scheme.name] = sum(count for pair, count in pairs.items() if not scheme.allows(*pair))
+    if not violations:
+        raise DataError(f"no known scheme has {_format_prefixes(letters)} together; correct the tags")
+    best, *others = sorted(violations, key=lambda name: violations[name])
+    second = f", {violations[others[0]]:,} break {others[0]}" if others else ""
+    summary = f"{violations[best]:,} of {pairs.total():,} transitions break {best}{second}"
+    return DetectedScheme(best, f"The tags begin with {_format_prefixes(letters)}; {summary}.")
 
 
-def _covering(letters: frozenset[str]) -> Iterator[Scheme]:
+def _candidates(letters: frozenset[str]) -> Iterator[Scheme]:
     return (scheme for scheme in SCHEMES.values() if letters <= set(scheme.letters))

@@ -1,20 +1,19 @@
-"""Tag schemes: how labeled spans are written as one tag a token, and read back.
+"""Tag schemes: encode labeled spans as one tag per token and decode them.
 
-A scheme is a row of a table: the letter it writes for the first, an inner, the last and the only token of a
-span, and what it writes instead where two spans of one type touch. Everything else follows from the row:
-which tags may follow each other (what writing can produce), and which letters always open or always close a
-span.
+A scheme is defined by one row of a table: the letters for the first, inner, last and only token of a span, and the
+letters used instead where two spans of the same type touch. The other properties follow from the row: the allowed
+transitions (pairs of tags that encoding can produce), and the letters that always start or always end a span.
 
-A tag is a letter, a hyphen and a type (`B-PER.NAM`; only the first hyphen separates, so `B-creative-work` has
-the type `creative-work`), or the letter `O` alone. A letter alone (`B M E S` of word segmentation) has the
-type "": so it is read where the scheme is named, while `recognize` takes such tags for tags without a scheme.
+A tag is a letter, a hyphen and a type (`B-PER.NAM`), or the letter `O` alone. Only the first hyphen is a separator, so
+`B-creative-work` has the type `creative-work`. A letter alone (`B M E S` in word segmentation) has the type "". Tags of
+this form are only decoded if the scheme is named; `detect_scheme` treats them as tags without a scheme.
 
-Reading is lenient and counts entities the way the CoNLL scorer (conlleval) does: a span ends where the type
-changes, where a letter closes it or the next letter opens another, and a letter that continues nothing opens
-one.
+Decoding is lenient and yields the same entities as the CoNLL scorer (conlleval): a span ends where the type changes,
+after a letter that always ends a span, and before a letter that always starts one. A letter that continues no span
+starts a new one.
 
-Sources: Ramshaw & Marcus 1995 (IOB1); Tjong Kim Sang & Veenstra 1999 (BIO = IOB2, IOE1, IOE2); Uchimoto et
-al. 2000 (BIOES); Ratinov & Roth 2009 (BILOU); Xue 2003 (BMES).
+Sources: Ramshaw & Marcus 1995 (IOB1); Tjong Kim Sang & Veenstra 1999 (BIO = IOB2, IOE1, IOE2); Uchimoto et al. 2000
+(BIOES); Ratinov & Roth 2009 (BILOU); Xue 2003 (BMES).
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ from nlp_app.core.types import TokenSpan
 OUTSIDE = "O"
 
 
-class _Place(NamedTuple):
-    """Where a token can stand in a span, and whether the span touches one of its own type."""
+class _SpanPosition(NamedTuple):
+    """A token's position in a span, with its letter; `touches_*`: the span touches another one of the same type."""
 
     letter: str
     first: bool
@@ -44,10 +43,18 @@ class _Place(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Scheme:
-    """A row of the table: the letters a scheme writes.
+    """The letters of a tag scheme.
 
-    `touching_first` and `touching_last` replace the letter of a span's first or last token where the span
-    touches one of its own type (IOB1, IOE1).
+    Attributes:
+        name: Name of the scheme.
+        first: Letter of a span's first token.
+        inner: Letter of the tokens between the first and the last.
+        last: Letter of a span's last token.
+        only: Letter of a span of one token.
+        touching_first: Letter of the first token if the previous span touches this one and has the same type (IOB1);
+            empty: no special letter.
+        touching_last: Letter of the last token if the next span touches this one and has the same type (IOE1); empty:
+            no special letter.
     """
 
     name: str
@@ -59,9 +66,16 @@ class Scheme:
     touching_last: str = ""
 
     def letter(self, first: bool, last: bool, before: bool, after: bool) -> str:
-        """The letter of a token that is its span's first or last, or both, or neither.
+        """Select the letter of a token.
 
-        `before`, `after`: whether the span touches one of its own type there.
+        Args:
+            first: The token is the first one of its span.
+            last: The token is the last one of its span.
+            before: A span of the same type touches this span on the left.
+            after: A span of the same type touches this span on the right.
+
+        Returns:
+            The letter.
         """
         if first and before and self.touching_first:
             return self.touching_first
@@ -73,56 +87,76 @@ class Scheme:
 
     @cached_property
     def letters(self) -> tuple[str, ...]:
-        """All letters but O, in the order of a span's tokens."""
+        """All letters except O, in the order of a span's tokens."""
         row = (self.touching_first, self.first, self.inner, self.last, self.touching_last, self.only)
         return tuple(dict.fromkeys(letter for letter in row if letter))
 
     @cached_property
-    def _places(self) -> tuple[_Place, ...]:
+    def _positions(self) -> tuple[_SpanPosition, ...]:
         return tuple(
-            _Place(self.letter(first, last, before, after), first, last, before, after)
+            _SpanPosition(self.letter(first, last, before, after), first, last, before, after)
             for first, last, before, after in itertools.product((False, True), repeat=4)
             if (first or not before) and (last or not after)
         )
 
     @cached_property
     def opening(self) -> frozenset[str]:
-        """Letters that only a span's first token has."""
-        return frozenset(self.letters) - {place.letter for place in self._places if not place.first}
+        """Letters used only for a span's first token."""
+        return frozenset(self.letters) - {position.letter for position in self._positions if not position.first}
 
     @cached_property
     def closing(self) -> frozenset[str]:
-        """Letters that only a span's last token has."""
-        return frozenset(self.letters) - {place.letter for place in self._places if not place.last}
+        """Letters used only for a span's last token."""
+        return frozenset(self.letters) - {position.letter for position in self._positions if not position.last}
 
     @cached_property
     def _starts(self) -> frozenset[str]:
-        """Letters that may follow O, the sentence's start, or a span of another type."""
-        return frozenset(place.letter for place in self._places if place.first and not place.touches_before)
+        """Letters allowed after O, at the start of the sentence and after a span of another type."""
+        return frozenset(
+            position.letter for position in self._positions if position.first and not position.touches_before
+        )
 
     @cached_property
     def _stops(self) -> frozenset[str]:
-        """Letters that O, the sentence's end, or a span of another type may follow."""
-        return frozenset(place.letter for place in self._places if place.last and not place.touches_after)
+        """Letters allowed before O, at the end of the sentence and before a span of another type."""
+        return frozenset(
+            position.letter for position in self._positions if position.last and not position.touches_after
+        )
 
     @cached_property
     def _same_type(self) -> frozenset[tuple[str, str]]:
-        """Neighboring letters of one type: inside one span, or where two spans touch."""
+        """Allowed pairs of letters for neighboring tags of the same type: within one span, or of two touching spans."""
         return frozenset(
             (one.letter, two.letter)
-            for one, two in itertools.product(self._places, repeat=2)
+            for one, two in itertools.product(self._positions, repeat=2)
             if (not one.last and not two.first) or (one.last and two.first and one.touches_after and two.touches_before)
         )
 
     def allows(self, previous: str, tag: str) -> bool:
-        """Whether `encode` can write `tag` after `previous`; O stands for the sentence's ends too."""
+        """Check if a tag may follow another one, that is, if `encode` can write this pair.
+
+        Args:
+            previous: The previous token's tag; "O" at the start of the sentence.
+            tag: The tag that follows; "O" at the end of the sentence.
+
+        Returns:
+            True if the transition is allowed.
+        """
         (one, one_type), (two, two_type) = _parse(previous), _parse(tag)
         if OUTSIDE not in (one, two) and one_type == two_type:
             return (one, two) in self._same_type
         return (one == OUTSIDE or one in self._stops) and (two == OUTSIDE or two in self._starts)
 
-    def divides(self, previous: str, tag: str) -> bool:
-        """Whether no span can hold both `previous` and, after it, `tag`."""
+    def is_boundary(self, previous: str, tag: str) -> bool:
+        """Check if a span starts or ends between two neighboring tags.
+
+        Args:
+            previous: The previous token's tag.
+            tag: The tag that follows.
+
+        Returns:
+            True if no span can contain both tokens.
+        """
         (one, one_type), (two, two_type) = _parse(previous), _parse(tag)
         if OUTSIDE in (one, two) or one_type != two_type:
             return True
@@ -134,7 +168,7 @@ NONE = "none"
 SCHEMES: Mapping[str, Scheme] = MappingProxyType(
     {
         scheme.name: scheme
-        for scheme in (  # the order settles ties in `recognize`
+        for scheme in (  # `detect_scheme` selects the first one in a tie
             Scheme("BIO", first="B", inner="I", last="I", only="B"),
             Scheme("IOB1", first="I", inner="I", last="I", only="I", touching_first="B"),
             Scheme("IOE1", first="I", inner="I", last="I", only="I", touching_last="E"),
@@ -152,7 +186,13 @@ ALIASES: Mapping[str, str] = MappingProxyType({"IOB2": "BIO", "IOBES": "BIOES", 
 
 
 class SchemeRepair(NamedTuple):
-    """A tag that its scheme does not allow where it stands. `index` counts the sentence's tokens from 0."""
+    """A tag that its scheme does not allow in this place.
+
+    Attributes:
+        index: Index of the token in the sentence, from 0.
+        tag: The tag as read.
+        reason: The violated rule, in words.
+    """
 
     index: int  # type: ignore[assignment]
     tag: str
@@ -160,12 +200,22 @@ class SchemeRepair(NamedTuple):
 
 
 def find_scheme(name: str) -> Scheme:
-    """The scheme of that name. Raises SettingsError if there is none."""
-    found = SCHEMES.get(ALIASES.get(name, name))
-    if found is None:
+    """Look up a tag scheme by name.
+
+    Args:
+        name: A key of `SCHEMES` or `ALIASES`.
+
+    Returns:
+        The scheme.
+
+    Raises:
+        SettingsError: If there is no scheme of this name.
+    """
+    scheme = SCHEMES.get(ALIASES.get(name, name))
+    if scheme is None:
         hint = did_you_mean(name.upper(), SCHEMES)
         raise SettingsError(f"unknown tag scheme {name!r}; known: {', '.join(SCHEMES)}{hint}")
-    return found
+    return scheme
 
 
 @lru_cache(maxsize=65536)
@@ -176,29 +226,42 @@ def _parse(tag: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=65536)
 def _check(tag: str, scheme: Scheme) -> tuple[str, str]:
-    """The tag's letter and type. Raises DataError if it is none of the scheme's."""
+    """Split a tag into letter and type; raise DataError if the tag is not valid in the scheme."""
     letter, hyphen, label = tag.partition("-")
     if (letter in scheme.letters and bool(hyphen) == bool(label)) or tag == OUTSIDE:
         return letter, label
     known = ", ".join(f"{letter}-" for letter in scheme.letters)
-    raise DataError(f"found the tag {tag!r}, expected {known} with a type, or O, as {scheme.name} has them")
+    raise DataError(f"tag {tag!r} is not valid in {scheme.name}; expected {known} with a type, or O")
 
 
 @lru_cache(maxsize=65536)
 def _step(previous: str, tag: str, scheme: Scheme) -> tuple[str | None, bool, bool]:
-    """The type of `tag` (None: outside), whether it begins a span, and whether it may follow `previous`."""
+    """Decode a tag: its type (None: outside), True if it starts a span, and True if it may follow `previous`."""
     letter, label = _check(tag, scheme)
-    inside = None if letter == OUTSIDE else label
-    return inside, inside is not None and scheme.divides(previous, tag), scheme.allows(previous, tag)
+    span_type = None if letter == OUTSIDE else label
+    return span_type, span_type is not None and scheme.is_boundary(previous, tag), scheme.allows(previous, tag)
 
 
 def decode(tags: Sequence[str], scheme: str) -> tuple[list[TokenSpan], list[SchemeRepair]]:
-    """A sentence's spans in order, and each tag that the scheme doesn't allow where it stands.
+    """Decode the tags of a sentence.
 
-    Entities are counted as conlleval counts them, whatever the repairs. A sentence that ends inside an entity
-    is one repair at its last token. `none`: one span a token, its tag the label.
+    The spans are the entities that conlleval counts, with and without repairs. If the sentence ends inside an entity,
+    one repair is reported at its last token.
 
-    Raises DataError for a tag that is none of the scheme's.
+    Args:
+        tags: One tag per token.
+        scheme: Name of the scheme. With "none", each token is a span with its tag as the label.
+
+    Returns:
+        The spans in order, and a repair for each tag that the scheme does not allow in its place.
+
+    Raises:
+        DataError: If a tag is not valid in the scheme.
+        SettingsError: If there is no scheme of this name.
+
+    Example:
+        >>> decode(["B-PER", "I-PER", "O"], "BIO")
+        ([TokenSpan(start=0, end=2, label='PER')], [])
     """
     rules = find_scheme(scheme)
     if rules.name == NONE:
@@ -209,13 +272,13 @@ def decode(tags: Sequence[str], scheme: str) -> tuple[list[TokenSpan], list[Sche
     for index, tag in enumerate(tags):
         if tag == OUTSIDE == previous:
             continue
-        label, begins, allowed = _step(previous, tag, rules)
+        label, starts_span, allowed = _step(previous, tag, rules)
         if not allowed:
             place = f"follows {previous}" if index else "opens the sentence"
             repairs.append(SchemeRepair(index, tag, f"{tag} {place}, which {rules.name} never writes"))
-        if open_label is not None and (begins or label is None):
+        if open_label is not None and (starts_span or label is None):
             spans.append(TokenSpan(start, index, open_label))
-        if begins:
+        if starts_span:
             start = index
         open_label, previous = label, tag
     if open_label is not None:
@@ -227,10 +290,24 @@ def decode(tags: Sequence[str], scheme: str) -> tuple[list[TokenSpan], list[Sche
 
 
 def encode(spans: Iterable[TokenSpan], length: int, scheme: str) -> list[str]:
-    """The tags of a sentence of `length` tokens: the inverse of `decode`.
+    """Encode the spans of a sentence as tags; the inverse of `decode`.
 
-    Raises ValueError for spans that overlap, are empty or leave the sentence; for `none`, unless they are one
-    a token.
+    Args:
+        spans: The spans in any order, without overlap.
+        length: Number of tokens of the sentence.
+        scheme: Name of the scheme.
+
+    Returns:
+        One tag per token.
+
+    Raises:
+        ValueError: If spans overlap, are empty or exceed the sentence; with the scheme "none", if there is not exactly
+            one span per token.
+        SettingsError: If there is no scheme of this name.
+
+    Example:
+        >>> encode([TokenSpan(0, 2, "PER")], 3, "BIOES")
+        ['B-PER', 'E-PER', 'O']
     """
     rules = find_scheme(scheme)
     ordered = sorted(spans)
@@ -241,7 +318,7 @@ def encode(spans: Iterable[TokenSpan], length: int, scheme: str) -> list[str]:
         end = span.end
     if rules.name == NONE:
         if [(span.start, span.end) for span in ordered] != [(index, index + 1) for index in range(length)]:
-            raise ValueError(f"without a scheme each of the {length} tokens has one span of its own")
+            raise ValueError(f"without a tag scheme, each of the {length} tokens needs a span of its own")
         return [span.label for span in ordered]
     tags = [OUTSIDE] * length
     touches = [one.end == two.start and one.label == two.label for one, two in itertools.pairwise(ordered)]
@@ -253,9 +330,17 @@ def encode(spans: Iterable[TokenSpan], length: int, scheme: str) -> list[str]:
 
 
 def tag_names(labels: Sequence[str], scheme: str) -> list[str]:
-    """Every tag that `encode` can write for these labels: O, then label by label (`B-LOC`, `I-LOC`).
+    """List all tags that `encode` can write for the labels.
 
-    `none`: the labels themselves.
+    Args:
+        labels: The span labels.
+        scheme: Name of the scheme.
+
+    Returns:
+        O, then the tags of each label (`B-LOC`, `I-LOC`); with the scheme "none", the labels themselves.
+
+    Raises:
+        SettingsError: If there is no scheme of this name.
     """
     rules = find_scheme(scheme)
     if rules.name == NONE:

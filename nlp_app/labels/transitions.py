@@ -11,9 +11,22 @@ from nlp_app.labels.schemes import NONE, OUTSIDE, _check, _parse, find_scheme
 
 
 def allowed_transitions(tags: Sequence[str], scheme: str) -> NDArray[np.bool_]:
-    """(T + 2, T + 2) bool: may the column's tag follow the row's? T is the sentence's start, T + 1 its end.
+    """Build the matrix of tag transitions that a scheme allows.
 
-    Exactly the pairs that `encode` can write. `none`: everything but into the start and out of the end.
+    A transition is allowed if `encode` can write it. Without a scheme ("none"), everything is allowed but a
+    transition into the start or out of the end.
+
+    Args:
+        tags: T tags of the scheme.
+        scheme: Name of the scheme.
+
+    Returns:
+        (T + 2, T + 2) bool; `[i, j]` is True if tag j may follow tag i. Index T is the start of the sentence,
+        T + 1 its end.
+
+    Raises:
+        SettingsError: If there is no scheme of this name.
+        DataError: If a tag is not valid in the scheme.
     """
     rules = find_scheme(scheme)
     allowed = np.ones((len(tags) + 2, len(tags) + 2), dtype=np.bool_)
@@ -27,24 +40,36 @@ def allowed_transitions(tags: Sequence[str], scheme: str) -> NDArray[np.bool_]:
 
 
 def segment_boundaries(tags: Sequence[str], scheme: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Where spans begin and end, as `decode` reads any sequence of these T tags: two bool arrays.
+    """Find the pairs of neighboring tags between which `decode` starts or ends a span.
 
-    `opens` (T + 1, T): after the row's tag (row T: the sentence's start) the column's tag begins a new span.
-    `closes` (T, T + 1): before the column's tag (column T: the sentence's end) a span with the row's tag
-    ends.
+    Args:
+        tags: T tags of the scheme.
+        scheme: Name of the scheme.
+
+    Returns:
+        Two bool arrays: `opens`, (T + 1, T), is True at `[i, j]` if tag j starts a span after tag i (row T: the start
+        of the sentence). `closes`, (T, T + 1), is True at `[i, j]` if a span that contains tag i ends before tag j
+        (column T: the end of the sentence).
+
+    Raises:
+        SettingsError: If there is no scheme of this name.
+        DataError: If a tag is not valid in the scheme.
     """
     rules = find_scheme(scheme)
     count = len(tags)
     if rules.name == NONE:
         return np.ones((count + 1, count), dtype=np.bool_), np.ones((count, count + 1), dtype=np.bool_)
     inside = np.array([_check(tag, rules)[0] != OUTSIDE for tag in tags], dtype=np.bool_)
-    divided = _pairs([*tags, OUTSIDE], rules.divides)
-    return divided[:, :count] & inside[None, :], divided[:count, :] & inside[:, None]
+    boundary = _pairs([*tags, OUTSIDE], rules.is_boundary)
+    return boundary[:, :count] & inside[None, :], boundary[:count, :] & inside[:, None]
 
 
 def _pairs(tags: Sequence[str], relation: Callable[[str, str], bool]) -> NDArray[np.bool_]:
-    """(T, T) bool: the relation of the row's tag to the column's. It depends on their letters, and whether their types
-    are the same, so it is asked for these alone: there may be thousands of tags."""
+    """Evaluate a relation for all pairs of tags: (T, T) bool, row's tag first.
+
+    The relation depends only on the two letters and on whether the types are equal. There may be thousands of tags,
+    so it is called only once for each pair of letters with equal types and once with different types.
+    """
     parsed = [_parse(tag) for tag in tags]
     letters = {letter: number for number, letter in enumerate(dict.fromkeys(letter for letter, _ in parsed))}
     types = {label: number for number, label in enumerate(dict.fromkeys(label for _, label in parsed))}

@@ -1,4 +1,4 @@
-"""Scores of what was found against gold: of entities and tags, and of classes."""
+"""Evaluation scores of predictions: entities, tags and classes."""
 
 from __future__ import annotations
 

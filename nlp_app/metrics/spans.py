@@ -14,12 +14,12 @@ from nlp_app.metrics import TagCounts
 def score_spans(
     tag_set: TagSet, sentences: Sequence[Sentence], predicted: Sequence[Sequence[TokenSpan]]
 ) -> dict[str, Any]:
-    """Score predicted spans against all gold spans, including gold spans that fit no tokens.
+    """Score predicted spans against all gold spans, including gold spans that do not align with tokens.
 
     Args:
-        tag_set: labels and scheme of the tagger.
-        sentences: sentences with gold spans.
-        predicted: the predicted spans of each sentence.
+        tag_set: Labels and scheme of the tagger.
+        sentences: Sentences with gold spans.
+        predicted: The predicted spans of each sentence.
 
     Returns:
         Scores as `metrics.entity_scores`, or `metrics.label_scores` for tags without a scheme.
@@ -32,23 +32,45 @@ def score_spans(
 def count_spans(
     tag_set: TagSet, counts: TagCounts, sentences: Sequence[Sentence], predicted: Sequence[Sequence[TokenSpan]]
 ) -> None:
-    """Add the predicted spans of some sentences, and all their gold spans, to `counts`."""
-    plain = tag_set.written_scheme
-    for sentence, found in zip(sentences, predicted, strict=True):
+    """Add the gold and predicted spans of sentences to `counts`.
+
+    Args:
+        tag_set: Labels and scheme of the tagger.
+        counts: Counts to update.
+        sentences: Sentences with gold spans.
+        predicted: The predicted spans of each sentence.
+    """
+    scheme = tag_set.written_scheme
+    for sentence, predicted_spans in zip(sentences, predicted, strict=True):
         gold = sentence.spans or ()
-        counts.add(*(schemes.encode(spans, len(sentence), plain) for spans in (gold, found)))
-        counts.add_spans(gold, found)
-        # A gold span that no tokens can spell can't be found either: count it as a missed span on a token of its own.
+        counts.add(*(schemes.encode(spans, len(sentence), scheme) for spans in (gold, predicted_spans)))
+        counts.add_spans(gold, predicted_spans)
+        # A gold span that does not align with tokens cannot be predicted: count it as missed, on an extra token.
         for span in sentence.unaligned:
             counts.add([f"B-{span.label}"], ["O"])
             counts.add_spans([TokenSpan(0, 1, span.label)], [])
 
 
 def span_scores(tag_set: TagSet, counts: TagCounts) -> dict[str, Any]:
-    """Compute scores from counted spans."""
+    """Compute scores from the counts.
+
+    Args:
+        tag_set: Labels and scheme of the tagger.
+        counts: Counts of all sentences, as `count_spans` adds them up.
+
+    Returns:
+        Scores as `metrics.entity_scores`, or `metrics.label_scores` for tags without a scheme.
+    """
     return counts.label_scores() if tag_set.written_scheme == schemes.NONE else counts.entity_scores()
 
 
 def selection_score(scores: Mapping[str, Any]) -> float:
-    """The score that selects a model: entity F1, or token accuracy for tags without a scheme."""
+    """Extract the score by which models are compared and selected.
+
+    Args:
+        scores: Scores of a tagger, as `score_spans` returns them.
+
+    Returns:
+        Entity F1, or token accuracy for tags without a scheme; 0 to 1.
+    """
     return float(scores["f1"] if "f1" in scores else scores["accuracy"])

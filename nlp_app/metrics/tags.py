@@ -1,5 +1,8 @@
-"""Scores of tags against gold. Entities are counted by seqeval's default mode, which is the CoNLL scorer's; labels and
-tokens by scikit-learn. Both load when a score is asked for, not before."""
+"""Score tags against gold.
+
+Entities are counted by seqeval in its default mode, which counts like the CoNLL scorer; labels and tokens by
+scikit-learn. Both packages are imported when a score is computed.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,28 @@ Tags = Sequence[Sequence[str]]
 
 
 def entity_scores(gold: Tags, predicted: Tags) -> dict[str, Any]:
-    """Precision, recall and F1 of entities (BIO tags, a list a sentence), micro-averaged and per type; accuracy and
-    weighted F1 of the tags themselves."""
+    """Compute entity scores from BIO tags.
+
+    Args:
+        gold: The gold tags of each sentence.
+        predicted: The predicted tags of each sentence.
+
+    Returns:
+        Micro-averaged `precision`, `recall`, `f1` and `support` of entities; the same for each type in `per_type`;
+        `accuracy` and `weighted_f1` of the tags.
+
+    Raises:
+        ValueError: If the sentences or their lengths differ.
+
+    Example:
+        >>> entity_scores([["B-PER", "I-PER", "O"]], [["B-PER", "I-PER", "O"]])["f1"]
+        1.0
+    """
     from seqeval.metrics.sequence_labeling import precision_recall_fscore_support  # noqa: PLC0415
 
     _check(gold, predicted)
     if not any(tag != "O" for tag in chain.from_iterable((*gold, *predicted))):
-        # seqeval's arrays are empty here; nothing to find and nothing found.
+        # Without any entity, seqeval would average empty arrays.
         return average_scores(0.0, 0.0, 0.0, 0) | {"per_type": {}} | tag_scores(gold, predicted)
     lists = [list(sentence) for sentence in gold], [list(sentence) for sentence in predicted]
     micro = precision_recall_fscore_support(*lists, average="micro", zero_division=0)
@@ -33,7 +51,18 @@ def entity_scores(gold: Tags, predicted: Tags) -> dict[str, Any]:
 
 
 def tag_scores(gold: Tags, predicted: Tags) -> dict[str, float]:
-    """Accuracy and weighted F1 over all tokens."""
+    """Compute accuracy and weighted F1 over all tokens.
+
+    Args:
+        gold: The gold tags of each sentence.
+        predicted: The predicted tags of each sentence.
+
+    Returns:
+        `accuracy` and `weighted_f1`, 0 without tokens.
+
+    Raises:
+        ValueError: If the sentences or their lengths differ.
+    """
     from sklearn.metrics import accuracy_score, f1_score  # noqa: PLC0415
 
     _check(gold, predicted)
@@ -45,7 +74,18 @@ def tag_scores(gold: Tags, predicted: Tags) -> dict[str, float]:
 
 
 def label_scores(gold: Tags, predicted: Tags) -> dict[str, Any]:
-    """Accuracy, weighted F1 and each label's scores, for tags without a scheme (POS)."""
+    """Compute scores of tags without a scheme (POS).
+
+    Args:
+        gold: The gold tags of each sentence.
+        predicted: The predicted tags of each sentence.
+
+    Returns:
+        `accuracy` and `weighted_f1` of the tags; precision, recall, F1 and support of each tag in `per_label`.
+
+    Raises:
+        ValueError: If the sentences or their lengths differ.
+    """
     from sklearn.metrics import precision_recall_fscore_support  # noqa: PLC0415
 
     _check(gold, predicted)
@@ -57,7 +97,17 @@ def label_scores(gold: Tags, predicted: Tags) -> dict[str, Any]:
 
 
 def average_scores(precision: float, recall: float, f1: float, support: int) -> dict[str, float | int]:
-    """One line of scores, in plain numbers."""
+    """Convert the scores of one label, or an average, to plain Python types.
+
+    Args:
+        precision: Precision, 0 to 1.
+        recall: Recall, 0 to 1.
+        f1: F1, 0 to 1.
+        support: Number of gold occurrences.
+
+    Returns:
+        The scores by name.
+    """
     return {"precision": float(precision), "recall": float(recall), "f1": float(f1), "support": int(support)}
 
 

@@ -1,4 +1,4 @@
-"""The model directory: models of every task, written and read."""
+"""Read and write model directories, for models of every task."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ __all__ = [
     "write_model",
 ]
 
-# `parts.task` tells the two apart, "ner" or "cls": asked by class, transformers would have to be loaded for each model.
+# Check `parts.task`, "ner" or "cls", and not the class: with isinstance, every model would have to import transformers.
 AnyTaggerParts: TypeAlias = "TaggerParts | TransformerTaggerParts"
 
 AnyClassifierParts: TypeAlias = "ClassifierParts | TransformerClassifierParts"
@@ -49,7 +49,7 @@ AnyParts: TypeAlias = "TaggerParts | TransformerTaggerParts | ClassifierParts | 
 
 
 def _transformer_tagger(directory: Path, description: Mapping[str, Any], trust_remote_code: bool) -> AnyParts:
-    from nlp_app.models.transformers.loading import read_transformer_tagger  # noqa: PLC0415 - loads transformers
+    from nlp_app.models.transformers.loading import read_transformer_tagger  # noqa: PLC0415 - it imports transformers
 
     return read_transformer_tagger(directory, description, trust_remote_code)
 
@@ -60,7 +60,7 @@ def _transformer_classifier(directory: Path, description: Mapping[str, Any], tru
     return read_transformer_classifier(directory, description, trust_remote_code)
 
 
-# By task and kind of network.
+# Functions that read a model, by task and kind of network.
 _READERS: Mapping[str, Mapping[str, Callable[[Path, Mapping[str, Any], bool], AnyParts]]] = {
     "ner": {
         "bilstm_crf": lambda directory, description, _: read_tagger(directory, description),
@@ -74,15 +74,23 @@ _READERS: Mapping[str, Mapping[str, Callable[[Path, Mapping[str, Any], bool], An
 
 
 def read_model(directory: Path, *, trust_remote_code: bool = False) -> AnyParts:
-    """The model in a directory that `write_model` wrote, or one of transformers for token or sequence classification.
+    """Read a model from a directory.
 
-    Code in a directory is run only with `trust_remote_code`. Raises ModelError for anything else.
+    Args:
+        directory: A directory that `write_model` wrote, or a transformers model for token or sequence classification.
+        trust_remote_code: Whether Python code in the directory may run.
+
+    Returns:
+        The parts of the model, with its network in evaluation mode.
+
+    Raises:
+        ModelError: If there is no model in the directory, or it is damaged.
     """
     if (directory / CONFIG).is_file() and not (directory / DESCRIPTION).exists():
         from nlp_app.models.transformers.import_finetuned import import_finetuned  # noqa: PLC0415
 
-        found = read_or_raise_model_error(directory, lambda: import_finetuned(directory, trust_remote_code))
-        return replace(found, card=read_card(directory))
+        imported = read_or_raise_model_error(directory, lambda: import_finetuned(directory, trust_remote_code))
+        return replace(imported, card=read_card(directory))
     description = read_description(directory)
     task, network = description.get("task"), description.get("network")
     if not isinstance(task, str) or task not in _READERS:
@@ -98,9 +106,16 @@ def read_model(directory: Path, *, trust_remote_code: bool = False) -> AnyParts:
 
 
 def read_card(directory: Path) -> str:
-    """The README.md beside a model, "" if there is none; bytes that aren't UTF-8 as lone surrogates."""
+    """Read the README.md of a model.
+
+    Args:
+        directory: The model's directory.
+
+    Returns:
+        The text, or "" without one. Bytes that aren't UTF-8 become lone surrogates.
+    """
     path = directory / CARD
     try:
         return path.read_bytes().decode("utf-8", "surrogateescape") if path.is_file() else ""
     except OSError:
-        return ""  # for people alone: no reason not to use the model
+        return ""  # the model works without its card

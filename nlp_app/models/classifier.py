@@ -1,4 +1,4 @@
-"""The classifier in a model directory."""
+"""Read and write a text classifier's part of a model directory."""
 
 from __future__ import annotations
 
@@ -30,31 +30,46 @@ from nlp_app.text import Tokenizer, make_tokenizer
 
 KIND = "text_classifier"
 
-_MOST = dict.fromkeys(("ngram_dropout", "hidden_dropout", "word_dropout", "filter_dropout"), 1)
+_LIMITS = dict.fromkeys(("ngram_dropout", "hidden_dropout", "word_dropout", "filter_dropout"), 1)
 
-_MOST |= {"wide": 2, "stacked": 10}
+_LIMITS |= {"wide": 2, "stacked": 10}
 
 
 @dataclass(frozen=True)
 class Decision:
-    """How scores become probabilities and labels: both fitted on dev.
+    """Turns scores into probabilities and labels. Both values are fitted on dev data.
 
-    temperature: what scores are divided by; thresholds: (classes,), of texts with several labels, None for one label.
+    Attributes:
+        temperature: Scores are divided by it.
+        thresholds: (classes,) the lowest probability of each class, if a text may have several labels; otherwise None.
     """
 
     temperature: float = 1.0
     thresholds: NDArray[np.float64] | None = None
 
     def describe(self) -> dict[str, Any]:
-        """What `nlp_app.json` says of it."""
+        """Describe the decision for `nlp_app.json`.
+
+        Returns:
+            JSON values.
+        """
         thresholds = None if self.thresholds is None else self.thresholds.tolist()
         return {"temperature": self.temperature, "thresholds": thresholds}
 
 
 @dataclass(frozen=True)
 class ClassifierParts:
-    """What a classifier is made of. `about` holds what people and readers may want to know: how the data was read;
-    `card` is the text of its README.md, if it has one."""
+    """The parts of a text classifier.
+
+    Attributes:
+        network: The network, which computes scores.
+        encoder: Encodes texts for the network.
+        class_set: The classes.
+        decision: Turns scores into labels.
+        about: How the training data was read, and other facts for people and programs, as JSON values.
+        card: The text of README.md, or "".
+        task: Always "cls".
+    """
 
     network: TextClassifierNetwork
     encoder: TextEncoder
@@ -66,11 +81,15 @@ class ClassifierParts:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """What cuts texts into words."""
+        """The tokenizer that splits texts into words."""
         return self.encoder.tokenizer
 
     def describe(self) -> dict[str, Any]:
-        """What `nlp_app.json` says of it."""
+        """Describe the classifier for `nlp_app.json`.
+
+        Returns:
+            JSON values.
+        """
         bags = self.encoder.bags
         return {
             "task": self.task,
@@ -84,17 +103,36 @@ class ClassifierParts:
         }
 
     def weights(self) -> Mapping[str, Tensor]:
-        """The network's."""
+        """Get the network's weights.
+
+        Returns:
+            Tensors by name.
+        """
         return self.network.state_dict()
 
     def save_files(self, directory: Path) -> None:
-        """Write the encoder's vocabularies."""
+        """Write the encoder's vocabularies.
+
+        Args:
+            directory: The directory of the new model, still empty.
+        """
         (directory / VOCABULARY).mkdir()
         self.encoder.save(directory / VOCABULARY)
 
 
 def read_classifier(directory: Path, description: Mapping[str, Any]) -> ClassifierParts:
-    """The classifier of a directory whose files are intact. Raises ModelError if the description doesn't fit them."""
+    """Read a classifier from a model directory whose files were checked.
+
+    Args:
+        directory: The model's directory.
+        description: The contents of `nlp_app.json`.
+
+    Returns:
+        The parts of the classifier.
+
+    Raises:
+        ModelError: If the description doesn't fit the files.
+    """
     place, vocabulary = directory / DESCRIPTION, directory / VOCABULARY
     class_set, decision, about = read_or_raise_model_error(place, lambda: read_classes(description))
     sizes, dimensions = read_or_raise_model_error(place, lambda: _sizes(description))
@@ -106,26 +144,36 @@ def read_classifier(directory: Path, description: Mapping[str, Any]) -> Classifi
 
 
 def read_classes(description: Mapping[str, Any]) -> tuple[ClassSet, Decision, dict[str, Any]]:
-    """The classes, how they are decided on, and what is told of the data."""
+    """Read the classes, and how labels are decided, from a description.
+
+    Args:
+        description: The contents of `nlp_app.json`.
+
+    Returns:
+        The classes, the decision, and the facts about the training data.
+
+    Raises:
+        ValueError: If a value is invalid.
+    """
     labels, multi_label = read_labels(description), description["multi_label"]
     if not isinstance(multi_label, bool) or list(labels) != sorted(labels):
-        raise ValueError("labels: expected them in order, and multi_label as true or false")
+        raise ValueError("labels: expected them sorted, and multi_label as true or false")
     temperature, thresholds = description["decision"]["temperature"], description["decision"]["thresholds"]
     if not isinstance(temperature, float) or not 0.001 <= temperature <= 1000:
         raise ValueError(f"temperature: found {temperature!r}, expected a number from 0.001 to 1000")
     if multi_label != (thresholds is not None):
-        raise ValueError("thresholds: expected them for texts with several labels, and for no others")
-    found = None if thresholds is None else np.array(thresholds, dtype=np.float64)
-    if found is not None and (found.shape != (len(labels),) or not ((found >= 0) & (found <= 1)).all()):
+        raise ValueError("thresholds: expected numbers if multi_label is true, and null if it is false")
+    array = None if thresholds is None else np.array(thresholds, dtype=np.float64)
+    if array is not None and (array.shape != (len(labels),) or not ((array >= 0) & (array <= 1)).all()):
         raise ValueError(f"thresholds: expected {len(labels)} numbers from 0 to 1")
-    return ClassSet(labels, multi_label), Decision(temperature, found), read_about(description)
+    return ClassSet(labels, multi_label), Decision(temperature, array), read_about(description)
 
 
 def _sizes(description: Mapping[str, Any]) -> tuple[ClassifierSizes, ClassifierDimensions]:
     network = description["network"]
     if network["kind"] != KIND:
         raise ValueError(f"network: found {network['kind']!r}, expected {KIND!r}")
-    dimensions = parse_dimensions(ClassifierDimensions, network["dimensions"], _MOST)
+    dimensions = parse_dimensions(ClassifierDimensions, network["dimensions"], _LIMITS)
     kernel_sizes(dimensions.kernels)
     if dimensions.mode not in ("sum", "mean", "max"):
         raise ValueError(f"mode: found {dimensions.mode!r}, expected sum, mean or max")
@@ -138,20 +186,20 @@ def _encoder(vocabulary: Path, description: Mapping[str, Any], sizes: Classifier
     return load_text_encoder(vocabulary, tokenizer, asdict(sizes), bags, texts)
 
 
-def _bags(described: Mapping[str, Any]) -> tuple[BagOptions, int]:
-    values = dict(described)
+def _bags(description: Mapping[str, Any]) -> tuple[BagOptions, int]:
+    values = dict(description)
     texts = values.pop("texts")
     values["words"], values["characters"] = _orders(values["words"]), _orders(values["characters"])
     options = parse_dimensions(BagOptions, values, {"min_count": 1 << 62, "max_features": 1 << 62})
     if options.weighting not in WEIGHTINGS or not options.character_share > 0:
-        raise ValueError(f"bags: found the weighting {options.weighting!r}, characters' {options.character_share!r}")
+        raise ValueError(f"bags: found weighting {options.weighting!r} and character_share {options.character_share!r}")
     if type(texts) is not int or not 0 <= texts < 1 << 62:
-        raise ValueError(f"bags: found {texts!r} texts, expected a number")
+        raise ValueError(f"bags: found {texts!r} texts, expected a whole number")
     return options, texts
 
 
-def _orders(described: Sequence[Any]) -> NgramRange:
-    orders = NgramRange(*described)
+def _orders(description: Sequence[Any]) -> NgramRange:
+    orders = NgramRange(*description)
     if not all(type(order) is int and 0 <= order < 100 for order in orders):
         raise ValueError(f"bags: found n-grams of {orders.shortest!r} to {orders.longest!r}, expected up to 99")
     return orders

@@ -1,16 +1,16 @@
-"""A model's directory, whatever its task: JSON, safetensors, text and plain arrays. Loading one runs no code from it.
+"""The model directory of every task: JSON, safetensors, text and plain arrays. Loading one runs no code from it.
 
-    nlp_app.json        what the model is: task, labels, tokenizer, network; checksums, its own included
-    model.safetensors   the network's weights; a compact tagger's packed (see `packed_tensors`), from format 2 on
+    nlp_app.json        description: task, labels, tokenizer, network; checksums of the files and of itself
+    model.safetensors   the network's weights; a compact tagger's are packed (see `packed_tensors`), since format 2
     vocab/              the encoder's vocabularies (text) and feature keys (.npy without pickles)
 
-or, of a pretrained transformer, in place of vocab/ the files that transformers reads too:
+A model on a pretrained transformer has these files instead of vocab/; transformers can read them too:
 
-    config.json         its dimensions and the names of its tags or classes
-    tokenizer.json      its pieces; tokenizer_config.json, special_tokens_map.json: how transformers uses them
+    config.json         dimensions of the network and names of its tags or classes
+    tokenizer.json      the subwords; tokenizer_config.json, special_tokens_map.json: transformers' settings for them
 
-Files are written aside and renamed into place, `nlp_app.json` last: a directory that was left half-written is found
-out by its checksums. Whatever else stands in the directory is not looked at.
+Files are written to a temporary directory and then moved, `nlp_app.json` last: the checksums show if a directory was
+only half written. Other files in the directory are ignored.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from nlp_app.features.subwords.tokenizer import is_panic
 from nlp_app.nn.skeletons import build_skeleton, check_materialized
 from nlp_app.text import unidata_version
 
-FORMAT = 2  # raised whenever an older nlp_app could not read what is written
+FORMAT = 2  # raised whenever an older nlp_app can't read the new files
 
-MOST_TAGS = 10_000
+MAX_TAGS = 10_000
 
-_LARGEST = 1e15  # of a weight, either way: no training leads there, and two of them can still be multiplied
+_MAX_WEIGHT = 1e15  # absolute value: training never gets there, and the product of two is still finite
 
 DESCRIPTION, WEIGHTS, VOCABULARY = "nlp_app.json", "model.safetensors", "vocab"
 
@@ -47,7 +47,7 @@ CONFIG, PIECES = "config.json", "tokenizer.json"
 
 TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 
-# Beside what is in `vocab`. A `.py` belongs to a model that brings code; only who trusts it has it run.
+# All files except those in `vocab`. A `.py` file is the model's own code, which runs only with trust_remote_code.
 _FILE = re.compile("|".join([*map(re.escape, (WEIGHTS, CONFIG, PIECES, *TOKENIZER_FILES)), r"[A-Za-z_]\w*\.py"]), re.A)
 
 T = TypeVar("T")
@@ -56,25 +56,45 @@ N = TypeVar("N", bound=nn.Module)
 
 
 class ModelParts(Protocol):
-    """What a model is made of, and how it is told to the next process."""
+    """The parts of a model, and how they are saved."""
 
     @property
     def network(self) -> nn.Module:
-        """Whose weights are kept."""
+        """The network whose weights are saved."""
 
     def describe(self) -> dict[str, Any]:
-        """What `nlp_app.json` says of it: JSON values, `task` among them."""
+        """Describe the model for `nlp_app.json`.
+
+        Returns:
+            JSON values, with `task` among them.
+        """
 
     def weights(self) -> Mapping[str, Tensor]:
-        """What `model.safetensors` holds, by name. Tensors may share memory: each is written."""
+        """Get the tensors for `model.safetensors`.
+
+        Returns:
+            Tensors by name. They may share memory; each is written in full.
+        """
 
     def save_files(self, directory: Path) -> None:
-        """Write all other files into an empty directory."""
+        """Write all other files.
+
+        Args:
+            directory: An empty directory.
+        """
 
 
 def write_model(parts: ModelParts, directory: Path) -> None:
-    """Write or replace the model in `directory`; other files there stay. Raises ModelError if it can't be written."""
-    fresh = not directory.exists()
+    """Write a model to a directory, or replace the model there. Other files in the directory are kept.
+
+    Args:
+        parts: The parts of the model.
+        directory: Created if it does not exist.
+
+    Raises:
+        ModelError: If the files can't be written.
+    """
+    is_new = not directory.exists()
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with temporary_directory(directory / "model") as folder:
@@ -85,10 +105,12 @@ def write_model(parts: ModelParts, directory: Path) -> None:
             description["checksum"] = own_checksum(description)
             text = json.dumps(description, ensure_ascii=False, indent=1) + "\n"
             (folder / DESCRIPTION).write_text(text, encoding="utf-8")
-            shutil.copymode(folder / DESCRIPTION, folder / WEIGHTS)  # safetensors' files are their owner's alone
+            shutil.copymode(
+                folder / DESCRIPTION, folder / WEIGHTS
+            )  # safetensors makes files that only their owner can read
             _move([*files, folder / DESCRIPTION], folder, directory)
     except OSError as error:
-        if fresh:
+        if is_new:
             shutil.rmtree(directory, ignore_errors=True)
         raise ModelError(f"{directory}: can't write the model: {error.strerror or error}; make room") from error
 
@@ -99,35 +121,35 @@ def _write_parts(parts: ModelParts, directory: Path) -> list[Path]:
     weights = directory / WEIGHTS
     try:
         safetensors.torch.save_file(_separate(parts.weights()), weights, {"format": "pt"})
-    except SafetensorError as error:  # its way to say that a file can't be written
+    except SafetensorError as error:  # safetensors raises it if a file can't be written
         raise OSError(str(error).rpartition("I/O error: ")[2]) from error
     return [weights, *files]
 
 
 def _separate(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors on the CPU, none of them sharing memory with another, as safetensors wants them."""
-    places: set[int] = set()
+    """Copy tensors so that none shares memory with another, as safetensors requires, and move them to the CPU."""
+    addresses: set[int] = set()
     separate: dict[str, Tensor] = {}
     for name, tensor in weights.items():
         tensor = tensor.detach().cpu().contiguous()
-        place = tensor.untyped_storage().data_ptr()
-        separate[name] = tensor.clone() if place in places else tensor
-        places.add(place)
+        address = tensor.untyped_storage().data_ptr()
+        separate[name] = tensor.clone() if address in addresses else tensor
+        addresses.add(address)
     return separate
 
 
 def _move(files: list[Path], folder: Path, directory: Path) -> None:
-    """Put the files in place, the last one last, and remove what an earlier model has beyond them."""
+    """Move files to the directory in this order, then delete files of the previous model that were not replaced."""
     new = {path.relative_to(folder).as_posix() for path in files}
     old = _files_of_model(directory)
     vocabulary = directory / VOCABULARY
     if any(name.startswith(f"{VOCABULARY}/") for name in new | old):
         vocabulary.mkdir(exist_ok=True)
-        # All of it is the model's, also what a writer that was killed has left.
+        # All files in it belong to the model, even those that a killed process has left.
         old |= {f"{VOCABULARY}/{path.name}" for path in vocabulary.iterdir() if path.is_file()}
     for path in files:
         flush_file(path)
-    for path in files:  # at one go: what is killed in between leaves a directory that is of neither model
+    for path in files:  # without pause: if killed in between, the directory holds neither model
         os.replace(path, directory / path.relative_to(folder))
     flush_directory(directory)
     for name in old - new:
@@ -137,16 +159,16 @@ def _move(files: list[Path], folder: Path, directory: Path) -> None:
 
 
 def _files_of_model(directory: Path) -> set[str]:
-    """The files that a model in the directory names as its own; none if there is no model, or it can't be read."""
+    """List the files of the model in the directory; none if there is no model, or it can't be read."""
     try:
         files = read_description(directory).get("files")
     except ModelError:
         return set()
-    return {name for name in files if _is_of_model(name)} if isinstance(files, dict) else set()
+    return {name for name in files if _is_model_file(name)} if isinstance(files, dict) else set()
 
 
-def _is_of_model(name: str) -> bool:
-    """Whether a model may have a file of that name, a path below its directory."""
+def _is_model_file(name: str) -> bool:
+    """Check if a model may have a file of that name, a path relative to its directory."""
     folder, slash, file = name.partition("/")
     if slash:
         return folder == VOCABULARY and file == Path(file).name and file not in ("", "..")
@@ -154,73 +176,133 @@ def _is_of_model(name: str) -> bool:
 
 
 def read_or_raise_model_error(place: Path, read: Callable[[], T]) -> T:
-    """What `read` gives; whatever contents it stumbles over is a damage of `place`."""
+    """Call a function that reads a file, and raise ModelError if it fails in any way.
+
+    Args:
+        place: The file or directory, named in the message.
+        read: Reads it.
+
+    Returns:
+        The result of `read`.
+
+    Raises:
+        ModelError: If `read` raises an exception.
+    """
     try:
         return read()
     except ModelError:
         raise
     except BaseException as error:
-        # Anything may be wrong with contents, and a library in Rust that panics raises what is no Exception.
+        # Damaged contents may raise anything; a panic in a Rust library is not even an Exception.
         if not isinstance(error, Exception) and not is_panic(error):
             raise
         reason = " ".join(str(error).split())[:300]
         if is_out_of_memory(error):
-            raise ModelError(f"{place}: found no memory for it ({reason}); load it where there is more") from error
+            raise ModelError(
+                f"{place}: not enough memory to load it ({reason}); use a machine with more memory"
+            ) from error
         raise ModelError(
             f"{place}: damaged, or not what `train` wrote ({type(error).__name__}: {reason}); copy the model again"
         ) from error
 
 
 def check_finite(weights: Mapping[str, Tensor]) -> None:
-    """Raises ValueError for weights that are not numbers, or infinite: nothing could be found by them."""
+    """Check that weights are finite numbers; otherwise no score could be computed.
+
+    Args:
+        weights: Tensors by name.
+
+    Raises:
+        ValueError: If a weight is NaN or infinite.
+    """
     for name, tensor in weights.items():
-        # The sum is the quick way; only a tensor of huge numbers has to be looked at one by one.
+        # The sum is fast to check. Only if it overflows, every number has to be checked.
         if tensor.is_floating_point() and not tensor.sum().isfinite() and not tensor.isfinite().all():
             raise ValueError(f"{name}: found values that are not finite")
 
 
 def _check_range(weights: Mapping[str, Tensor]) -> None:
-    """Raises ValueError for weights whose products overflow: finite themselves, they give scores that are not."""
+    """Raise ValueError if weights are so large that products of them, and so the scores, would overflow."""
     for name, tensor in weights.items():
         if tensor.is_floating_point() and tensor.numel():
             low, high = (float(value) for value in tensor.aminmax())
-            if not -_LARGEST <= low <= high <= _LARGEST:
-                raise ValueError(f"{name}: found values that are not finite, or beyond {_LARGEST:g}")
+            if not -_MAX_WEIGHT <= low <= high <= _MAX_WEIGHT:
+                raise ValueError(f"{name}: found values that are not finite, or beyond {_MAX_WEIGHT:g}")
 
 
 def read_labels(description: Mapping[str, Any]) -> tuple[str, ...]:
-    """The labels, each of them once."""
+    """Read the labels from a description.
+
+    Args:
+        description: The contents of `nlp_app.json`.
+
+    Returns:
+        The labels, without duplicates.
+
+    Raises:
+        ValueError: If they are not a list of different strings.
+    """
     labels = description["labels"]
     if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
         raise ValueError("labels: expected a list of strings")
     if len(set(labels)) != len(labels):
-        raise ValueError("labels: expected each of them once")
+        raise ValueError("labels: found duplicates, expected each label once")
     return tuple(labels)
 
 
 def check_tags(tags: Sequence[str]) -> None:
-    """Raises ValueError for tags that name something twice, or are too many: tables have a cell for each pair."""
+    """Check that tags are different, and not too many: the transition table has a cell for each pair.
+
+    Args:
+        tags: The tags of a tagger.
+
+    Raises:
+        ValueError: If there are duplicates or more than MAX_TAGS tags.
+    """
     if len(set(tags)) != len(tags):
-        raise ValueError("labels: expected each of them once")
-    if len(tags) > MOST_TAGS:
-        raise ValueError(f"labels: found {len(tags):,} tags, expected at most {MOST_TAGS:,}")
+        raise ValueError("labels: found duplicates, expected each label once")
+    if len(tags) > MAX_TAGS:
+        raise ValueError(f"labels: found {len(tags):,} tags, expected at most {MAX_TAGS:,}")
 
 
 def read_about(description: Mapping[str, Any]) -> dict[str, Any]:
-    """What is told of the data and how it was read."""
+    """Read the facts about the training data from a description.
+
+    Args:
+        description: The contents of `nlp_app.json`.
+
+    Returns:
+        JSON values, among them the objects `data` and `settings`.
+
+    Raises:
+        ValueError: If one of these objects is invalid.
+    """
     about = dict(description["about"])
     if not all(isinstance(about[key], dict) for key in ("data", "settings")):
-        raise ValueError("about: expected tables named data and settings")
+        raise ValueError("about: expected objects named data and settings")
     return about
 
 
-def parse_dimensions(kind: type[T], values: Mapping[str, Any], most: Mapping[str, int]) -> T:
-    """A dataclass of sizes, shares and names from JSON values, each of its field's type, and none beyond 2^31 or `most`
-    of its name: a network is built of them."""
+def parse_dimensions(kind: type[T], values: Mapping[str, Any], limits: Mapping[str, int]) -> T:
+    """Make a dataclass of a network's sizes, rates and names from JSON values.
+
+    Limits prevent that a damaged description asks for a network that doesn't fit in memory.
+
+    Args:
+        kind: The dataclass.
+        values: A value for each of its fields, of the field's type.
+        limits: Upper limits, exclusive, of numbers by field (default: 2^31).
+
+    Returns:
+        The dataclass.
+
+    Raises:
+        ValueError: If a value has another type or is out of range.
+    """
     for field in fields(kind):  # type: ignore[arg-type]
         value = values[field.name]
         fits = type(value).__name__ == field.type
-        if not fits or (isinstance(value, int | float) and not 0 <= value < most.get(field.name, 1 << 31)):
+        if not fits or (isinstance(value, int | float) and not 0 <= value < limits.get(field.name, 1 << 31)):
             raise ValueError(f"{field.name}: found {value!r}, expected {field.type}")
     return kind(**values)
 
@@ -230,19 +312,28 @@ def read_network(
     build: Callable[[], N],
     restore: Callable[[dict[str, Tensor]], Mapping[str, Tensor]] = lambda weights: weights,
 ) -> N:
-    """The network that `build` makes, with the weights of the directory, in evaluation mode.
+    """Build a network and load its weights from a model directory.
 
-    restore: turns what `weights` of its parts gave into the network's own.
+    Args:
+        directory: The model's directory.
+        build: Makes the network.
+        restore: Converts the tensors of the file to the network's own, if they were saved in another form.
+
+    Returns:
+        The network in evaluation mode.
+
+    Raises:
+        ModelError: If the file can't be read or doesn't fit the network.
     """
 
     def read() -> N:
-        # Built without memory, then given the file's own tensors: nothing is initialized only to be overwritten.
+        # Built without memory, then filled with the file's tensors: no time is lost on initializing weights.
         network = build_skeleton(build)
         weights = restore(safetensors.torch.load_file(directory / WEIGHTS))
-        # Given as they are, they have to be of the network's own types.
+        # The tensors are used as they are, so their types have to be those of the network.
         for name, tensor in network.state_dict().items():
             if name in weights and weights[name].dtype != tensor.dtype:
-                raise ValueError(f"{name}: found numbers of {weights[name].dtype}, expected {tensor.dtype}")
+                raise ValueError(f"{name}: found the type {weights[name].dtype}, expected {tensor.dtype}")
         _check_range(weights)
         network.load_state_dict(weights, strict=True, assign=True)
         check_materialized(network)
@@ -252,7 +343,17 @@ def read_network(
 
 
 def read_description(directory: Path) -> dict[str, Any]:
-    """The contents of `nlp_app.json`, of a format that this version reads."""
+    """Read `nlp_app.json` and check its format and its own checksum.
+
+    Args:
+        directory: The model's directory.
+
+    Returns:
+        The contents of the file.
+
+    Raises:
+        ModelError: If the file is missing, damaged or of a newer format.
+    """
     path = directory / DESCRIPTION
     if not directory.exists():
         raise ModelError(f"{directory}: no such directory; expected a model that `train` wrote")
@@ -268,19 +369,29 @@ def read_description(directory: Path) -> dict[str, Any]:
     if version > FORMAT:
         raise ModelError(f"{path}: found format {version}, this nlp_app reads up to {FORMAT}; upgrade nlp_app")
     if description.get("checksum") != read_or_raise_model_error(path, lambda: own_checksum(description)):
-        raise ModelError(f"{path}: its contents differ from its own checksum: changed; copy the model again")
+        raise ModelError(
+            f"{path}: the file was changed, its contents don't match its own checksum; copy the model again"
+        )
     return dict(description)
 
 
 def check_files(directory: Path, description: Mapping[str, Any]) -> None:
-    """That the files which the description names are there and unchanged. Raises ModelError."""
+    """Check that all files of a model are there and unchanged.
+
+    Args:
+        directory: The model's directory.
+        description: The contents of `nlp_app.json`, with a checksum for each file.
+
+    Raises:
+        ModelError: If a file is missing or changed.
+    """
     files = description.get("files")
     if not isinstance(files, dict) or WEIGHTS not in files:
-        raise ModelError(f"{directory / DESCRIPTION}: names no files; copy the model again")
+        raise ModelError(f"{directory / DESCRIPTION}: lists no files; copy the model again")
     for name, expected in files.items():
         path = directory / name
-        if not _is_of_model(name):
-            raise ModelError(f"{directory / DESCRIPTION}: names {name!r}, which is no file of a model; don't use it")
+        if not _is_model_file(name):
+            raise ModelError(f"{directory / DESCRIPTION}: lists {name!r}, which is not a model file; don't use it")
         if not read_or_raise_model_error(directory / DESCRIPTION, path.is_file):
             raise ModelError(f"{path}: missing; copy the model again")
         if read_or_raise_model_error(path, lambda path=path: checksum(path)) != expected:  # type: ignore[misc]
@@ -288,6 +399,13 @@ def check_files(directory: Path, description: Mapping[str, Any]) -> None:
 
 
 def own_checksum(description: dict[str, Any]) -> str:
-    """Of the description without its checksum, however it is laid out."""
+    """Compute the checksum of a description, without its field `checksum`.
+
+    Args:
+        description: The contents of `nlp_app.json`.
+
+    Returns:
+        SHA-256 in hexadecimal; it doesn't depend on the order of keys or on white space.
+    """
     rest = {key: value for key, value in description.items() if key != "checksum"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

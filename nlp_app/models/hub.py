@@ -1,4 +1,4 @@
-"""Models of the Hugging Face Hub: what is one's name, and its files in the local cache."""
+"""Models on the Hugging Face Hub: names, and files in the local cache."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from nlp_app.models.directory import CONFIG, DESCRIPTION, PIECES, TOKENIZER_FILE
 
 CARD = "README.md"
 
-# What transformers builds a tokenizer from: its own format, or a vocabulary of an older one.
-PIECE_FILES = (
+# The files from which transformers builds a tokenizer: its own format, or a vocabulary in an older format.
+SUBWORD_FILES = (
     PIECES, "vocab.txt", "vocab.json", "merges.txt", "spiece.model", "spm.model", "sentencepiece.bpe.model",
     "tokenizer.model", "added_tokens.json",
 )  # fmt: skip
@@ -20,28 +20,54 @@ PIECE_FILES = (
 INDEX = f"{WEIGHTS}.index.json"
 
 _NEEDED = (
-    DESCRIPTION, CARD, CONFIG, WEIGHTS, INDEX, "model-*.safetensors", f"{VOCABULARY}/*", *TOKENIZER_FILES, *PIECE_FILES
+    DESCRIPTION, CARD, CONFIG, WEIGHTS, INDEX, "model-*.safetensors", f"{VOCABULARY}/*", *TOKENIZER_FILES,
+    *SUBWORD_FILES,
 )  # fmt: skip
 
 _NAME = re.compile(r"(?:[\w.-]+/)?[\w.-]+", re.ASCII)
 
 
 def is_hub_name(name: str | Path) -> bool:
-    """Whether `name` can be a model's name on the Hub (`owner/name`, or one of the few names without an owner) and
-    doesn't look like a path: absolute, `./`, `~`, more than one slash, there already or below a directory that is."""
+    """Check if a name can be a model on the Hub and doesn't look like a path.
+
+    A name is `owner/name`, or one of the few names without an owner. A path is absolute, begins with `./` or `~`, has
+    more than one slash, exists, or is in a directory that exists.
+
+    Args:
+        name: The name.
+
+    Returns:
+        True for a name on the Hub.
+    """
     owner, slash, _ = str(name).partition("/")
     return is_repository(str(name)) and not os.path.lexists(name) and not (slash and Path(owner).is_dir())
 
 
 def is_repository(name: str) -> bool:
-    """Whether a repository of the Hub may be called so."""
+    """Check if a name is valid for a repository of the Hub.
+
+    Args:
+        name: The name, with or without an owner.
+
+    Returns:
+        True if it is valid.
+    """
     return _NAME.fullmatch(name) is not None and not name.startswith(".") and ".." not in name
 
 
 def download(name: str, *, code: bool = False) -> Path:
-    """The model's files in the cache, downloaded unless they are there already; with its Python code if `code`.
+    """Download a model from the Hub, unless it is in the local cache already.
 
-    Raises ModelError if they can't be had: no such model, no access, offline (`HF_HUB_OFFLINE`).
+    Args:
+        name: The model's name, `owner/name`.
+        code: Whether to download the model's Python code too.
+
+    Returns:
+        The model's directory in the cache.
+
+    Raises:
+        ModelError: If there is no model of this name, access is denied, or the Hub can't be reached (offline,
+            `HF_HUB_OFFLINE`).
     """
     from huggingface_hub import snapshot_download  # noqa: PLC0415 - half a second, and only for the Hub
     from huggingface_hub.errors import LocalEntryNotFoundError  # noqa: PLC0415
@@ -57,16 +83,20 @@ def download(name: str, *, code: bool = False) -> Path:
         raise ModelError(f"{name}: no such directory, and {reason}; download it where there is a network") from error
     except hub_errors() as error:
         raise ModelError(
-            f"{name}: no such directory, and the Hub doesn't give it ({one_line_error(error)}); "
+            f"{name}: no such directory, and it can't be downloaded from the Hub ({one_line_error(error)}); "
             "check the name, and whether it needs a token (HF_TOKEN)"
         ) from error
 
 
 def hub_errors() -> tuple[type[Exception], ...]:
-    """What `huggingface_hub` raises for a request that can't be made or fails."""
+    """List the exceptions of requests to the Hub that fail or can't be made.
+
+    Returns:
+        Exception classes of `huggingface_hub`, for an `except` clause.
+    """
     from huggingface_hub import errors  # noqa: PLC0415
 
-    # Its errors stand on those of its HTTP client, whose package differs from version to version.
+    # Its errors are derived from those of its HTTP client, which differs between versions.
     kinds = tuple(kind for kind in errors.HfHubHTTPError.__bases__ if issubclass(kind, Exception))
     return (OSError, errors.HFValidationError, *kinds)
 
@@ -79,5 +109,12 @@ def _offline() -> str | None:
 
 
 def one_line_error(error: BaseException) -> str:
-    """An error in one line."""
+    """Format an exception on one line.
+
+    Args:
+        error: The exception.
+
+    Returns:
+        Its class and message, 200 characters at most.
+    """
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]

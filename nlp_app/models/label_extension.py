@@ -1,10 +1,11 @@
-"""A trained tagger that is to learn more: a larger label set, more words. Until it is trained, it finds what it found.
+"""Extend a trained tagger with more labels or words. Until it is trained again, it predicts the same as before.
 
-The numbers of an old tag are kept, wherever the tag stands now. A new tag begins as a copy of the tag O, in all that
-scores it, a little less likely: no best path can have it, as the same path with O in its place is as legal and scores
-more. What training has to learn is how the new label differs from no label at all (compare Cermelli et al. 2020,
-"Modeling the background for incremental learning in semantic segmentation"). Tags without a scheme have no O; there a
-new tag begins as the mean of the old ones, which can't be better than the best of them.
+The weights of an old tag are kept, even if its id changes. A new tag starts as a copy of the tag O in every weight that
+contributes to its score, but a little less likely: no best path can contain it, because the same path with O in its
+place is also valid and scores higher. Training then only has to learn how the new label differs from no label at all
+(compare Cermelli et al. 2020, "Modeling the background for incremental learning in semantic segmentation"). Tags
+without a scheme have no O; there a new tag starts as the mean of the old ones, which can't score higher than the best
+of them.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ if TYPE_CHECKING:
     from nlp_app.nn.transformer import TransformerTagger
 
 
-MARGIN = 4.0  # by which a new tag scores less than O: a fiftieth of its probability
+MARGIN = 4.0  # a new tag scores less than O by this: it has a fiftieth of O's probability
 
-_TABLES = {"norms": "norms", "shapes": "shapes", "parts": "parts", "features": "wide"}  # of the encoder's columns
+_TABLES = {"norms": "norms", "shapes": "shapes", "parts": "parts", "features": "wide"}  # by column of the encoder
 
 P = TypeVar("P", bound="TaggerParts | TransformerTaggerParts")
 
@@ -40,10 +41,17 @@ N = TypeVar("N", bound=nn.Module)
 
 
 def add_labels(parts: P, labels: Iterable[str]) -> P:
-    """The tagger with a larger label set, as a copy; labels that it has already change nothing.
+    """Copy a tagger and add labels to it. The copy predicts the same until it is trained.
 
-    New labels follow the old ones in the order given. It finds what it found, until it is trained. Raises ModelError
-    for a network whose tags have no bias.
+    Args:
+        parts: The tagger.
+        labels: The labels to add, in this order after the old ones. Labels that the tagger already has are ignored.
+
+    Returns:
+        The extended tagger.
+
+    Raises:
+        ModelError: If the network's output layer has no bias, which new labels need.
     """
     old = parts.tag_set
     new = TagSet(tuple(dict.fromkeys((*old.labels, *labels))), old.scheme)
@@ -52,7 +60,7 @@ def add_labels(parts: P, labels: Iterable[str]) -> P:
         network = _bilstm(new, TableSizes(**parts.encoder.sizes), parts.network.dimensions)
     else:
         network = _transformer(parts, new)
-    return replace(parts, tag_set=new, network=_Growth.between(old, new).fill(network, parts.network))
+    return replace(parts, tag_set=new, network=_LabelMapping.between(old, new).fill(network, parts.network))
 
 
 def add_words(
@@ -62,64 +70,79 @@ def add_words(
     joint_min_count: int,
     dimensions: TaggerDimensions | None = None,
 ) -> TaggerParts:
-    """The tagger with the words and window features of more sentences, as a copy; what it knew keeps its meaning.
+    """Copy a tagger and add the words and window features of more sentences. It predicts the same until it is trained.
 
-    A new word or shape begins as the unknown one, a new feature with zeros: it finds what it found, until it is
-    trained. min_count: occurrences in the sentences that an entry needs; joint_min_count: that a window feature of
-    several tokens needs. dimensions: if other shares are to be dropped.
+    A new word or shape starts as the unknown one, a new feature with zeros. Entries that the tagger already has keep
+    their weights.
+
+    Args:
+        parts: The tagger.
+        sentences: Pre-tokenized sentences.
+        min_count: How often a new entry has to occur in the sentences.
+        joint_min_count: How often a window feature of several tokens has to occur.
+        dimensions: New dimensions, to change dropout rates; the sizes have to be the same.
+
+    Returns:
+        The extended tagger.
     """
     encoder = parts.encoder.extended(sentences, min_count, joint_min_count)
     weights = parts.network.state_dict()
     for column, rows in encoder.rows_of(parts.encoder).items():
         name = f"{_TABLES[column]}.weight"
         old = weights[name]
-        fresh = old[UNKNOWN] if column in ("norms", "shapes") else torch.zeros_like(old[0])
-        weights[name] = fresh.repeat(encoder.sizes[column], 1)
+        initial = old[UNKNOWN] if column in ("norms", "shapes") else torch.zeros_like(old[0])
+        weights[name] = initial.repeat(encoder.sizes[column], 1)
         weights[name][torch.from_numpy(rows).to(old.device)] = old
     network = _bilstm(parts.tag_set, TableSizes(**encoder.sizes), dimensions or parts.network.dimensions)
     network.load_state_dict(weights)
-    return replace(parts, encoder=encoder, network=_placed(network, parts.network))
+    return replace(parts, encoder=encoder, network=_prepare_like(network, parts.network))
 
 
 @dataclass(frozen=True)
-class _Growth:
-    """places: of each new tag among the old ones, None where it is none of them; outside: that of O, None without a
-    scheme."""
+class _LabelMapping:
+    """Maps the tags of an extended tagger to the old ones.
 
-    places: tuple[int | None, ...]
+    Attributes:
+        old_ids: For each tag the id that it had, None for a new tag.
+        outside: The old id of O, None without a scheme.
+    """
+
+    old_ids: tuple[int | None, ...]
     outside: int | None
 
     @classmethod
-    def between(cls, old: TagSet, new: TagSet) -> _Growth:
+    def between(cls, old: TagSet, new: TagSet) -> _LabelMapping:
         return cls(tuple(map(old.ids.get, new.tags)), None if old.scheme == NONE else old.ids[OUTSIDE])
 
     def fill(self, grown: N, network: N) -> N:
-        """`grown`, a network for the new tags, with the weights of one for the old."""
+        """Fill `grown`, a network for the new tags, with the weights of `network`, which is for the old ones."""
         old, weights = network.state_dict(), grown.state_dict()
         reshaped = [name for name in load_partial(grown, old).reshaped if name != "crf.allowed"]
         if reshaped and not any(old[name].dim() == 1 and not name.startswith("crf.") for name in reshaped):
-            raise ModelError("add_labels: the network's tags have no bias, by which new ones could be kept out")
+            raise ModelError(
+                "add_labels: the network's output layer has no bias, but needs one to keep new tags out of predictions"
+            )
         with torch.no_grad():
             for name in reshaped:
                 weights[name].copy_(self._tensor(name, old[name]))
-        return _placed(grown, network)
+        return _prepare_like(grown, network)
 
     def _tensor(self, name: str, old: Tensor) -> Tensor:
-        """A tensor of the network for the new tags."""
+        """Extend one tensor of the network to the new tags."""
         if name == "crf.transitions":
-            return self._of(self._of(old), dim=1)
-        if name == "wide.weight":  # a row a feature
-            return self._of(old, dim=1)
+            return self._extend(self._extend(old), dim=1)
+        if name == "wide.weight":  # one row per feature
+            return self._extend(old, dim=1)
         if old.dim() > 1 or name.startswith("crf."):
-            return self._of(old)
-        lower = [MARGIN if place is None else 0.0 for place in self.places]
-        return self._of(old) - torch.tensor(lower, device=old.device)
+            return self._extend(old)
+        margins = [MARGIN if old_id is None else 0.0 for old_id in self.old_ids]
+        return self._extend(old) - torch.tensor(margins, device=old.device)
 
-    def _of(self, old: Tensor, dim: int = 0) -> Tensor:
-        """What stands for each new tag along `dim`, from what stands for each old one."""
-        fresh = old.mean(dim, keepdim=True) if self.outside is None else old.narrow(dim, self.outside, 1)
-        places = [old.shape[dim] if place is None else place for place in self.places]
-        return torch.cat((old, fresh), dim).index_select(dim, torch.tensor(places, device=old.device))
+    def _extend(self, old: Tensor, dim: int = 0) -> Tensor:
+        """Extend the dimension `dim` of a tensor from the old tags to the new ones."""
+        initial = old.mean(dim, keepdim=True) if self.outside is None else old.narrow(dim, self.outside, 1)
+        indices = [old.shape[dim] if old_id is None else old_id for old_id in self.old_ids]
+        return torch.cat((old, initial), dim).index_select(dim, torch.tensor(indices, device=old.device))
 
 
 def _bilstm(tag_set: TagSet, sizes: TableSizes, dimensions: TaggerDimensions) -> WideBiLstmCrf:
@@ -127,8 +150,8 @@ def _bilstm(tag_set: TagSet, sizes: TableSizes, dimensions: TaggerDimensions) ->
 
 
 def _transformer(parts: TransformerTaggerParts, tag_set: TagSet) -> TransformerTagger:
-    """A network like the tagger's for other tags; its weights are anything."""
-    from nlp_app.models.transformers import checkpoint  # noqa: PLC0415 - loads transformers
+    """Build a network like the tagger's for other tags, with arbitrary weights."""
+    from nlp_app.models.transformers import checkpoint  # noqa: PLC0415 - it imports transformers
     from nlp_app.models.transformers.body import set_labels  # noqa: PLC0415
 
     network = parts.network
@@ -143,8 +166,8 @@ def _transformer(parts: TransformerTaggerParts, tag_set: TagSet) -> TransformerT
     return type(network)(body.cpu(), len(tag_set.tags), allowed, network.dimensions)
 
 
-def _placed(network: N, like: nn.Module) -> N:
-    """On the device of another network, in evaluation mode; what isn't trained there isn't trained here."""
+def _prepare_like(network: N, like: nn.Module) -> N:
+    """Move a network to the device of another, in evaluation mode, with the same parameters frozen."""
     trained = {name: parameter.requires_grad for name, parameter in like.named_parameters()}
     for name, parameter in network.named_parameters():
         parameter.requires_grad_(trained[name])

@@ -1,12 +1,13 @@
-"""Tables of weights as small whole numbers, where that loses nothing.
+"""Pack weight tables into small integers where that is lossless.
 
-A row whose values are whole multiples of a power of two, at most 127 of it, is kept as one byte a value and the
-exponent; if 7 of it are enough, as half a byte a value. A table `wide.weight` whose rows are all so is four tensors:
+If all values of a row are integer multiples of one power of two, with factors up to 127, the row is stored as the
+exponent and one byte per value. If factors up to 7 are enough, it takes half a byte per value. A table `wide.weight`
+that has only rows of these kinds becomes four tensors:
 
-    wide.weight.exponents   (rows,) int8: of each row
-    wide.weight.short       (rows / 8,) uint8: a bit a row, the highest of a byte first: whether it is kept in halves
+    wide.weight.exponents   (rows,) int8: the exponent of each row
+    wide.weight.short       (rows / 8,) uint8: one bit per row, highest bit first: 1 if the row is stored in half bytes
     wide.weight.bytes       (long rows, width) int8
-    wide.weight.halves      (short rows, width / 2) uint8: the lower half is the first value, in two's complement
+    wide.weight.halves      (short rows, width / 2) uint8: the first value is the lower half, in two's complement
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor
 
 _FIELDS = {"exponents": torch.int8, "short": torch.uint8, "bytes": torch.int8, "halves": torch.uint8}
 
-BITS, SHORT_BITS = 7, 3  # of a value, besides its sign
+BITS, SHORT_BITS = 7, 3  # bits of a value, without its sign
 
 LOWEST, HIGHEST = -126, 120  # exponents: 2^LOWEST is float32's smallest normal number, 2^HIGHEST times a byte is finite
 
@@ -28,7 +29,15 @@ Floats = NDArray[np.float32]
 
 
 def pack(weights: Mapping[str, Tensor], tables: Collection[str]) -> dict[str, Tensor]:
-    """The weights with those of the named tables packed that can be; others stay as they are."""
+    """Pack tables of weights.
+
+    Args:
+        weights: Tensors by name.
+        tables: The names of the tensors to pack. Those that can't be packed without loss stay as they are.
+
+    Returns:
+        The tensors to save, by name.
+    """
     packed: dict[str, Tensor] = {}
     for name, weight in weights.items():
         fields = _pack(weight) if name in tables else None
@@ -40,27 +49,55 @@ def pack(weights: Mapping[str, Tensor], tables: Collection[str]) -> dict[str, Te
 
 
 def unpack(packed: Mapping[str, Tensor], tables: Collection[str]) -> dict[str, Tensor]:
-    """What `pack` was given, bit for bit. Raises ValueError for tensors that don't belong together."""
+    """Restore the weights that `pack` was given, bit for bit.
+
+    Args:
+        packed: Tensors by name, as saved.
+        tables: The names of the tensors that may be packed.
+
+    Returns:
+        The weights by name.
+
+    Raises:
+        ValueError: If the tensors of a table are missing or don't fit each other.
+    """
     weights = dict(packed)
     for name in tables:
         if f"{name}.exponents" in weights:
-            weights[name] = torch.from_numpy(_unpack(name, {field: _taken(weights, name, field) for field in _FIELDS}))
+            weights[name] = torch.from_numpy(
+                _unpack(name, {field: _pop_field(weights, name, field) for field in _FIELDS})
+            )
     return weights
 
 
 def powers_of_two(exponents: NDArray[np.integer]) -> Floats:
-    """Two to the power of each exponent, exactly, as a column: (rows, 1)."""
+    """Compute exact powers of two.
+
+    Args:
+        exponents: (rows,) integers.
+
+    Returns:
+        (rows, 1): 2 to the power of each exponent.
+    """
     return np.ldexp(np.float32(1), exponents.astype(np.int32))[:, None]
 
 
 def finest_exponents(table: Floats, bits: int) -> NDArray[np.int32]:
-    """The lowest exponents with which the rows' largest values, rounded down, are numbers of so many bits."""
+    """Find the lowest exponent for each row with which its largest value, rounded down, fits in `bits` bits.
+
+    Args:
+        table: (rows, width).
+        bits: The bits of a value, without its sign.
+
+    Returns:
+        (rows,) exponents of 2, from LOWEST to HIGHEST.
+    """
     exponents: NDArray[np.int32] = np.frexp(np.abs(table).max(axis=1, initial=0))[1] - bits
     return np.clip(exponents, LOWEST, HIGHEST)
 
 
 def _pack(weight: Tensor) -> dict[str, NDArray[np.integer]] | None:
-    """The fields of a table; None if it can't be restored from them bit for bit."""
+    """Split a table into its fields; None if they couldn't restore it bit for bit."""
     if weight.dtype != torch.float32 or weight.dim() != 2 or not weight.numel():
         return None
     table = weight.detach().cpu().numpy()
@@ -76,26 +113,26 @@ def _pack(weight: Tensor) -> dict[str, NDArray[np.integer]] | None:
         "bytes": numbers[~short].astype(np.int8),
         "halves": _halves(short_numbers[short].astype(np.int8)),
     }
-    # What is equal as a number may differ as bits: a negative zero.
+    # Numbers may be equal and their bits differ: negative zero.
     return fields if np.array_equal(_restore(fields).view(np.int32), table.view(np.int32)) else None
 
 
 def _numbers(table: Floats, bits: int) -> tuple[NDArray[np.int32], Floats, NDArray[np.bool_]]:
-    """Each row's finest exponent, its values as multiples of that power of two, and whether those are whole numbers."""
+    """Compute each row's finest exponent, its values as multiples of that power, and whether all are integers."""
     exponents = finest_exponents(table, bits)
     numbers = table * powers_of_two(-exponents)
     return exponents, numbers, ((numbers == np.rint(numbers)) & (np.abs(numbers) < 1 << bits)).all(axis=1)
 
 
 def _halves(numbers: NDArray[np.int8]) -> NDArray[np.uint8]:
-    """Two values a byte, of rows of numbers from -8 to 7."""
+    """Pack rows of numbers from -8 to 7, two per byte."""
     low = (numbers & 15).astype(np.uint8)
     if low.shape[1] % 2:
         low = np.pad(low, ((0, 0), (0, 1)))
     return np.ascontiguousarray(low[:, 0::2] | low[:, 1::2] << 4)
 
 
-def _taken(weights: dict[str, Tensor], name: str, field: str) -> NDArray[np.integer]:
+def _pop_field(weights: dict[str, Tensor], name: str, field: str) -> NDArray[np.integer]:
     tensor = weights.pop(f"{name}.{field}", None)
     if tensor is None or tensor.dtype != _FIELDS[field]:
         found = "none" if tensor is None else f"one of {tensor.dtype}"
@@ -122,7 +159,7 @@ def _restore(fields: Mapping[str, NDArray[np.integer]]) -> Floats:
     short = np.unpackbits(packed.view(np.uint8), count=len(exponents)).astype(bool)
     numbers = np.empty((len(exponents), long.shape[1]), dtype=np.int8)
     numbers[~short] = long
-    # Shifted up and down again, a half takes its sign along.
+    # Shifting up and down again extends the sign of a half byte.
     pairs = np.stack((halves.view(np.int8) << 4 >> 4, halves.view(np.int8) >> 4), axis=2)
     numbers[short] = pairs.reshape(len(halves), 2 * halves.shape[1])[:, : long.shape[1]]
     table = numbers.astype(np.float32)

@@ -1,8 +1,8 @@
-"""A trained tagger made small: tables of numbers that a byte or half a byte can hold.
+"""Make a trained tagger small: round its tables to numbers that fit in a byte or half a byte.
 
-What is saved of it is what it computes with (see `packed_tensors`), so it is to be scored after this, not before. A
-window feature's weights are parts of a log-probability, in nats, whatever the data, and they are rounded to a step of
-that; features of which nothing is left are dropped.
+The saved model computes with the rounded numbers (see `packed_tensors`), so evaluate a tagger after this, not before.
+The weights of a window feature are parts of a log-probability, in nats, for any data; so they are rounded to a fixed
+step in nats. Features whose weights all become zero are dropped.
 """
 
 from __future__ import annotations
@@ -23,17 +23,25 @@ from nlp_app.models.tagger import TaggerParts
 
 STEP_EXPONENT = -6
 
-STEP = 2.0**STEP_EXPONENT  # nats: what a window feature's weights are multiples of
+STEP = 2.0**STEP_EXPONENT  # nats; weights of window features are rounded to multiples of it
 
 Floats = NDArray[np.float32]
 
 
 def quantize(parts: TaggerParts) -> TaggerParts:
-    """The tagger with tables that are small when saved, as a copy: a little different in what it finds.
+    """Copy a tagger and round its tables so that they are small when saved. Predictions may change a little.
 
-    A window feature's weights change by half a STEP at most, or by a 128th of the largest of them if that is more;
-    those of an embedding by a 128th of its largest. What was compacted once isn't changed by it again. Raises
-    ModelError for weights that aren't finite.
+    A window feature's weights change by half a STEP at most, or by a 128th of the largest of them if that is more; the
+    values of an embedding change by a 128th of its largest at most. A tagger that was quantized is not changed again.
+
+    Args:
+        parts: The tagger.
+
+    Returns:
+        The quantized tagger.
+
+    Raises:
+        ModelError: If a weight is not finite.
     """
     if not all(torch.isfinite(weight).all() for weight in parts.network.parameters()):
         raise ModelError(
@@ -43,7 +51,7 @@ def quantize(parts: TaggerParts) -> TaggerParts:
     wide = network.wide.weight
     table = round_rows(wide.detach().cpu().numpy(), STEP_EXPONENT)
     kept = np.asarray(table.any(axis=1))
-    kept[0] = kept[encoder.part_rows] = True  # a feature that is embedded has a row in the index, whatever its weights
+    kept[0] = kept[encoder.part_rows] = True  # embedded features keep their rows, even with zero weights
     network.wide.weight = nn.Parameter(torch.from_numpy(table[kept]).to(wide.device), requires_grad=wide.requires_grad)
     embeddings = [network.norms.weight, network.shapes.weight, network.parts.weight]
     with torch.no_grad():
@@ -51,18 +59,25 @@ def quantize(parts: TaggerParts) -> TaggerParts:
             weight.copy_(torch.from_numpy(round_rows(weight.cpu().numpy())))
     rows = np.cumsum(kept, dtype=np.int32) - 1
     index = FeatureIndex(encoder.index.keys[kept[1:]])
-    fewer = TaggingEncoder(encoder.forms, index, rows[encoder.part_rows], encoder.vectors)
-    return replace(parts, encoder=fewer, network=network)
+    smaller_encoder = TaggingEncoder(encoder.forms, index, rows[encoder.part_rows], encoder.vectors)
+    return replace(parts, encoder=smaller_encoder, network=network)
 
 
 def round_rows(table: Floats, exponent: int = LOWEST) -> Floats:
-    """Each row as multiples, at most 127, of a power of two: the finest that is enough, and not below `exponent`.
+    """Round each row to integer multiples of a power of two, with factors up to 127.
 
-    No value changes by more than half of that power. table: (rows, width).
+    The power is the finest that is enough for the row. No value changes by more than half of it.
+
+    Args:
+        table: (rows, width).
+        exponent: The lowest exponent.
+
+    Returns:
+        (rows, width): the rounded table.
     """
     exponents = np.maximum(finest_exponents(table, BITS), exponent)
     numbers = np.rint(table * powers_of_two(-exponents))
-    # The largest may have been rounded up, out of a byte.
+    # The largest value may have been rounded up to 128, which doesn't fit in a byte.
     coarser = np.abs(numbers).max(axis=1, initial=0) >= 1 << BITS
     exponents[coarser] += 1
     numbers[coarser] = np.rint(table[coarser] * powers_of_two(-exponents[coarser]))

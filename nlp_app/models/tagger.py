@@ -1,4 +1,4 @@
-"""The tagger in a model directory."""
+"""Read and write a BiLSTM-CRF tagger's part of a model directory."""
 
 from __future__ import annotations
 
@@ -29,13 +29,25 @@ from nlp_app.text import Tokenizer, make_tokenizer
 
 KIND = "bilstm_crf"
 
-_TABLES = tuple(f"{table}.weight" for table in ("norms", "shapes", "parts", "vectors", "wide"))  # most of the weights
+_TABLES = tuple(
+    f"{table}.weight" for table in ("norms", "shapes", "parts", "vectors", "wide")
+)  # they hold most of the weights
 
 
 @dataclass(frozen=True)
 class TaggerParts:
-    """What a tagger is made of. `about` holds what people and readers may want to know: how the data was read, its
-    scheme, how well the tokenizer reproduces its tokens; `card` is the text of its README.md, if it has one."""
+    """The parts of a BiLSTM-CRF tagger.
+
+    Attributes:
+        network: The network, which scores tags.
+        encoder: Encodes tokens for the network.
+        tag_set: The tags, their scheme and labels.
+        tokenizer: Splits raw texts into tokens.
+        about: How the training data was read, its scheme, how well the tokenizer reproduces its tokens, and other facts
+            for people and programs, as JSON values.
+        card: The text of README.md, or "".
+        task: Always "ner".
+    """
 
     network: WideBiLstmCrf
     encoder: TaggingEncoder
@@ -46,7 +58,11 @@ class TaggerParts:
     task: ClassVar[Literal["ner"]] = "ner"
 
     def describe(self) -> dict[str, Any]:
-        """What `nlp_app.json` says of it."""
+        """Describe the tagger for `nlp_app.json`.
+
+        Returns:
+            JSON values.
+        """
         return {
             "task": self.task,
             "labels": list(self.tag_set.labels),
@@ -57,19 +73,40 @@ class TaggerParts:
         }
 
     def weights(self) -> Mapping[str, Tensor]:
-        """The network's; a compact tagger's tables packed."""
+        """Get the network's weights. The tables of a compact tagger are packed.
+
+        Returns:
+            Tensors by name.
+        """
         return pack(self.network.state_dict(), _TABLES)
 
     def save_files(self, directory: Path) -> None:
-        """Write the encoder's vocabularies."""
+        """Write the encoder's vocabularies.
+
+        Args:
+            directory: The directory of the new model, still empty.
+        """
         (directory / VOCABULARY).mkdir()
         self.encoder.save(directory / VOCABULARY)
 
 
 def read_tagger(directory: Path, description: Mapping[str, Any]) -> TaggerParts:
-    """The tagger of a directory whose files are intact. Raises ModelError if the description doesn't fit them."""
+    """Read a tagger from a model directory whose files were checked.
+
+    Args:
+        directory: The model's directory.
+        description: The contents of `nlp_app.json`.
+
+    Returns:
+        The parts of the tagger.
+
+    Raises:
+        ModelError: If the description doesn't fit the files.
+    """
     place, vocabulary = directory / DESCRIPTION, directory / VOCABULARY
-    tag_set, tokenizer, sizes, dimensions, about = read_or_raise_model_error(place, lambda: _described(description))
+    tag_set, tokenizer, sizes, dimensions, about = read_or_raise_model_error(
+        place, lambda: _parse_description(description)
+    )
     encoder = read_or_raise_model_error(
         vocabulary, lambda: TaggingEncoder.load(vocabulary, tokenizer.normalize, vectors=sizes.vectors > 0)
     )
@@ -83,7 +120,7 @@ def read_tagger(directory: Path, description: Mapping[str, Any]) -> TaggerParts:
     return TaggerParts(network, encoder, tag_set, tokenizer, about)
 
 
-def _described(
+def _parse_description(
     description: Mapping[str, Any],
 ) -> tuple[TagSet, Tokenizer, TableSizes, TaggerDimensions, dict[str, Any]]:
     network = description["network"]

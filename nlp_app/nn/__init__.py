@@ -1,4 +1,4 @@
-"""Networks. They know no words, tags or settings: only arrays, masks and targets."""
+"""Neural networks. Inputs are index tensors, masks and targets; words, tags and settings are handled elsewhere."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The classifier's network: heads that each score every class and learn by themselves; their scores are averaged.
+"""Network of the text classifier: up to three independent heads, whose class scores are averaged.
 
-- wide: a weight a class for each n-gram of the text, as a linear model has them;
-- deep: the n-grams' embeddings, summed and passed through one hidden layer (the shape of fastText, Joulin et al. 2017);
-- convolution: of the words' embeddings (Kim 2014).
+- wide: a linear model with one weight per n-gram and class;
+- deep: summed n-gram embeddings and one hidden layer (similar to fastText, Joulin et al. 2017);
+- convolution: convolutions over word embeddings (Kim 2014).
 
-Each head has a loss of its own: trained by one loss of their sum, a head leaves to the others what they know already,
-and averaging would gain little.
+Each head has its own loss. With a single loss of the summed scores, a head would not learn what the other heads know
+already, and averaging would gain little.
 """
 
 from __future__ import annotations
@@ -20,15 +20,21 @@ from torch.nn import functional
 from nlp_app.nn.convolution import ConvolutionEncoder, StackedConvolutionEncoder, distinct_ids
 from nlp_app.nn.embedding_bag import WeightedBag
 
-_SPREAD = 0.1  # standard deviation of embeddings at the start
+_INITIAL_STD = 0.1  # of embeddings
 
-# Words of a text that the convolution reads at a time in prediction: what bounds the memory that a very long one takes.
+# In prediction, the convolution reads longer texts in parts of this many words, which limits the memory.
 _LONGEST_TEXT = 1 << 13
 
 
 @dataclass(frozen=True)
 class ClassifierSizes:
-    """Rows of each table; row 0 is padding, 0 rows: no such part."""
+    """Number of rows of each embedding table; row 0 is padding. 0 rows: no table.
+
+    Attributes:
+        ngrams: N-grams.
+        words: Words.
+        vectors: Pretrained vectors.
+    """
 
     ngrams: int
     words: int
@@ -37,11 +43,21 @@ class ClassifierSizes:
 
 @dataclass(frozen=True)
 class ClassifierDimensions:
-    """What parts there are, how wide, and the shares that training drops.
+    """Heads, layer sizes and dropout rates of the classifier.
 
-    wide: 1 or 0; hidden: of the deep part, 0 for none; mode: of the bags, sum, mean or max; word, vector: widths of the
-    embeddings; filters: of each kernel size, 0 for no convolution; kernels: their sizes, such as "2,3,4"; stacked: the
-    number of convolutions on top of each other instead of side by side, 0 for none.
+    Attributes:
+        wide: 1 with a wide head, 0 without.
+        hidden: Width of the deep head's hidden layer; 0: no deep head.
+        mode: Pooling of n-gram rows: "sum", "mean" or "max".
+        word: Width of the word embeddings; 0: none.
+        vector: Width of the pretrained vectors; 0: none.
+        filters: Filters per kernel size; 0: no convolution head.
+        kernels: Kernel sizes in words, for example "2,3,4".
+        stacked: Number of convolutions on top of each other; 0: parallel convolutions.
+        ngram_dropout: Dropout rate of n-grams.
+        hidden_dropout: Dropout rate of the hidden layer.
+        word_dropout: Dropout rate of the convolution's word embeddings.
+        filter_dropout: Dropout rate of the convolution's output.
     """
 
     wide: int = 1
@@ -59,21 +75,32 @@ class ClassifierDimensions:
 
 
 class TextClassifierNetwork(nn.Module):
-    """Scores of each class for texts; with targets, the sum of their losses.
+    """Text classifier with wide, deep and convolution heads.
 
-    Shapes: B texts, n n-grams in all of them, L words at most, K classes.
+    Shapes: B texts, n n-grams of all texts together, L words of the longest text, K classes.
     """
 
     def __init__(self, classes: int, sizes: ClassifierSizes, dimensions: ClassifierDimensions) -> None:
         super().__init__()
         self.dimensions = dimensions
-        self.loss: nn.Module | None = None  # of training; no part of a saved model
+        self.loss: nn.Module | None = None  # only in training; not saved with the model
         self.wide = WideHead(classes, sizes.ngrams, dimensions) if dimensions.wide else None
         self.deep = DeepHead(classes, sizes.ngrams, dimensions) if dimensions.hidden else None
         self.convolution = ConvolutionHead(classes, sizes, dimensions) if dimensions.filters else None
 
     def forward(self, targets: Tensor | None = None, **texts: Tensor) -> Tensor:
-        """The scores (B, K) of texts, given as for `heads`; with targets, the sum of all heads' losses."""
+        """Compute scores, or with targets the loss.
+
+        Args:
+            targets: Targets of `loss`; None to return scores.
+            **texts: Inputs of `heads`.
+
+        Returns:
+            Without targets, scores (B, K). With targets, the sum of the heads' losses, a scalar.
+
+        Raises:
+            ValueError: If there are targets but `loss` is not set.
+        """
         if targets is None:
             return self.scores(**texts)
         if self.loss is None:
@@ -81,7 +108,14 @@ class TextClassifierNetwork(nn.Module):
         return torch.stack([self.loss(scores, targets) for scores in self.heads(**texts)]).sum()
 
     def scores(self, **texts: Tensor) -> Tensor:
-        """(B, K), before any softmax or sigmoid: the mean of the heads'. Takes texts as `heads` does."""
+        """Average the scores of all heads.
+
+        Args:
+            **texts: Inputs of `heads`.
+
+        Returns:
+            Logits, (B, K).
+        """
         return torch.stack(self.heads(**texts)).mean(0)
 
     def heads(
@@ -93,40 +127,57 @@ class TextClassifierNetwork(nn.Module):
         vectors: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> list[Tensor]:
-        """(B, K) of each head.
+        """Compute the scores of each head.
 
-        ngrams, weights: (n,) rows of n-grams and their weights in the text, text after text; offsets: (B + 1,);
-        words, vectors: (B, L) rows of words and of pretrained vectors; mask: (B, L) bool, True = real.
+        Args:
+            ngrams: Table rows of n-grams, (n,), text after text.
+            offsets: Start of each text in `ngrams`, and at the end n; (B + 1,).
+            weights: Weight of each n-gram in its text, (n,).
+            words: Table rows of words, (B, L).
+            vectors: Table rows of pretrained vectors, (B, L).
+            mask: (B, L) bool, True for real words, which come first.
+
+        Returns:
+            Logits of the wide, deep and convolution head, as far as the network has them; (B, K) each.
         """
-        found = []
+        scores = []
         if ngrams is not None and offsets is not None and weights is not None:
             dropped = functional.dropout(weights, self.dimensions.ngram_dropout, self.training)
             if self.wide is not None:
-                found.append(self.wide(ngrams, offsets, dropped))
+                scores.append(self.wide(ngrams, offsets, dropped))
             if self.deep is not None:
-                found.append(self.deep(ngrams, offsets, dropped))
+                scores.append(self.deep(ngrams, offsets, dropped))
         if self.convolution is not None and words is not None and mask is not None:
-            found.append(self.convolution(words, vectors, mask))
-        return found
+            scores.append(self.convolution(words, vectors, mask))
+        return scores
 
     def set_vectors(self, matrix: Tensor, trained: bool) -> None:
-        """Put pretrained vectors (rows, width) in place; `trained`: whether training changes them."""
+        """Copy pretrained vectors into the network.
+
+        Args:
+            matrix: The vectors, (rows, width).
+            trained: True to fine-tune the vectors in training, False to freeze them.
+
+        Raises:
+            ValueError: If the network has no table for pretrained vectors.
+        """
         if self.convolution is None or self.convolution.vectors is None:
-            raise ValueError("a network without pretrained vectors has no place for them")
+            raise ValueError("cannot set vectors in a network without pretrained vectors; set `dimensions.vector`")
         with torch.no_grad():
             self.convolution.vectors.weight.copy_(matrix)
         self.convolution.vectors.weight.requires_grad_(trained)
 
 
 class NgramTable(WeightedBag):
-    """Rows of n-grams, for plain SGD."""
+    """Table of n-grams, trained by plain SGD."""
 
-    # Each n-gram's row moves by what it has seen: Adam would have those seen once move as far as any.
+    # With SGD, a row changes in proportion to its gradients. Adam would change the row of an n-gram seen once as much
+    # as the row of a frequent one.
     plain_sgd = True
 
 
 class WideHead(nn.Module):
-    """A weight a class for each n-gram."""
+    """Linear model over n-grams: one weight per n-gram and class."""
 
     def __init__(self, classes: int, rows: int, dimensions: ClassifierDimensions) -> None:
         super().__init__()
@@ -134,35 +185,55 @@ class WideHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(classes))
 
     def forward(self, ngrams: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
-        found: Tensor = self.bag(ngrams, offsets, weights) + self.bias
-        return found
+        """Compute class scores.
+
+        Args:
+            ngrams: Table rows of n-grams, (n,), text after text.
+            offsets: Start of each text in `ngrams`, and at the end n; (B + 1,).
+            weights: Weight of each n-gram in its text, (n,).
+
+        Returns:
+            Logits, (B, K).
+        """
+        scores: Tensor = self.bag(ngrams, offsets, weights) + self.bias
+        return scores
 
 
 class DeepHead(nn.Module):
-    """N-grams' embeddings, summed, and one hidden layer."""
+    """Pooled n-gram embeddings and one hidden layer."""
 
     def __init__(self, classes: int, rows: int, dimensions: ClassifierDimensions) -> None:
         super().__init__()
         self.bag = NgramTable(rows, dimensions.hidden, dimensions.mode)
-        nn.init.normal_(self.bag.weight, std=_SPREAD)
+        nn.init.normal_(self.bag.weight, std=_INITIAL_STD)
         self.bias = nn.Parameter(torch.zeros(dimensions.hidden))
         self.dropout = nn.Dropout(dimensions.hidden_dropout)
         self.output = nn.Linear(dimensions.hidden, classes)
 
     def forward(self, ngrams: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+        """Compute class scores.
+
+        Args:
+            ngrams: Table rows of n-grams, (n,), text after text.
+            offsets: Start of each text in `ngrams`, and at the end n; (B + 1,).
+            weights: Weight of each n-gram in its text, (n,).
+
+        Returns:
+            Logits, (B, K).
+        """
         hidden = (self.bag(ngrams, offsets, weights) + self.bias).relu()
-        found: Tensor = self.output(self.dropout(hidden))
-        return found
+        scores: Tensor = self.output(self.dropout(hidden))
+        return scores
 
 
 class ConvolutionHead(nn.Module):
-    """Convolutions over the words' embeddings."""
+    """Convolutions over word embeddings and pretrained vectors."""
 
     def __init__(self, classes: int, sizes: ClassifierSizes, dimensions: ClassifierDimensions) -> None:
         super().__init__()
         self.words = nn.Embedding(sizes.words, dimensions.word) if dimensions.word else None
         if self.words is not None:
-            nn.init.normal_(self.words.weight, std=_SPREAD)
+            nn.init.normal_(self.words.weight, std=_INITIAL_STD)
         self.vectors = nn.Embedding(sizes.vectors, dimensions.vector) if dimensions.vector else None
         width = dimensions.word + dimensions.vector
         self.encoder: ConvolutionEncoder | StackedConvolutionEncoder
@@ -177,29 +248,39 @@ class ConvolutionHead(nn.Module):
         self.output = nn.Linear(self.encoder.width, classes)
 
     def forward(self, words: Tensor, vectors: Tensor | None, mask: Tensor) -> Tensor:
-        # A word always has the same vector: what is distinct is found by words, or by vectors where both are given.
+        """Compute class scores.
+
+        Args:
+            words: Table rows of words, (B, L).
+            vectors: Table rows of pretrained vectors, (B, L), or None.
+            mask: (B, L) bool, True for real words, which come first.
+
+        Returns:
+            Logits, (B, K).
+        """
+        # Each distinct pair of word and vector is embedded once; one integer key stands for the pair.
         key = words if vectors is None or self.vectors is None else words.long() * len(self.vectors.weight) + vectors
         key = key.masked_fill(~mask, 0)
         if mask.shape[1] > _LONGEST_TEXT and not torch.is_grad_enabled():
             encoded = self._encode_long(key, mask)
         else:
-            used, places = distinct_ids(key)
-            encoded = self.encoder.of_rows(self._embed(used), places, mask)
-        found: Tensor = self.output(self.dropout(encoded))
-        return found
+            used, indices = distinct_ids(key)
+            encoded = self.encoder.encode_indexed(self._embed(used), indices, mask)
+        scores: Tensor = self.output(self.dropout(encoded))
+        return scores
 
     def _encode_long(self, key: Tensor, mask: Tensor) -> Tensor:
-        """The same from parts of the texts: what is pooled is a maximum, so the largest over parts is exact."""
+        """Encode texts in parts. The result is exact, because pooling takes a maximum."""
         length, reach = mask.shape[1], self.encoder.reach
         step = -(-_LONGEST_TEXT // self.encoder.stride) * self.encoder.stride
         largest: list[Tensor] = []
         for first in range(0, length, step):
             end = min(first + step, length)
             read = slice(max(first - reach, 0), min(end + reach, length))
-            used, places = distinct_ids(key[:, read])
+            used, indices = distinct_ids(key[:, read])
             inner = slice(first - read.start, end - read.start)
-            largest.append(self.encoder.maxima(self._embed(used), places, mask[:, read], inner))
-        return self.encoder.of_maxima(torch.stack(largest).amax(0), mask)
+            largest.append(self.encoder.partial_maxima(self._embed(used), indices, mask[:, read], inner))
+        return self.encoder.encode_maxima(torch.stack(largest).amax(0), mask)
 
     def _embed(self, used: Tensor) -> Tensor:
         parts = []
@@ -214,8 +295,22 @@ class ConvolutionHead(nn.Module):
 
 
 def kernel_sizes(text: str) -> Sequence[int]:
-    """The sizes in a list such as "2,3,4". Raises ValueError for anything else."""
+    """Parse a list of kernel sizes.
+
+    Args:
+        text: Sizes from 1 to 99, separated by commas.
+
+    Returns:
+        The sizes.
+
+    Raises:
+        ValueError: If the text is not a list of this form.
+
+    Example:
+        >>> kernel_sizes("2,3,4")
+        [2, 3, 4]
+    """
     sizes = [int(size) for size in text.split(",")]
     if not all(0 < size < 100 for size in sizes):
-        raise ValueError(f"kernels: found {text!r}, expected sizes from 1 to 99, divided by commas")
+        raise ValueError(f"kernels: found {text!r}, expected sizes from 1 to 99, separated by commas")
     return sizes

@@ -1,4 +1,4 @@
-"""Sums of rows of a large table, with gradients for the rows that were used and no others."""
+"""Embedding bags over large tables, with gradients only for the rows that were used."""
 
 from __future__ import annotations
 
@@ -11,20 +11,27 @@ from torch.nn import functional
 
 
 class EmbeddingSum(nn.Module):
-    """For each token the sum of its rows of a table: `nn.EmbeddingBag(mode="sum", padding_idx=0)`, faster to train.
+    """Sum table rows for each token: `nn.EmbeddingBag(mode="sum", padding_idx=0)`, but faster to train.
 
-    The gradient is a sparse tensor with each used row once; an optimizer that knows sparse gradients touches those
-    rows only.
+    The gradient is a sparse tensor that contains each used row once, so an optimizer with support for sparse gradients
+    updates only these rows.
     """
 
-    sparse = True  # as in nn.EmbeddingBag: tells that the gradient of `weight` is sparse
+    sparse = True  # as in nn.EmbeddingBag: the gradient of `weight` is sparse
 
     def __init__(self, rows: int, width: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(rows, width))
 
     def forward(self, rows: Tensor) -> Tensor:
-        """rows: (B, L, k) integers, 0 for none -> (B, L, width)."""
+        """Sum the rows of each token.
+
+        Args:
+            rows: Row indices, (B, L, k) integers; 0 is padding.
+
+        Returns:
+            (B, L, width).
+        """
         flat = rows.flatten(0, 1)
         if torch.is_grad_enabled():
             summed: Tensor = _FixedSum.apply(self.weight, flat)  # type: ignore[no-untyped-call]
@@ -33,15 +40,20 @@ class EmbeddingSum(nn.Module):
         return summed.view(*rows.shape[:2], -1)
 
     def extra_repr(self) -> str:
+        """Describe the table's size in the module's repr.
+
+        Returns:
+            "rows, width".
+        """
         return f"{self.weight.shape[0]}, {self.weight.shape[1]}"
 
 
 class WeightedBag(nn.Module):
-    """For each text the weighted sum, mean or maximum of its rows of a table: `nn.EmbeddingBag`, faster to train.
+    """Weighted sum, weighted mean or maximum of table rows for each text: `nn.EmbeddingBag`, but faster to train.
 
-    Bags lie one after the other, without padding. The weighted mean divides by the number of rows, and the maximum
-    takes each column's largest value, whatever the weights. An empty bag gives zeros. Gradients are sparse, each used
-    row once; those of the maximum are dense, as in `nn.EmbeddingBag`.
+    Bags are concatenated without padding. The weighted mean divides by the number of rows. The maximum is taken in each
+    column and ignores the weights. An empty bag gives zeros. Gradients are sparse and contain each used row once; for
+    the maximum they are dense, as in `nn.EmbeddingBag`.
     """
 
     def __init__(self, rows: int, width: int, mode: str = "sum") -> None:
@@ -51,7 +63,16 @@ class WeightedBag(nn.Module):
         self.sparse = mode != "max"
 
     def forward(self, rows: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
-        """rows: (n,) integers, offsets: (B + 1,) of their type, from 0 to n, weights: (n,) -> (B, width)."""
+        """Reduce the rows of each bag to one vector.
+
+        Args:
+            rows: Row indices of all bags, (n,) integers.
+            offsets: Start of each bag in `rows`, and at the end n; (B + 1,), of the same type as `rows`.
+            weights: Factors of the rows, (n,).
+
+        Returns:
+            (B, width).
+        """
         if self.mode == "max":
             return functional.embedding_bag(rows, self.weight, offsets, mode="max", include_last_offset=True)
         if self.mode == "mean":
@@ -61,15 +82,20 @@ class WeightedBag(nn.Module):
         return summed
 
     def extra_repr(self) -> str:
+        """Describe the table's size and the mode in the module's repr.
+
+        Returns:
+            "rows, width, mode".
+        """
         return f"{self.weight.shape[0]}, {self.weight.shape[1]}, {self.mode}"
 
 
 def _fixed_sums(table: Tensor, rows: Tensor) -> Tensor:
-    """(n, k) rows -> (n, width), without row 0."""
-    # Without padding_idx a CPU takes an eighth of the time, and where row 0 is zero, as it is unless somebody set it,
-    # the sums are the same.
-    skipped = 0 if table.device.type != "cpu" or bool(table[0].any()) else None
-    return functional.embedding_bag(rows, table, mode="sum", padding_idx=skipped)
+    """Sum rows (n, k) of a table to (n, width), without row 0."""
+    # Without padding_idx, a CPU takes an eighth of the time. The sums are the same if row 0 is zero, which is the case
+    # unless a caller has changed it.
+    padding_idx = 0 if table.device.type != "cpu" or bool(table[0].any()) else None
+    return functional.embedding_bag(rows, table, mode="sum", padding_idx=padding_idx)
 
 
 class _FixedSum(torch.autograd.Function):
@@ -85,8 +111,8 @@ class _FixedSum(torch.autograd.Function):
         (rows,) = ctx.saved_tensors
         flat = rows.flatten()
         real = flat.nonzero().squeeze(1)
-        owners = real.div(rows.shape[1], rounding_mode="floor")
-        return _table_gradient(flat[real], owners, None, gradient, ctx.shape), None
+        bags = real.div(rows.shape[1], rounding_mode="floor")
+        return _table_gradient(flat[real], bags, None, gradient, ctx.shape), None
 
 
 class _WeightedSum(torch.autograd.Function):
@@ -103,23 +129,28 @@ class _WeightedSum(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         rows, offsets, weights = ctx.saved_tensors
-        owners = torch.arange(len(offsets) - 1, device=rows.device).repeat_interleave(offsets.diff())
-        return _table_gradient(rows, owners, weights, gradient, ctx.shape), None, None, None
+        bags = torch.arange(len(offsets) - 1, device=rows.device).repeat_interleave(offsets.diff())
+        return _table_gradient(rows, bags, weights, gradient, ctx.shape), None, None, None
 
 
-def _table_gradient(
-    rows: Tensor, owners: Tensor, weights: Tensor | None, gradient: Tensor, shape: torch.Size
-) -> Tensor:
-    """The gradient of a table, sparse and coalesced, each used row once.
+def _table_gradient(rows: Tensor, bags: Tensor, weights: Tensor | None, gradient: Tensor, shape: torch.Size) -> Tensor:
+    """Compute the gradient of a table as a sparse, coalesced tensor with each used row once.
 
-    rows, owners, weights: (n,), which row was added, to which sum, how often; gradient: (B, width), of the sums.
-    A row's gradient is itself a sum, of those of the sums that it was added to: the same fast kernel, transposed.
+    A row's gradient is the weighted sum of the gradients of the bags that contain it, so the same fast kernel is used,
+    with rows and bags exchanged.
+
+    Args:
+        rows: Row indices, (n,).
+        bags: The bag of each entry of `rows`, (n,).
+        weights: Factor of each entry, (n,), or None for 1.
+        gradient: Gradient of the bags, (B, width).
+        shape: Shape of the table.
     """
     ordered, order = torch.sort(rows, stable=True)
     used, counts = torch.unique_consecutive(ordered, return_counts=True)
     offsets = functional.pad(counts.cumsum(0), (1, 0))
     summed = functional.embedding_bag(
-        owners[order],
+        bags[order],
         gradient.contiguous(),
         offsets,
         mode="sum",

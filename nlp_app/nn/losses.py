@@ -1,11 +1,12 @@
-"""Losses of classification, by name.
+"""Classification losses.
 
-Each is a module: `forward(logits (B, K), targets)` gives the sum over the batch, a scalar; who trains divides by the
-number of targets. Single-label targets are (B,) int64 classes, multi-label targets (B, K) of 0 and 1. `weights` are
-factors, (K,): of each class, or of each label where it is present.
+Each loss is a module. `forward(logits, targets)` returns the sum over the batch, a scalar; the training loop divides it
+by the number of targets. Shapes: B texts, K classes. Single-label targets are class ids, (B,) int64; multi-label
+targets are indicators 0 and 1, (B, K). `weights`, (K,), are factors of each class, or of each label where it is
+present.
 
-All compute in float32 at least, whatever the autocast, and in log-probabilities where a probability could round to 0
-or 1: losses and gradients are finite and right for logits of +-100 and beyond.
+All losses compute in float32 or wider, also under autocast, and in log-probabilities where a probability could round to
+0 or 1. So losses and gradients are finite and correct even for logits beyond +-100.
 """
 
 from __future__ import annotations
@@ -22,19 +23,33 @@ from nlp_app.core.errors import SettingsError, did_you_mean
 
 
 class Loss(nn.Module):
-    """What the losses share: `multi_label` says which targets one takes, `options` what else it can be told."""
+    """Base class of the losses.
+
+    Attributes:
+        multi_label: True if the loss takes multi-label targets.
+        options: Names of the options of `make_loss` that the loss supports.
+        weights: Class weights, (K,) float32, or None.
+    """
 
     multi_label: ClassVar[bool] = False
     options: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, weights: Sequence[float] | Tensor | None = None) -> None:
         super().__init__()
-        # A plain attribute, not a buffer: a loss has no place in a saved model, and a buffer that isn't saved comes
-        # back as garbage where models are built without memory. So it follows the logits to their device instead.
+        # A plain attribute, not a buffer: losses are not saved with a model, and an unsaved buffer would contain
+        # garbage in a network built on the meta device. So `forward` moves the weights to the logits' device.
         self.weights = None if weights is None else torch.tensor([float(weight) for weight in weights])
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """logits: (B, K) of any float type -> the sum of the losses, float32 (float64 for float64)."""
+        """Compute the loss, summed over the batch.
+
+        Args:
+            logits: (B, K) of any floating type.
+            targets: Class ids, (B,), or for a multi-label loss indicators 0 and 1, (B, K).
+
+        Returns:
+            A scalar, float32, or float64 for float64 logits.
+        """
         kind = torch.promote_types(logits.dtype, torch.float32)
         weights = None if self.weights is None else self.weights.to(logits.device, kind)
         with torch.autocast(logits.device.type, enabled=False):
@@ -45,9 +60,10 @@ class Loss(nn.Module):
 
 
 class CrossEntropy(Loss):
-    """Cross entropy, with weights of the classes and label smoothing (Szegedy et al. 2016, section 7).
+    """Cross entropy with class weights and label smoothing (Szegedy et al. 2016, section 7).
 
-    As torch's with its sum for a reduction: a smoothed target's shares are each weighted by the class they fall on.
+    Like `torch.nn.CrossEntropyLoss(reduction="sum")`: each class's share of a smoothed target is weighted by the weight
+    of that class.
     """
 
     options = ("smoothing",)
@@ -61,10 +77,10 @@ class CrossEntropy(Loss):
 
 
 class Focal(Loss):
-    """Focal loss of classes that exclude each other: -alpha_t (1 - p_t)^gamma log p_t (Lin et al. 2017, equation 5).
+    """Focal loss of single-label targets: -alpha_t (1 - p_t)^gamma log p_t (Lin et al. 2017, equation 5).
 
-    p_t is the softmax's probability of the true class and alpha the weights; two classes at least. gamma 0 is weighted
-    cross entropy. There is no smoothing: the loss knows one true class.
+    p_t is the softmax probability of the true class and alpha the class weights. At least two classes are required.
+    With gamma 0 it is weighted cross entropy. Label smoothing is not supported: the loss is defined for one true class.
     """
 
     options = ("gamma",)
@@ -75,17 +91,17 @@ class Focal(Loss):
 
     def _sum(self, logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
         true = targets.unsqueeze(1)
-        # p_t is the sigmoid of how far the true class is above the log-sum of the others.
+        # p_t is the sigmoid of the true class's logit minus the logsumexp of the other logits.
         others = logits.scatter(1, true, -math.inf).logsumexp(1)
         losses = _focal(logits.gather(1, true).squeeze(1) - others, self.gamma)
         return (losses if weights is None else losses * weights[targets]).sum()
 
 
 class Hinge(Loss):
-    """Each class against the rest, squared hinge: what scikit-learn's LinearSVC minimizes by default, but its penalty.
+    """Squared hinge loss, one-vs-rest: the default loss of scikit-learn's LinearSVC without its penalty.
 
-    The sum over the classes of max(0, 1 - logit)^2 for the true one and max(0, 1 + logit)^2 for the others. A weight
-    multiplies a class's term in the rows where it is the true one, as LIBLINEAR's class weights do.
+    The sum over the classes of max(0, 1 - logit)^2 for the true class and max(0, 1 + logit)^2 for the others. A class's
+    weight multiplies its term in the rows where it is the true class, like LIBLINEAR's class weights.
     """
 
     def _sum(self, logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
@@ -95,7 +111,7 @@ class Hinge(Loss):
 
 
 class BinaryCrossEntropy(Loss):
-    """Cross entropy of each label by itself; `weights` are torch's `pos_weight`."""
+    """Binary cross entropy of each label; `weights` are the `pos_weight` of PyTorch."""
 
     multi_label = True
 
@@ -106,10 +122,10 @@ class BinaryCrossEntropy(Loss):
 
 
 class BinaryFocal(Loss):
-    """Focal loss of each label by itself (Lin et al. 2017, equation 4), p_t the sigmoid's probability of the target.
+    """Binary focal loss of each label (Lin et al. 2017, equation 4).
 
-    gamma 0 is binary cross entropy with the same weights. The paper's alpha and 1 - alpha are, but for a common factor,
-    a weight of alpha / (1 - alpha).
+    p_t is the sigmoid probability of the target. With gamma 0 it is binary cross entropy with the same weights. The
+    paper's factors alpha and 1 - alpha correspond, up to a common factor, to the weight alpha / (1 - alpha).
     """
 
     multi_label = True
@@ -126,8 +142,8 @@ class BinaryFocal(Loss):
 
 
 def _focal(margin: Tensor, gamma: float) -> Tensor:
-    """-(1 - p)^gamma log p where p is the sigmoid of the margin."""
-    # The power by way of its log, which keeps all digits near p = 1 and has a gradient there for gamma < 1 too.
+    """Compute -(1 - p)^gamma log p, where p is the sigmoid of the margin."""
+    # The power is computed from its logarithm, which is precise near p = 1, with a finite gradient there for gamma < 1.
     losses = -functional.logsigmoid(margin)
     return losses * (gamma * functional.logsigmoid(-margin)).exp() if gamma else losses
 
@@ -149,31 +165,48 @@ def make_loss(
     gamma: float | None = None,
     smoothing: float | None = None,
 ) -> Loss:
-    """The loss of this name for single-label or multi-label targets; None: the loss's own default.
+    """Create a loss by name.
 
-    Raises `SettingsError` for an unknown name, a loss of the other kind of targets, a value out of range, and for an
-    option that the loss doesn't have.
+    Args:
+        name: A key of `LOSSES`.
+        multi_label: True for multi-label targets.
+        weights: Class weights, (K,), at least 0; None: all 1.
+        gamma: Focusing parameter of a focal loss, at least 0; None: the loss's default.
+        smoothing: Label smoothing, at least 0 and less than 1; None: the loss's default.
+
+    Returns:
+        The loss.
+
+    Raises:
+        SettingsError: If the name is unknown, the loss does not fit the targets, a value is out of range, or the loss
+            does not support an option.
+
+    Example:
+        >>> make_loss("focal", gamma=1.0).gamma
+        1.0
     """
     fitting = [known for known, loss in LOSSES.items() if loss.multi_label == multi_label]
     if name not in fitting:
-        why = f", which is not for {'several labels' if multi_label else 'one label'} a text" if name in LOSSES else ""
+        reason = f", which is not for {'multi' if multi_label else 'single'}-label data" if name in LOSSES else ""
         hint = "" if name in LOSSES else did_you_mean(name, fitting)
-        raise SettingsError(f"loss: found {name!r}{why}, expected one of {', '.join(fitting)}{hint}")
+        raise SettingsError(f"loss: found {name!r}{reason}, expected one of {', '.join(fitting)}{hint}")
     if weights is not None and not all(math.isfinite(weight) and weight >= 0 for weight in map(float, weights)):
         raise SettingsError(f"class weights: found {[*map(float, weights)]}, expected numbers of at least 0")
     if gamma is not None and not 0 <= gamma < math.inf:
         raise SettingsError(f"gamma: found {gamma}, expected a number of at least 0")
     if smoothing is not None and not 0 <= smoothing < 1:
         raise SettingsError(f"smoothing: found {smoothing}, expected at least 0 and less than 1")
-    # No smoothing is what a loss without that option does.
-    given = {"gamma": gamma, "smoothing": smoothing or None}
-    options = {option: value for option, value in given.items() if value is not None}
+    # Smoothing 0 is valid for every loss.
+    candidates = {"gamma": gamma, "smoothing": smoothing or None}
+    options = {option: value for option, value in candidates.items() if value is not None}
     for option, value in options.items():
         if option not in LOSSES[name].options:
-            having = [known for known in fitting if option in LOSSES[known].options]
-            raise SettingsError(f"{option}: found {value} for loss {name!r}, which has none; only {_listed(having)}")
+            supporting = [known for known in fitting if option in LOSSES[known].options]
+            raise SettingsError(
+                f"{option}: found {value} for loss {name!r}, which does not support it; {_support_hint(supporting)}"
+            )
     return LOSSES[name](weights, **options)
 
 
-def _listed(names: Sequence[str]) -> str:
-    return f"{' and '.join(names)} {'have' if len(names) > 1 else 'has'}" if names else "leave it unset"
+def _support_hint(names: Sequence[str]) -> str:
+    return f"only {' and '.join(names)} {'do' if len(names) > 1 else 'does'}" if names else "leave it unset"

@@ -1,4 +1,4 @@
-"""Weights that fit a network only in part."""
+"""Load weights that match a network only partly."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class PartialLoad:
-    """What came of weights, by their names.
+    """Names of the tensors that a partial load copied or skipped.
 
-    taken: the network has them now; left: it knows no such name; missing: what it has of its own, as it was before,
-    reshaped among them: known by name, but of another shape.
+    Attributes:
+        taken: Loaded into the network.
+        left: Unexpected: the network has no tensor of this name.
+        missing: Tensors of the network that kept their values, including `reshaped`.
+        reshaped: In both, but with different shapes.
     """
 
     taken: tuple[str, ...]
@@ -24,18 +27,25 @@ class PartialLoad:
 
 
 def load_partial(network: nn.Module, weights: Mapping[str, Tensor]) -> PartialLoad:
-    """Copy into a network those weights that fit a tensor of its state dict in name and shape; the rest stays.
+    """Copy the weights whose name and shape match the network's state dict.
 
-    Values are converted to the type, and put on the device, of what they replace.
+    Values are converted to the type and device of the tensors that they replace.
+
+    Args:
+        network: The network; its other tensors are unchanged.
+        weights: Tensors by name.
+
+    Returns:
+        The names of loaded, unexpected, missing and reshaped tensors.
     """
-    present = network.state_dict()
-    fitting = {name for name, value in present.items() if name in weights and weights[name].shape == value.shape}
+    state = network.state_dict()
+    matching = {name for name, value in state.items() if name in weights and weights[name].shape == value.shape}
     with torch.no_grad():
-        for name in fitting:
-            present[name].copy_(weights[name])
+        for name in matching:
+            state[name].copy_(weights[name])
     return PartialLoad(
-        taken=tuple(name for name in present if name in fitting),
-        left=tuple(name for name in weights if name not in present),
-        missing=tuple(name for name in present if name not in fitting),
-        reshaped=tuple(name for name in present if name in weights and name not in fitting),
+        taken=tuple(name for name in state if name in matching),
+        left=tuple(name for name in weights if name not in state),
+        missing=tuple(name for name in state if name not in matching),
+        reshaped=tuple(name for name in state if name in weights and name not in matching),
     )

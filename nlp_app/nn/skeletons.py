@@ -1,4 +1,4 @@
-"""Networks without memory, to be given the weights of a file."""
+"""Build networks without allocating memory; their weights come from a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ N = TypeVar("N", bound=nn.Module)
 
 
 class _SkipInitialization(TorchFunctionMode):
-    """Make every function of `torch.nn.init` return its tensor unchanged, within the block."""
+    """Within the block, make every function of `torch.nn.init` return its tensor unchanged."""
 
     def __torch_function__(
         self, func: Any, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -30,22 +30,25 @@ def build_skeleton(build: Callable[[], N]) -> N:
     Random initialization on the meta device imports torch._dynamo and SymPy: 1.3 CPU seconds and 70 MB.
 
     Args:
-        build: Makes the network.
+        build: Function that constructs the network.
 
     Returns:
-        The network, all of whose parameters and buffers have to be replaced.
+        The network. All of its parameters and buffers must be replaced before use.
     """
     with torch.device("meta"), _SkipInitialization():
         return build()
 
 
 def check_materialized(network: nn.Module) -> None:
-    """Check that a skeleton was given all of its parameters and buffers, those outside its state dict included.
+    """Check that all parameters and buffers of a skeleton have values, including those outside its state dict.
+
+    Args:
+        network: A network built by `build_skeleton`, after loading.
 
     Raises:
-        ValueError: If one of them is still without memory.
+        ValueError: If a parameter or buffer is still on the meta device.
     """
     tensors = (*network.named_parameters(), *network.named_buffers())
-    left = [name for name, tensor in tensors if tensor.is_meta]
-    if left:
-        raise ValueError(f"found no values for {', '.join(left)}; expected all parameters and buffers in the file")
+    missing = [name for name, tensor in tensors if tensor.is_meta]
+    if missing:
+        raise ValueError(f"found no values for {', '.join(missing)}; expected all parameters and buffers in the file")

@@ -1,4 +1,4 @@
-"""How large a network is: parameters by part, as a table."""
+"""Parameter counts of a network and its parts."""
 
 from __future__ import annotations
 
@@ -6,12 +6,28 @@ from torch import nn
 
 
 def parameter_count(module: nn.Module, trainable_only: bool = False) -> int:
-    """Numbers in the module's parameters."""
+    """Count the parameters of a module.
+
+    Args:
+        module: The module.
+        trainable_only: Count only parameters with `requires_grad`.
+
+    Returns:
+        Number of scalar parameters.
+    """
     return sum(p.numel() for p in module.parameters() if p.requires_grad or not trainable_only)
 
 
 def summary_table(module: nn.Module) -> str:
-    """A line for each part that has parameters: its name, its kind, its parameters, how many are trained."""
+    """Format a table of the module's direct children that have parameters.
+
+    Args:
+        module: The module.
+
+    Returns:
+        A text table with the columns part, kind (class), parameters and trained (trainable parameters); the last line
+        is the whole module.
+    """
     rows = [
         (name, type(part).__name__, parameter_count(part), parameter_count(part, trainable_only=True))
         for name, part in module.named_children()

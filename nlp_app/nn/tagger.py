@@ -1,7 +1,7 @@
-"""The tagger's network: a wide part that scores tags from window features, a BiLSTM beside it, one CRF on top.
+"""Network of the tagger: window features and a BiLSTM in parallel, with a CRF on top.
 
-The two add up to one score a tag and token, as in wide & deep learning (Cheng et al. 2016): the wide part is what a
-feature CRF has (Lafferty et al. 2001), the deep part a BiLSTM over embeddings (Huang et al. 2015).
+The scores of both parts are added for each token and tag, as in wide & deep learning (Cheng et al. 2016). The wide part
+is the linear model of a feature CRF (Lafferty et al. 2001), the deep part a BiLSTM over embeddings (Huang et al. 2015).
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from nlp_app.nn.lstm import BiLstm, reversal_indices
 
 @dataclass(frozen=True)
 class TableSizes:
-    """Rows of each embedding table; row 0 is padding. vectors = 0: no pretrained vectors."""
+    """Number of rows of each embedding table; row 0 is padding.
+
+    Attributes:
+        norms: Normalized tokens.
+        shapes: Word shapes.
+        parts: Embedded features (affixes, pairs with a neighboring token), summed per token.
+        features: Window features.
+        vectors: Pretrained vectors; 0: none.
+    """
 
     norms: int
     shapes: int
@@ -31,7 +39,20 @@ class TableSizes:
 
 @dataclass(frozen=True)
 class TaggerDimensions:
-    """Widths of the embeddings and of one direction of the LSTM; shares of what training drops."""
+    """Layer sizes and dropout rates of the tagger.
+
+    Attributes:
+        norm: Width of the embeddings of normalized tokens.
+        shape: Width of the embeddings of word shapes.
+        part: Width of the embedded features.
+        vector: Width of the pretrained vectors.
+        hidden: Width of one direction of the LSTM.
+        layers: Number of BiLSTM layers.
+        input_dropout: Dropout rate of the LSTM's inputs.
+        hidden_dropout: Dropout rate of the LSTM's outputs.
+        feature_dropout: Dropout rate of whole window features.
+        wide_dropout: Dropout rate of the wide part's scores.
+    """
 
     norm: int = 64
     shape: int = 16
@@ -46,15 +67,16 @@ class TaggerDimensions:
 
 
 class Teacher(NamedTuple):
-    """A CRF whose scores of tags a tagger is trained to find. A tuple, so that it is no part of the tagger."""
+    """The CRF of a teacher model, in distillation. A tuple, so that it does not become a submodule of the tagger."""
 
     crf: LinearChainCRF
 
 
 class WideBiLstmCrf(nn.Module):
-    """Emissions of window features and of a BiLSTM, under a linear-chain CRF.
+    """Linear-chain CRF over the summed scores of window features and a BiLSTM.
 
-    Inputs are integer columns, (B, L) or (B, L, k), as the encoder names them; mask: (B, L) bool, True = real.
+    Shapes: B sentences, L tokens, k features per token. Inputs are a mask, (B, L) bool, True for real tokens (which
+    come first), and integer columns, (B, L) or (B, L, k), named as in the encoder.
     """
 
     def __init__(self, num_tags: int, allowed: Tensor | None, sizes: TableSizes, dimensions: TaggerDimensions) -> None:
@@ -72,18 +94,26 @@ class WideBiLstmCrf(nn.Module):
         self.tags = nn.Linear(2 * d.hidden, num_tags)
         self.wide = EmbeddingSum(sizes.features, num_tags)
         self.crf = LinearChainCRF(num_tags, allowed)
-        self.teacher: Teacher | None = None  # of training; no part of a saved model
+        self.teacher: Teacher | None = None  # only in training; not saved with the model
         self._initialize()
 
     def _initialize(self) -> None:
-        # The wide table stays at zero: a feature means nothing until training says so.
+        # The wide table stays at zero, so that features unseen in training have no effect.
         with torch.no_grad():
-            for table, spread in ((self.norms, 0.3), (self.shapes, 0.3), (self.parts, 0.1)):
-                nn.init.normal_(table.weight, std=spread)
+            for table, std in ((self.norms, 0.3), (self.shapes, 0.3), (self.parts, 0.1)):
+                nn.init.normal_(table.weight, std=std)
                 table.weight[0].zero_()
 
     def set_vectors(self, matrix: Tensor, trained: bool) -> None:
-        """Give the pretrained vectors, (rows, dimension), their table; `trained`: whether training changes them."""
+        """Copy pretrained vectors into the network.
+
+        Args:
+            matrix: The vectors, (rows, dimension).
+            trained: True to fine-tune the vectors in training, False to freeze them.
+
+        Raises:
+            ValueError: If the network has no table of this shape.
+        """
         if self.vectors is None or matrix.shape != self.vectors.weight.shape:
             raise ValueError(f"vectors of {tuple(matrix.shape)} don't fit the network's table")
         with torch.no_grad():
@@ -93,24 +123,45 @@ class WideBiLstmCrf(nn.Module):
     def forward(
         self, mask: Tensor, tags: Tensor, taught: Tensor | None = None, gold: Tensor | None = None, **columns: Tensor
     ) -> Tensor:
-        """The sum over the batch of the negative log-likelihood of the tags, (B, L).
+        """Compute the loss, summed over the batch.
 
-        With `taught`, the scores (B, L, tags) of `teacher`, it is the cross entropy under the teacher instead, but for
-        the share that the tags have in a row, the first of `gold` (B, L).
+        The loss is the negative log-likelihood of the gold tags. In distillation it is a weighted mean of this and the
+        cross entropy of the paths under the teacher's distribution.
+
+        Args:
+            mask: (B, L) bool, True for real tokens.
+            tags: Gold tag ids, (B, L).
+            taught: Distillation: the teacher's emissions, (B, L, tags).
+            gold: Distillation: the weight of the gold tags in the loss of each row, 0 to 1, in the first column of
+                (B, L); the teacher has the rest.
+            **columns: Inputs of `emissions`.
+
+        Returns:
+            The loss, a scalar.
         """
         emissions = self.emissions(mask, **columns)
         if taught is None or gold is None or self.teacher is None:
             loss: Tensor = -self.crf(emissions, tags, mask).sum()
             return loss
-        share = gold[:, 0]
-        loss = path_cross_entropy(self.crf, emissions, self.teacher.crf, taught, mask, 1 - share)
-        known = share > 0
-        if known.any():
-            loss = loss - (share[known] * self.crf(emissions[known], tags[known], mask[known])).sum()
+        gold_weight = gold[:, 0]
+        loss = path_cross_entropy(self.crf, emissions, self.teacher.crf, taught, mask, 1 - gold_weight)
+        with_gold = gold_weight > 0
+        if with_gold.any():
+            likelihood = self.crf(emissions[with_gold], tags[with_gold], mask[with_gold])
+            loss = loss - (gold_weight[with_gold] * likelihood).sum()
         return loss
 
     def emissions(self, mask: Tensor, **columns: Tensor) -> Tensor:
-        """A score a token and tag: (B, L, tags)."""
+        """Compute the emission scores of the CRF.
+
+        Args:
+            mask: (B, L) bool, True for real tokens.
+            **columns: Table rows of each token: `norms` and `shapes`, (B, L); `parts` and `features`, (B, L, k); with
+                pretrained vectors also `vectors`, (B, L).
+
+        Returns:
+            Scores, (B, L, tags) float32.
+        """
         embedded = [
             self.norms(columns["norms"]),
             self.shapes(columns["shapes"]),
@@ -122,7 +173,7 @@ class WideBiLstmCrf(nn.Module):
         reversal = reversal_indices(mask)
         for layer in self.layers:
             x = self._drop_units(layer(x, reversal), self.dimensions.hidden_dropout)
-        # Whole features are dropped, then single scores: neither half may lean on the other.
+        # Drop whole features, then single scores, so that neither part relies on the other.
         features = columns["features"]
         if self.training and self.dimensions.feature_dropout:
             kept = torch.rand(features.shape, device=features.device) >= self.dimensions.feature_dropout
@@ -131,15 +182,15 @@ class WideBiLstmCrf(nn.Module):
         deep: Tensor = self.tags(x)
         return deep.float() + wide
 
-    def _drop_units(self, x: Tensor, share: float) -> Tensor:
-        """Drop units over a whole row, the same at each of its tokens (Gal & Ghahramani 2016): x (B, L, units)."""
-        return _drop(x, share, (x.shape[0], 1, x.shape[2])) if self.training and share else x
+    def _drop_units(self, x: Tensor, rate: float) -> Tensor:
+        """Drop units of x, (B, L, units): the same units at all tokens of a row (Gal & Ghahramani 2016)."""
+        return _drop(x, rate, (x.shape[0], 1, x.shape[2])) if self.training and rate else x
 
-    def _drop_scores(self, x: Tensor, share: float) -> Tensor:
-        return _drop(x, share, tuple(x.shape)) if self.training and share else x
+    def _drop_scores(self, x: Tensor, rate: float) -> Tensor:
+        return _drop(x, rate, tuple(x.shape)) if self.training and rate else x
 
 
-def _drop(x: Tensor, share: float, shape: tuple[int, ...]) -> Tensor:
-    # Not functional.dropout, which draws its numbers six times slower on a CPU.
-    kept = torch.rand(shape, device=x.device) >= share
-    return x * kept.to(x.dtype).mul_(1 / (1 - share))
+def _drop(x: Tensor, rate: float, shape: tuple[int, ...]) -> Tensor:
+    # Not functional.dropout, whose random numbers take six times as long on a CPU.
+    kept = torch.rand(shape, device=x.device) >= rate
+    return x * kept.to(x.dtype).mul_(1 / (1 - rate))

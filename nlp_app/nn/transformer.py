@@ -1,10 +1,11 @@
-"""Networks on a pretrained body of transformers: a tagger and a classifier.
+"""Tagger and text classifier on a pretrained transformers model, the body.
 
-Shapes: B rows (windows of texts), P pieces of a row at most, L tokens at most that a row answers for, T tags,
-K classes. A token is one or more consecutive pieces; its scores are those of its first or last piece, or their mean.
+Shapes: B rows (windows of texts), P subwords of the longest row, L tokens of the row with the most tokens to score,
+D hidden units, T tags, K classes. A token is one or more consecutive subwords. Its scores are those of its first or
+last subword, or the mean over its subwords.
 
-With no LSTM, no CRF and no embedding of capitals the tagger's weights are those of the body alone, so what is saved is
-a plain model of transformers.
+Without an LSTM, a CRF and a casing embedding, the tagger has no weights except the body's, so it is saved as a plain
+transformers model.
 """
 
 from __future__ import annotations
@@ -33,12 +34,15 @@ _IGNORED = -100
 
 @dataclass(frozen=True)
 class TransformerDimensions:
-    """What stands on the body.
+    """Layers on top of the body.
 
-    pooling: which pieces give a token's scores, of POOLINGS; head: of HEADS; lstm: width of one direction of a BiLSTM
-    between body and tags, 0 for none; dropout: before and after that LSTM (a body that scores tags has its own);
-    capitals: how many ways to write a token have a vector, which is added to the embeddings of the token's pieces, 0
-    for none.
+    Attributes:
+        pooling: Subwords that give a token's scores, one of `POOLINGS`.
+        head: Softmax or CRF, one of `HEADS`.
+        lstm: Width of one direction of a BiLSTM between body and tags; 0: none.
+        dropout: Dropout rate before and after the LSTM. Without an LSTM, the body has its own dropout.
+        capitals: Number of casing classes, whose vectors are added to the embeddings of a token's subwords; 0: no
+            casing embedding.
     """
 
     pooling: str = "first"
@@ -49,28 +53,43 @@ class TransformerDimensions:
 
 
 class PretrainedNetwork(nn.Module):
-    """A body and what stands on it; `weights` and `load_weights` use the body's own names, without a prefix.
+    """Base class of networks on a pretrained body.
 
-    `state_dict` is torch's, with `body.` in front, and has every tied tensor under each of its names.
+    `weights` and `load_weights` use the body's own tensor names, without a prefix. `state_dict` is PyTorch's: names of
+    the body start with `body.`, and a tied tensor is included under each of its names.
+
+    Attributes:
+        body: The pretrained model.
+        position_limit: Maximum number of subwords in a row; None: no limit.
+        compute_type: Autocast type of the body, for example bfloat16; None: the type of its weights.
     """
 
     def __init__(self, body: PreTrainedModel) -> None:
         super().__init__()
         self.body = body
         self.position_limit = position_limit(body)
-        self.compute_type: torch.dtype | None = None  # what the body computes in, bfloat16 say; None: its weights' type
+        self.compute_type: torch.dtype | None = None
 
     def weights(self) -> dict[str, Tensor]:
-        """Tensors by name, tied ones once: as the body's `save_pretrained` writes them in the names of its class, and
-        our own. No copies."""
+        """Collect all tensors by name, without copying them.
+
+        Returns:
+            The body's tensors as in `body_weights`, and the tensors of the layers on top.
+        """
         return {
             **body_weights(self.body),
             **{name: value for name, value in self.state_dict().items() if not name.startswith("body.")},
         }
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Copy what `weights` gave. Raises ValueError if a name is missing or unknown or a shape differs; then nothing
-        was changed."""
+        """Copy weights into the network.
+
+        Args:
+            weights: Tensors by name, as returned by `weights`.
+
+        Raises:
+            ValueError: If a name is missing or unknown, or a shape differs. The network is unchanged then.
+        """
         present = self.weights()
         _check_fit(weights, present)
         with torch.no_grad():
@@ -78,34 +97,42 @@ class PretrainedNetwork(nn.Module):
                 value.copy_(weights[name])
 
     def enable_gradient_checkpointing(self) -> None:
-        """Keep only the layers' inputs in training, and compute the rest again on the way back.
+        """Store only the layers' inputs in training, and recompute the other activations in the backward pass.
 
-        Raises ValueError if the body can't.
+        Raises:
+            ValueError: If the body does not support gradient checkpointing.
         """
         if not self.body.supports_gradient_checkpointing:
             raise ValueError(
-                f"gradient checkpointing: found a body of type {self.body.config.model_type!r}, which has none"
+                f"gradient checkpointing: found a body of type {self.body.config.model_type!r}, "
+                "which does not support it"
             )
         if getattr(self.body.config, "use_cache", False):
             self.body.config.use_cache = False
-        # transformers is changing the method's name.
+        # The method's name depends on the version of transformers.
         body = self.body
         enable = getattr(body, "activation_checkpointing_enable", None) or body.gradient_checkpointing_enable
-        # The reentrant kind gives no gradients where a layer's input needs none, as behind frozen embeddings. It is for
-        # that kind that the embeddings' output is made to need some, and frozen layers would be gone back through.
+        # Reentrant checkpointing computes no gradients if a layer's input requires none, as after frozen embeddings.
+        # transformers therefore makes the embeddings' output require gradients, which is disabled here: the backward
+        # pass would run through frozen layers too.
         enable({"use_reentrant": False})
         body.disable_input_require_grads()  # type: ignore[no-untyped-call]
 
     def _run(self, input_ids: Tensor, attention_mask: Tensor, added: Tensor | None = None) -> Tensor:
-        """What the body says first: logits or hidden states. added: to the embeddings of pieces, (B, P, D)."""
+        """Run the body and return its first output, logits or hidden states.
+
+        `added`, (B, P, D), is added to the subword embeddings.
+        """
         width = input_ids.shape[1]
         if self.position_limit is not None and width > self.position_limit:
             raise ValueError(
-                f"input_ids: found {width} pieces in a row; expected {self.position_limit} at most, "
-                "for which the model has positions"
+                f"input_ids: found {width} subwords in a row; expected at most {self.position_limit}, "
+                "the number of the model's positions"
             )
-        lower = nullcontext() if self.compute_type is None else torch.autocast(input_ids.device.type, self.compute_type)
-        with lower:
+        autocast = (
+            nullcontext() if self.compute_type is None else torch.autocast(input_ids.device.type, self.compute_type)
+        )
+        with autocast:
             if added is None:
                 output: Tensor = self.body(input_ids=input_ids, attention_mask=attention_mask)[0]
             else:
@@ -115,20 +142,32 @@ class PretrainedNetwork(nn.Module):
 
 
 class TransformerTagger(PretrainedNetwork):
-    """Scores of tags for tokens, under a CRF (`dimensions.head`) or each for itself.
+    """Tagger on a pretrained body, with a CRF or a softmax head.
 
-    `body` is a model for token classification with `num_tags` labels, or with `dimensions.lstm` one without a head.
-    `allowed` is as for `LinearChainCRF`. With the softmax head, `crf` only knows which paths are legal: its transitions
-    are zero, fixed and not saved, so that its best path is the best legal one, and its probabilities are those of
-    independent tags given that the path is legal. The loss knows nothing of legality then.
+    With the softmax head, `crf` only contains constraints: its transition scores are zero, fixed and not saved. So its
+    best path is the best allowed path, and its probabilities are those of independent tags, given that the path is
+    allowed. The loss ignores the constraints.
 
-    With `dimensions.capitals`, the vectors that say how tokens are written begin at zero, where they change nothing;
-    that of 0, which special pieces and padding have, stays there. Raises SettingsError if the body takes no embeddings.
+    The vectors of the casing embedding start at zero, where they have no effect. The vector of class 0 (special
+    subwords and padding) always stays zero.
     """
 
     def __init__(
         self, body: PreTrainedModel, num_tags: int, allowed: Tensor | None, dimensions: TransformerDimensions
     ) -> None:
+        """Build the layers on top of the body.
+
+        Args:
+            body: A model for token classification with `num_tags` labels, or with `dimensions.lstm` a model without a
+                head.
+            num_tags: Number of tags, T.
+            allowed: Allowed transitions, (T + 2, T + 2) bool, as for `LinearChainCRF`; None: all.
+            dimensions: Layers on top of the body.
+
+        Raises:
+            SettingsError: If there is a casing embedding but the body takes no embeddings as input.
+            ValueError: If a dimension is unknown, or the body has another number of labels.
+        """
         super().__init__(body)
         if dimensions.pooling not in POOLINGS or dimensions.head not in HEADS:
             raise ValueError(f"dimensions: found {dimensions}; expected pooling of {POOLINGS} and head of {HEADS}")
@@ -149,16 +188,21 @@ class TransformerTagger(PretrainedNetwork):
         )
 
     def forward(self, tags: Tensor, mask: Tensor, **inputs: Tensor) -> Tensor:
-        """The sum over all tokens of the cross entropy, or over all rows of the CRF's negative log-likelihood.
+        """Compute the loss: cross entropy summed over tokens, or the CRF's negative log-likelihood summed over rows.
 
-        tags: (B, L) integers, mask: (B, L) bool, real tokens first, the others as for `emissions`. The CRF takes no row
-        without a token.
+        Args:
+            tags: Gold tag ids, (B, L) integers.
+            mask: (B, L) bool, True for real tokens, which come first. With a CRF, each row needs at least one token.
+            **inputs: The other inputs of `emissions`.
+
+        Returns:
+            The loss, a scalar.
         """
         emissions = self.emissions(mask, **inputs)
         if self.dimensions.head == "crf":
             negative: Tensor = -self.crf(emissions, tags, mask).sum()
             return negative
-        # Not emissions[mask], for which an accelerator would have to be waited for.
+        # Not emissions[mask], which would synchronize with the accelerator.
         targets = tags.long().masked_fill(~mask, _IGNORED)
         with torch.autocast(emissions.device.type, enabled=False):
             return functional.cross_entropy(
@@ -174,34 +218,64 @@ class TransformerTagger(PretrainedNetwork):
         ends: Tensor,
         capitals: Tensor | None = None,
     ) -> Tensor:
-        """A score a token and tag, (B, L, T) float32.
+        """Compute scores of tags. Values on padding have no effect.
 
-        input_ids, attention_mask: (B, P); starts, ends: (B, L), where a token's pieces begin and end in its row;
-        capitals: (B, P), how the token of each piece is written, for a network that embeds it. What stands on padding
-        has no effect. Raises ValueError if the body has fewer positions than P, or capitals are missing or unexpected.
+        Args:
+            mask: (B, L) bool, True for real tokens, which come first.
+            input_ids: Subword ids, (B, P).
+            attention_mask: (B, P), 1 for real subwords.
+            starts: Index of each token's first subword in its row, (B, L).
+            ends: Index after each token's last subword, (B, L).
+            capitals: Casing class of each subword's token, (B, P), for a network with a casing embedding.
+
+        Returns:
+            Scores, (B, L, T) float32.
+
+        Raises:
+            ValueError: If P exceeds the body's positions, or `capitals` is missing or unexpected.
         """
         if (capitals is None) != (self.capitals is None):
             words = ("none", "some") if capitals is None else ("some", "none")
             raise ValueError("capitals: found {}; expected {}, as the network's dimensions say".format(*words))
         added = None if self.capitals is None else self.capitals(capitals)
-        found = pool_pieces(self._run(input_ids, attention_mask, added), starts, ends, mask, self.dimensions.pooling)
+        x = pool_subwords(self._run(input_ids, attention_mask, added), starts, ends, mask, self.dimensions.pooling)
         if self.lstm is not None and self.tags is not None:
-            found = functional.dropout(found, self.dimensions.dropout, self.training)
-            found = self.lstm(found, reversal_indices(mask))
-            found = self.tags(functional.dropout(found, self.dimensions.dropout, self.training))
-        return found.float()
+            x = functional.dropout(x, self.dimensions.dropout, self.training)
+            x = self.lstm(x, reversal_indices(mask))
+            x = self.tags(functional.dropout(x, self.dimensions.dropout, self.training))
+        return x.float()
 
 
 class TransformerClassifier(PretrainedNetwork):
-    """Scores of classes for windows; `body` is a model for sequence classification with `classes` labels."""
+    """Text classifier on a pretrained body; a row is a window of a text."""
 
     def __init__(self, body: PreTrainedModel, classes: int) -> None:
+        """Wrap a body.
+
+        Args:
+            body: A model for sequence classification with `classes` labels.
+            classes: Number of classes, K.
+
+        Raises:
+            ValueError: If the body has another number of labels.
+        """
         super().__init__(body)
         _check_labels(body, classes)
-        self.loss: Loss | None = None  # of training; no part of a saved model
+        self.loss: Loss | None = None  # only in training; not saved with the model
 
     def forward(self, targets: Tensor | None = None, **inputs: Tensor) -> Tensor:
-        """The scores (B, K) of rows given as for `scores`; with targets, the sum of their losses."""
+        """Compute scores, or with targets the loss.
+
+        Args:
+            targets: Targets of `loss`; None to return scores.
+            **inputs: Inputs of `scores`.
+
+        Returns:
+            Without targets, scores (B, K). With targets, the sum of the losses, a scalar.
+
+        Raises:
+            ValueError: If there are targets but `loss` is not set.
+        """
         scores = self.scores(**inputs)
         if targets is None:
             return scores
@@ -211,12 +285,23 @@ class TransformerClassifier(PretrainedNetwork):
         return loss
 
     def scores(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """A score a row and class, (B, K) float32, from (B, P) each. Raises ValueError for too many pieces."""
+        """Compute scores of classes.
+
+        Args:
+            input_ids: Subword ids, (B, P).
+            attention_mask: (B, P), 1 for real subwords.
+
+        Returns:
+            Logits, (B, K) float32.
+
+        Raises:
+            ValueError: If P exceeds the body's positions.
+        """
         return self._run(input_ids, attention_mask).float()
 
 
 class TransitionConstraints(LinearChainCRF):
-    """A CRF that scores no transition, only forbids: nothing to train, nothing to save."""
+    """A CRF with constraints but without transition scores: it has no trainable parameters and nothing to save."""
 
     def __init__(self, num_tags: int, allowed: Tensor | None = None) -> None:
         super().__init__(num_tags, allowed)
@@ -226,35 +311,52 @@ class TransitionConstraints(LinearChainCRF):
             self.register_buffer(name, value, persistent=False)
 
 
-def pool_pieces(pieces: Tensor, starts: Tensor, ends: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    """Vectors of tokens, (B, L, D), from those of pieces, (B, P, D); any on padding. The mean is float32.
+def pool_subwords(subwords: Tensor, starts: Tensor, ends: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """Pool the vectors of subwords to vectors of tokens.
 
-    A row's tokens follow each other, with or without pieces between them.
+    Args:
+        subwords: Vectors of subwords, (B, P, D).
+        starts: Index of each token's first subword in its row, (B, L), ascending. There may be subwords between two
+            tokens.
+        ends: Index after each token's last subword, (B, L).
+        mask: (B, L) bool, True for real tokens, which come first.
+        pooling: One of `POOLINGS`.
+
+    Returns:
+        (B, L, D), with any values on padding; float32 for the mean.
     """
     if pooling != "mean":
-        places = (starts if pooling == "first" else ends - 1).masked_fill(~mask, 0)
-        return pieces[torch.arange(len(places), device=places.device).unsqueeze(1), places]
-    (rows, size), (_, width, depth) = starts.shape, pieces.shape
+        positions = (starts if pooling == "first" else ends - 1).masked_fill(~mask, 0)
+        return subwords[torch.arange(len(positions), device=positions.device).unsqueeze(1), positions]
+    (rows, size), (_, width, depth) = starts.shape, subwords.shape
     starts, ends = starts.masked_fill(~mask, width), ends.masked_fill(~mask, width)
-    # Each piece is added to the last token that has begun, or where that has ended, to one more that is left out.
-    place = torch.arange(width, device=pieces.device).repeat(rows, 1)
-    token = torch.searchsorted(starts, place, right=True) - 1
-    inside = (token >= 0) & (place < ends.gather(1, token.clamp_min(0)))
-    first = torch.arange(0, rows * size, size, device=pieces.device).unsqueeze(1)
+    # Each subword is added to the last token that starts at or before it. If that token has ended, it is added to an
+    # extra token, which is discarded.
+    position = torch.arange(width, device=subwords.device).repeat(rows, 1)
+    token = torch.searchsorted(starts, position, right=True) - 1
+    inside = (token >= 0) & (position < ends.gather(1, token.clamp_min(0)))
+    first = torch.arange(0, rows * size, size, device=subwords.device).unsqueeze(1)
     token = torch.where(inside, first + token, rows * size)
-    sums = pieces.new_zeros(rows * size + 1, depth, dtype=torch.float32)
-    sums = sums.index_add(0, token.flatten(), pieces.float().flatten(0, 1))
+    sums = subwords.new_zeros(rows * size + 1, depth, dtype=torch.float32)
+    sums = sums.index_add(0, token.flatten(), subwords.float().flatten(0, 1))
     return sums[:-1].view(rows, size, depth) / (ends - starts).clamp_min(1).unsqueeze(2)
 
 
 def body_weights(body: PreTrainedModel) -> dict[str, Tensor]:
-    """The body's tensors as `save_pretrained(..., save_original_format=False)` writes them: the names of its class,
-    not those of the checkpoint that it was once read from; tied tensors once."""
+    """Collect the body's tensors as `save_pretrained(..., save_original_format=False)` writes them.
+
+    Args:
+        body: The body.
+
+    Returns:
+        Tensors by their names in the model class, which may differ from the names in the original checkpoint; a tied
+        tensor is included once.
+    """
     state = body.state_dict()
     for name in body._keys_to_ignore_on_save or ():
         state.pop(name, None)
-    kept: dict[str, Tensor] = remove_tied_weights_from_state_dict(state, body)
-    return kept
+    untied: dict[str, Tensor] = remove_tied_weights_from_state_dict(state, body)
+    return untied
 
 
 def _check_labels(body: PreTrainedModel, expected: int) -> None:
@@ -262,14 +364,14 @@ def _check_labels(body: PreTrainedModel, expected: int) -> None:
         raise ValueError(f"body: found {body.config.num_labels} labels; expected {expected}")
 
 
-def _check_fit(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    problems = [f"{name} is missing" for name in expected if name not in found]
-    problems += [f"{name} is unknown" for name in found if name not in expected]
+def _check_fit(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    problems = [f"{name} is missing" for name in expected if name not in weights]
+    problems += [f"{name} is unknown" for name in weights if name not in expected]
     problems += [
         f"{name} has shape {list(value.shape)} where {list(expected[name].shape)} is expected"
-        for name, value in found.items()
+        for name, value in weights.items()
         if name in expected and value.shape != expected[name].shape
     ]
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
-        raise ValueError(f"weights: found that {', '.join(problems[:3])}{more}; expected those of this network")
+        raise ValueError(f"weights: {', '.join(problems[:3])}{more}; expected the tensors of this network")

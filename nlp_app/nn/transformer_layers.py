@@ -1,4 +1,4 @@
-"""The layers of a pretrained body, found whatever its architecture: which are low, which high; and how long a row."""
+"""Find the layers, position limit and input embeddings of a pretrained body of any architecture."""
 
 from __future__ import annotations
 
@@ -10,32 +10,52 @@ from transformers import PreTrainedModel
 
 from nlp_app.core.errors import SettingsError
 
-# How architectures call the table of learned positions.
+# Names of the table of learned positions in the architectures of transformers.
 _POSITION_TABLES = ("position_embeddings", "embed_positions", "wpe")
 
 
 def layer_names(body: PreTrainedModel) -> list[tuple[str, ...]]:
-    """Prefixes of the names of the body's parameters: of its embeddings, then of each layer, the lowest first.
+    """List the parameter-name prefixes of the body's embeddings and layers.
 
-    The layers are the module list of as many entries as the configuration says there are layers; embeddings are what
-    comes before them in the base model. What comes after, a pooler or a last norm, and the head are in none. Layers
-    that share their parameters are one. Raises SettingsError where there is no such list.
+    The layers are the module list whose length is the number of layers in the configuration. The embeddings are the
+    parameters before them in the base model. Parameters after them (a pooler or a final norm) and the head are not
+    included. Layers that share their parameters count as one.
+
+    Args:
+        body: The pretrained model.
+
+    Returns:
+        The prefixes of the embeddings, then of each layer, the lowest layer first.
+
+    Raises:
+        SettingsError: If the body has no module list of this length.
     """
     root = _base_prefix(body)
-    place, layers = _layer_list(body)
-    path = f"{root}{place}".split(".")
+    list_name, layers = _layer_list(body)
+    path = f"{root}{list_name}".split(".")
     names = [name for name, _ in body.named_parameters() if name.startswith(root)]
-    first = next(number for number, name in enumerate(names) if name.startswith(f"{root}{place}."))
-    below = dict.fromkeys(_beside(name, path) for name in names[:first])
-    return [tuple(below), *((f"{root}{place}.{number}.",) for number in range(len(layers)))]
+    first = next(number for number, name in enumerate(names) if name.startswith(f"{root}{list_name}."))
+    below = dict.fromkeys(_prefix_outside(name, path) for name in names[:first])
+    return [tuple(below), *((f"{root}{list_name}.{number}.",) for number in range(len(layers)))]
 
 
 def layerwise_rate_factors(network: nn.Module, decay: float, head: float, crf: float) -> dict[str, float]:
-    """Factors on the learning rate by prefixes of the names of the network's trainable parameters.
+    """Compute learning-rate factors for layer-wise decay.
 
-    `network` has a body in `body`. Its highest layer gets 1, each below `decay` times the one above, the embeddings the
-    least; its head and what stands on it get `head`, but `crf.` gets `crf`. Raises SettingsError where `decay` is not 1
-    and the layers can't be told apart.
+    The body's highest layer has the factor 1. Each layer has `decay` times the factor of the layer above, and the
+    embeddings `decay` times the factor of the lowest layer.
+
+    Args:
+        network: A network with a pretrained model in `body`.
+        decay: Ratio of the factors of neighboring layers; 1: no decay.
+        head: Factor of the body's head and of all layers on top of the body except the CRF.
+        crf: Factor of the parameters in `crf`.
+
+    Returns:
+        Factors by prefix of the names of trainable parameters; parameters without a matching prefix have the factor 1.
+
+    Raises:
+        SettingsError: If `decay` is not 1 and the body's layers cannot be found.
     """
     body: PreTrainedModel = network.body  # type: ignore[assignment]
     factors: dict[str, float] = {}
@@ -47,24 +67,31 @@ def layerwise_rate_factors(network: nn.Module, decay: float, head: float, crf: f
     trainable = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
     for name in trainable:
         if not name.startswith("body."):
-            part = _upto(name, 1)
+            part = _prefix(name, 1)
             factors[part] = crf if part == "crf." else head
         elif root and not name.startswith(f"body.{root}"):
-            factors[_upto(name, 2)] = head
+            factors[_prefix(name, 2)] = head
     return {prefix: factor for prefix, factor in factors.items() if _any_starts(trainable, prefix)}
 
 
 def freeze_layers(network: nn.Module, layers: int) -> None:
-    """Train neither the body's embeddings nor its `layers` lowest layers; 0: train all.
+    """Freeze the body's embeddings and lowest layers.
 
-    Raises SettingsError if there are fewer, or if they can't be told apart.
+    Args:
+        network: A network with a pretrained model in `body`.
+        layers: Number of layers to freeze, in addition to the embeddings; 0: freeze nothing.
+
+    Raises:
+        SettingsError: If the body has fewer layers, or its layers cannot be found.
     """
     if layers == 0:
         return
     body: PreTrainedModel = network.body  # type: ignore[assignment]
     levels = layer_names(body)
     if not 0 <= layers < len(levels):
-        raise SettingsError(f"freeze: found {layers}, expected 0 to {len(levels) - 1}, the layers that the model has")
+        raise SettingsError(
+            f"model.frozen_layers: found {layers}, expected 0 to {len(levels) - 1}, the number of the model's layers"
+        )
     frozen = tuple(prefix for prefixes in levels[: layers + 1] for prefix in prefixes)
     for name, parameter in body.named_parameters():
         if name.startswith(frozen):
@@ -72,29 +99,53 @@ def freeze_layers(network: nn.Module, layers: int) -> None:
 
 
 def position_limit(body: PreTrainedModel) -> int | None:
-    """The most pieces that a row may have: those that the tables of learned positions reach; None: any number."""
+    """Determine the maximum number of subwords in a row from the tables of learned positions.
+
+    Args:
+        body: The pretrained model.
+
+    Returns:
+        The limit, or None without learned positions.
+    """
     return min(_table_limits(body), default=None)
 
 
 def embedding_width(body: PreTrainedModel) -> int:
-    """The width of the vectors of pieces that the body reads. Raises SettingsError if it takes none but its own."""
-    table = _table_of_pieces(body)
+    """Get the width of the body's subword embeddings.
+
+    Args:
+        body: The pretrained model.
+
+    Returns:
+        The width.
+
+    Raises:
+        SettingsError: If the body does not accept embeddings in place of subword ids.
+    """
+    table = _input_embeddings(body)
     if table is None:
         raise SettingsError(
-            f"model.casing_embedding: found yes for a model of type {body.config.model_type!r}, which takes no "
-            "embeddings of pieces but its own; give no"
+            f"model.casing_embedding: found yes for a model of type {body.config.model_type!r}, which accepts only "
+            "subword ids as input, not embeddings; set it to no"
         )
     return table.embedding_dim
 
 
 def takes_embeddings(body: PreTrainedModel) -> bool:
-    """Whether pieces can be given to the body as vectors, those of its own table changed."""
-    return _table_of_pieces(body) is not None
+    """Check if the body accepts modified subword embeddings in place of subword ids.
+
+    Args:
+        body: The pretrained model.
+
+    Returns:
+        True if it accepts embeddings.
+    """
+    return _input_embeddings(body) is not None
 
 
-def _table_of_pieces(body: PreTrainedModel) -> nn.Embedding | None:
-    """The table of vectors of pieces that may be given instead of pieces; None if the body insists on pieces."""
-    # A decoder beside the encoder reads the pieces themselves too.
+def _input_embeddings(body: PreTrainedModel) -> nn.Embedding | None:
+    """Get the table of subword embeddings; None if the body accepts only subword ids."""
+    # In an encoder-decoder, the decoder needs the subword ids themselves.
     if "inputs_embeds" not in inspect.signature(body.forward).parameters or body.config.is_encoder_decoder:
         return None
     try:
@@ -107,39 +158,39 @@ def _table_of_pieces(body: PreTrainedModel) -> nn.Embedding | None:
 def _table_limits(body: PreTrainedModel) -> Iterator[int]:
     for name, module in body.base_model.named_modules():
         if name.rpartition(".")[2] in _POSITION_TABLES and isinstance(module, nn.Embedding):
-            # RoBERTa and its kin count positions from the padding's number plus one, BART from an offset.
+            # RoBERTa and similar models number positions from the padding index plus one, BART from an offset.
             skipped = getattr(module, "offset", 0) if module.padding_idx is None else module.padding_idx + 1
             yield module.num_embeddings - skipped
 
 
 def _base_prefix(body: PreTrainedModel) -> str:
-    """What the names of the base model's parameters begin with: "bert.", or nothing where the body has no head."""
+    """Get the prefix of the base model's parameter names: for example "bert.", or "" if the body has no head."""
     return "" if body.base_model is body else f"{body.base_model_prefix}."
 
 
 def _layer_list(body: PreTrainedModel) -> tuple[str, nn.ModuleList]:
     config = body.config
-    # ALBERT's layers share the parameters of one group or a few.
+    # In ALBERT, the layers of a group share their parameters, so the list has one entry per group.
     sizes = {getattr(config, "num_hidden_groups", None) or getattr(config, "num_hidden_layers", None)}
     for name, module in body.base_model.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) in sizes:
             return name, module
     raise SettingsError(
         f"model.pretrained: found no list of layers in a model of type {config.model_type!r}; "
-        "leave train.layerwise_lr_decay at 1 and model.frozen_layers at 0"
+        "set train.layerwise_lr_decay to 1 and model.frozen_layers to 0"
     )
 
 
-def _beside(name: str, path: list[str]) -> str:
-    """The shortest prefix of a parameter's name that is not one of the path too."""
+def _prefix_outside(name: str, path: list[str]) -> str:
+    """Get the shortest prefix of a parameter's name that is not also a prefix of the path."""
     parts = name.split(".")
     common = 0
     while common < len(path) and parts[common] == path[common]:
         common += 1
-    return _upto(name, common + 1)
+    return _prefix(name, common + 1)
 
 
-def _upto(name: str, depth: int) -> str:
+def _prefix(name: str, depth: int) -> str:
     parts = name.split(".")
     return ".".join(parts[:depth]) + ("." if len(parts) > depth else "")
 

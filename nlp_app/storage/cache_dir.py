@@ -35,7 +35,7 @@ def new_folder(directory: Path, name: str) -> Iterator[Path]:
     name: of the entry that it is to be, or NO_ENTRY. Raises OSError if there can't be such a folder.
     """
     directory.mkdir(_PRIVATE, parents=True, exist_ok=True)
-    remove_leftovers(directory, of=f"{NO_ENTRY}|{_ENTRY.pattern}", shared=True)
+    remove_leftovers(directory, pattern=f"{NO_ENTRY}|{_ENTRY.pattern}", shared=True)
     with temporary_directory(directory / name) as folder:
         yield folder
 

@@ -67,10 +67,10 @@ def fit(
                     _write_graph(tracker, examples.batches(1), learner, options.progress)
             loop_options = engine.LoopOptions(
                 epochs=train.epochs,
-                accumulation=train.gradient_accumulation_steps,
+                gradient_accumulation_steps=train.gradient_accumulation_steps,
                 max_grad_norm=train.max_grad_norm or None,
                 patience=train.patience or None,
-                score_every=train.eval_every_epochs or -(-train.epochs // _SCORES),
+                eval_every_epochs=train.eval_every_epochs or -(-train.epochs // _SCORES),
                 stop=lambda: bool(stop_signal),
             )
             handle = ReportHandler(learner, parts, run, options.on_epoch_end, show, tracker, stop_signal)

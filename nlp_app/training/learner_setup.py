@@ -103,9 +103,9 @@ def make_learner(
         engine.ScheduleOptions(
             total_steps=updates * train.epochs,
             name=train.lr_schedule,
-            warmup=train.warmup_ratio,
-            every=updates * train.lr_step_epochs,
-            factor=train.lr_decay_factor,
+            warmup_ratio=train.warmup_ratio,
+            step_size=updates * train.lr_step_epochs,
+            lr_decay_factor=train.lr_decay_factor,
         )
     )
     average = engine.ExponentialMovingAverage(network, train.ema_decay) if train.ema_decay else None

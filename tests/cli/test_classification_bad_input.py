@@ -122,7 +122,7 @@ def test_a_record_to_classify(cli: Cli, tmp_path: Path, small_classes: Small, ca
 def test_labels_of_other_classes(cli: Cli, tmp_path: Path, small_classes: Small) -> None:
     (tmp_path / "other.csv").write_text(GOOD)
     outcome = cli("evaluate", small_classes.run, tmp_path / "other.csv")
-    refused(outcome, "found the labels land, water", "expected those that the model learned")
+    refused(outcome, "found the labels land, water", "expected labels that the model learned")
     outcome = train(cli, small_classes.train, tmp_path / "run", "--test", tmp_path / "other.csv")
     refused(outcome, tmp_path / "other.csv", "found the labels land, water", "expected account")
     assert [path.name for path in tmp_path.iterdir()] == ["other.csv"]
@@ -199,13 +199,13 @@ def test_quotes_and_cells_that_dont_fit_are_said(cli: Cli, tmp_path: Path) -> No
     data.write_text(GOOD + '"never closed,land\nmore,land\n')
     outcome = loud(cli, data, tmp_path / "run", "--dev", data)
     assert outcome.status == 0
-    assert "note: train: quotes: characters of the text" in outcome.err
+    assert "note: train: quotes: part of the text" in outcome.err
     found = [json.loads(line)["text"] for line in (tmp_path / "run/predictions.jsonl").read_text().splitlines()]
     assert found[-2:] == ['"never closed', "more"]
     data.write_text("label,text\n" + "".join(f"{n % 2},text {n}, and so on\n" for n in range(20)))
     outcome = loud(cli, data, tmp_path / "run", "--dev", data)
     assert outcome.status == 0
-    assert "note: train: 20 rows with more cells, which were added to the text, the first in line 2\n" in outcome.err
+    assert "note: train: 20 rows with extra cells, which were added to the text, the first in line 2\n" in outcome.err
     found = [json.loads(line)["text"] for line in (tmp_path / "run/predictions.jsonl").read_text().splitlines()]
     assert found == [f"text {n}, and so on" for n in range(20)]
 

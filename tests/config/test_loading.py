@@ -149,7 +149,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_only_the_named_table_may_change() -> None:
     assert change_settings(TaggingSettings, {}, ["data.strict=true"], only="data").data.strict
-    with pytest.raises(SettingsError, match=r"only settings of \[data\]"):
+    with pytest.raises(SettingsError, match=r"only settings of \[data\] can be changed"):
         change_settings(TaggingSettings, {}, ["train.epochs=3"], only="data")
 
 

@@ -242,7 +242,7 @@ def test_places_that_can_t_be_written(tmp_path: Path) -> None:
     if hasattr(os, "geteuid") and os.geteuid():  # root may write anywhere
         places.append(tmp_path / "read_only" / "below")
     for place in places:
-        expected = rf"{place.name}: can't be written: .*; make room or name another place"
+        expected = rf"{place.name}: can't be written: .*; make room or choose another path"
         with pytest.raises(DataError, match=expected), atomic_file(place) as stream:
             stream.write("new")
         with pytest.raises(OSError, match=r"Errno|WinError"):
@@ -338,7 +338,7 @@ def test_of_a_shared_directory_only_what_nobody_writes_is_removed(tmp_path: Path
     fill(young, {"a": b"new"})
     with temporary_directory(tmp_path / "alive") as alive:
         aged(alive)
-        remove_leftovers(tmp_path, of="dead|young|alive", shared=True)
+        remove_leftovers(tmp_path, pattern="dead|young|alive", shared=True)
         assert {*tmp_path.iterdir()} == {young, other, alive}
     remove_leftovers(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -15,7 +15,7 @@ def told(monkeypatch: pytest.MonkeyPatch, steps: int, quiet: bool = False, total
     """What a bar writes to a log, at a pace of a tenth of a second a step and a line a tenth."""
     log = io.StringIO()
     monkeypatch.setattr("sys.stderr", log)
-    monkeypatch.setattr(progress_bar, "_PAUSE", 0.1)
+    monkeypatch.setattr(progress_bar, "_LOG_INTERVAL", 0.1)
     with progress_bar.progress_bar(quiet, " steps", total) as bar:
         for _ in range(steps):
             time.sleep(0.1)

@@ -57,7 +57,7 @@ def test_a_sigterm_that_comes_twice_counts_once_and_a_later_one_again(monkeypatc
     with raise_on_stop_signals():
         assert is_heard(signal.SIGTERM)
         assert not is_heard(signal.SIGTERM)
-        monkeypatch.setattr("nlp_app.core.signals._TWICE", 0.0)
+        monkeypatch.setattr("nlp_app.core.signals._REPEAT_SECONDS", 0.0)
         assert is_heard(signal.SIGTERM)
         assert is_heard(signal.SIGINT)
 

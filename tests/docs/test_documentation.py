@@ -18,6 +18,7 @@ from nlp_app.config.kinds import KINDS
 from nlp_app.core.errors import SettingsError
 from nlp_app.core.types import TokenSpan
 from nlp_app.formats import tagging as formats
+from nlp_app.formats.classification import CLASS_FORMATS
 from nlp_app.formats.tagging.detection import detect_format
 from nlp_app.labels.schemes import ALIASES, SCHEMES, encode
 
@@ -184,9 +185,12 @@ def test_brat_example_can_be_read(tmp_path: Path) -> None:
 
 
 def test_table_of_formats() -> None:
-    table = re.findall(r"^\| `(\w+)` \| (.+) \| yes \| (yes|no) \|$", FORMATS.read_text(encoding="utf-8"), re.MULTILINE)
+    text = FORMATS.read_text(encoding="utf-8")
+    of_classes = re.findall(r"^\| `(\w+)` \| classes \| yes \| no \| .+ \|$", text, re.MULTILINE)
+    assert tuple(of_classes) == CLASS_FORMATS
+    table = re.findall(r"^\| `(\w+)` \| tagging \| yes \| (yes|no) \| (.+) \|$", text, re.MULTILINE)
     assert [name for name, _, _ in table] == list(formats.FORMATS)
-    for name, suffixes, written in table:
+    for name, written, suffixes in table:
         assert {f".{suffix}" for suffix in re.findall(r"\.(\w+)", suffixes)} >= set(formats.FORMATS[name].suffixes)
         assert (written == "yes") == (formats.FORMATS[name].writer is not None)
 

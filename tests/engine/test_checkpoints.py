@@ -41,7 +41,7 @@ def full_learner():
     learner = toy_learner(
         lambda: Wide(dropout=0.3),
         OptimizerOptions(lr=0.02, sparse_lr=0.05),
-        ScheduleOptions(12, "plateau", warmup=0.2, patience=0),
+        ScheduleOptions(12, "plateau", warmup_ratio=0.2, patience=0),
         decay=0.7,
     )
     learner.accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**125, growth_interval=3)
@@ -55,7 +55,7 @@ def full_run(learner):
         learner,
         lambda epoch: toy_batches([4, 5, 2, 6, 3], seed=epoch, ids=True),
         lambda: Evaluation(scores[learner.state.epoch + 1], {}),
-        LoopOptions(EPOCHS, accumulation=2, patience=3, log_every=1),
+        LoopOptions(EPOCHS, gradient_accumulation_steps=2, patience=3, log_every=1),
     )
 
 
@@ -179,14 +179,14 @@ def test_damage_is_found_and_the_one_before_is_used(tmp_path, name, damage):
     first, second = (save_checkpoint(tmp_path, learner) for _ in range(2))
     assert latest_checkpoint(tmp_path) == (second, [])
     damage(second / name)
-    with pytest.raises(TrainingError, match=r"checkpoint-000002.*use an earlier") as caught:
+    with pytest.raises(TrainingError, match=r"checkpoint-000002.*use an older") as caught:
         load_checkpoint(second, toy_learner())
     assert name in str(caught.value)
     latest = latest_checkpoint(tmp_path)
     assert latest.path == first
     assert [str(error) for error in latest.damaged] == [str(caught.value)]
     damage(first / name)
-    with pytest.raises(TrainingError, match=r"none is intact: remove .* to start over"):
+    with pytest.raises(TrainingError, match=r"no checkpoint is intact: remove .* to start over"):
         latest_checkpoint(tmp_path)
 
 

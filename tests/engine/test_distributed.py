@@ -253,7 +253,7 @@ def trained(processes: Processes, case: Case) -> dict[str, Any]:
     """Train a toy; weights, averages, moments, and what was reported."""
     make, batches = TOYS[case.toy]
     learner = toy_learner(
-        lambda: make().double(), case.optimizer, ScheduleOptions(40, "linear", warmup=0.2), decay=case.decay
+        lambda: make().double(), case.optimizer, ScheduleOptions(40, "linear", warmup_ratio=0.2), decay=case.decay
     )
     learner.processes = processes
     if case.scale is not None:
@@ -278,7 +278,7 @@ CASES = [
     *(Case(toy) for toy in TOYS),
     # One row: the other process has no share in the batch, and of the last epoch's window nothing at all.
     *(Case(toy, sizes=(1, 5, 1, 1, 2)) for toy in TOYS),
-    *(Case(toy, (4, 1, 6, 3, 1), {"epochs": 2, "accumulation": 2, "log_every": 1}) for toy in TOYS),
+    *(Case(toy, (4, 1, 6, 3, 1), {"epochs": 2, "gradient_accumulation_steps": 2, "log_every": 1}) for toy in TOYS),
     Case("dense", loop={"epochs": 3, "max_grad_norm": 0.01, "log_every": 1}),
     Case("sparse", loop={"epochs": 3, "max_grad_norm": None, "log_every": 1}),
     Case("sparse", loop={"epochs": 3, "log_every": 3}, decay=0.7),
@@ -663,7 +663,7 @@ def test_one_that_fails_stops_the_others(how: str) -> None:
         (message, step, seconds), dead = own.do(failing, how)
         assert isinstance(dead, EOFError)
     assert message.startswith("another process of the run has failed or was stopped (")
-    assert message.endswith("); see what it says, and go on with --resume")
+    assert message.endswith("); see its messages, then resume with --resume")
     assert "\n" not in message
     assert step == 4
     assert seconds < SOON

@@ -136,7 +136,7 @@ def test_engines_agree(sizes, accumulation, schedule, decay, clip):
         lambda: toy_learner(
             lambda: Wide(dropout=0.3),
             OptimizerOptions(lr=0.02, weight_decay=0.1, sparse_lr=0.05),
-            ScheduleOptions(9, schedule, warmup=0.2, patience=0),
+            ScheduleOptions(9, schedule, warmup_ratio=0.2, patience=0),
             decay=decay,
         ),
         batches,
@@ -149,7 +149,7 @@ def test_a_ragged_window_counts_what_it_has():
     reports = compare(
         lambda: toy_learner(Dense, OptimizerOptions("sgd", lr=0.05)),
         lambda epoch: toy_batches(sizes),
-        LoopOptions(1, accumulation=3, max_grad_norm=None, log_every=1),
+        LoopOptions(1, gradient_accumulation_steps=3, max_grad_norm=None, log_every=1),
     )
     plain = toy_learner(Dense, OptimizerOptions("sgd", lr=0.05))
     decayed = [parameter for parameter in plain.model.parameters() if parameter.ndim > 1]
@@ -177,7 +177,11 @@ def test_bf16_agrees():
     def make():
         return toy_learner(lambda: Dense(0.2), precision="bf16")
 
-    compare(make, lambda epoch: toy_batches([4, 5, 6], seed=epoch), LoopOptions(2, accumulation=2, log_every=1))
+    compare(
+        make,
+        lambda epoch: toy_batches([4, 5, 6], seed=epoch),
+        LoopOptions(2, gradient_accumulation_steps=2, log_every=1),
+    )
 
 
 def scaled_learner(scale: float, model: Callable[[], torch.nn.Module] = Wide) -> Learner:
@@ -191,7 +195,7 @@ def test_overflow_is_skipped_and_counted():
     reports = compare(
         lambda: scaled_learner(2.0**127),
         lambda epoch: toy_batches([4] * 6, ids=True),
-        LoopOptions(2, accumulation=1, max_grad_norm=0.1, log_every=1),
+        LoopOptions(2, gradient_accumulation_steps=1, max_grad_norm=0.1, log_every=1),
     )
     assert 0 < reports[-1].skipped < 12
     assert reports[-1].step == 12 - reports[-1].skipped
@@ -267,7 +271,7 @@ def network_learner(name: str) -> Learner:
     return Learner(
         network,
         make_optimizers(network, options),
-        Schedule(ScheduleOptions(12, "linear", warmup=0.2)),
+        Schedule(ScheduleOptions(12, "linear", warmup_ratio=0.2)),
         make_accelerator(cpu=True),
         seed=3,
         average=ExponentialMovingAverage(network, 0.9),
@@ -277,7 +281,7 @@ def network_learner(name: str) -> Learner:
 @pytest.mark.numeric
 @pytest.mark.parametrize("name", NETWORKS)
 def test_engines_agree_on_our_networks(name):
-    options = LoopOptions(4, accumulation=2, max_grad_norm=0.3, log_every=1)
+    options = LoopOptions(4, gradient_accumulation_steps=2, max_grad_norm=0.3, log_every=1)
     reports = compare(lambda: network_learner(name), NETWORKS[name][1], options)
     ends = [report for report in reports if isinstance(report, EpochReport)]
     assert ends[-1].train_loss < ends[0].train_loss
@@ -293,13 +297,13 @@ def test_engines_agree_on_our_networks(name):
 def test_a_run_stopped_at_any_report_goes_on_as_if_it_had_not_been(tmp_path, first, second, places):
     def make():
         learner = scaled_learner(2.0**125, lambda: Wide(dropout=0.3))
-        learner.schedule = Schedule(ScheduleOptions(12, "plateau", warmup=0.2, patience=0))
+        learner.schedule = Schedule(ScheduleOptions(12, "plateau", warmup_ratio=0.2, patience=0))
         return learner
 
     def batches(epoch):
         return toy_batches([4, 5, 2, 6, 3][: 5 - epoch % 2], seed=epoch, ids=True)
 
-    options = LoopOptions(3, accumulation=2, log_every=1)
+    options = LoopOptions(3, gradient_accumulation_steps=2, log_every=1)
     whole = make()
     reports = run("trainer", whole, batches, options, score_of(whole))
     assert reports[-1].skipped > 0
@@ -329,7 +333,7 @@ def test_a_run_told_to_stop_within_an_epoch_goes_on_to_the_bit(tmp_path, schedul
     """After any update, not only those that are reported; with an average and windows of several micro-batches."""
 
     def make():
-        options = ScheduleOptions(16, schedule, warmup=0.2, patience=0, every=3, factor=0.5)
+        options = ScheduleOptions(16, schedule, warmup_ratio=0.2, patience=0, step_size=3, lr_decay_factor=0.5)
         return toy_learner(
             lambda: Wide(dropout=0.3), OptimizerOptions(lr=0.02, weight_decay=0.1, sparse_lr=0.05), options, decay=0.8
         )
@@ -338,7 +342,7 @@ def test_a_run_told_to_stop_within_an_epoch_goes_on_to_the_bit(tmp_path, schedul
         return toy_batches([4, 5, 2, 6, 3, 1, 2], seed=epoch, ids=True)
 
     whole = make()
-    last = run(engine, whole, batches, LoopOptions(3, accumulation=2), score_of(whole))[-1]
+    last = run(engine, whole, batches, LoopOptions(3, gradient_accumulation_steps=2), score_of(whole))[-1]
     for number, update in enumerate([1, 3, 6, 8]):
         learner, asked = make(), []
 
@@ -346,12 +350,14 @@ def test_a_run_told_to_stop_within_an_epoch_goes_on_to_the_bit(tmp_path, schedul
             asked.append(None)
             return len(asked) == update
 
-        heard = run(engine, learner, batches, LoopOptions(3, accumulation=2, stop=stop), score_of(learner))
+        heard = run(
+            engine, learner, batches, LoopOptions(3, gradient_accumulation_steps=2, stop=stop), score_of(learner)
+        )
         assert (heard[-1].step, heard[-1].stop) == (update, True)
         assert learner.state.window == (update - 1) % 4 + 1  # at the last of an epoch too, before it is scored
         resumed = make()
         load_checkpoint(save_checkpoint(tmp_path / str(number), learner), resumed)
-        rest = run(engine, resumed, batches, LoopOptions(3, accumulation=2), score_of(resumed))
+        rest = run(engine, resumed, batches, LoopOptions(3, gradient_accumulation_steps=2), score_of(resumed))
         assert timeless(rest[-1:]) == timeless([last])
         assert_equal(resumed, whole)
 
@@ -409,7 +415,7 @@ def test_a_non_finite_loss_names_its_rows():
     batches = toy_batches([4, 5, 6, 3])
     batches[2].inputs["x"][1, 2] = math.inf
     with pytest.raises(NonFiniteError, match="epoch 1, step 2: found a loss of nan") as caught:
-        run("trainer", toy_learner(), lambda epoch: batches, LoopOptions(1, accumulation=2))
+        run("trainer", toy_learner(), lambda epoch: batches, LoopOptions(1, gradient_accumulation_steps=2))
     assert caught.value.rows == [9, 10, 11, 12, 13, 14]
 
 
@@ -419,8 +425,13 @@ def test_a_non_finite_loss_names_its_rows():
         ([], LoopOptions(1), TrainingError, "epoch 1: found no batch"),
         ([ToyBatch({}, 0, [7])], LoopOptions(1), TrainingError, "found no target in rows 7"),
         ([], LoopOptions(0), SettingsError, "training.epochs: found 0"),
-        ([], LoopOptions(1, accumulation=0), SettingsError, "training.accumulation: found 0"),
-        ([], LoopOptions(1, patience=1), SettingsError, "patience follows the dev score"),
+        (
+            [],
+            LoopOptions(1, gradient_accumulation_steps=0),
+            SettingsError,
+            "training.gradient_accumulation_steps: found 0",
+        ),
+        ([], LoopOptions(1, patience=1), SettingsError, "patience needs a dev score"),
     ],
 )
 def test_what_the_loop_refuses_is_refused(batches, options, error, words):

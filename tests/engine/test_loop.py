@@ -72,7 +72,7 @@ def test_accumulated_update_equals_one_big_batch(sizes, accumulation):
 
 def test_loop_equals_plain_torch():
     micro = toy_batches([5, 1, 8, 3, 2], ids=True)
-    schedule = ScheduleOptions(9, "linear", warmup=0.3)
+    schedule = ScheduleOptions(9, "linear", warmup_ratio=0.3)
     learner = toy_learner(Wide, OptimizerOptions(lr=0.02, weight_decay=0.1, sparse_lr=0.05), schedule)
     plain = toy_learner(Wide).model
     dense = [(n, p) for n, p in plain.named_parameters() if n != "wide.weight"]
@@ -166,7 +166,7 @@ def test_dev_is_scored_every_so_many_epochs(count, every, data):
     """Counted back from the last epoch; the best is the first with the highest of the scores that there are."""
     due = [epoch for epoch in range(1, count + 1) if (count - epoch) % every == 0]
     scores = data.draw(st.lists(st.integers(0, 3), min_size=len(due), max_size=len(due)))
-    reports = epochs(run(toy_learner(), toy_batches([3]), LoopOptions(count, score_every=every), scored(scores)))
+    reports = epochs(run(toy_learner(), toy_batches([3]), LoopOptions(count, eval_every_epochs=every), scored(scores)))
     assert {report.epoch: report.score for report in reports if report.score is not None} == dict(
         zip(due, scores, strict=True)
     )
@@ -177,7 +177,7 @@ def test_dev_is_scored_every_so_many_epochs(count, every, data):
 
 def test_patience_counts_scores():
     reports = epochs(
-        run(toy_learner(), toy_batches([3]), LoopOptions(9, patience=2, score_every=2), scored([0.5, 0.4, 0.3]))
+        run(toy_learner(), toy_batches([3]), LoopOptions(9, patience=2, eval_every_epochs=2), scored([0.5, 0.4, 0.3]))
     )
     assert [report.epoch for report in reports if report.score is not None] == [1, 3, 5]
     assert reports[-1].epoch == 5
@@ -205,7 +205,7 @@ def test_evaluation_sees_evaluation_mode_and_training_goes_back():
 
 
 def test_plateau_lowers_the_rate():
-    learner = toy_learner(schedule=ScheduleOptions(100, "plateau", patience=0, factor=0.5))
+    learner = toy_learner(schedule=ScheduleOptions(100, "plateau", patience=0, lr_decay_factor=0.5))
     reports = run(learner, toy_batches([3]), LoopOptions(4, log_every=1), scored([0.5, 0.4, 0.6, 0.1]))
     assert [report.rates["all"] for report in steps(reports)] == [0.01, 0.01, 0.005, 0.005]
 
@@ -214,10 +214,10 @@ def test_plateau_lowers_the_rate():
     ("options", "schedule", "words"),
     [
         (LoopOptions(0), "constant", "training.epochs: found 0"),
-        (LoopOptions(1, accumulation=0), "constant", "training.accumulation"),
+        (LoopOptions(1, gradient_accumulation_steps=0), "constant", "training.gradient_accumulation_steps"),
         (LoopOptions(1, max_grad_norm=0.0), "constant", "training.max_grad_norm"),
-        (LoopOptions(1, patience=2), "constant", "patience follows the dev score"),
-        (LoopOptions(1), "plateau", "schedule 'plateau' follows the dev score"),
+        (LoopOptions(1, patience=2), "constant", "patience needs a dev score"),
+        (LoopOptions(1), "plateau", "schedule 'plateau' needs a dev score"),
     ],
 )
 def test_bad_settings(options, schedule, words):
@@ -339,7 +339,7 @@ def scaled_learner(scale, make_model=Wide):
 @pytest.mark.parametrize("max_grad_norm", [0.01, None])
 def test_clip_after_unscaling(max_grad_norm):
     batches = toy_batches([4, 5, 6], ids=True)
-    options = LoopOptions(2, accumulation=2, max_grad_norm=max_grad_norm, log_every=1)
+    options = LoopOptions(2, gradient_accumulation_steps=2, max_grad_norm=max_grad_norm, log_every=1)
     plain, scaled = toy_learner(Wide, OptimizerOptions(lr=0.05)), scaled_learner(2.0**16)
     plain_norms = [report.grad_norm for report in steps(run(plain, batches, options))]
     scaled_norms = [report.grad_norm for report in steps(run(scaled, batches, options))]
@@ -396,9 +396,9 @@ def test_non_finite_loss():
     batches = toy_batches([4, 5, 6, 3])
     batches[2].inputs["x"][1, 2] = math.inf
     learner, stopped_before = toy_learner(), toy_learner()
-    run(stopped_before, batches[:2], LoopOptions(1, accumulation=2))
+    run(stopped_before, batches[:2], LoopOptions(1, gradient_accumulation_steps=2))
     with pytest.raises(NonFiniteError) as caught:
-        run(learner, batches, LoopOptions(1, accumulation=2))
+        run(learner, batches, LoopOptions(1, gradient_accumulation_steps=2))
     assert caught.value.rows == [9, 10, 11, 12, 13, 14]  # the micro-batch at fault, not the whole window
     message = str(caught.value)
     assert "\n" not in message
@@ -407,7 +407,7 @@ def test_non_finite_loss():
         "learning rates: all 0.01",
         "6 rows: 9, 10, 11,",
         "first non-finite gradient: body.weight",
-        "try a lower learning rate",
+        "start a new run with a lower learning rate",
     ):
         assert part in message
     assert_same(weights(learner), weights(stopped_before))
@@ -427,7 +427,7 @@ def test_numbers_that_are_looked_at_later_are_told_as_they_were(monkeypatch):
     class Waiting(EpochTotals):
         def __init__(self, *arguments):
             super().__init__(*arguments)
-            self._read_each = False
+            self._read_every_window = False
 
     monkeypatch.setattr("nlp_app.engine.loop.EpochTotals", Waiting)
     batches = toy_batches([4] * 7)
@@ -483,5 +483,7 @@ def test_an_update_that_bursts_a_weight_is_told_at_the_next(make_model, options,
     assert re.match(r"epoch 1, step [234]: found a (loss|gradient norm) of (nan|inf), expected finite", message)
     assert re.search(r"learning rates: all 0\.001, all \(sparse\) 1e\+39|learning rates: all 1e\+39", message)
     assert f"first non-finite parameter: {part}" in message
-    assert "try a lower learning rate, a longer warm-up, a smaller norm of the gradient" in message
+    assert (
+        "start a new run with a lower learning rate, a longer warm-up or a lower limit on the gradient norm" in message
+    )
     assert "\n" not in message

@@ -36,7 +36,7 @@ def test_groups():
     optimizers = make_optimizers(model, options)
     found = {
         name: (type(optimizer).__name__, group["lr"], group.get("weight_decay"))
-        for optimizer in optimizers.parts
+        for optimizer in optimizers.optimizers
         for group in optimizer.param_groups
         for name in group["param_names"]
     }
@@ -200,7 +200,7 @@ def test_plain_parameters_follow_sgd_by_hand():
         "adam", 0.01, weight_decay=0.5, sparse_lr=0.03, plain_lr=0.2, rate_factors={"linear.": 0.5}
     )
     optimizers = make_optimizers(ours, options)
-    assert [type(part).__name__ for part in optimizers.parts] == ["Adam", "LazyAdam", "SGD"]
+    assert [type(part).__name__ for part in optimizers.optimizers] == ["Adam", "LazyAdam", "SGD"]
     assert optimizers.learning_rates() == {"all": 0.01, "all (sparse)": 0.03, "linear. (plain)": 0.1}
     others = [p for name, p in theirs.named_parameters() if "." in name and not name.startswith(("wide", "linear"))]
     pair = [
@@ -267,7 +267,7 @@ def test_plain_state_goes_on_exactly():
 def test_plain_parameters_alone_or_frozen():
     alone = Plain(9, 2, mode="sum", sparse=True)
     optimizers = make_optimizers(alone, OptimizerOptions("sgd", plain_lr=1.0))
-    assert [type(part).__name__ for part in optimizers.parts] == ["SGD"]
+    assert [type(part).__name__ for part in optimizers.optimizers] == ["SGD"]
     assert optimizers.learning_rates() == {"all (plain)": 1.0}
     assert float(optimizers.clip(1.0)) == 0.0
     model = Linear()

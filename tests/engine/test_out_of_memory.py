@@ -116,7 +116,7 @@ def parts_of(reports: Sequence[Report]) -> list[int]:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_what_is_cut_comes_to_the_same(engine: str, way: str) -> None:
     sizes = [3, 9, 4, 17, 5]
-    options = LoopOptions(2, accumulation=2, max_grad_norm=0.5, log_every=1)
+    options = LoopOptions(2, gradient_accumulation_steps=2, max_grad_norm=0.5, log_every=1)
     whole, cramped = (toy_learner(lambda room=room: Cramped(room, way), OPTIONS) for room in (99, 4))
     expected = run(engine, whole, lambda epoch: doubled(sizes, epoch), options)
     found = run(engine, cramped, lambda epoch: doubled(sizes, epoch), options)
@@ -163,7 +163,7 @@ def test_a_row_too_large_for_memory(engine: str) -> None:
     with pytest.raises(TrainingError) as caught:
         run(engine, toy_learner(lambda: Cramped(0), OPTIONS), lambda epoch: doubled([3]), LoopOptions(1))
     message = str(caught.value)
-    assert message.startswith("found no memory for a batch of a single row, 0; use a smaller model")
+    assert message.startswith("out of memory in a batch with a single row, 0; use a smaller model")
     assert "\n" not in message
 
 

@@ -32,13 +32,13 @@ def torch_rates(make, steps=STEPS):
         (ScheduleOptions(STEPS, "constant"), lambda o: lr_scheduler.ConstantLR(o, 1.0)),
         (ScheduleOptions(STEPS, "linear"), lambda o: lr_scheduler.LinearLR(o, 1.0, 0.0, total_iters=STEPS)),
         (ScheduleOptions(STEPS, "cosine"), lambda o: lr_scheduler.CosineAnnealingLR(o, STEPS)),
-        (ScheduleOptions(STEPS, "step", factor=0.3, every=7), lambda o: lr_scheduler.StepLR(o, 7, 0.3)),
+        (ScheduleOptions(STEPS, "step", lr_decay_factor=0.3, step_size=7), lambda o: lr_scheduler.StepLR(o, 7, 0.3)),
         (
-            ScheduleOptions(STEPS, "constant", warmup=0.25),
+            ScheduleOptions(STEPS, "constant", warmup_ratio=0.25),
             lambda o: lr_scheduler.LinearLR(o, 1 / 10, 1.0, total_iters=9),
         ),
         (
-            ScheduleOptions(STEPS, "cosine", warmup=0.25),
+            ScheduleOptions(STEPS, "cosine", warmup_ratio=0.25),
             lambda o: lr_scheduler.SequentialLR(
                 o,
                 [lr_scheduler.LinearLR(o, 1 / 10, 1.0, total_iters=9), lr_scheduler.CosineAnnealingLR(o, 30)],
@@ -56,7 +56,7 @@ def test_equals_torch(options, make):
 
 
 def test_closed_forms():
-    linear = Schedule(ScheduleOptions(100, "linear", warmup=0.1))
+    linear = Schedule(ScheduleOptions(100, "linear", warmup_ratio=0.1))
     assert [linear.multiplier(n) for n in (0, 4, 9, 10, 55, 99, 100, 500)] == pytest.approx(
         [0.1, 0.5, 1.0, 1.0, 0.5, 1 / 90, 0.0, 0.0]
     )
@@ -71,7 +71,7 @@ def test_closed_forms():
     st.integers(0, 3),
 )
 def test_plateau_equals_torch(scores, patience):
-    schedule = Schedule(ScheduleOptions(STEPS, "plateau", patience=patience, factor=0.5))
+    schedule = Schedule(ScheduleOptions(STEPS, "plateau", patience=patience, lr_decay_factor=0.5))
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     reference = lr_scheduler.ReduceLROnPlateau(
         optimizer,
@@ -98,14 +98,14 @@ def test_plateau_equals_torch(scores, patience):
     st.integers(0, 400),
 )
 def test_multiplier_stays_between_zero_and_one(name, total, warmup, step):
-    value = Schedule(ScheduleOptions(total, name, warmup=warmup)).multiplier(step)
+    value = Schedule(ScheduleOptions(total, name, warmup_ratio=warmup)).multiplier(step)
     assert 0 <= value <= 1 + 1e-12
     assert value > 0 or step >= total
 
 
 def test_first_and_last_updates_move():
     for name in SHAPES:
-        schedule = Schedule(ScheduleOptions(50, name, warmup=0.1))
+        schedule = Schedule(ScheduleOptions(50, name, warmup_ratio=0.1))
         assert schedule.multiplier(0) > 0
         assert schedule.multiplier(49) > 0
 
@@ -115,9 +115,9 @@ def test_first_and_last_updates_move():
     [
         (ScheduleOptions(10, "cosin"), "did you mean 'cosine'"),
         (ScheduleOptions(0), "schedule.total_steps: found 0"),
-        (ScheduleOptions(10, warmup=1.5), "schedule.warmup: found 1.5"),
-        (ScheduleOptions(10, factor=1.0), "schedule.factor"),
-        (ScheduleOptions(10, every=0), "schedule.every"),
+        (ScheduleOptions(10, warmup_ratio=1.5), "schedule.warmup_ratio: found 1.5"),
+        (ScheduleOptions(10, lr_decay_factor=1.0), "schedule.lr_decay_factor"),
+        (ScheduleOptions(10, step_size=0), "schedule.step_size"),
     ],
 )
 def test_bad_settings(options, words):

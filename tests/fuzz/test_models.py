@@ -197,6 +197,6 @@ def test_pairs_of_many_tags_are_those_of_few() -> None:
             opens, closes = segment_boundaries(tags, name)
             for one, previous in enumerate([*tags, "O"]):
                 for two, tag in enumerate([*tags, "O"]):
-                    divided = scheme.divides(previous, tag)
-                    assert two == len(tags) or opens[one, two] == (divided and tag != "O")
-                    assert one == len(tags) or closes[one, two] == (divided and previous != "O")
+                    is_boundary = scheme.is_boundary(previous, tag)
+                    assert two == len(tags) or opens[one, two] == (is_boundary and tag != "O")
+                    assert one == len(tags) or closes[one, two] == (is_boundary and previous != "O")

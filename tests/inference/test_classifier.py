@@ -1,4 +1,4 @@
-"""The classifier in a program: one and many, how many and how sure, and what it says to a wrong call."""
+"""`Classifier`: one text and many, options, probabilities, and messages for wrong calls."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_probabilities_are_a_softmax_at_the_temperature(single: Classifier) -> N
     np.testing.assert_allclose(single.probabilities(TEXTS), expected, atol=1e-6)
 
 
-def test_probabilities_of_several_labels_are_sigmoids(several: Classifier) -> None:
+def test_multi_label_probabilities_are_sigmoids(several: Classifier) -> None:
     parts = several.parts
     scores = torch.from_numpy(class_scores.predict_scores(parts, parts.encoder.encode(TEXTS))).double()
     expected = torch.sigmoid(scores / parts.decision.temperature)
@@ -84,7 +84,7 @@ def test_scores_of_any_size(scale: float) -> None:
         assert ((probabilities >= 0) & (probabilities <= 1)).all()
 
 
-def test_one_and_many(each: Classifier) -> None:
+def test_one_text_and_many_texts(each: Classifier) -> None:
     for text in (*TEXTS[:3], *TEXTS[-4:], *ODD):
         alone = each.classify(text)
         assert isinstance(alone, Label)
@@ -95,7 +95,7 @@ def test_one_and_many(each: Classifier) -> None:
 
 @pytest.mark.parametrize("texts_of_a_chunk", [1, 3, 1000])
 @pytest.mark.parametrize("size", [5, 1 << 18])
-def test_many_are_as_one_by_one(
+def test_results_do_not_depend_on_batching(
     monkeypatch: pytest.MonkeyPatch, each: Classifier, texts_of_a_chunk: int, size: int
 ) -> None:
     texts = [*TEXTS, *ODD] * 2
@@ -108,7 +108,7 @@ def test_many_are_as_one_by_one(
 
 
 @given(st.lists(st.integers(0, 400_000), max_size=30), st.integers(0, 2500))
-def test_chunks_are_all_texts_in_order_and_small(long: list[int], short: int) -> None:
+def test_chunks_keep_order_and_limits(long: list[int], short: int) -> None:
     texts = ["x" * size for size in long] + ["y"] * short
     chunks = list(class_scores.text_chunks(texts))
     assert [text for chunk in chunks for text in chunk] == texts
@@ -170,7 +170,7 @@ def test_equal_scores_keep_the_order_of_classes() -> None:
 
 @pytest.mark.parametrize("choice", [{"top_k": 0}, {"top_k": -1}, {"threshold": -0.1}, {"threshold": 1.1}])
 @pytest.mark.parametrize("texts", ["good", ["good"], []])
-def test_out_of_range(single: Classifier, several: Classifier, choice: dict[str, Any], texts: Any) -> None:
+def test_options_out_of_range(single: Classifier, several: Classifier, choice: dict[str, Any], texts: Any) -> None:
     for asked in (single, several):
         with pytest.raises(SettingsError, match=f"{next(iter(choice))}: found .*, expected") as caught:
             asked.classify(texts, **choice)
@@ -200,7 +200,7 @@ def test_wrong_texts(single: Classifier, wrong: Any, said: str) -> None:
         assert said in str(caught.value)
 
 
-def test_probabilities_are_of_a_list(single: Classifier) -> None:
+def test_probabilities_need_a_list(single: Classifier) -> None:
     with pytest.raises(TypeError, match=r"found str.*write classify\(\[\.\.\.\]\)"):
         single.probabilities("good")  # type: ignore[arg-type]
 
@@ -217,7 +217,7 @@ def test_calls_change_nothing(each: Classifier) -> None:
     assert not each.parts.network.training
 
 
-def test_a_network_in_training_mode_is_asked_in_evaluation_mode() -> None:
+def test_network_is_put_in_evaluation_mode() -> None:
     parts = classifier_parts()
     parts.network.train()
     asked = Classifier(parts)

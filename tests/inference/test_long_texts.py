@@ -1,4 +1,4 @@
-"""Texts too long for memory: read in windows, and found in them is what reading them at once finds."""
+"""Texts too long to be processed at once: windows give the same results as the whole text."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def windowed(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @given(st.integers(2, 60), st.integers(0, 50), st.integers(1, 400))
-def test_windows_answer_for_each_position_where_it_has_most_context(size: int, shared: int, more: int) -> None:
+def test_each_position_is_used_in_the_window_with_most_context(size: int, shared: int, more: int) -> None:
     shared, length = min(shared, size - 1), size + more
     found = list(tag_scores.windows(length, size, shared))
     assert [found[0].start, found[-1].end] == [0, length]
@@ -63,7 +63,7 @@ def essence(spans: list[Span]) -> list[tuple[int, int, str, str]]:
     return [(span.start, span.end, span.label, span.text) for span in spans]
 
 
-def test_a_long_text_is_tagged_as_if_read_at_once(tagger: Tagger, long_text: str, windowed: Any) -> None:
+def test_windows_give_the_results_of_the_whole_text(tagger: Tagger, long_text: str, windowed: Any) -> None:
     tokens = long_text.split()
     assert len(tokens) > 600
     whole, tags = tagger.tag(long_text), tagger.tag_tokens([tokens, ["Anna"]])
@@ -76,7 +76,7 @@ def test_a_long_text_is_tagged_as_if_read_at_once(tagger: Tagger, long_text: str
     assert tagger.tag_tokens([tokens, ["Anna"]]) == tags
 
 
-def test_a_text_below_the_bound_is_left_as_it_is(tagger: Tagger, windowed: Any) -> None:
+def test_short_texts_have_no_windows(tagger: Tagger, windowed: Any) -> None:
     text = "Anna lives in Rome and works for Google " * 20
     before = tagger.tag([text, "Anna"])
     windowed()
@@ -85,7 +85,7 @@ def test_a_text_below_the_bound_is_left_as_it_is(tagger: Tagger, windowed: Any) 
         assert [span.score for span in spans] == pytest.approx([span.score for span in expected], abs=1e-6)
 
 
-def test_windows_bound_what_the_network_reads(
+def test_network_reads_one_window_at_a_time(
     tagger: Tagger, long_text: str, windowed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     widths = []
@@ -99,7 +99,7 @@ def test_windows_bound_what_the_network_reads(
     assert set(widths) == {(1, 200)}
 
 
-def test_a_transformers_windows_stay_what_they_are(tmp_path: Path, windowed: Any) -> None:
+def test_transformer_windows_do_not_change(tmp_path: Path, windowed: Any) -> None:
     tagger = Tagger(some_tagger(tmp_path, shape="crf"))
     text = "Anna lives in Rome, 北京 " * 60
     whole = tagger.tag(text)

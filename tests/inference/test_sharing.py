@@ -1,4 +1,4 @@
-"""Models for others: a directory or the Hub, which is a small server here, and the card that goes with them."""
+"""Saving and sharing models: a directory, the Hub (a small local server), and the model card."""
 
 from __future__ import annotations
 
@@ -158,14 +158,14 @@ def test_a_model_on_the_hub_is_the_model_here(hub: Hub, tmp_path: Path) -> None:
     assert done.stdout.split() == sorted(Path(name).name for name in files)
 
 
-def test_a_repository_that_is_none_of_ours(hub: Hub) -> None:
+def test_upload_with_a_wrong_token(hub: Hub) -> None:
     with pytest.raises(ModelError, match=r"owner/model: not uploaded .*401") as caught:
         push_to_hub(classifier_parts(), "owner/model", token="hf_" + "y" * 34, endpoint=hub.endpoint)
     assert "\n" not in str(caught.value)
     assert "hf_yyy" not in str(caught.value)
 
 
-def test_no_hub_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hub_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -177,12 +177,12 @@ def test_no_hub_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a/b/c", "../x", "owner/na me", "/abs", 3])
-def test_a_name_that_is_none(name: Any) -> None:
+def test_invalid_repository_name(name: Any) -> None:
     with pytest.raises(ModelError, match="expected a name on the Hub: owner/name"):
         push_to_hub(classifier_parts(), name)
 
 
-def test_a_model_that_is_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
@@ -195,7 +195,7 @@ def test_a_model_that_is_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "\n" not in str(caught.value)
 
 
-def test_the_card_goes_where_the_model_goes(tmp_path: Path) -> None:
+def test_card_is_saved_with_the_model(tmp_path: Path) -> None:
     save_pretrained(parts_with_card(), tmp_path / "one")
     content = (tmp_path / "one" / "README.md").read_bytes()
     assert content == b"---\ntags: [mine]\n---\n# " + "我的".encode() + b" card\r\n"
@@ -204,7 +204,7 @@ def test_the_card_goes_where_the_model_goes(tmp_path: Path) -> None:
     assert files_of(tmp_path / "two") == files_of(tmp_path / "one")
 
 
-def test_the_card_of_a_stock_model_too(tmp_path: Path) -> None:
+def test_card_of_a_transformers_model_is_saved(tmp_path: Path) -> None:
     tiny_bert(tmp_path / "stock", ["Rome"], "token", ["O", "PER"])
     (tmp_path / "stock" / "README.md").write_text("---\nlicense: mit\n---\n# Theirs\n")
     save_pretrained(read_model(tmp_path / "stock"), tmp_path / "ours")
@@ -226,7 +226,7 @@ SCORES = {
 }
 
 
-def test_what_the_hub_reads_of_a_card(tmp_path: Path) -> None:
+def test_card_metadata_for_the_hub(tmp_path: Path) -> None:
     parts = read_model(tiny_bert(tmp_path, ["Rome"], "token", ["O", "PER"]))
     text = front_matter(parts, SCORES, {"test": "wnut17.test.conll: 'quoted'"}, "owner/base")
     assert text.startswith("---\n")
@@ -248,7 +248,7 @@ def test_what_the_hub_reads_of_a_card(tmp_path: Path) -> None:
     }
 
 
-def test_a_directory_of_this_machine_is_no_base_model(tmp_path: Path) -> None:
+def test_local_directory_is_not_a_base_model(tmp_path: Path) -> None:
     parts = read_model(tiny_bert(tmp_path, ["Rome"], "token", ["NOUN", "VERB"]))
     values = yaml.safe_load(front_matter(parts, {}, pretrained=str(tmp_path)).strip("-\n"))
     assert "base_model" not in values
@@ -256,7 +256,7 @@ def test_a_directory_of_this_machine_is_no_base_model(tmp_path: Path) -> None:
     assert "named-entity-recognition" not in values["tags"]
 
 
-def test_a_place_that_can_t_be_written(tmp_path: Path) -> None:
+def test_unwritable_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelError, match="can't write the model"):
         save_pretrained(classifier_parts(), tmp_path / "file" / "model")

@@ -1,4 +1,4 @@
-"""The tagger in a program: offsets, scores, and what it says to a wrong call."""
+"""`Tagger`: offsets, scores, and messages for wrong calls."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_any_tokens_can_be_tagged(tagger: Tagger, sentences: list[list[str]]) ->
     assert [len(tags) for tags in tagger.tag_tokens(sentences)] == [len(tokens) for tokens in sentences]
 
 
-def test_one_and_many(tagger: Tagger) -> None:
+def test_one_text_and_many_texts(tagger: Tagger) -> None:
     text = "Anna lives in Rome"
     assert tagger.tag([text]) == [tagger.tag(text)] == tagger.tag((text,))
     assert tagger.tag([]) == []
@@ -121,7 +121,7 @@ def test_wrong_sentences(tagger: Tagger, wrong: Any, said: str) -> None:
     assert said in str(caught.value)
 
 
-def test_scores_are_sums_over_all_readings(tagger: Tagger, small: Small) -> None:
+def test_scores_are_sums_over_all_paths(tagger: Tagger, small: Small) -> None:
     """For short sentences: every permitted path, with its probability, is enumerated as the n best."""
     parts = tagger.parts
     tokens = [line.split()[0] for line in small.train.read_text(encoding="utf-8").split("\n") if line]
@@ -147,7 +147,7 @@ def test_scores_are_sums_over_all_readings(tagger: Tagger, small: Small) -> None
     assert checked
 
 
-def test_scores_that_are_no_numbers(small: Small) -> None:
+def test_scores_that_are_not_finite(small: Small) -> None:
     broken = nlp_app.load(small.run)
     assert isinstance(broken, Tagger)
     with torch.no_grad():
@@ -159,7 +159,7 @@ def test_scores_that_are_no_numbers(small: Small) -> None:
             call()
 
 
-def test_memory_is_for_the_results_alone(tagger: Tagger) -> None:
+def test_memory_grows_with_the_results_only(tagger: Tagger) -> None:
     text = "Anna met Rome in a b c d e f g h"
     for function, one in ((tagger.tag, text), (tagger.tag_tokens, text.split()), (tagger.token_spans, text.split())):
         peaks = []

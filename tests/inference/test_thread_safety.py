@@ -1,5 +1,4 @@
-"""One model for many threads: exactly what one thread finds, whatever is remembered and forgotten meanwhile; in forked
-and in spawned processes; and memory that stays flat."""
+"""Predictions are the same in one thread, in many threads, and in forked and spawned processes."""
 
 from __future__ import annotations
 
@@ -100,7 +99,7 @@ def wrong_in_threads(call: Call, jobs: list[list[str]], expected: list[Any]) -> 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_threads_find_what_one_finds(directories: Callable[[str], Path], kind: str) -> None:
+def test_threads_give_the_results_of_one_thread(directories: Callable[[str], Path], kind: str) -> None:
     jobs = texts_of(25)
     alone = call_of(directories(kind))
     expected = [alone(job) for job in jobs]
@@ -110,7 +109,7 @@ def test_threads_find_what_one_finds(directories: Callable[[str], Path], kind: s
 
 
 @pytest.mark.parametrize("kind", ["tagger", "roberta"])
-def test_threads_may_forget_what_others_look_up(
+def test_threads_with_small_caches(
     directories: Callable[[str], Path], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = texts_of(25)
@@ -171,7 +170,7 @@ if __name__ == "__main__":
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @pytest.mark.parametrize("kind", ["tagger", "classifier", "roberta"])
-def test_forked_and_spawned_processes_find_the_same(
+def test_forked_and_spawned_processes_give_the_same_results(
     directories: Callable[[str], Path], kind: str, tmp_path: Path
 ) -> None:
     script = tmp_path / "processes.py"

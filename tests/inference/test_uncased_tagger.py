@@ -1,5 +1,4 @@
-"""Taggers on uncased bodies: with an embedding of capitals they tell apart what is written apart, here and in a
-directory."""
+"""Taggers on uncased models: casing embeddings let them distinguish words that differ only in case."""
 
 from __future__ import annotations
 

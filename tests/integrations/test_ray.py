@@ -127,7 +127,7 @@ def test_several_labels_a_text(tmp_path: Path) -> None:
     write_model(parts, tmp_path / "model")
     batch = pa.table({"text": pa.array(TEXTS, pa.large_string())})
     for choice in ({}, {"top_k": 2}, {"threshold": 0.5}):
-        actor = module._Classifying(str(tmp_path / "model"), "text", choice, 1, False)
+        actor = module._ClassificationActor(str(tmp_path / "model"), "text", choice, 1, False)
         found = actor(batch)["labels"].to_pylist()
         expected = [None if text is None else Classifier(parts).classify(text, **choice) for text in TEXTS]
         assert [None if row is None else [one["label"] for one in row] for row in found] == [
@@ -178,7 +178,7 @@ def test_a_model_of_the_other_task(small: Small) -> None:
     from nlp_app.integrations import ray as module
 
     with pytest.raises(ModelError, match="found a Tagger, expected a Classifier"):
-        module._Classifying(str(small.run), "text", {}, 1, False)
+        module._ClassificationActor(str(small.run), "text", {}, 1, False)
 
 
 def test_without_ray_the_extra_is_named() -> None:

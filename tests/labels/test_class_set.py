@@ -61,9 +61,9 @@ def test_thresholds_of_each_label() -> None:
 
 
 def test_what_can_not_be_decided() -> None:
-    with pytest.raises(ValueError, match="not numbers"):
+    with pytest.raises(ValueError, match="scores: found NaN"):
         ClassSet(("a", "b")).decide(np.array([[0.5, np.nan]]))
-    with pytest.raises(ValueError, match="one class each"):
+    with pytest.raises(ValueError, match="thresholds for single-label data"):
         ClassSet(("a", "b")).decide(np.array([[0.5, 0.5]]), np.array([0.5, 0.5]))
     for labels in ([("a",), ()], [("a",), ("a", "b")]):
         with pytest.raises(ValueError, match="text 1 has"):

@@ -1,4 +1,4 @@
-"""The classifier's model directory: it comes back as it was, and whatever happened to it is told in one ModelError."""
+"""Model directory of a classifier: saving and loading, and one ModelError for any damage."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ NPY = ["word-ngrams", "character-ngrams", "skip-ngrams", "frequencies", "telling
 @pytest.mark.parametrize(
     "content", [b"", b"x", b"\x93NUMPY\x01\x00", b"\xff\xfe\n\n\n", b"same\nsame\n", b"bad \\x\n\\"]
 )
-def test_signed_files_that_are_none(model: Path, name: str, content: bytes) -> None:
+def test_invalid_files_with_valid_checksums(model: Path, name: str, content: bytes) -> None:
     (model / name).write_bytes(content)
     sign(model, json.loads((model / DESCRIPTION).read_text()))
     refused(model)
@@ -144,7 +144,7 @@ def test_signed_files_that_are_none(model: Path, name: str, content: bytes) -> N
         lambda array: np.full(len(array), (1 << 64) - 1, dtype=np.uint64),
     ],
 )  # fmt: skip
-def test_signed_arrays_of_anything(model: Path, name: str, change: Callable[[Any], Any]) -> None:
+def test_invalid_arrays_with_valid_checksums(model: Path, name: str, change: Callable[[Any], Any]) -> None:
     path = model / "vocab" / f"{name}.npy"
     np.save(path, change(np.load(path)))
     sign(model, json.loads((model / DESCRIPTION).read_text()))
@@ -231,7 +231,7 @@ HOSTILE: list[Change] = [
 
 
 @pytest.mark.parametrize("change", HOSTILE)
-def test_hostile_descriptions(shared: Path, change: Change) -> None:
+def test_invalid_descriptions(shared: Path, change: Change) -> None:
     description = json.loads((shared / "original.json").read_text())
     change(description)
     sign(shared, description)
@@ -241,7 +241,7 @@ def test_hostile_descriptions(shared: Path, change: Change) -> None:
 @pytest.mark.parametrize(
     "thresholds", [None, [], [0.5] * 3, [0.5] * 5, [1.5] * 4, [-0.1] * 4, [NAN] * 4, [[0.5] * 4], ["x"] * 4, 0.5]
 )  # fmt: skip
-def test_thresholds_that_fit_no_labels(tmp_path: Path, thresholds: Any) -> None:
+def test_thresholds_that_do_not_fit_the_labels(tmp_path: Path, thresholds: Any) -> None:
     write_model(classifier_parts("wide", True), tmp_path)
     description = json.loads((tmp_path / DESCRIPTION).read_text())
     description["decision"]["thresholds"] = thresholds

@@ -1,4 +1,4 @@
-"""A tagger that learns more labels: untrained it finds what it found, and trained it forgets nothing."""
+"""Adding labels and words to a tagger: predictions stay the same until it is trained, and nothing is forgotten."""
 
 from __future__ import annotations
 
@@ -113,18 +113,18 @@ def check_grown(parts: AnyTaggerParts, directory: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["BIO", "BIOES", NONE])
-def test_a_grown_bilstm_finds_what_it_found(scheme: str, tmp_path: Path) -> None:
+def test_extended_bilstm_predicts_the_same(scheme: str, tmp_path: Path) -> None:
     check_grown(bilstm(scheme, layers=2), tmp_path / "grown")
 
 
 @pytest.mark.parametrize("head", ["softmax", "crf"])
 @pytest.mark.parametrize("lstm", [0, 5])
 @pytest.mark.parametrize("scheme", ["BIO", "BIOES", NONE])
-def test_a_grown_transformer_finds_what_it_found(body: Path, scheme: str, lstm: int, head: str, tmp_path: Path) -> None:
+def test_extended_transformer_predicts_the_same(body: Path, scheme: str, lstm: int, head: str, tmp_path: Path) -> None:
     check_grown(transformer(body, scheme, head, lstm), tmp_path / "grown")
 
 
-def test_a_tagger_that_is_read_leniently_stays_so(body: Path, tmp_path: Path) -> None:
+def test_tagger_that_allows_all_paths_keeps_allowing_them(body: Path, tmp_path: Path) -> None:
     parts = transformer(body, "BIO", "softmax", 0, legal=False)
     check_grown(parts, tmp_path / "grown")
     grown = add_labels(parts, NEW)
@@ -132,7 +132,7 @@ def test_a_tagger_that_is_read_leniently_stays_so(body: Path, tmp_path: Path) ->
     assert bool(grown.network.crf.allowed.all())
 
 
-def test_rows_go_by_the_name_of_the_tag() -> None:
+def test_rows_are_matched_by_tag_name() -> None:
     parts = bilstm("BIOES")
     # Labels between the old ones and before them, as a set in another order would have it.
     shuffled = replace(parts, tag_set=TagSet(("ORG", "PER", "LOC"), "BIOES"))
@@ -275,7 +275,7 @@ def test_new_words_are_learned(cli: Cli, less: Files, tmp_path: Path) -> None:
     assert Tagger(new).tag_tokens([["Zorblax", "Quuxville"]]) == [["O", "B-LOC"]]
 
 
-def test_what_was_taken_is_said(cli: Cli, less: Files, tmp_path: Path) -> None:
+def test_loaded_parts_are_reported(cli: Cli, less: Files, tmp_path: Path) -> None:
     files = ("--train", less.train, "--dev", less.dev)
     outcome = cli(
         "train",
@@ -289,7 +289,7 @@ def test_what_was_taken_is_said(cli: Cli, less: Files, tmp_path: Path) -> None:
     assert f"{less.run}: labels kept: DATE, LOC, PER, PRODUCT; new: ORG; words: " in outcome.err
 
 
-def test_a_run_is_taken_up_again_only_from_the_same_model(cli: Cli, less: Files, tmp_path: Path) -> None:
+def test_run_resumes_only_from_the_same_model(cli: Cli, less: Files, tmp_path: Path) -> None:
     copied = shutil.copytree(less.run, tmp_path / "start", ignore=shutil.ignore_patterns("checkpoints"))
     change = f"--set=model.initial_model={copied}"
     one = ("--set=train.epochs=1", change)
@@ -316,7 +316,7 @@ def refusals(less: Files, classes: Path) -> Sequence[tuple[tuple[str, ...], tupl
     ]
 
 
-def test_what_is_wrong_is_said(cli: Cli, less: Files, small_classes: Small, tmp_path: Path) -> None:
+def test_errors_are_reported(cli: Cli, less: Files, small_classes: Small, tmp_path: Path) -> None:
     for changes, said in refusals(less, small_classes.run):
         refused(go_on(cli, less, tmp_path / "run", *(f"--set={change}" for change in changes)), *said)
     refused(go_on(cli, less, less.run), "model.initial_model", "--output")
@@ -368,7 +368,7 @@ def test_a_transformer_learns_a_new_type_too(cli: Cli, less: Files, body: Path, 
 
 
 @pytest.mark.slow
-def test_a_model_of_transformers_is_gone_on_from(cli: Cli, less: Files, tmp_path: Path) -> None:
+def test_transformers_model_is_trained_further(cli: Cli, less: Files, tmp_path: Path) -> None:
     """It has neither our description nor our tags: I-LOC, without B-."""
     directory = tiny_bert(tmp_path / "stock", ["Rome", "Anna"], "token", ["I-LOC", "O"])
     changes = [*TRANSFORMER, f"--set=model.initial_model={directory}", "--set=train.epochs=1"]

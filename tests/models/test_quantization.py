@@ -1,4 +1,4 @@
-"""A compact tagger: what is scored is what is saved, little is lost, and each feature keeps its own weights."""
+"""Compact taggers: the saved model is the evaluated one, little is lost, and features keep their weights."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def same_weights(left: TaggerParts, right: TaggerParts) -> bool:
 
 @settings(max_examples=10)
 @given(st.integers(0, 10**6), st.sampled_from([0.0, 1e-3, 0.1, 0.5, 5.0, 1e4]), st.sampled_from(["BIOES", "none"]))
-def test_what_was_compact_comes_back_bit_for_bit(
+def test_compact_tagger_is_restored_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, seed: int, spread: float, scheme: str
 ) -> None:
     small = quantize(tagger_parts(seed, spread, scheme))
@@ -124,14 +124,14 @@ FLOATS = st.one_of(
 
 @settings(max_examples=100)
 @given(arrays.arrays(np.float32, st.tuples(st.integers(1, 5), st.integers(1, 4)), elements=FLOATS))
-def test_a_table_is_packed_where_that_loses_nothing(table: Floats) -> None:
+def test_table_is_packed_only_without_loss(table: Floats) -> None:
     packed = pack({"t": torch.from_numpy(table), "u": torch.from_numpy(table)}, ["t"])
     assert packed["u"].dtype == torch.float32
     assert ("t" not in packed) == all(representable(row) for row in table)
     assert bits(unpack(packed, ["t"])["t"]) == table.tobytes()
 
 
-def test_what_is_no_table_of_float32_stays_as_it_is() -> None:
+def test_only_float32_tables_are_packed() -> None:
     tensors = {
         "a": torch.ones(3),
         "b": torch.ones(3, 4, dtype=torch.float64),
@@ -255,7 +255,7 @@ def test_scores_change_little(spread: float) -> None:
     assert changed
 
 
-def test_nothing_small_nothing_changed() -> None:
+def test_tagger_that_fits_already_is_not_changed() -> None:
     parts = tagger_parts()
     with torch.no_grad():
         for name in TABLES:
@@ -292,7 +292,7 @@ def test_each_feature_keeps_its_own_weights() -> None:
         assert (int(small.encoder.index.keys[found - 1]) if found else None) == (key if key in new else None)
 
 
-def test_the_tagger_itself_stays_as_it_is() -> None:
+def test_quantize_does_not_change_its_argument() -> None:
     parts, same = tagger_parts(), tagger_parts()
     parts.network.norms.weight.requires_grad_(False)
     small = quantize(parts)
@@ -313,7 +313,7 @@ def test_weights_that_are_not_finite_are_refused(table: str, value: float) -> No
 
 
 @pytest.mark.parametrize("spread", [0.1, 1.0, 5.0])
-def test_compacted_again_it_is_the_same(spread: float) -> None:
+def test_quantizing_twice_changes_nothing(spread: float) -> None:
     once = quantize(tagger_parts(spread=spread))
     again = quantize(once)
     assert same_weights(once, again)

@@ -1,4 +1,4 @@
-"""The model directory: it comes back byte by byte, and whatever happened to it is told in one ModelError."""
+"""Model directory of a tagger: saving and loading, and one ModelError for any damage."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_saved_loaded_and_saved_again_it_is_the_same(model: Path, tmp_path: Path
     assert {path.stat().st_mode & 0o777 for path in model.rglob("*") if path.is_file()} == {0o644}
 
 
-def test_saving_replaces_an_earlier_model_and_leaves_other_files(model: Path) -> None:
+def test_saving_replaces_the_previous_model_and_keeps_other_files(model: Path) -> None:
     before = files_of(model)
     (model / "notes.txt").write_text("mine")
     (model / "vocab" / "vectors.txt").write_text("of an earlier model\n")
@@ -44,7 +44,7 @@ def test_saving_replaces_an_earlier_model_and_leaves_other_files(model: Path) ->
     assert files_of(model) == before | {"notes.txt": b"mine"}
 
 
-def test_loading_runs_nothing_and_looks_at_nothing_else(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_runs_no_code_and_reads_no_other_files(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("evil.py", "evil.pkl", "vocab/evil.py", "vocab/evil.pkl", "__init__.py", "conftest.py"):
         (model / name).write_bytes(b"cos\nsystem\n(S'touch /tmp/evil'\ntR.raise SystemExit('evil')")
     monkeypatch.setattr("pickle.Unpickler", None)
@@ -100,7 +100,7 @@ def test_a_newer_format(model: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '"x"', "[" * 100_000, "\ufeff{}", '{"format": "1"}'])
-def test_a_description_that_is_none(model: Path, text: str) -> None:
+def test_invalid_description(model: Path, text: str) -> None:
     (model / DESCRIPTION).write_text(text)
     with pytest.raises(ModelError, match=DESCRIPTION):
         nlp_app.load(model)

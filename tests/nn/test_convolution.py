@@ -83,8 +83,8 @@ def test_both_ways_are_the_windows_one_by_one(lengths: list[int], size: int, pad
     table, (rows, mask) = table_of(seed), batch_of(lengths, seed, padding)
     expected = reference(encoder, texts_of(table, rows, mask))
     np.testing.assert_allclose(array(encoder(table[rows], mask)), expected, atol=1e-12)
-    np.testing.assert_allclose(array(encoder.of_rows(table, rows, mask)), expected, atol=1e-12)
-    np.testing.assert_allclose(array(encoder.of_tables(encoder.tables(table), rows, mask)), expected, atol=1e-12)
+    np.testing.assert_allclose(array(encoder.encode_indexed(table, rows, mask)), expected, atol=1e-12)
+    np.testing.assert_allclose(array(encoder.encode_tables(encoder.tables(table), rows, mask)), expected, atol=1e-12)
 
 
 @given(lengths_of_texts, st.integers(1, 4), st.integers(1, 3), seeds)
@@ -95,7 +95,7 @@ def test_the_stack_is_its_windows_one_by_one(lengths: list[int], size: int, laye
     table, (rows, mask) = table_of(seed), batch_of(lengths, seed)
     expected = stacked_reference(encoder, texts_of(table, rows, mask))
     np.testing.assert_allclose(array(encoder(table[rows], mask)), expected, atol=1e-12)
-    np.testing.assert_allclose(array(encoder.of_rows(table, rows, mask)), expected, atol=1e-12)
+    np.testing.assert_allclose(array(encoder.encode_indexed(table, rows, mask)), expected, atol=1e-12)
 
 
 @given(lengths_of_texts, seeds)
@@ -109,7 +109,9 @@ def test_the_gradients_of_both_ways_are_equal(lengths: list[int], seed: int) -> 
     for way in ("embeddings", "rows"):
         table = table_of(seed).requires_grad_()
         used, places = distinct_ids(rows)
-        encoded = encoder(table[rows], mask) if way == "embeddings" else encoder.of_rows(table[used], places, mask)
+        encoded = (
+            encoder(table[rows], mask) if way == "embeddings" else encoder.encode_indexed(table[used], places, mask)
+        )
         encoder.zero_grad()
         if not encoded.requires_grad:
             assert not mask.any()
@@ -128,7 +130,7 @@ def test_the_gradient_is_the_slope() -> None:
     rows, mask = batch_of([4, 0, 7, 1], 3)
 
     def by_rows(table: Tensor, *_: Tensor) -> Tensor:
-        return encoder.of_rows(table, rows, mask)
+        return encoder.encode_indexed(table, rows, mask)
 
     assert torch.autograd.gradcheck(by_rows, (table_of(2).requires_grad_(), *encoder.parameters()))
 
@@ -156,8 +158,8 @@ def test_padding_has_no_influence(kind: type[Encoder], rubbish: float) -> None:
         torch.testing.assert_close(parameter.grad, before, atol=1e-5, rtol=1e-5)
     rubbish_row = table.clone()
     rubbish_row[0] = rubbish
-    by_rows = encoder.of_rows(rubbish_row, nn.functional.pad(rows, (0, 5), value=3), longer)
-    torch.testing.assert_close(by_rows, encoder.of_rows(table, rows, mask), atol=1e-6, rtol=0)
+    by_rows = encoder.encode_indexed(rubbish_row, nn.functional.pad(rows, (0, 5), value=3), longer)
+    torch.testing.assert_close(by_rows, encoder.encode_indexed(table, rows, mask), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("kind", [ConvolutionEncoder, StackedConvolutionEncoder])
@@ -165,16 +167,19 @@ def test_a_text_has_the_same_vector_in_any_company(kind: type[Encoder]) -> None:
     torch.manual_seed(2)
     encoder, table = kind(WIDTH), table_of(2).float()
     rows, mask = batch_of([3, 9, 1, 6, 2], 2)
-    together = encoder.of_rows(table, rows, mask)
+    together = encoder.encode_indexed(table, rows, mask)
     for number, length in enumerate(mask.sum(1).tolist()):
-        alone = encoder.of_rows(table, rows[number : number + 1, :length], mask[number : number + 1, :length])
+        alone = encoder.encode_indexed(table, rows[number : number + 1, :length], mask[number : number + 1, :length])
         torch.testing.assert_close(alone[0], together[number], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("kind", [ConvolutionEncoder, StackedConvolutionEncoder])
 def test_nothing_at_all_gives_zeros(kind: type[Encoder]) -> None:
     encoder, mask = kind(WIDTH), torch.zeros(2, 0, dtype=torch.bool)
-    for encoded in (encoder(torch.zeros(2, 0, WIDTH), mask), encoder.of_rows(torch.zeros(1, WIDTH), mask.long(), mask)):
+    for encoded in (
+        encoder(torch.zeros(2, 0, WIDTH), mask),
+        encoder.encode_indexed(torch.zeros(1, WIDTH), mask.long(), mask),
+    ):
         assert encoded.shape == (2, encoder.width)
         assert (encoded == 0).all()
 
@@ -185,10 +190,10 @@ def test_long_texts_go_piece_by_piece(of_text: int, monkeypatch: pytest.MonkeyPa
     encoder, table = ConvolutionEncoder(WIDTH, 6).double(), table_of(3)
     rows, mask = batch_of([600, 20, 0, 257], 3)
     whole = reference(encoder, texts_of(table, rows, mask))
-    monkeypatch.setattr(convolution, "_WINDOWS_OF_A_TEXT", min(of_text, 256))
-    monkeypatch.setattr(convolution, "_WINDOWS_OF_A_BATCH", 10**6)
+    monkeypatch.setattr(convolution, "_WINDOWS_PER_TEXT", min(of_text, 256))
+    monkeypatch.setattr(convolution, "_WINDOWS_PER_BATCH", 10**6)
     by_pieces, direct = table.clone().requires_grad_(), table.clone().requires_grad_()
-    found = encoder.of_rows(by_pieces, rows, mask)
+    found = encoder.encode_indexed(by_pieces, rows, mask)
     np.testing.assert_allclose(array(found), whole, atol=1e-12)
     found.square().sum().backward()
     encoder(direct[rows], mask).square().sum().backward()
@@ -206,7 +211,7 @@ def test_bfloat16_stays_near_float32(kind: type[Encoder]) -> None:
     for half in (False, True):
         table = table_of(4).float().requires_grad_()
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            encoded = encoder.of_rows(table, rows, mask)
+            encoded = encoder.encode_indexed(table, rows, mask)
         assert torch.isfinite(encoded).all()
         encoded.float().sum().backward()
         assert table.grad is not None
@@ -241,6 +246,6 @@ def test_maxima_of_parts_are_those_of_the_whole_text(kernels: tuple[int, ...], l
     for first in range(0, rows.shape[1], part):
         start, end = max(first - encoder.reach, 0), min(first + part, rows.shape[1])
         read = slice(start, end + encoder.reach)
-        found.append(encoder.maxima(table, rows[:, read], mask[:, read], slice(first - start, end - start)))
-    joined = encoder.of_maxima(torch.stack(found).amax(0), mask)
-    torch.testing.assert_close(joined, encoder.of_rows(table, rows, mask), atol=1e-12, rtol=0)
+        found.append(encoder.partial_maxima(table, rows[:, read], mask[:, read], slice(first - start, end - start)))
+    joined = encoder.encode_maxima(torch.stack(found).amax(0), mask)
+    torch.testing.assert_close(joined, encoder.encode_indexed(table, rows, mask), atol=1e-12, rtol=0)

@@ -220,11 +220,17 @@ def test_each_name_gives_its_loss(name: str) -> None:
         ({"name": "cross_entrpy"}, "expected one of cross_entropy, focal, hinge; did you mean 'cross_entropy'?"),
         (
             {"name": "hinge", "multi_label": True},
-            "'hinge', which is not for several labels a text, expected one of",
+            "'hinge', which is not for multi-label data, expected one of",
         ),
-        ({"name": "binary_focal"}, "'binary_focal', which is not for one label a text, expected one of cross_entropy"),
-        ({"name": "hinge", "gamma": 2.0}, "gamma: found 2.0 for loss 'hinge', which has none; only focal has"),
-        ({"name": "focal", "smoothing": 0.1}, "smoothing: found 0.1 for loss 'focal', which has none; only cross_entr"),
+        ({"name": "binary_focal"}, "'binary_focal', which is not for single-label data, expected one of cross_entropy"),
+        (
+            {"name": "hinge", "gamma": 2.0},
+            "gamma: found 2.0 for loss 'hinge', which does not support it; only focal does",
+        ),
+        (
+            {"name": "focal", "smoothing": 0.1},
+            "smoothing: found 0.1 for loss 'focal', which does not support it; only cross_entr",
+        ),
         ({"name": "focal", "gamma": -1.0}, "gamma: found -1.0, expected a number of at least 0"),
         ({"name": "focal", "gamma": float("nan")}, "gamma: found nan"),
         ({"name": "cross_entropy", "smoothing": 1.0}, "smoothing: found 1.0, expected at least 0 and less than 1"),

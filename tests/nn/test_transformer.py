@@ -47,7 +47,7 @@ from nlp_app.nn.transformer import (
     TransformerDimensions,
     TransformerTagger,
     body_weights,
-    pool_pieces,
+    pool_subwords,
 )
 
 pytestmark = pytest.mark.numeric
@@ -141,7 +141,7 @@ def test_the_mean_is_that_of_each_tokens_pieces(rows: list[list[tuple[int, int]]
     padded = torch.tensor([[*row, *[(0, 0)] * (size - len(row))] for row in rows])
     mask = torch.tensor([[number < len(row) for number in range(size)] for row in rows])
     pieces = torch.randn(len(rows), width, 3)
-    found = pool_pieces(pieces, padded[..., 0], padded[..., 1], mask, "mean")
+    found = pool_subwords(pieces, padded[..., 0], padded[..., 1], mask, "mean")
     for number, row in enumerate(rows):
         for token, (start, end) in enumerate(row):
             torch.testing.assert_close(found[number, token], pieces[number, start:end].mean(0))
@@ -426,7 +426,7 @@ def test_a_row_may_be_as_long_as_there_are_positions(kind: str, tmp_path: Path) 
     ids = torch.randint(5, 60, (2, 21))
     assert network.position_limit == 20
     assert network.scores(ids[:, :20], torch.ones(2, 20, dtype=torch.long)).shape == (2, 3)
-    with pytest.raises(ValueError, match=r"found 21 pieces in a row; expected 20 at most"):
+    with pytest.raises(ValueError, match=r"found 21 subwords in a row; expected at most 20"):
         network.scores(ids, torch.ones(2, 21, dtype=torch.long))
 
 
@@ -489,5 +489,5 @@ def test_gradient_checkpointing_turns_off_the_cache_of_a_decoder() -> None:
 def test_a_body_without_gradient_checkpointing_is_refused() -> None:
     config = FunnelConfig(vocab_size=70, block_sizes=[1, 1], d_model=16, n_head=2, d_head=8, d_inner=24, num_labels=3)
     network = TransformerTagger(FunnelForTokenClassification(config), 3, None, TransformerDimensions())
-    with pytest.raises(ValueError, match="found a body of type 'funnel', which has none"):
+    with pytest.raises(ValueError, match="found a body of type 'funnel', which does not support it"):
         network.enable_gradient_checkpointing()

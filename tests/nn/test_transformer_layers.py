@@ -171,7 +171,7 @@ def test_frozen_are_the_embeddings_and_the_lowest_layers(layers: int, directory:
 @pytest.mark.parametrize("layers", [-1, 4])
 def test_no_more_layers_can_be_frozen_than_there_are(layers: int, directory: Path) -> None:
     network = tagger(directory)
-    with pytest.raises(SettingsError, match=rf"freeze: found {layers}, expected 0 to 3"):
+    with pytest.raises(SettingsError, match=rf"model.frozen_layers: found {layers}, expected 0 to 3"):
         freeze_layers(network, layers)
     assert all(parameter.requires_grad for parameter in network.parameters())
 

@@ -24,5 +24,5 @@ def test_each_class_of_settings_has_a_row() -> None:
 def test_each_row_names_a_function_for_these_settings(settings: type[Settings]) -> None:
     parameters = inspect.signature(load_prepare(settings)).parameters
     assert parameters["settings"].annotation == settings.__name__
-    taggers = ["start"] if "Tagging" in settings.__name__ else []
+    taggers = ["initial_model"] if "Tagging" in settings.__name__ else []
     assert list(parameters) == ["settings", "data", "progress", *taggers]

@@ -1,7 +1,7 @@
-"""Readers of texts and their classes: CSV and TSV, JSON, lines with labels, plain lines, data sets of the Hub.
+"""Readers of texts with classes: CSV and TSV, JSON, lines with labels, plain lines, Hugging Face datasets.
 
-Each streams: what a file is read as is settled when it is opened, and one record is in memory at a time, except for
-JSON that is one document.
+All of them stream. Opening a file determines how it is read; then one record is in memory at a time, except for a JSON
+file that is one document.
 """
 
 from __future__ import annotations

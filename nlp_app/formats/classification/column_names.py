@@ -1,4 +1,4 @@
-"""Which names of columns or keys say that they hold the text, or the label."""
+"""Names of columns and keys that contain the text or the label."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from nlp_app.core.errors import DataError, did_you_mean
 from nlp_app.formats.classification.options import is_number
 
-# In order of preference: of a `title` and a `content`, the content is the text.
+# In order of preference: if there are a `title` and a `content`, the content is the text.
 TEXT_NAMES = (
     "text", "sentence", "message", "content", "review", "comment", "tweet", "utterance", "document", "body",
     "description", "query", "question", "title", "headline", "sms", "data", "input",
@@ -20,35 +20,61 @@ LABEL_NAMES = (
     "emotion", "polarity", "tag", "tags", "标签", "类别", "分类", "情感",
 )  # fmt: skip
 
-_LISTED = 20
+_LIST_LIMIT = 20
 
 _WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])|[^\x00-\x7f]+")  # `reviewText`, `Class Index`, `review_text`
 
 
 def normalize_name(name: str) -> str:
-    """A name without the marks and cases that writers differ in."""
+    """Normalize the case of a column name, and remove white space, quotes and byte order marks around it.
+
+    Args:
+        name: The name.
+
+    Returns:
+        The normalized name.
+    """
     return name.strip(' \t"\ufeff').casefold()
 
 
 def find_named(names: Sequence[str], known: Sequence[str]) -> list[int]:
-    """The columns that bear a known name, the most preferred first; if none does, those with a known word at an end.
+    """Find the columns whose names are known.
 
-    Two or more of the latter can't be told apart.
+    Args:
+        names: The names of the columns.
+        known: The known names, in order of preference.
+
+    Returns:
+        The numbers of the columns with a known name, in order of preference. If there are none, those whose last word,
+        or else whose first word, is a known name; two or more of them are ambiguous.
     """
     plain_names = [normalize_name(name) for name in names]
     exact = [plain_names.index(name) for name in known if name in plain_names]
     if exact:
         return exact
     words = [[word.casefold() for word in _WORDS.findall(name)] for name in names]
-    for end in (-1, 0):
-        found = [column for column, parts in enumerate(words) if parts and parts[end] in known]
+    for position in (-1, 0):
+        found = [column for column, parts in enumerate(words) if parts and parts[position] in known]
         if found:
             return found
     return []
 
 
 def resolve_column(wanted: str | int, names: Sequence[str], place: str, options: str) -> int:
-    """The number of a column given by name or number. Raises DataError, listing what there is, if there is none."""
+    """Return the number of a column that is given by name or by number.
+
+    Args:
+        wanted: The name, or the number from 0 (from the end if negative).
+        names: The names of all columns.
+        place: The file's name, for messages.
+        options: The options that name columns, for messages.
+
+    Returns:
+        The number of the column, from 0.
+
+    Raises:
+        DataError: The column does not exist, or several columns have the name.
+    """
     if isinstance(wanted, str):
         found = [column for column, name in enumerate(names) if name == wanted]
         found = found or [column for column, name in enumerate(names) if normalize_name(name) == normalize_name(wanted)]
@@ -63,12 +89,27 @@ def resolve_column(wanted: str | int, names: Sequence[str], place: str, options:
 
 
 def list_columns(names: Sequence[str]) -> str:
-    """The columns with their numbers, for messages."""
+    """List columns with their numbers, for messages.
+
+    Args:
+        names: The names of the columns.
+
+    Returns:
+        A phrase such as `0 'text', 1 'label'`.
+    """
     return enumerate_names([f"{column} {name!r}" for column, name in enumerate(names)])
 
 
 def enumerate_names(names: Sequence[str]) -> str:
-    """Names for messages, the first of many."""
+    """List the first names, for messages.
+
+    Args:
+        names: The names.
+
+    Returns:
+        The first 20 names and the number of further ones; `none` without names.
+    """
     return (
-        ", ".join(names[:_LISTED]) + (f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else "") or "none"
+        ", ".join(names[:_LIST_LIMIT]) + (f" and {len(names) - _LIST_LIMIT:,} more" if len(names) > _LIST_LIMIT else "")
+        or "none"
     )

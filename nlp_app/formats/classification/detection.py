@@ -1,4 +1,4 @@
-"""Which format a file of texts and classes has: by its suffix, and by what it begins with."""
+"""Detect the format of a file of texts with classes, from its suffix and its first lines."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _TREC = re.compile(r"[A-Z]{2,}:[a-z]+")  # a coarse and a fine class
 
 _SIMPLE = re.compile(r"[^\s,.;!?\"'()]+")
 
-# Words that begin sentences and name no class: what tells a list of questions from labels with texts.
-_PROSE = frozenset({
+# Words that begin sentences and are not class names: they distinguish a list of questions from labels with texts.
+_FUNCTION_WORDS = frozenset({
     "a", "an", "the", "i", "you", "he", "she", "it", "we", "they", "is", "are", "was", "do", "does", "did",
     "can", "in", "on", "at", "to", "of", "and", "but", "if", "this", "that", "what", "how", "who", "when",
     "where", "why", "which", "my", "your", "there",
@@ -36,7 +36,19 @@ _PROSE = frozenset({
 
 
 def detect_format(sample: Sample, suffix: str, options: ClassReadOptions) -> str:
-    """The format, one of CLASS_FORMATS. Raises DataError for tokens with tags, and for an empty source."""
+    """Detect the format of a source.
+
+    Args:
+        sample: The beginning of the source.
+        suffix: The suffix of the file's name, or an empty string.
+        options: Reading options.
+
+    Returns:
+        A name in CLASS_FORMATS.
+
+    Raises:
+        DataError: The source is empty, or contains tokens with tags.
+    """
     lines = [line for line in sample.lines if not is_blank(line)]
     if not lines:
         raise DataError("is empty: found no text", sample.name)
@@ -44,40 +56,42 @@ def detect_format(sample: Sample, suffix: str, options: ClassReadOptions) -> str
     suffix = suffix.lower()
     if SUFFIXES.get(suffix) == "jsonl" or first.startswith("{") or re.match(r"\[\s*(\{|$)", first):
         return "jsonl"
-    _refuse_sequences(sample.lines, lines, suffix, sample.name)
+    _reject_sequences(sample.lines, lines, suffix, sample.name)
     if suffix in SUFFIXES:
         return SUFFIXES[suffix]
     if any(line.startswith(MARK) for line in lines):
         return "fasttext"
     if 10 * sum("\t" in line for line in lines) > 9 * len(lines):
         return "tsv"
-    if _holds_labels(lines, options):
+    if _starts_with_labels(lines, options):
         return "label_text"
     delimiter = find_delimiter(lines, options, sample.whole)
-    if delimiter is not None and (options.columns or _begins_with_names(lines, delimiter, options)):
+    if delimiter is not None and (options.columns or _starts_with_names(lines, delimiter, options)):
         return "csv"
     return "text"
 
 
-def _refuse_sequences(lines: Sequence[str], filled: Sequence[str], suffix: str, name: str) -> None:
+def _reject_sequences(lines: Sequence[str], filled: Sequence[str], suffix: str, name: str) -> None:
     is_marked = any(map(is_document_start, filled)) or filled[0].startswith("#FORMAT=WebAnno")
     if suffix in _SEQUENCE_SUFFIXES or is_marked or any(map(_CONLLU.fullmatch, filled[:20])):
         raise DataError(f"{SEQUENCES}", name)
     layout = detect_layout(filled)
     rows = [layout.split(line) for line in filled]
-    ends = [row[-1] for row in rows if len(row) > 1]
-    has_tags = len(ends) > 2 and 10 * sum(_TAG.fullmatch(end) is not None for end in ends) > 9 * len(filled)
+    last_fields = [row[-1] for row in rows if len(row) > 1]
+    has_tags = len(last_fields) > 2 and 10 * sum(_TAG.fullmatch(end) is not None for end in last_fields) > 9 * len(
+        filled
+    )
     blank = len([line for line in lines[:-1] if is_blank(line)])
-    alike = layout.columns > 1 and all(len(row) == layout.columns for row in rows)
+    is_rectangular = layout.columns > 1 and all(len(row) == layout.columns for row in rows)
     is_short = sum(len(row[0]) for row in rows) < 8 * len(rows) and not any(" " in row[0] for row in rows)
-    if has_tags or (blank > 2 and alike and is_short and 100 * blank > len(filled)):
-        raise DataError(f"found {lines[0]!r} and the like: {SEQUENCES}", name)
+    if has_tags or (blank > 2 and is_rectangular and is_short and 100 * blank > len(filled)):
+        raise DataError(f"found {lines[0]!r} and similar lines: {SEQUENCES}", name)
 
 
-def _holds_labels(lines: Sequence[str], options: ClassReadOptions) -> bool:
-    """Whether each line is a label and a text: the first words are few, return, and are no prose.
+def _starts_with_labels(lines: Sequence[str], options: ClassReadOptions) -> bool:
+    """Return True if each line begins with a label: the first words are few, repeat, and are not function words.
 
-    Where no labels are wanted, a text must not lose its first word, so they have to look like nothing else.
+    If no labels are wanted, only TREC's classes count as labels, as a text must not lose its first word.
     """
     words = [re.split(r"[ \t]", line, maxsplit=1) for line in lines]
     if any(len(parts) < 2 or not parts[0] for parts in words):
@@ -86,12 +100,12 @@ def _holds_labels(lines: Sequence[str], options: ClassReadOptions) -> bool:
     if all(map(_TREC.fullmatch, labels)):
         return True
     distinct = set(labels)
-    few = len(distinct) <= (len(labels) / 2 if len(labels) < 20 else len(labels) / 5)
-    simple = all(map(_SIMPLE.fullmatch, distinct)) and not {label.casefold() for label in distinct} & _PROSE
-    return options.labels and len(distinct) > 1 and few and simple
+    is_few = len(distinct) <= (len(labels) / 2 if len(labels) < 20 else len(labels) / 5)
+    is_simple = all(map(_SIMPLE.fullmatch, distinct)) and not {label.casefold() for label in distinct} & _FUNCTION_WORDS
+    return options.labels and len(distinct) > 1 and is_few and is_simple
 
 
-def _begins_with_names(lines: Sequence[str], delimiter: str, options: ClassReadOptions) -> bool:
+def _starts_with_names(lines: Sequence[str], delimiter: str, options: ClassReadOptions) -> bool:
     rows = sample_rows(lines[:1], Dialect(delimiter, True), True)
     names = {normalize_name(cell) for row in rows for cell in row}
     return options.header is True or (len(names) > 1 and not names.isdisjoint(TEXT_NAMES + LABEL_NAMES))

@@ -1,7 +1,7 @@
-"""How a table's cells are divided and quoted, by evidence; and its rows.
+"""Detect the delimiter of a table, and parse its rows.
 
-RFC 4180 is what CSV should be. Tab-separated files are mostly written without quoting, so there a `"` is a character
-unless every quote in the file says otherwise.
+CSV should follow RFC 4180. Tab-separated files are mostly written without quoting, so a `"` in them is a character of
+the text unless all quotes in the file show otherwise.
 """
 
 from __future__ import annotations
@@ -18,15 +18,24 @@ from nlp_app.formats.classification.options import ClassReadOptions
 
 DELIMITERS = (",", ";", "\t", "|")
 
-CELL_LIMIT = 1 << 27  # characters of a quoted cell: a quote that is never closed must not fill the memory
+CELL_LIMIT = 1 << 27  # characters of a quoted cell; a quote that is never closed must not use up the memory
 
-NOT_CLOSED = "isn't closed"  # what is said of a quoted cell that goes on to the end
+NOT_CLOSED = "isn't closed"  # part of the message on a quoted cell without an end
 
-RFC_4180 = 'expected RFC 4180 ("a ""quoted"" cell"); put it right, or say whether quotes enclose cells (data.quoting)'
+RFC_4180 = (
+    'expected RFC 4180 ("a ""quoted"" cell"); correct the row, or set whether quotes enclose cells (data.quoting)'
+)
 
 
 class Dialect(NamedTuple):
-    """`quoting`: whether `"` encloses cells. `escape`: a quote inside is `\\"`. `spaced`: spaces follow delimiters."""
+    r"""The syntax of a table.
+
+    Attributes:
+        delimiter: The character between cells.
+        quoting: True if `"` encloses cells.
+        escape: True if a quote inside a quoted cell is written `\"`.
+        spaced: True if spaces after delimiters are ignored.
+    """
 
     delimiter: str
     quoting: bool
@@ -35,16 +44,25 @@ class Dialect(NamedTuple):
 
 
 def parse_rows(lines: Iterable[str], dialect: Dialect, place: str) -> Iterator[tuple[int, list[str]]]:
-    """Each row's cells and the line (from 1) where it begins. A blank line is the row of no cells.
+    """Parse lines into rows.
 
-    Raises DataError, with the line, for quotes that don't fit.
+    Args:
+        lines: The lines, without line ends.
+        dialect: The syntax of the table.
+        place: The file's name, for messages.
+
+    Yields:
+        The line (from 1) where a row begins, and its cells. A blank line is a row without cells.
+
+    Raises:
+        DataError: Quotes are invalid. Names the line.
     """
     delimiter = dialect.delimiter
     if not dialect.quoting:
         for number, line in enumerate(lines, 1):
             yield number, line.split(delimiter) if line else []
         return
-    if csv.field_size_limit() < CELL_LIMIT:  # one limit for the process: raised once, never lowered
+    if csv.field_size_limit() < CELL_LIMIT:  # the limit is global: raise it once, never lower it
         csv.field_size_limit(CELL_LIMIT)
     escape = "\\" if dialect.escape else None
     reader = csv.reader(
@@ -66,21 +84,30 @@ def parse_rows(lines: Iterable[str], dialect: Dialect, place: str) -> Iterator[t
 
 
 def _reason(error: csv.Error, first: int) -> str:
-    said = str(error)
-    if "end of data" in said or "limit" in said:
+    message = str(error)
+    if "end of data" in message or "limit" in message:
         return f"a quote opened in the row of line {first} {NOT_CLOSED}"
-    if "new-line" in said:
+    if "new-line" in message:
         return "found a carriage return within a row"
-    return "found text after a closing quote" if "expected after" in said else f"bad row: {said}"
+    return "found text after a closing quote" if "expected after" in message else f"bad row: {message}"
 
 
 def sample_rows(lines: Sequence[str], dialect: Dialect, whole: bool) -> list[list[str]]:
-    """The rows of the first lines that aren't blank, up to one that can't be read or is cut off."""
+    """Parse the first lines, up to a row that is invalid or incomplete.
+
+    Args:
+        lines: The first lines.
+        dialect: The syntax of the table.
+        whole: True if the lines are the whole source; if not, the last row may be incomplete and is dropped.
+
+    Returns:
+        The cells of each row that is not blank.
+    """
     rows = []
     try:
         for _, row in parse_rows(lines, dialect, ""):
             rows.append(row)
-    except DataError:  # what is read later says so, with its place
+    except DataError:  # the same error is raised with its line when the table is read
         return [row for row in rows if row]
     if not whole and len(rows) > 1:
         rows.pop()
@@ -88,27 +115,45 @@ def sample_rows(lines: Sequence[str], dialect: Dialect, whole: bool) -> list[lis
 
 
 def find_delimiter(lines: Sequence[str], options: ClassReadOptions, whole: bool = True) -> str | None:
-    """What divides the cells: the delimiter that makes the first row names that are known or were asked for, else the
-    one that makes the rows most alike; None if there is one column only."""
-    best, found = (False, 0.0), None
+    """Find the delimiter of a table.
+
+    A delimiter that gives the first row known or requested column names is preferred, else the one for which most rows
+    have the same number of cells.
+
+    Args:
+        lines: The first lines.
+        options: Reading options, with requested columns.
+        whole: True if the lines are the whole source.
+
+    Returns:
+        The delimiter; None if there is only one column.
+    """
+    best, best_delimiter = (False, 0.0), None
     for delimiter, quoting in itertools.product(DELIMITERS, (True, False)):
         rows = sample_rows(lines, Dialect(delimiter, quoting), whole)
-        width, alike = usual_width(rows)
+        width, share = usual_width(rows)
         if width < 2 or options.quoting is (not quoting):
             continue
         names = rows[0]
-        asked = {normalize_name(column) for column in options.columns if isinstance(column, str)} & set(
+        requested = {normalize_name(column) for column in options.columns if isinstance(column, str)} & set(
             map(normalize_name, names)
         )
         known = find_named(names, TEXT_NAMES) and find_named(names, LABEL_NAMES) and len(names) > 1
-        evidence = (bool(asked or known), alike)
+        evidence = (bool(requested or known), share)
         if evidence > best:
-            best, found = evidence, delimiter
-    return found
+            best, best_delimiter = evidence, delimiter
+    return best_delimiter
 
 
 def usual_width(rows: Iterable[Sequence[str]]) -> tuple[int, float]:
-    """The most frequent number of cells, and the share of rows that have it."""
+    """Return the most frequent number of cells in a row.
+
+    Args:
+        rows: The rows.
+
+    Returns:
+        The number of cells, and the share of rows that have it.
+    """
     widths = Counter(map(len, rows))
     if not widths:
         return 0, 0.0

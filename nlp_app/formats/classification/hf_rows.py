@@ -1,4 +1,4 @@
-"""Texts and classes in a data set that the package `datasets` opens: of the Hub (`hf:NAME`), or a local one."""
+"""Read texts with classes from a Hugging Face dataset, on the Hub (`hf:NAME`) or local."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import ClassRecord
-from nlp_app.formats.classification.column_detection import HOW
+from nlp_app.formats.classification.column_detection import COLUMN_HINT
 from nlp_app.formats.classification.column_names import (
     LABEL_NAMES,
     TEXT_NAMES,
@@ -24,44 +24,54 @@ from nlp_app.formats.classification.options import ClassReadOptions
 from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, ReadPlan, RepairLog
 from nlp_app.formats.io.hf_datasets import BATCH, load_data_set, parse_address
 
-_Labeller = Callable[[Sequence[Any], int], tuple[str, ...] | None]
+_Labeler = Callable[[Sequence[Any], int], tuple[str, ...] | None]
 
 
 def plan_reading(path: str, options: ClassReadOptions) -> ReadPlan:
-    """Load a data set and settle its columns.
+    """Load a dataset and choose its columns.
 
-    Raises DataError if the data set can't be had, or its columns can't be told.
+    Args:
+        path: An address with `hf:`, or a local path.
+        options: Reading options.
+
+    Returns:
+        A plan with resolved options.
+
+    Raises:
+        DataError: The dataset cannot be loaded, its columns are ambiguous, or a named column does not exist.
     """
     address = parse_address(path)
     dataset = load_data_set(path)
     names, features = list(dataset.column_names), dict(dataset.features)
-    text = tuple(resolve_column(wanted, names, path, HOW) for wanted in options.text_columns)
+    text = tuple(resolve_column(wanted, names, path, COLUMN_HINT) for wanted in options.text_columns)
     labels = (
-        tuple(resolve_column(wanted, names, path, HOW) for wanted in options.label_columns) if options.labels else ()
+        tuple(resolve_column(wanted, names, path, COLUMN_HINT) for wanted in options.label_columns)
+        if options.labels
+        else ()
     )
     text = text or (
-        _find(names, TEXT_NAMES, "text", [c for c, key in enumerate(names) if _is_text(features[key])], path),
+        _find_column(names, TEXT_NAMES, "text", [c for c, key in enumerate(names) if _is_text(features[key])], path),
     )
     if any(not _is_text(features[names[column]]) for column in text):
-        hint = SEQUENCES if "tokens" in names else HOW
+        hint = SEQUENCES if "tokens" in names else COLUMN_HINT
         raise DataError(f"found no strings in the text column {names[text[0]]!r}: {hint}", path)
     if options.labels and not labels:
-        others = [column for column in range(len(names)) if column not in text]
-        classes = [column for column in others if _classes(features[names[column]]) is not None]
+        other_columns = [column for column in range(len(names)) if column not in text]
+        class_columns = [column for column in other_columns if _class_names(features[names[column]]) is not None]
         if find_named(names, LABEL_NAMES):
-            labels = (_find(names, LABEL_NAMES, "label", others, path),)
-        elif len(classes) == 1:
-            labels = (classes[0],)
+            labels = (_find_column(names, LABEL_NAMES, "label", other_columns, path),)
+        elif len(class_columns) == 1:
+            labels = (class_columns[0],)
     resolved = dataclasses.replace(
         options,
         format="hub",
         text_columns=tuple(names[column] for column in text),
         label_columns=tuple(names[column] for column in labels) if options.labels else options.label_columns,
     )
-    said = f"label {', '.join(repr(names[column]) for column in labels)}" if labels else "no label"
+    label_phrase = f"label {', '.join(repr(names[column]) for column in labels)}" if labels else "no label"
     remarks = [
-        f"format: hub, {address.name}, part {address.split}, {len(dataset):,} rows",
-        f"columns: text {', '.join(repr(names[column]) for column in text)}; {said} ({HOW})",
+        f"format: hub, {address.name}, split {address.split}, {len(dataset):,} rows",
+        f"columns: text {', '.join(repr(names[column]) for column in text)}; {label_phrase} ({COLUMN_HINT})",
     ]
     return ReadPlan(resolved, remarks, partial(_read, dataset=dataset, options=resolved, path=path))
 
@@ -70,26 +80,28 @@ def _is_text(feature: Any) -> bool:
     return getattr(feature, "dtype", None) in ("string", "large_string")
 
 
-def _classes(feature: Any) -> Sequence[str] | None:
-    """The names of the classes that a column's numbers stand for, where they do."""
+def _class_names(feature: Any) -> Sequence[str] | None:
+    """Return the names of the classes whose numbers a column contains; None for other columns."""
     names: Sequence[str] | None = getattr(getattr(feature, "feature", feature), "names", None)
     return names
 
 
-def _find(names: Sequence[str], known: Sequence[str], what: str, likely: Sequence[int], path: str) -> int:
-    """The column of these that bears a known name, or is the only one."""
-    named = find_named([names[column] for column in likely], known)
-    if named and (len(named) == 1 or normalize_name(names[likely[named[0]]]) in known):
-        return likely[named[0]]
-    if len(likely) == 1:
-        return likely[0]
+def _find_column(names: Sequence[str], known: Sequence[str], role: str, candidates: Sequence[int], path: str) -> int:
+    """Return the column, among the candidates, that has a known name or is the only one."""
+    matches = find_named([names[column] for column in candidates], known)
+    if matches and (len(matches) == 1 or normalize_name(names[candidates[matches[0]]]) in known):
+        return candidates[matches[0]]
+    if len(candidates) == 1:
+        return candidates[0]
     if {"tokens", "ner_tags"} <= set(names):
         raise DataError(f"found `tokens` and `ner_tags`: {SEQUENCES}", path)
-    raise DataError(f"can't tell which column is the {what}: found {list_columns(names)}; name it ({HOW})", path)
+    raise DataError(
+        f"can't tell which column is the {role}: found {list_columns(names)}; name it ({COLUMN_HINT})", path
+    )
 
 
 def _read(
-    lines: Iterable[str], ledger: RepairLog, *, dataset: Any, options: ClassReadOptions, path: str
+    lines: Iterable[str], repair_log: RepairLog, *, dataset: Any, options: ClassReadOptions, path: str
 ) -> Iterator[ClassRecord]:
     text_keys = [str(key) for key in options.text_columns]
     label_keys = [str(key) for key in options.label_columns] if options.labels else []
@@ -102,25 +114,25 @@ def _read(
         )
         for parts, cells in zip(texts, values, strict=True):
             number += 1
-            if not options.labels and all(part is None for part in parts):  # nothing that a class could be found for
-                raise DataError(f"`{text_keys[0]}`: found nothing, expected a text", path, number)
+            if not options.labels and all(part is None for part in parts):  # without a text, nothing can be classified
+                raise DataError(f"`{text_keys[0]}`: found no value, expected a text", path, number)
             text = " ".join(filter(None, parts)) if len(parts) > 1 else parts[0] or ""
             if not text:
-                ledger.add(NO_TEXT, number)
+                repair_log.add(NO_TEXT, number)
             try:
                 labels = label_of(cells, number) if label_keys else None
             except ValueError as error:
                 raise DataError(str(error), path, number) from error
             if label_keys and labels is None:
-                ledger.add(NO_LABEL, number)
+                repair_log.add(NO_LABEL, number)
             yield ClassRecord(text, labels, number)
 
 
-def _labeler(keys: Sequence[str], features: Any, separator: str) -> _Labeller:
-    """Labels from a row's cells: the names of classes for their numbers, of columns for 1."""
+def _labeler(keys: Sequence[str], features: Any, separator: str) -> _Labeler:
+    """Return a function that turns a row's cells into labels: the names of class numbers, or of columns that are 1."""
     if len(keys) != 1:
-        return lambda cells, number: _switched(keys, cells)
-    classes = _classes(features[keys[0]])
+        return lambda cells, number: _binary_labels(keys, cells)
+    classes = _class_names(features[keys[0]])
 
     def single(cells: Sequence[Any], number: int) -> tuple[str, ...] | None:
         value = cells[0]
@@ -128,12 +140,12 @@ def _labeler(keys: Sequence[str], features: Any, separator: str) -> _Labeller:
             return parse_labels(value, keys[0], separator)
         if isinstance(value, list):
             return tuple(dict.fromkeys(classes[item] for item in value))
-        return (classes[value],) if value >= 0 else None  # -1: the labels of a test part that are kept secret
+        return (classes[value],) if value >= 0 else None  # -1: a test split whose labels are not published
 
     return single
 
 
-def _switched(keys: Sequence[str], cells: Sequence[Any]) -> tuple[str, ...] | None:
+def _binary_labels(keys: Sequence[str], cells: Sequence[Any]) -> tuple[str, ...] | None:
     if all(cell is None for cell in cells):
         return None
     return parse_labels({key: cell or 0 for key, cell in zip(keys, cells, strict=True)}, "label")

@@ -1,6 +1,6 @@
-"""From a value of JSON or Arrow to labels.
+"""Convert values from JSON or Arrow to labels.
 
-Errors are ValueError with what was found; the reader that knows the line makes them DataError.
+Errors are ValueError without a line; the readers, which know the line, turn them into DataError.
 """
 
 from __future__ import annotations
@@ -14,28 +14,40 @@ from nlp_app.formats.classification.detection import SEQUENCES
 from nlp_app.formats.io.json_objects import json_type
 from nlp_app.formats.tagging.label_studio import annotation_results, select_annotations
 
-_ON = 0.5
+_MIN_SCORE = 0.5
 
 
 def parse_labels(item: Any, key: str, separator: str = "") -> tuple[str, ...] | None:
-    """What a value says: a label, a list of labels, or an object of scores. Raises ValueError with what was found."""
+    """Parse a value into labels.
+
+    Args:
+        item: A label, a list of labels, an object of scores, or the annotations of an early version of doccano.
+        key: The key of the value, for messages.
+        separator: Separates several labels in a string; empty for none.
+
+    Returns:
+        The labels without duplicates; None for no value, and an empty tuple for an empty list.
+
+    Raises:
+        ValueError: The value cannot be parsed.
+    """
     if isinstance(item, str):
         parts = item.split(separator) if separator else [item]
         return tuple(dict.fromkeys(filter(None, map(str.strip, parts)))) or None
     if isinstance(item, dict):
-        return parse_labels(item["choices"], key) if "choices" in item else parse_switches(item, key)
+        return parse_labels(item["choices"], key) if "choices" in item else parse_scores(item, key)
     if not isinstance(item, list):
-        label = _label(item, key)
+        label = _parse_label(item, key)
         return None if label is None else (label,)
     if item and all(isinstance(entry, dict) for entry in item):
-        return _annotated(item, key)
-    found = [_label(entry, key) for entry in item]
-    if None in found:
+        return _parse_annotations(item, key)
+    labels = [_parse_label(entry, key) for entry in item]
+    if None in labels:
         raise ValueError(f"`{key}`: found an empty label in a list, expected names")
-    return tuple(dict.fromkeys(label for label in found if label is not None))
+    return tuple(dict.fromkeys(label for label in labels if label is not None))
 
 
-def _label(item: Any, key: str) -> str | None:
+def _parse_label(item: Any, key: str) -> str | None:
     if isinstance(item, bool):
         return "true" if item else "false"
     if item is None or item == "" or (isinstance(item, float) and math.isnan(item)):
@@ -49,43 +61,72 @@ def _label(item: Any, key: str) -> str | None:
     raise ValueError(f"`{key}`: found {json_type(item)}, expected a label or a list of labels")
 
 
-def parse_switches(scores: Mapping[str, Any], key: str) -> tuple[str, ...]:
+def parse_scores(scores: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Parse an object of scores into labels.
+
+    Args:
+        scores: A score from 0 to 1 for each label.
+        key: The key of the object, for messages.
+
+    Returns:
+        The labels with a score of at least 0.5.
+
+    Raises:
+        ValueError: A score is not a number from 0 to 1.
+    """
     for label, score in scores.items():
         if not isinstance(score, int | float) or not 0 <= score <= 1:
             raise ValueError(f"`{key}`: found {score!r} for {label!r}, expected a number from 0 to 1")
-    return tuple(label for label, score in scores.items() if score >= _ON)
+    return tuple(label for label, score in scores.items() if score >= _MIN_SCORE)
 
 
-def _annotated(entries: Sequence[Mapping[str, Any]], key: str) -> tuple[str, ...]:
-    """The labels of the first doccano's annotations, all of one user, or the same of each."""
+def _parse_annotations(entries: Sequence[Mapping[str, Any]], key: str) -> tuple[str, ...]:
+    """Return the labels in annotations of an early doccano version, from one user or from several who agree."""
     users: dict[Any, dict[str, None]] = {}
     for entry in entries:
         if "start_offset" in entry or "start" in entry:
             raise ValueError(f"`{key}`: found spans; {SEQUENCES}")
-        label = _label(entry.get("label"), key)
+        label = _parse_label(entry.get("label"), key)
         if label is None:
             raise ValueError(f"`{key}`: found an annotation without a label, expected one")
         users.setdefault(str(entry.get("user")), {})[label] = None
-    first, *others = users.values()
-    if any(set(other) != set(first) for other in others):
+    first, *rest = users.values()
+    if any(set(other) != set(first) for other in rest):
         raise ValueError(f"`{key}`: found annotations of {len(users)} users that differ, expected one for each text")
     return tuple(first)
 
 
 def choice_names(task: Mapping[str, Any]) -> list[str]:
-    """The names that a Label Studio task gives to what is chosen."""
+    """Return the names of the questions (`from_name`) that are answered with choices in a Label Studio task.
+
+    Args:
+        task: The task.
+
+    Returns:
+        The names, in order of occurrence.
+    """
     found: dict[str, None] = {}
     for annotation in [*(task.get("annotations") or ()), *(task.get("completions") or ())]:
         for result in annotation.get("result") or () if isinstance(annotation, dict) else ():
             if isinstance(result, dict) and result.get("type") == "choices":
-                found[_group(result)] = None
+                found[_group_name(result)] = None
     return list(found)
 
 
 def chosen_labels(task: dict[str, Any], groups: Sequence[str], name: str, line: int) -> tuple[str, ...] | None:
-    """What was chosen in a Label Studio task under these names, or under any; None if nothing was.
+    """Return the labels chosen in a Label Studio task.
 
-    Raises DataError for predictions without an annotation, annotations that differ, and labeled spans.
+    Args:
+        task: The task.
+        groups: The names of the questions that are read; empty for all.
+        name: The file's name, for messages.
+        line: The task's line.
+
+    Returns:
+        The labels; None if there is no annotation or nothing was chosen.
+
+    Raises:
+        DataError: The task has predictions but no annotation, annotations that differ, or labeled spans.
     """
     read: list[tuple[str, ...]] = []
     for annotation in select_annotations(task, name, line):
@@ -96,7 +137,7 @@ def chosen_labels(task: dict[str, Any], groups: Sequence[str], name: str, line: 
         found: dict[str, None] = {}
         for result in choices:
             value = result.get("value")
-            if isinstance(value, dict) and (not groups or _group(result) in groups):
+            if isinstance(value, dict) and (not groups or _group_name(result) in groups):
                 found.update(dict.fromkeys(parse_labels(value.get("choices"), "choices") or ()))
         read.append(tuple(found))
     if any(set(other) != set(read[0]) for other in read):
@@ -105,5 +146,5 @@ def chosen_labels(task: dict[str, Any], groups: Sequence[str], name: str, line: 
     return (read[0] or None) if read else None
 
 
-def _group(result: Mapping[str, Any]) -> str:
+def _group_name(result: Mapping[str, Any]) -> str:
     return str(result.get("from_name", "choices"))

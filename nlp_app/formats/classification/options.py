@@ -1,4 +1,4 @@
-"""What a reader of classes may be told."""
+"""Options for reading files of texts with classes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ CLASS_FORMATS = ("csv", "tsv", "jsonl", "label_text", "fasttext", "text", "hub")
 
 @dataclass(frozen=True)
 class ClassReadOptions:
-    """What the content of a file of texts and classes doesn't have to say by itself; None and () are found.
+    """Options for a file whose content does not determine how to read it. None and () are detected.
 
-    `format`: a name in CLASS_FORMATS. `encoding`: a codec. `text_columns`, `label_columns`: names, or numbers counted
-    from 0, or from the end if negative. Several text columns are joined with a space; several label columns hold 0 or
-    1 each, and the name of one that holds 1 is a label. `header`: whether the first row is names. `quoting`: whether
-    `"` encloses cells. `label_separator`: divides a cell with several labels; "" never does. `labels`: whether labels
-    are wanted. If not, they are not looked at, and no record is left out for what its annotator thought of it.
+    Attributes:
+        format: A name in CLASS_FORMATS.
+        encoding: The encoding.
+        text_columns: Names or numbers of the text columns, counted from 0, or from the end if negative. The texts of
+            several columns are joined with a space.
+        label_columns: Names or numbers of the label columns. Several columns hold 0 or 1 each, and the name of a column
+            that holds 1 is a label.
+        header: True if the first row contains column names.
+        quoting: True if `"` encloses cells.
+        label_separator: Separates several labels in a cell; "" for one label per cell.
+        labels: True to read labels. If False, labels are ignored, and records that the annotator rejected are not
+            skipped.
     """
 
     format: str | None = None
@@ -43,10 +50,17 @@ class ClassReadOptions:
 
     @property
     def columns(self) -> tuple[str | int, ...]:
-        """All columns that were named."""
+        """All columns that were given, of text and labels."""
         return self.text_columns + self.label_columns
 
 
 def is_number(column: str | int) -> bool:
-    """Whether a column is counted, `-1` in a string too."""
+    """Return True if a column is given by number.
+
+    Args:
+        column: A name or number; a number may be a string, such as `-1`.
+
+    Returns:
+        True for a number.
+    """
     return isinstance(column, int) or column.removeprefix("-").isdecimal()

@@ -1,8 +1,8 @@
-"""Whether `"` encloses a table's cells, from a pass over all of it.
+"""Detect whether `"` encloses the cells of a table, in a pass over the whole table.
 
-In CSV it does unless it can't: reading by RFC 4180, or by a variant that is met often, fails or gives rows that are too
-wide. In tab-separated files it doesn't unless it must: every quoted cell holds what needs quoting, or a column is
-quoted throughout.
+In CSV quotes enclose cells, unless reading by RFC 4180 and by its common variants fails or gives rows that are too
+wide. In tab-separated files quotes are characters, unless every quoted cell contains a character that has to be quoted,
+or a column is quoted throughout.
 """
 
 from __future__ import annotations
@@ -17,7 +17,13 @@ from nlp_app.formats.classification.read_plan import Sample
 
 
 class Quoting(NamedTuple):
-    """The dialect that fits, whether there are quotes at all, and what to say of them."""
+    """The quoting of a table.
+
+    Attributes:
+        dialect: The syntax that fits the table.
+        has_quotes: True if the table contains quotes at all.
+        remark: A note for the user, if the quoting is unusual.
+    """
 
     dialect: Dialect
     has_quotes: bool
@@ -25,12 +31,21 @@ class Quoting(NamedTuple):
 
 
 def find_quoting(sample: Sample, delimiter: str, quoting: bool | None) -> Quoting:
-    """The dialect that fits all of a table; `quoting` where it was settled already."""
+    """Find the dialect that fits the whole table.
+
+    Args:
+        sample: The source.
+        delimiter: The character between cells.
+        quoting: Set by the user: True if quotes enclose cells; None to detect it.
+
+    Returns:
+        The dialect, and a remark if it is unusual.
+    """
     has_quotes = any('"' in line for line in sample.all_lines())
     if quoting is False or not has_quotes:
         may_have = quoting is not False and delimiter != "\t" and not sample.complete
         return Quoting(Dialect(delimiter, may_have or quoting is True), has_quotes)
-    is_even = _is_even(sample.all_lines(), delimiter)
+    has_equal_widths = _has_equal_widths(sample.all_lines(), delimiter)
     standard = Dialect(delimiter, True)
     objection: str | None = None
     for variant in (standard, standard._replace(escape=True)):
@@ -38,48 +53,53 @@ def find_quoting(sample: Sample, delimiter: str, quoting: bool | None) -> Quotin
         objection = objection or fit.objection
         if fit.is_spaced:
             spaced = variant._replace(spaced=True)
-            other = _fit(sample.all_lines(), spaced)
-            if other.objection is None:
-                variant, fit = spaced, other
-        if fit.objection is None and (quoting or delimiter != "\t" or fit.is_needed(is_even)):
+            spaced_fit = _fit(sample.all_lines(), spaced)
+            if spaced_fit.objection is None:
+                variant, fit = spaced, spaced_fit
+        if fit.objection is None and (quoting or delimiter != "\t" or fit.is_needed(has_equal_widths)):
             is_usual = variant == standard and delimiter != "\t"
-            return Quoting(variant, True, None if is_usual else f"quotes: enclose cells{_variation(variant)}")
-    if quoting or (delimiter != "\t" and not is_even):
-        return Quoting(standard, True)  # the rows that don't fit are errors with their lines
-    reason = objection or "cells have them that don't need them"
-    remark = f"quotes: characters of the text, as {reason} (else set data.quoting=yes)"
+            return Quoting(variant, True, None if is_usual else f"quotes: enclose cells{_describe_variant(variant)}")
+    if quoting or (delimiter != "\t" and not has_equal_widths):
+        return Quoting(standard, True)  # invalid rows are reported with their lines when they are read
+    reason = objection or "some quoted cells need no quotes"
+    remark = f"quotes: part of the text, as {reason} (if they enclose cells, set data.quoting=yes)"
     return Quoting(Dialect(delimiter, False), True, remark)
 
 
 class _Fit(NamedTuple):
-    """How reading with quotes goes: what speaks against it, and what the quotes are for."""
+    """The result of reading with quotes: a reason against it, and the purposes of the quotes."""
 
     objection: str | None
-    is_for_cells: bool  # of quoted cells: some can't be read without, and each holds a quote, delimiter or line feed
-    is_for_lines: bool  # the same, but line feeds only
-    is_for_columns: bool
-    is_spaced: bool  # some stand after a space that follows a delimiter
+    is_for_cells: bool  # some cells need their quotes, and every quoted cell contains a quote, delimiter or line feed
+    is_for_lines: bool  # the same, for line feeds only
+    is_for_columns: bool  # a column is quoted throughout
+    is_spaced: bool  # some quotes follow a delimiter and a space
 
-    def is_needed(self, is_even: bool) -> bool:
-        """Whether the quotes can't be characters; `is_even`: without quoting, all lines have as many cells."""
-        return self.is_for_columns or self.is_for_cells or (self.is_for_lines and not is_even)
+    def is_needed(self, has_equal_widths: bool) -> bool:
+        """Return True if the quotes cannot be characters of the text.
+
+        Args:
+            has_equal_widths: True if all lines have the same number of cells without quoting.
+        """
+        return self.is_for_columns or self.is_for_cells or (self.is_for_lines and not has_equal_widths)
 
 
 def _fit(source: Iterable[str], dialect: Dialect) -> _Fit:
+    """Read a table with quotes and collect the evidence for and against quoting."""
     recent: list[str] = []
 
-    def recorded() -> Iterator[str]:
+    def recording() -> Iterator[str]:
         for line in source:
             recent.append(line)
             yield line
 
-    width = rows = in_cells = in_lines = in_vain = 0
+    width = rows = in_cells = in_lines = needless = 0
     quoted: Counter[int] = Counter()
     is_spaced = False
     try:
-        for number, row in parse_rows(recorded(), dialect, ""):
+        for number, row in parse_rows(recording(), dialect, ""):
             rows += bool(row)
-            # The space has to stand outside of the quotes: a quoted cell may begin with a space and a quote too.
+            # The space must be outside of the quotes: a quoted cell may also begin with a space and a quote.
             outside = recent[0].startswith(' "') or f'{dialect.delimiter} "' in recent[0]
             is_spaced = is_spaced or (outside and any(cell.startswith(' "') for cell in row))
             width = width or len(row)
@@ -91,29 +111,29 @@ def _fit(source: Iterable[str], dialect: Dialect) -> _Fit:
             elif len(cells) != len(row):
                 in_cells += bool(row)
             elif '"' in recent[0]:
-                enclosed = [column for column, cell in enumerate(cells) if cell.startswith('"')]
-                quoted.update(enclosed)
-                holding = sum('"' in row[column] for column in enclosed)
-                in_cells += holding
-                in_vain += len(enclosed) - holding
+                quoted_columns = [column for column, cell in enumerate(cells) if cell.startswith('"')]
+                quoted.update(quoted_columns)
+                needed = sum('"' in row[column] for column in quoted_columns)
+                in_cells += needed
+                needless += len(quoted_columns) - needed
             recent.clear()
     except DataError as error:
-        return _Fit(_shortened(error), False, False, False, is_spaced)
+        return _Fit(_shorten_error(error), False, False, False, is_spaced)
     is_column = rows > 2 and any(count >= rows - 1 for count in quoted.values())
-    return _Fit(None, in_cells > 0 and not in_vain, in_lines > 0 and not in_vain, is_column, is_spaced)
+    return _Fit(None, in_cells > 0 and not needless, in_lines > 0 and not needless, is_column, is_spaced)
 
 
-def _shortened(error: DataError) -> str:
+def _shorten_error(error: DataError) -> str:
     reason = str(error).split(";")[0].removeprefix(": ").removeprefix(f":{error.line}: ")
     return f"in line {error.line}, {reason}"
 
 
-def _is_even(source: Iterable[str], delimiter: str) -> bool:
+def _has_equal_widths(source: Iterable[str], delimiter: str) -> bool:
     counts = {line.count(delimiter) for line in source if line}
     return len(counts) == 1 and counts != {0}
 
 
-def _variation(dialect: Dialect) -> str:
+def _describe_variant(dialect: Dialect) -> str:
     if dialect.escape:
-        return ", and a backslash stands before those inside"
-    return ", and spaces stand before some" if dialect.spaced else ""
+        return "; quotes inside have a backslash before them"
+    return "; some have spaces before them" if dialect.spaced else ""

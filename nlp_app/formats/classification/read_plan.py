@@ -1,4 +1,4 @@
-"""What every reader of classes answers: what it settled, and the records with an account of what was put right."""
+"""The common parts of all readers of classes: the plan for reading a source, and the log of repairs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ NO_LABEL = "records without a label"
 
 @dataclass(frozen=True, slots=True)
 class ReadRepair:
-    """What was put right while reading, how often, and the first line (from 1)."""
+    """A kind of repair made while reading.
+
+    Attributes:
+        what: The kind, as a plural noun phrase.
+        count: The number of repairs.
+        line: The line (from 1) of the first repair.
+    """
 
     what: str
     count: int
@@ -24,26 +30,39 @@ class ReadRepair:
 
 
 class RepairLog:
-    """Repairs, counted while a file is read."""
+    """Counts of the repairs made while a file is read."""
 
     def __init__(self) -> None:
-        self._found: dict[str, list[int]] = {}
+        self._entries: dict[str, list[int]] = {}
 
-    def add(self, what: str, line: int) -> None:
-        """Count one more of a kind."""
-        entry = self._found.setdefault(what, [0, line])
+    def add(self, kind: str, line: int) -> None:
+        """Count a repair.
+
+        Args:
+            kind: The kind of repair, as a plural noun phrase.
+            line: The line (from 1).
+        """
+        entry = self._entries.setdefault(kind, [0, line])
         entry[0] += 1
 
     def repairs(self) -> list[ReadRepair]:
-        """Each kind, in the order in which they first occurred."""
-        return [ReadRepair(what, count, line) for what, (count, line) in self._found.items()]
+        """Return the repairs so far.
+
+        Returns:
+            The kinds of repairs, in the order in which they first occurred.
+        """
+        return [ReadRepair(kind, count, line) for kind, (count, line) in self._entries.items()]
 
 
 class Sample(NamedTuple):
-    """How a source begins, and where that settles nothing, the way to all of it.
+    """The beginning of a source, and access to all of its lines.
 
-    `lines` are complete unless `whole` is False, where the last may be a part of a row. `all_lines` begins anew at
-    each call; of a stream it knows no more than `lines`, and `complete` is False.
+    Attributes:
+        name: The source's name, for messages.
+        lines: The first lines.
+        whole: True if `lines` are the whole source. If False, the last line may be part of a row.
+        all_lines: Returns all lines, from the beginning at each call; for a stream, only `lines`.
+        complete: True if `all_lines` covers the whole source.
     """
 
     name: str
@@ -54,7 +73,13 @@ class Sample(NamedTuple):
 
 
 class ReadPlan(NamedTuple):
-    """How a source is read. `options` are resolved; `read` takes its lines, without their ends."""
+    """A plan for reading a source.
+
+    Attributes:
+        options: The options, with detected values filled in.
+        remarks: Notes for the user on what was detected.
+        read: Yields records from lines without line ends, and logs repairs.
+    """
 
     options: ClassReadOptions
     remarks: list[str]

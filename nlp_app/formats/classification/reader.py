@@ -1,4 +1,7 @@
-"""A file or stream of texts and classes: opened, which settles how it is read, and read, as often as one likes."""
+"""Open and read a file or stream of texts with classes.
+
+Opening determines how the source is read. A file can be read any number of times, a stream once.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +25,19 @@ _Lines = Callable[[], Iterable[str]]
 
 
 class ClassFile:
-    """Texts and classes of a file, streamed each time that it is iterated over.
+    """Texts with classes of a file, read anew for each iteration.
 
-    `options` are resolved: a sibling file read with them is read alike, its encoding found anew. `plan` reads lines.
-    `remarks` say what was recognized and decided, a line each.
+    Example:
+        >>> for record in open_classes("train.csv"):
+        ...     print(record.text, record.labels)
+
+    Attributes:
+        path: The file.
+        options: The options, with detected values filled in. Use them to read another file of the same form; its
+            encoding is detected anew.
+        format: A name in CLASS_FORMATS.
+        remarks: Notes for the user on what was detected, one line each.
+        plan: Reads records from lines.
     """
 
     def __init__(self, path: str, plan: ReadPlan, lines: _Lines, remarks: Iterable[str] = ()) -> None:
@@ -34,32 +46,45 @@ class ClassFile:
         self.format = plan.options.format or ""
         self.remarks = [*remarks, *plan.remarks]
         self.plan, self._lines = plan, lines
-        self._ledger = RepairLog()
+        self._repair_log = RepairLog()
 
     def __iter__(self) -> Iterator[ClassRecord]:
-        """Raises DataError, with the line, for what can't be read, and for a file without a record."""
-        ledger = self._ledger = RepairLog()
-        found = False
+        """Yield the records. Raises DataError for invalid content (names the line) and for a file without a record."""
+        repair_log = self._repair_log = RepairLog()
+        is_empty = True
         try:
-            for record in self.plan.read(self._lines(), ledger):
-                found = True
+            for record in self.plan.read(self._lines(), repair_log):
+                is_empty = False
                 yield record
         except OSError as error:
             raise read_error_message(self.path, error) from error
-        if not found:
+        if is_empty:
             raise DataError("found no text", self.path)
 
     @property
     def repairs(self) -> list[ReadRepair]:
-        """What was put right or left out in the last iteration, as far as it went."""
-        return self._ledger.repairs()
+        """The repairs and skipped parts of the last iteration, up to where it stopped."""
+        return self._repair_log.repairs()
 
 
 def open_classes(path: str | Path, options: ClassReadOptions = _DEFAULTS) -> ClassFile:
-    """A file or data set (`hf:NAME`, Parquet, Arrow) of texts and classes; what `options` leave open is found.
+    """Open a file or dataset (`hf:NAME`, Parquet, Arrow) of texts with classes.
 
-    Raises DataError for a file that can't be read or whose format or columns can't be told, SettingsError for options
-    that don't fit it.
+    Args:
+        path: The file or dataset.
+        options: Reading options; everything not set is detected.
+
+    Returns:
+        An iterable of the records.
+
+    Raises:
+        DataError: The file cannot be read, or its format or columns are ambiguous.
+        SettingsError: The options do not fit the file.
+
+    Example:
+        >>> file = open_classes("reviews.csv", ClassReadOptions(text_columns=("review",)))
+        >>> file.format
+        'csv'
     """
     name = str(path)
     if options.format == "hub" or (options.format is None and is_data_set(path)):
@@ -67,9 +92,9 @@ def open_classes(path: str | Path, options: ClassReadOptions = _DEFAULTS) -> Cla
     source = Path(path)
     try:
         if source.is_dir():
-            raise DataError("is a folder; name a file, or for a folder of data files write hf: before it", path)
+            raise DataError("is a folder; name a file, or put hf: before the name of a folder of data files", path)
         if source.exists() and not source.is_file():
-            raise DataError("is no regular file, and is read more than once; write it to a file first", path)
+            raise DataError("is not a regular file, but has to be read more than once; save it to a file first", path)
         encoding = find_encoding(source, options.encoding)
 
         def lines() -> Iterator[str]:
@@ -77,14 +102,17 @@ def open_classes(path: str | Path, options: ClassReadOptions = _DEFAULTS) -> Cla
                 yield from decode_lines(stream, name, encoding.codec)
 
         return ClassFile(
-            name, _plan(_sample(name, lines), strip_compression_suffix(source).suffix, options), lines, encoding.remarks
+            name,
+            _plan_reading(_take_sample(name, lines), strip_compression_suffix(source).suffix, options),
+            lines,
+            encoding.remarks,
         )
     except OSError as error:
         raise read_error_message(path, error) from error
 
 
 class ClassStream(ClassFile):
-    """Texts and classes of a stream, which can be gone through once."""
+    """Texts with classes of a stream, which can be iterated once."""
 
     def __init__(self, path: str, plan: ReadPlan, lines: Iterable[str]) -> None:
         super().__init__(path, plan, lambda: lines)
@@ -98,24 +126,33 @@ class ClassStream(ClassFile):
 
 
 def read_class_lines(lines: Iterable[str], name: str, head: str, options: ClassReadOptions = _DEFAULTS) -> ClassStream:
-    """The records of lines that are decoded already, with or without their ends, one by one.
+    """Read the records of lines that are already decoded.
 
-    `head` is how they begin: what is settled, is settled from it. `name` stands in messages.
+    Args:
+        lines: The lines, with or without line ends.
+        name: The source's name, for messages.
+        head: The beginning of the lines; format and columns are detected from it.
+        options: Reading options; everything not set is detected.
 
-    Raises DataError and SettingsError as `open_classes` does.
+    Returns:
+        An iterator of the records.
+
+    Raises:
+        DataError: The format or the columns are ambiguous, or a line is invalid.
+        SettingsError: The options do not fit the lines.
     """
     if options.format == "hub":
-        raise SettingsError("format: hub names a data set, which can't come as lines")
+        raise SettingsError("format: hub is for datasets, which can't be read from lines")
     first = list(strip_line_ends(head.removeprefix("\ufeff").split("\n"), name))
     whole = len(head.encode(errors="replace")) < CHUNK
     if first and (not first[-1] or (not whole and len(first) > 1)):
         first.pop()
     sample = Sample(name, first, whole, lambda: first, whole)
-    return ClassStream(name, _plan(sample, "", options), strip_line_ends(lines, name))
+    return ClassStream(name, _plan_reading(sample, "", options), strip_line_ends(lines, name))
 
 
-def _sample(name: str, lines: _Lines) -> Sample:
-    """The first lines, as many as fill a chunk, and at least one."""
+def _take_sample(name: str, lines: _Lines) -> Sample:
+    """Return the first lines: as many as fill a chunk, and at least one."""
     first: list[str] = []
     size, whole = 0, True
     for line in lines():
@@ -127,7 +164,7 @@ def _sample(name: str, lines: _Lines) -> Sample:
     return Sample(name, first, whole, lines)
 
 
-def _plan(sample: Sample, suffix: str, options: ClassReadOptions) -> ReadPlan:
+def _plan_reading(sample: Sample, suffix: str, options: ClassReadOptions) -> ReadPlan:
     if not any(sample.lines):
         raise DataError("is empty: found no text", sample.name)
     format = options.format or detect_format(sample, suffix, options)

@@ -1,4 +1,7 @@
-"""CSV and TSV: rows of cells, one or several of them text, one label or a column of 0 and 1 for each label."""
+"""Read CSV and TSV.
+
+One or several columns contain text. Either one column contains labels, or there is a column of 0 and 1 for each label.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import NamedTuple
 
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import ClassRecord
-from nlp_app.formats.classification.column_detection import SWITCH, TableColumns, choose_columns
+from nlp_app.formats.classification.column_detection import BINARY_VALUES, TableColumns, choose_columns
 from nlp_app.formats.classification.column_names import TEXT_NAMES, normalize_name
 from nlp_app.formats.classification.dialect import Dialect, find_delimiter, parse_rows, sample_rows, usual_width
 from nlp_app.formats.classification.options import ClassReadOptions, is_number
@@ -18,78 +21,113 @@ from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, ReadPlan
 
 _MISSING = "rows with a missing cell"
 
-_BLANK = "blank lines, left out"
+_BLANK = "blank lines, skipped"
 
-_LONGER = "rows with more cells, which were added to the text"
+_EXTRA_CELLS = "rows with extra cells, which were added to the text"
 
-_EMPTY_SWITCH = "empty cells among label columns, read as 0"
+_EMPTY_BINARY = "empty cells among label columns, read as 0"
 
-_Labeller = Callable[[Sequence[str], int], tuple[str, ...] | None]
+_Labeler = Callable[[Sequence[str], int], tuple[str, ...] | None]
 
 
 class TableLayout(NamedTuple):
-    """How a table is read: `width` cells a row, more of them only if the text goes on to the row's end."""
+    """The layout of a table.
+
+    Attributes:
+        dialect: The syntax.
+        columns: The columns of text and labels.
+        width: The number of cells in a row.
+        text_takes_extra_cells: True if extra cells at the end of a row belong to the text.
+    """
 
     dialect: Dialect
     columns: TableColumns
     width: int
-    text_goes_on: bool
+    text_takes_extra_cells: bool
 
 
 def plan_reading(sample: Sample, options: ClassReadOptions, format: str) -> ReadPlan:
-    """Settle delimiter, quotes, header and columns. Raises DataError for a table in which they can't be told."""
+    """Detect the delimiter, quoting, header and columns of a table.
+
+    Args:
+        sample: The beginning of the source.
+        options: Reading options.
+        format: `csv` or `tsv`.
+
+    Returns:
+        A plan with resolved options.
+
+    Raises:
+        DataError: The columns are ambiguous, a named column does not exist, or the first row is invalid.
+    """
     delimiter = "\t" if format == "tsv" else find_delimiter(sample.lines, options, sample.whole)
     format = "tsv" if delimiter == "\t" else "csv"
-    said = f"format: {format}, cells divided by {_named(delimiter)}" if delimiter else "format: csv, one column"
+    format_remark = (
+        f"format: {format}, cells separated by {_delimiter_name(delimiter)}" if delimiter else "format: csv, one column"
+    )
     quoting = find_quoting(sample, delimiter or ",", options.quoting)
     dialect = quoting.dialect
     rows = sample_rows(sample.lines, dialect, sample.whole)
     if not rows:
         for _ in parse_rows(sample.lines, dialect, sample.name):
-            continue  # raises with the line, if a row can't be read
+            continue  # raises an error with the line, if a row is invalid
         raise DataError("found no row", sample.name)
-    width = _width(rows, options)
-    even = [_fitted(row, width, dialect.delimiter) for row in rows]
-    columns, remarks = choose_columns(even, options, sample.name)
-    text_goes_on = width - 1 in columns.text and not (dialect.quoting and quoting.has_quotes)
-    table = TableLayout(dialect, columns, width, text_goes_on)
+    width = _find_width(rows, options)
+    equal_rows = [_fit_to_width(row, width, dialect.delimiter) for row in rows]
+    columns, remarks = choose_columns(equal_rows, options, sample.name)
+    text_takes_extra_cells = width - 1 in columns.text and not (dialect.quoting and quoting.has_quotes)
+    table = TableLayout(dialect, columns, width, text_takes_extra_cells)
     resolved = dataclasses.replace(
         options,
         format=format,
         header=columns.header,
         quoting=dialect.quoting if quoting.has_quotes else options.quoting,
-        text_columns=_as_options(columns.text, columns),
-        label_columns=_as_options(columns.labels, columns) if options.labels else options.label_columns,
+        text_columns=_to_options(columns.text, columns),
+        label_columns=_to_options(columns.labels, columns) if options.labels else options.label_columns,
     )
-    remarks = [said, *([quoting.remark] if quoting.remark else []), *remarks]
+    remarks = [format_remark, *([quoting.remark] if quoting.remark else []), *remarks]
     return ReadPlan(resolved, remarks, partial(read, table=table, options=options, name=sample.name))
 
 
 def read(
-    lines: Iterable[str], ledger: RepairLog, *, table: TableLayout, options: ClassReadOptions, name: str
+    lines: Iterable[str], repair_log: RepairLog, *, table: TableLayout, options: ClassReadOptions, name: str
 ) -> Iterator[ClassRecord]:
-    """A record for each row but the header. Raises DataError, with the line, for rows and labels that don't fit."""
+    """Read a record from each row after the header.
+
+    Args:
+        lines: The lines, without line ends.
+        repair_log: Counts repairs.
+        table: The layout of the table.
+        options: Reading options.
+        name: The file's name, for messages.
+
+    Yields:
+        The records.
+
+    Raises:
+        DataError: A row or label is invalid. Names the line.
+    """
     rows = parse_rows(lines, table.dialect, name)
     texts, width = table.columns.text, table.width
     only = texts[0] if len(texts) == 1 else None
-    label_of = _labeler(table, options, ledger, name)
+    label_of = _labeler(table, options, repair_log, name)
     is_header = table.columns.header
     for number, row in rows:
         if len(row) != width:
             if not row:
-                ledger.add(_BLANK, number)
+                repair_log.add(_BLANK, number)
                 continue
-            row = _repaired(row, table, ledger, name, number)
+            row = _repair_row(row, table, repair_log, name, number)
         if is_header:
             is_header = False
             continue
         text = row[only] if only is not None else " ".join([row[column] for column in texts if row[column]])
         if not text:
-            ledger.add(NO_TEXT, number)
+            repair_log.add(NO_TEXT, number)
         yield ClassRecord(text, label_of(row, number), number)
 
 
-def _labeler(table: TableLayout, options: ClassReadOptions, ledger: RepairLog, name: str) -> _Labeller:
+def _labeler(table: TableLayout, options: ClassReadOptions, repair_log: RepairLog, name: str) -> _Labeler:
     columns, names = table.columns.labels, [cell.strip() for cell in table.columns.names]
     separator = options.label_separator
     if not options.labels or not columns:
@@ -103,59 +141,67 @@ def _labeler(table: TableLayout, options: ClassReadOptions, ledger: RepairLog, n
         else:
             labels = (label,) if label else ()
         if not labels:
-            ledger.add(NO_LABEL, number)
+            repair_log.add(NO_LABEL, number)
         return labels or None
 
-    def switched(row: Sequence[str], number: int) -> tuple[str, ...] | None:
+    def binary(row: Sequence[str], number: int) -> tuple[str, ...] | None:
         labels = []
         cells = [row[column].strip().lower() for column in columns]
         if not any(cells):
-            ledger.add(NO_LABEL, number)
+            repair_log.add(NO_LABEL, number)
             return None
         for column, cell in zip(columns, cells, strict=True):
             if not cell:
-                ledger.add(_EMPTY_SWITCH, number)
-            elif cell not in SWITCH:
+                repair_log.add(_EMPTY_BINARY, number)
+            elif cell not in BINARY_VALUES:
                 found = f"{row[column]!r} in the label column {names[column]!r}"
-                raise DataError(f"found {found}, expected 0 or 1, as several label columns have", name, number)
+                raise DataError(f"found {found}, expected 0 or 1, as there are several label columns", name, number)
             elif cell in ("1", "1.0", "true"):
                 labels.append(names[column])
-        return tuple(dict.fromkeys(labels))  # two columns may have one name
+        return tuple(dict.fromkeys(labels))  # two columns may have the same name
 
-    return single if len(columns) == 1 else switched
+    return single if len(columns) == 1 else binary
 
 
-def _repaired(row: list[str], table: TableLayout, ledger: RepairLog, name: str, number: int) -> list[str]:
+def _repair_row(row: list[str], table: TableLayout, repair_log: RepairLog, name: str, number: int) -> list[str]:
     width = table.width
     if len(row) < width:
-        ledger.add(_MISSING, number)
+        repair_log.add(_MISSING, number)
     elif any(row[width:]):
-        if not table.text_goes_on:
+        if not table.text_takes_extra_cells:
             found = f"found {len(row)} cells, expected {width} as in the other rows"
-            raise DataError(f"{found}; put cells that hold {_named(table.dialect.delimiter)} in quotes", name, number)
-        ledger.add(_LONGER, number)
-    return _fitted(row, width, table.dialect.delimiter)
+            raise DataError(
+                f"{found}; put cells that contain {_delimiter_name(table.dialect.delimiter)} in quotes", name, number
+            )
+        repair_log.add(_EXTRA_CELLS, number)
+    return _fit_to_width(row, width, table.dialect.delimiter)
 
 
-def _fitted(row: list[str], width: int, delimiter: str) -> list[str]:
-    """The row with as many cells as expected: empty ones added or left out, others part of the last."""
+def _fit_to_width(row: list[str], width: int, delimiter: str) -> list[str]:
+    """Return a row with the expected number of cells.
+
+    Missing cells are added, empty extra cells are removed, and other extra cells are joined with the last one.
+    """
     if len(row) <= width:
         return row + [""] * (width - len(row))
     return [*row[: width - 1], delimiter.join(row[width - 1 :]) if any(row[width:]) else row[width - 1]]
 
 
-def _width(rows: Sequence[Sequence[str]], options: ClassReadOptions) -> int:
-    """The number of cells: of the header, or of the usual row, or if rows are of all widths, of the narrowest."""
+def _find_width(rows: Sequence[Sequence[str]], options: ClassReadOptions) -> int:
+    """Return the number of cells per row.
+
+    It is that of the header, else that of at least 90% of the rows, else that of the narrowest row with several cells.
+    """
     width, share = usual_width(rows)
-    named = any(not is_number(column) for column in options.columns)  # the first row is names then
-    named = named or not {normalize_name(cell) for cell in rows[0]}.isdisjoint(TEXT_NAMES)
-    if options.header or (options.header is None and named):
+    has_names = any(not is_number(column) for column in options.columns)  # then the first row contains names
+    has_names = has_names or not {normalize_name(cell) for cell in rows[0]}.isdisjoint(TEXT_NAMES)
+    if options.header or (options.header is None and has_names):
         return len(rows[0])
     return width if share >= 0.9 else min((len(row) for row in rows if len(row) > 1), default=1)
 
 
-def _as_options(chosen: Sequence[int], columns: TableColumns) -> tuple[str | int, ...]:
-    """By name, where names tell the columns apart: in a sibling file they may stand in another order."""
+def _to_options(chosen: Sequence[int], columns: TableColumns) -> tuple[str | int, ...]:
+    """Convert columns to options: by name if names are unique, as a similar file may have another order of columns."""
     names = columns.names
     return tuple(
         names[column] if columns.header and names.count(names[column]) == 1 and names[column] else column
@@ -163,5 +209,5 @@ def _as_options(chosen: Sequence[int], columns: TableColumns) -> tuple[str | int
     )
 
 
-def _named(delimiter: str | None) -> str:
+def _delimiter_name(delimiter: str | None) -> str:
     return {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}.get(delimiter or "", "nothing")

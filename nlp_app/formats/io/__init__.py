@@ -1,1 +1,1 @@
-"""Bytes to lines and JSON objects: compression, encodings, streams, data sets."""
+"""Low-level input and output: compression, encodings, lines, JSON objects, streams and Hugging Face datasets."""

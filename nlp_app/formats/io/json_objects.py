@@ -1,4 +1,4 @@
-"""The objects of JSON lines, and of JSON documents, each with its line: what every reader of JSON begins with."""
+"""Read the objects of JSON Lines and JSON documents, each with its line number."""
 
 from __future__ import annotations
 
@@ -14,10 +14,19 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 
 
 def read_objects(lines: Iterable[str], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each object and the line (from 1) where it begins.
+    """Yield the objects of a JSON Lines file or a JSON document.
 
-    JSON lines are streamed. A document, which is one list or objects over several lines, is read as a whole.
-    Raises DataError, with the line, for bad JSON, half characters, and values that are no objects.
+    JSON Lines are streamed. A document (one list, or objects that span several lines) is read into memory as a whole.
+
+    Args:
+        lines: The lines of the file, without line ends.
+        name: The file's name, for messages.
+
+    Yields:
+        The line number (from 1) where an object begins, and the object.
+
+    Raises:
+        DataError: Invalid JSON, half of a surrogate pair, or a value that is not an object. Names the line.
     """
     numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip(" \t"))
     head = next(numbered, None)
@@ -25,7 +34,7 @@ def read_objects(lines: Iterable[str], name: str) -> Iterator[tuple[int, dict[st
         return
     number, line = head
     if line.lstrip(" \t").startswith("[") or not _is_complete(line):
-        parsed = _document([head, *numbered], name)
+        parsed = _parse_document([head, *numbered], name)
     else:
         parsed = ((number, _parse(line, name, number)) for number, line in itertools.chain([head], numbered))
     for number, value in parsed:
@@ -35,17 +44,25 @@ def read_objects(lines: Iterable[str], name: str) -> Iterator[tuple[int, dict[st
 
 
 def json_type(value: Any) -> str:
-    """What a JSON value is, for messages."""
+    """Describe the type of a JSON value, for messages.
+
+    Args:
+        value: A value parsed from JSON.
+
+    Returns:
+        A noun with its article, such as `an object` or `a list`.
+    """
     names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
 
 
 def _is_complete(line: str) -> bool:
+    """Return True if a line is a whole JSON value (or invalid), False if it is the beginning of a longer document."""
     try:
         json.loads(line)
     except (ValueError, RecursionError):
-        # A line that is broken in its middle is an error of that line; one that ends too early is a
-        # document's start.
+        # An error before the end of the line means that the line is invalid; an error at its end means that the value
+        # continues on the next line.
         try:
             json.JSONDecoder().raw_decode(line.lstrip(" \t"))
         except json.JSONDecodeError as error:
@@ -66,43 +83,44 @@ def _parse(text: str, name: str, number: int) -> Any:
     return value
 
 
-def _document(lines: list[tuple[int, str]], name: str) -> Iterator[tuple[int, Any]]:
-    """The objects of one JSON list, or of several values one after the other, each with its line."""
+def _parse_document(lines: list[tuple[int, str]], name: str) -> Iterator[tuple[int, Any]]:
+    """Yield the values of one JSON list, or of several JSON values in sequence, each with its line."""
     decoder = json.JSONDecoder()
     text = "\n".join(line for _, line in lines)
     numbers = [number for number, _ in lines]
     in_list = text.lstrip(" \t").startswith("[")
     position = text.index("[") + 1 if in_list else 0
-    row, counted = 0, 0
+    line_index, counted_to = 0, 0
     while True:
-        position = _skip(text, position)
+        position = _skip_space(text, position)
         if in_list and text[position : position + 1] in (",", "]"):
             in_list = text[position] == ","
-            position = _skip(text, position + 1)
+            position = _skip_space(text, position + 1)
         if position >= len(text):
             if in_list:
                 raise DataError("bad JSON: the list isn't closed", name, numbers[-1])
             return
-        row, counted = row + text.count("\n", counted, position), position
+        line_index, counted_to = line_index + text.count("\n", counted_to, position), position
         try:
             value, end = decoder.raw_decode(text, position)
         except json.JSONDecodeError as error:
             line = numbers[text.count("\n", 0, min(error.pos, len(text) - 1))]
             raise DataError(f"bad JSON: {error.msg} at column {error.colno}", name, line) from error
         except (ValueError, RecursionError) as error:
-            raise DataError(f"bad JSON: {error}", name, numbers[row]) from error
-        _check_escapes(value, text[position:end], name, numbers[row])
-        yield numbers[row], value
+            raise DataError(f"bad JSON: {error}", name, numbers[line_index]) from error
+        _check_escapes(value, text[position:end], name, numbers[line_index])
+        yield numbers[line_index], value
         position = end
 
 
-def _skip(text: str, position: int) -> int:
+def _skip_space(text: str, position: int) -> int:
+    """Return the position of the first character that is not white space."""
     match = _SPACE.match(text, position)
     return position if match is None else match.end()
 
 
 def _check_escapes(value: Any, source: str, name: str, number: int) -> None:
-    r"""Half of a character (`\ud83d` without its other half) can't be stored, so it is refused."""
+    r"""Raise DataError for half of a surrogate pair (`\ud83d` without its second half), which cannot be encoded."""
     if "\\u" not in source:
         return
     pending = [value]

@@ -1,7 +1,7 @@
-"""Bytes to lines: encodings, byte order marks, and errors that name the byte.
+"""Decode bytes into lines, with errors that name the invalid byte.
 
-Lines end at a line feed, before which a carriage return is dropped, and nowhere else: U+2028, U+0085 and the like are
-characters of the text.
+Lines end at a line feed only; a carriage return before it is removed. U+2028, U+0085 and similar characters are part
+of the text.
 """
 
 from __future__ import annotations
@@ -22,43 +22,74 @@ _EXPECTED = "expected UTF-8, or UTF-16 with a byte order mark; name the file's e
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-# Codecs whose lines can't be told from each other before they are decoded, or hang together.
-_BEFORE_LINES = ("utf-16", "utf-32", "utf-7", "iso2022", "hz", "unicode", "raw", "idna", "punycode")
+# Codecs whose bytes cannot be split into lines before decoding, or whose state carries over from line to line.
+_NOT_SPLITTABLE = ("utf-16", "utf-32", "utf-7", "iso2022", "hz", "unicode", "raw", "idna", "punycode")
 
 
-def detect_codec(head: bytes, named: str | None) -> str:
-    """The codec for a file that begins with `head`. Raises SettingsError for an unknown name."""
-    if named is None:
+def detect_codec(head: bytes, encoding: str | None) -> str:
+    """Choose the codec for a file from its first bytes.
+
+    Args:
+        head: The first bytes of the file.
+        encoding: The encoding set by the user; None to choose by the byte order mark.
+
+    Returns:
+        The name of a Python codec: UTF-16 if there is its byte order mark, else UTF-8 with or without a mark.
+
+    Raises:
+        SettingsError: The name of the encoding is unknown.
+    """
+    if encoding is None:
         return "utf-16" if head.startswith(_UTF16_MARKS) else "utf-8-sig"
     try:
-        codec = codecs.lookup(named).name
+        codec = codecs.lookup(encoding).name
         codecs.getincrementaldecoder(codec)
-        b"a".decode(codec, "replace")  # an empty one would be decoded by anything
+        b"a".decode(codec, "replace")  # not an empty string: every codec decodes that
     except (LookupError, ValueError) as error:
-        raise SettingsError(f"encoding: found {named!r}, expected a text encoding such as utf-8 or gb18030") from error
+        raise SettingsError(
+            f"encoding: found {encoding!r}, expected a text encoding such as utf-8 or gb18030"
+        ) from error
     return "utf-8-sig" if codec == "utf-8" else codec
 
 
 def decode_lines(stream: Readable, name: str, encoding: str) -> Iterator[str]:
-    """The lines of an open file, without their ends, read in chunks.
+    """Decode an open file into lines, reading it in chunks.
 
-    Raises DataError for bytes that aren't in the encoding, with their offset and line, and for a NUL.
+    Args:
+        stream: The open file.
+        name: The file's name, for messages.
+        encoding: The codec.
+
+    Yields:
+        The lines without line ends.
+
+    Raises:
+        DataError: A byte is invalid in the encoding (names its offset and line), or a line contains a NUL character.
     """
-    return strip_line_ends(_lines_of(_decoded(stream, name, encoding)), name)
+    return strip_line_ends(_split_lines(_decode_chunks(stream, name, encoding)), name)
 
 
 def decode_lines_or_errors(stream: Readable, name: str, encoding: str) -> Iterator[str | DataError]:
-    """`decode_lines`, but in place of a line that can't be read the error that it would have raised.
+    """Decode an open file like `decode_lines`, but yield an error in place of each line that cannot be decoded.
 
-    Raises DataError only where lines can't be told apart before they are decoded: in UTF-16 cut short, and in rare
-    encodings.
+    Args:
+        stream: The open file.
+        name: The file's name, for messages.
+        encoding: The codec.
+
+    Yields:
+        A line without its line end, or the error that `decode_lines` would have raised for it.
+
+    Raises:
+        DataError: Some bytes are invalid, and the encoding has to be decoded before lines can be split: truncated
+            UTF-16 and a few rare encodings.
     """
-    if not _splits_before(encoding):
-        yield from _checked(_lines_of(_decoded(stream, name, encoding, "surrogatepass")), name)
+    if not _can_split_bytes(encoding):
+        yield from _check_lines(_split_lines(_decode_chunks(stream, name, encoding, "surrogatepass")), name)
         return
     codec = encoding.removesuffix("-sig")
     number, offset = 1, 0
-    for block in _blocks(stream, name):
+    for block in _read_line_blocks(stream, name):
         start = 0
         if not offset and encoding == "utf-8-sig" and block.startswith(codecs.BOM_UTF8):
             start = len(codecs.BOM_UTF8)
@@ -67,17 +98,17 @@ def decode_lines_or_errors(stream: Readable, name: str, encoding: str) -> Iterat
         except UnicodeDecodeError:
             text = "\0"
         if "\0" in text or (codec != "utf-8" and _SURROGATE.search(text)):
-            raw = block[start:].split(b"\n")
-            if not raw[-1]:
-                raw.pop()
-            place = offset + start
-            for count, line in enumerate(raw):
-                yield _line_or_error(line, codec, (name, number + count), place)
-                place += len(line) + 1
-            number += len(raw)
+            raw_lines = block[start:].split(b"\n")
+            if not raw_lines[-1]:
+                raw_lines.pop()
+            line_offset = offset + start
+            for index, line in enumerate(raw_lines):
+                yield _decode_line_or_error(line, codec, (name, number + index), line_offset)
+                line_offset += len(line) + 1
+            number += len(raw_lines)
         else:
             lines = text.split("\n")
-            if not lines[-1]:  # what follows the last line feed, or a mark alone
+            if not lines[-1]:  # empty after the last line feed, or in a file of a byte order mark alone
                 lines.pop()
             yield from (line.removesuffix("\r") for line in lines)
             number += len(lines)
@@ -85,11 +116,23 @@ def decode_lines_or_errors(stream: Readable, name: str, encoding: str) -> Iterat
 
 
 def count_lines(stream: Readable, name: str, encoding: str) -> int:
-    """How many lines `decode_lines_or_errors` gives."""
-    if not _splits_before(encoding):
-        return sum(1 for _ in _lines_of(_decoded(stream, name, encoding, "surrogatepass")))
+    """Count the lines that `decode_lines_or_errors` yields.
+
+    Args:
+        stream: The open file.
+        name: The file's name, for messages.
+        encoding: The codec.
+
+    Returns:
+        The number of lines.
+
+    Raises:
+        DataError: As in `decode_lines_or_errors`.
+    """
+    if not _can_split_bytes(encoding):
+        return sum(1 for _ in _split_lines(_decode_chunks(stream, name, encoding, "surrogatepass")))
     count, last, first = 0, b"\n", True
-    while block := _read(stream, name):
+    while block := _read_chunk(stream, name):
         if first and encoding == "utf-8-sig":
             block = block.removeprefix(codecs.BOM_UTF8)
         count += block.count(b"\n")
@@ -97,44 +140,45 @@ def count_lines(stream: Readable, name: str, encoding: str) -> int:
     return count + (last != b"\n")
 
 
-def _splits_before(encoding: str) -> bool:
-    """Whether a line feed is its byte, and that byte nothing else, so that each line can be decoded by itself."""
+def _can_split_bytes(encoding: str) -> bool:
+    """Return True if a line feed is always the byte 0x0A and nothing else is, so that bytes can be split into lines."""
     codec = encoding.removesuffix("-sig")
-    return not codec.startswith(_BEFORE_LINES) and "\n\ra".encode(codec) == b"\n\ra"
+    return not codec.startswith(_NOT_SPLITTABLE) and "\n\ra".encode(codec) == b"\n\ra"
 
 
-def _blocks(stream: Readable, name: str) -> Iterator[bytes]:
-    """Runs of whole lines; the last one may lack its end."""
+def _read_line_blocks(stream: Readable, name: str) -> Iterator[bytes]:
+    """Yield blocks of whole lines; the last line of the file may lack its line feed."""
     parts: list[bytes] = []
-    while piece := _read(stream, name):
-        end = piece.rfind(b"\n") + 1
+    while chunk := _read_chunk(stream, name):
+        end = chunk.rfind(b"\n") + 1
         if end:
-            yield b"".join((*parts, piece[:end]))
+            yield b"".join((*parts, chunk[:end]))
             parts = []
-        if end < len(piece):
-            parts.append(piece[end:])
+        if end < len(chunk):
+            parts.append(chunk[end:])
     if parts:
         yield b"".join(parts)
 
 
-def _read(stream: Readable, name: str) -> bytes:
+def _read_chunk(stream: Readable, name: str) -> bytes:
+    """Read the next chunk; turn an OSError into a DataError."""
     try:
         return stream.read(CHUNK)
     except OSError as error:
         raise read_error_message(name, error) from error
 
 
-def _line_or_error(line: bytes, codec: str, place: tuple[str, int], offset: int) -> str | DataError:
+def _decode_line_or_error(line: bytes, codec: str, place: tuple[str, int], offset: int) -> str | DataError:
     try:
         text = line.decode(codec)
     except UnicodeDecodeError as error:
-        found = f"byte 0x{line[error.start]:02X} at offset {offset + error.start} is not {codec}"
-        return DataError(f"{found}; {_EXPECTED}", *place)
-    return next(_checked((text,), *place))
+        problem = f"byte 0x{line[error.start]:02X} at offset {offset + error.start} is not {codec}"
+        return DataError(f"{problem}; {_EXPECTED}", *place)
+    return next(_check_lines((text,), *place))
 
 
-def _checked(lines: Iterable[str], name: str, first: int = 1) -> Iterator[str | DataError]:
-    """Lines without their ends, those that hold no text replaced by errors."""
+def _check_lines(lines: Iterable[str], name: str, first: int = 1) -> Iterator[str | DataError]:
+    """Remove line ends, and replace lines with a NUL character or half of a surrogate pair by errors."""
     for number, line in enumerate(lines, first):
         if "\0" in line:
             yield DataError(f"found a NUL, as in binary files and UTF-16; {_EXPECTED}", name, number)
@@ -144,47 +188,58 @@ def _checked(lines: Iterable[str], name: str, first: int = 1) -> Iterator[str | 
             yield line.removesuffix("\r")
 
 
-def _lines_of(texts: Iterable[str]) -> Iterator[str]:
-    """The lines of a text that comes in pieces."""
+def _split_lines(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the lines of a text that comes in chunks."""
     parts: list[str] = []
     for text in texts:
-        first, *others = text.split("\n")
+        first, *rest = text.split("\n")
         parts.append(first)
-        if others:
-            yield from itertools.chain(("".join(parts),), others[:-1])
-            parts = [others[-1]]
+        if rest:
+            yield from itertools.chain(("".join(parts),), rest[:-1])
+            parts = [rest[-1]]
     if end := "".join(parts):
         yield end
 
 
 def strip_line_ends(lines: Iterable[str], name: str) -> Iterator[str]:
-    """The lines without their ends. Raises DataError for a NUL."""
+    r"""Remove line ends.
+
+    Args:
+        lines: The lines, with or without line ends.
+        name: The file's name, for messages.
+
+    Yields:
+        The lines without `\n` and `\r\n`.
+
+    Raises:
+        DataError: A line contains a NUL character.
+    """
     for number, line in enumerate(lines, 1):
         if "\0" in line:
             raise DataError(f"found a NUL, as in binary files and UTF-16; {_EXPECTED}", name, number)
         yield line.removesuffix("\n").removesuffix("\r")
 
 
-def _decoded(stream: Readable, name: str, encoding: str, errors: str = "strict") -> Iterator[str]:
+def _decode_chunks(stream: Readable, name: str, encoding: str, errors: str = "strict") -> Iterator[str]:
     decoder = codecs.getincrementaldecoder(encoding)(errors)
-    offset, feeds, more, head = 0, 0, True, b""
+    offset, line_feeds, more, head = 0, 0, True, b""
     while more:
-        chunk = _read(stream, name)
+        chunk = _read_chunk(stream, name)
         more = bool(chunk)
         if offset < len(codecs.BOM_UTF8):
             head += chunk
         try:
             text = decoder.decode(chunk, final=not more)
             if not more and encoding == "utf-8-sig" and 0 < offset < len(codecs.BOM_UTF8):
-                head.decode()  # the codec takes the beginning of a mark for nothing
+                head.decode()  # the codec silently accepts a truncated byte order mark
         except UnicodeDecodeError as error:
             before = error.object[: error.start].decode(error.encoding, "replace")
-            place = offset + len(chunk) - len(error.object) + error.start
+            byte_offset = offset + len(chunk) - len(error.object) + error.start
             byte = error.object[error.start]
-            found = f"byte 0x{byte:02X} at offset {place} is not {encoding.removesuffix('-sig')}"
-            raise DataError(f"{found}; {_EXPECTED}", name, 1 + feeds + before.count("\n")) from error
-        except UnicodeError as error:  # UTF-16 without its mark, say
+            problem = f"byte 0x{byte:02X} at offset {byte_offset} is not {encoding.removesuffix('-sig')}"
+            raise DataError(f"{problem}; {_EXPECTED}", name, 1 + line_feeds + before.count("\n")) from error
+        except UnicodeError as error:  # for example, UTF-16 without its byte order mark
             raise DataError(f"is not {encoding}: {error}; {_EXPECTED}", name) from error
         offset += len(chunk)
-        feeds += text.count("\n")
+        line_feeds += text.count("\n")
         yield text

@@ -1,4 +1,4 @@
-"""What goes through a command: input that may be a file or standard input, output likewise, runs of records."""
+"""Input and output streams of a command: files, standard input and standard output."""
 
 from __future__ import annotations
 
@@ -21,23 +21,32 @@ STDIN = "standard input"
 
 
 def check_characters(texts: Sequence[str]) -> None:
-    """Raises DataError for a text from the command line that isn't whole characters."""
+    """Reject command-line texts that are not valid UTF-8.
+
+    Args:
+        texts: The texts.
+
+    Raises:
+        DataError: A text contains bytes that are not UTF-8. Names its number, from 1.
+    """
     for number, text in enumerate(texts, 1):
         if any("\ud800" <= character <= "\udfff" for character in text):
             raise DataError(f"TEXT {number}: found bytes that are not UTF-8; expected UTF-8 text")
 
 
 class PeekableStream:
-    """A stream whose beginning has been looked at, and is still there to be read; decompressed if need be.
+    """A binary stream whose beginning can be examined before it is read; decompressed if it is compressed.
 
-    `head` is how it begins; `size` of a regular file its bytes as they are stored, else None; `position`: how many of
-    them have been read; `compressed`: whether they are.
+    Attributes:
+        head: The first bytes, decompressed; `read` returns them again.
+        size: The size of a regular file in bytes, as stored; None for other inputs.
+        compressed: True if the input is compressed.
     """
 
     def __init__(self, stream: BinaryIO, name: str, size: int | None = None) -> None:
         self.size = size
         try:
-            self._stored = _Counted(stream)
+            self._stored = _CountingStream(stream)
             kind = detect_compression(self._stored.ahead, name)
             self.compressed = kind is not None
             self._stream: Readable = self._stored
@@ -50,17 +59,24 @@ class PeekableStream:
 
     @property
     def position(self) -> int:
-        """Bytes read, as they are stored."""
+        """Number of bytes read so far, as stored (compressed bytes if the input is compressed)."""
         return self._stored.position
 
     def read(self, size: int) -> bytes:
-        """The next bytes; none at the end."""
+        """Read the next bytes.
+
+        Args:
+            size: The number of bytes to read. The first call returns the whole of `head`.
+
+        Returns:
+            The decompressed bytes; empty at the end.
+        """
         ahead, self._ahead = self._ahead, b""
         return ahead or self._stream.read(size)
 
 
-class _Counted:
-    """A stream that counts what is read of it, and has a beginning to look at."""
+class _CountingStream:
+    """A stream that counts the bytes read from it, and whose beginning can be examined."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.position = 0
@@ -68,28 +84,38 @@ class _Counted:
         self._stream, self._rest = stream, self.ahead
 
     def read(self, size: int) -> bytes:
-        found, self._rest = self._rest[:size], self._rest[size:]
-        found = found or self._stream.read(size)
-        self.position += len(found)
-        return found
+        data, self._rest = self._rest[:size], self._rest[size:]
+        data = data or self._stream.read(size)
+        self.position += len(data)
+        return data
 
 
 @contextmanager
 def open_input(source: str) -> Iterator[PeekableStream]:
-    """The bytes of a file, or with `-` of standard input."""
+    """Open the input of a command.
+
+    Args:
+        source: A file, or `-` for standard input.
+
+    Yields:
+        The open stream.
+
+    Raises:
+        DataError: The file cannot be opened, or standard input is closed.
+    """
     if source == "-":
         if sys.stdin is None:
             raise DataError("is closed; give TEXT or --input FILE", STDIN)
         if sys.stdin.isatty():
-            sys.stderr.write("reading standard input: a text a line, then Ctrl-D\n")
+            sys.stderr.write("reading standard input: one text per line, end with Ctrl-D\n")
         yield PeekableStream(sys.stdin.buffer, STDIN)
         return
-    with _opened(source) as stream:
-        about = os.fstat(stream.fileno())
-        yield PeekableStream(stream, source, about.st_size if stat.S_ISREG(about.st_mode) else None)
+    with _open_file(source) as stream:
+        status = os.fstat(stream.fileno())
+        yield PeekableStream(stream, source, status.st_size if stat.S_ISREG(status.st_mode) else None)
 
 
-def _opened(path: str) -> BinaryIO:
+def _open_file(path: str) -> BinaryIO:
     try:
         return Path(path).open("rb")
     except OSError as error:
@@ -97,7 +123,14 @@ def _opened(path: str) -> BinaryIO:
 
 
 def write_answers(data: bytes, target: str | None) -> None:
-    """Write lines to a file that is complete or absent; None or `-`: to standard output."""
+    """Write output lines to a file or to standard output.
+
+    A file is written to a temporary file first, so that it is either complete or absent.
+
+    Args:
+        data: The lines, as UTF-8.
+        target: The output file; None or `-` for standard output.
+    """
     if target is None or target == "-":
         with standard_output() as out:
             out.write(data.decode())

@@ -1,6 +1,10 @@
-"""Readers and writers: files of tokens with tags, or of texts with labeled spans, to records and back; data sets too.
+"""Read and write files of tokens with tags or of texts with labeled spans, and read Hugging Face datasets.
 
-Every reader is a generator that keeps one record in memory at a time, except for JSON that is one document.
+Every reader is a generator that holds one record in memory at a time, except for a JSON file that is one document.
+
+Example:
+    >>> for record in read("train.conll"):
+    ...     print(record.tokens, record.tags)
 """
 
 from __future__ import annotations
@@ -36,10 +40,15 @@ __all__ = [
 
 
 class Format(NamedTuple):
-    """How a format is read from lines (None: only from files, `brat` and `hub`) and written (None: it is only read).
+    """The reader, writer and file suffixes of a format.
 
-    Both get a name to put in front of messages. A file is recognized by the suffixes, unless `detection` has rules for
-    its format.
+    Reader and writer get the file's name, for messages. The suffix of a file determines its format, unless `detection`
+    has rules for the format.
+
+    Attributes:
+        reader: A generator of records from lines; None for formats that are read from files only (`brat` and `hub`).
+        writer: A generator of lines from records; None for formats that are read only.
+        suffixes: Suffixes of the format's files.
     """
 
     reader: Callable[[Iterable[str], str, ReadOptions, ReadLog | None], Iterator[Record]] | None
@@ -62,11 +71,19 @@ _DEFAULTS = ReadOptions()
 
 
 def detect_format(path: str | Path, head: bytes | str | None = None, encoding: str | None = None) -> str:
-    """The name in `FORMATS` of a file, folder or data set, by suffix and content; `head` is how the file begins.
+    """Detect the format of a file, folder or dataset from its suffix and content.
 
-    `encoding`: of the file, or of `head`; None finds it, of a `head` by its mark.
+    Args:
+        path: The file, folder or dataset.
+        head: The beginning of the file; None to read it from the file.
+        encoding: The encoding of the file or of `head`. None detects it: for a file from all of its bytes, for
+            `head` from the byte order mark.
 
-    Raises DataError for a kind of file that holds neither tokens nor spans.
+    Returns:
+        A name in `FORMATS`.
+
+    Raises:
+        DataError: The file cannot be read, or is of a kind that contains neither tokens nor spans.
     """
     source = Path(path)
     if is_data_set(path):
@@ -76,7 +93,7 @@ def detect_format(path: str | Path, head: bytes | str | None = None, encoding: s
     if head is None:
         if source.exists() and not source.is_file():
             raise DataError(
-                "is no regular file, and can't be looked at first; write it to a file, or name its format", path
+                "is not a regular file, so its format can't be detected; save it to a file, or name its format", path
             )
         try:
             with open_bytes(source) as stream:
@@ -84,31 +101,55 @@ def detect_format(path: str | Path, head: bytes | str | None = None, encoding: s
             encoding = find_encoding(source, encoding).codec
         except OSError as error:
             raise read_error_message(path, error) from error
-    return _recognized(strip_compression_suffix(source), head, encoding)
+    return _detect_from_head(strip_compression_suffix(source), head, encoding)
 
 
 def read(
     path: str | Path, format: str | None = None, options: ReadOptions = _DEFAULTS, log: ReadLog | None = None
 ) -> Iterator[Record]:
-    """The records of a file or data set, one by one; `format` None recognizes it; `log` collects what is skipped.
+    """Read the records of a file or dataset.
 
-    Raises DataError for a file that can't be read, isn't what it should be (with the line), or holds no
-    record.
+    Args:
+        path: The file, folder or dataset.
+        format: A name in `FORMATS`; None to detect it.
+        options: Reading options.
+        log: Collects remarks and the parts that are skipped.
+
+    Yields:
+        The records in the order of the file.
+
+    Raises:
+        DataError: The file cannot be read, is invalid (names the line), or contains no record.
+        SettingsError: The format or an option is unknown.
     """
-    found = False
+    is_empty = True
     try:
-        for record in _records(path, format, options, log):
-            found = True
+        for record in _read_records(path, format, options, log):
+            is_empty = False
             yield record
     except OSError as error:
         raise read_error_message(path, error) from error
-    if not found:
-        raise DataError("found no sentence, expected one at least; check the file", path)
+    if is_empty:
+        raise DataError("found no sentence, expected at least one; check the file", path)
 
 
 def read_lines(lines: Iterable[str], name: str, format: str, options: ReadOptions = _DEFAULTS) -> Iterator[Record]:
-    """The records of lines that are decoded already, with or without line ends; `name` stands in messages."""
-    reader = _named(format).reader
+    """Read the records of lines that are already decoded.
+
+    Args:
+        lines: The lines, with or without line ends.
+        name: The source's name, for messages.
+        format: A name in `FORMATS`.
+        options: Reading options.
+
+    Returns:
+        An iterator of the records, in the order of the lines.
+
+    Raises:
+        DataError: A line is invalid.
+        SettingsError: The format or an option is unknown, or the format can only be read from files.
+    """
+    reader = _get_format(format).reader
     options.check_column()
     if reader is None:
         raise SettingsError(f"format: {format} can't be read from lines, only from its files")
@@ -116,22 +157,33 @@ def read_lines(lines: Iterable[str], name: str, format: str, options: ReadOption
 
 
 def write(records: Iterable[Record], path: str | Path, format: str) -> None:
-    """Write a file that is complete or absent: it is written aside, stored, and moved into place.
+    """Write records to a file.
 
-    Raises DataError for a record that the format can't hold or a file that can't be written.
+    The file is either complete or absent: records go to a temporary file, which replaces the target at the end.
+
+    Args:
+        records: The records.
+        path: The file.
+        format: A name in `FORMATS`.
+
+    Raises:
+        DataError: The format cannot hold a record, or the file cannot be written.
+        SettingsError: The format is unknown or has no writer.
     """
-    writer = _named(format).writer
+    writer = _get_format(format).writer
     if writer is None:
         known = ", ".join(name for name, entry in FORMATS.items() if entry.writer is not None)
         raise SettingsError(f"format: {format} can't be written, only {known}")
     with atomic_file(path) as stream:
         for number, line in enumerate(writer(records, str(path))):
-            # A reader takes one mark at the beginning for the encoding's; this one belongs to the text.
+            # A reader removes one byte order mark at the beginning; double it, so that the text keeps its own.
             mark = "\ufeff" if number == 0 and line.startswith("\ufeff") else ""
             stream.write(f"{mark}{line}\n")
 
 
-def _records(source: str | Path, format: str | None, options: ReadOptions, log: ReadLog | None) -> Iterator[Record]:
+def _read_records(
+    source: str | Path, format: str | None, options: ReadOptions, log: ReadLog | None
+) -> Iterator[Record]:
     if format == "hub" or (format is None and is_data_set(source)):
         yield from hf_rows.read(str(source), options, log)
         return
@@ -141,16 +193,16 @@ def _records(source: str | Path, format: str | None, options: ReadOptions, log: 
         yield from brat.read(path, options, log)
         return
     with open_bytes(path) as stream:
-        head = stream.peek(CHUNK)  # not `read`: a pipe has no way back
-        encoding = _encoding_of(path, head, options, log)
-        reader = _named(format or _recognized(strip_compression_suffix(path), head, encoding)).reader
+        head = stream.peek(CHUNK)  # not `read`: a pipe cannot be rewound
+        encoding = _detect_encoding(path, head, options, log)
+        reader = _get_format(format or _detect_from_head(strip_compression_suffix(path), head, encoding)).reader
         if reader is not None:
             lines = decode_lines(stream, str(path), encoding)
             yield from reader(lines, str(path), options, log if log is not None and log.counting else None)
 
 
-def _encoding_of(path: Path, head: bytes, options: ReadOptions, log: ReadLog | None) -> str:
-    """The codec of a file; a pipe, which has no way back, is known by its beginning."""
+def _detect_encoding(path: Path, head: bytes, options: ReadOptions, log: ReadLog | None) -> str:
+    """Return the codec of a file. A pipe cannot be rewound, so its codec is chosen from its beginning."""
     if not path.is_file():
         return detect_codec(head, options.encoding)
     encoding = find_encoding(path, options.encoding)
@@ -160,12 +212,14 @@ def _encoding_of(path: Path, head: bytes, options: ReadOptions, log: ReadLog | N
     return encoding.codec
 
 
-def _recognized(path: Path, head: bytes | str, encoding: str | None) -> str:
-    """The format of a file that begins with `head`: detection has no rules for formats added after the first ones, and
-    their suffix decides."""
+def _detect_from_head(path: Path, head: bytes | str, encoding: str | None) -> str:
+    """Detect the format of a file that begins with `head`.
+
+    Formats for which `detection` has no rules are chosen by suffix.
+    """
     suffix = path.suffix.lower()
     for name, entry in FORMATS.items():
-        if name not in detection.RULED and entry.reader is not None and suffix in entry.suffixes:
+        if name not in detection.RULE_BASED and entry.reader is not None and suffix in entry.suffixes:
             return name
     return detection.detect_format(path, head, encoding)
 
@@ -174,7 +228,7 @@ def _is_brat(path: Path) -> bool:
     return path.is_dir() or path.suffix == ".ann" or (path.suffix == ".txt" and path.with_suffix(".ann").exists())
 
 
-def _named(format: str) -> Format:
+def _get_format(format: str) -> Format:
     entry = FORMATS.get(format)
     if entry is None:
         hint = did_you_mean(format, FORMATS)

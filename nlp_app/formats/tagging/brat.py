@@ -1,8 +1,8 @@
-"""brat standoff: a `.txt` with the text, a `.ann` with its annotation (brat.nlplab.org/standoff.html).
+"""Read brat standoff: a `.txt` file with the text and an `.ann` file with its annotations.
 
-Read are the text-bound lines (`T1<TAB>Type 0 5<TAB>text`), those that trigger events among them; events,
-relations, attributes and notes are left out. Offsets count characters, line ends included. A document is one
-record.
+Text-bound lines (`T1<TAB>Type 0 5<TAB>text`) are read, including the triggers of events. Events, relations, attributes
+and notes are skipped. Offsets count characters, including line ends. A document is one record. The format is described
+at brat.nlplab.org/standoff.html.
 """
 
 from __future__ import annotations
@@ -18,25 +18,33 @@ from nlp_app.formats.tagging.read_log import ReadLog
 
 
 def read(path: Path, options: ReadOptions, log: ReadLog | None = None) -> Iterator[TextRecord]:
-    """The document of a `.ann` or its `.txt`, or all documents of a folder and the folders in it, by name.
+    """Read a document, or all documents of a folder and its subfolders in the order of their paths.
 
-    Raises DataError for a file without its partner, a span in several pieces, and offsets that don't fit the
-    text.
+    Args:
+        path: An `.ann` file, its `.txt` file, or a folder.
+        options: Reading options; only the encoding is used.
+        log: Collects remarks and the number of skipped annotations.
+
+    Yields:
+        A record for each document.
+
+    Raises:
+        DataError: One file of a pair is missing, a span consists of several parts, or offsets don't fit the text.
     """
     annotations = sorted(path.rglob("*.ann")) if path.is_dir() else [path.with_suffix(".ann")]
     if not annotations:
         raise DataError("found a folder without .ann files, expected brat's .txt and .ann pairs, or a file", path)
     if log is not None and path.is_dir():
-        log.skip("documents", len(annotations), before="the names of ")
-    recognized: dict[str, list[str]] = {}
+        log.skip("documents", len(annotations), prefix="the names of ")
+    remarks: dict[str, list[str]] = {}
     for annotation in annotations:
         source = annotation.with_suffix(".txt")
-        text, encoding = _text(source, options)
+        text, encoding = _read_text(source, options)
         if encoding.remarks:
-            recognized.setdefault(encoding.codec, []).append(f"{source.name}: {encoding.remarks[0]}")
-        lines = _text(annotation, options, encoding.codec)[0].split("\n")
+            remarks.setdefault(encoding.codec, []).append(f"{source.name}: {encoding.remarks[0]}")
+        lines = _read_text(annotation, options, encoding.codec)[0].split("\n")
         spans = [
-            _span(line.removesuffix("\r"), text, annotation, number)
+            _parse_span(line.removesuffix("\r"), text, annotation, number)
             for number, line in enumerate(lines, 1)
             if line.startswith("T")
         ]
@@ -45,13 +53,16 @@ def read(path: Path, options: ReadOptions, log: ReadLog | None = None) -> Iterat
             log.skip("annotations that aren't spans (events, relations, notes)", skipped)
         yield TextRecord(text, spans, 1)
     if log is not None:
-        for first, *others in recognized.values():
-            log.remark(f"{first} (and {len(others):,} more files)" if others else first)
+        for first, *rest in remarks.values():
+            log.remark(f"{first} (and {len(rest):,} more files)" if rest else first)
 
 
-def _text(path: Path, options: ReadOptions, codec_of_text: str = "utf-8-sig") -> tuple[str, Encoding]:
-    """The content of a file. An annotation that isn't UTF-8 is in the encoding of its text, which is more evidence."""
-    fallback = None if codec_of_text.startswith("utf") else codec_of_text
+def _read_text(path: Path, options: ReadOptions, text_codec: str = "utf-8-sig") -> tuple[str, Encoding]:
+    """Return the text of a file and its encoding.
+
+    An annotation file that is not UTF-8 gets the encoding of its text file, which contains more evidence.
+    """
+    fallback = None if text_codec.startswith("utf") else text_codec
     try:
         encoding = find_encoding(path, options.encoding, fallback)
         return path.read_bytes().decode(encoding.codec), encoding
@@ -63,11 +74,11 @@ def _text(path: Path, options: ReadOptions, codec_of_text: str = "utf-8-sig") ->
         raise DataError(f"{error.strerror}: brat needs a .txt and a .ann of the same name", path) from error
 
 
-def _span(line: str, text: str, path: Path, number: int) -> CharSpan:
+def _parse_span(line: str, text: str, path: Path, number: int) -> CharSpan:
     fields = line.split("\t")
     label, _, offsets = fields[1].partition(" ") if len(fields) == 3 else ("", "", "")
     if ";" in offsets:
-        raise DataError(f"found a span in several pieces ({offsets}), expected one piece", path, number)
+        raise DataError(f"found a span in several parts ({offsets}), expected one part", path, number)
     ends = offsets.split(" ")
     if not label or len(ends) != 2 or not all(end.isascii() and end.isdecimal() for end in ends):
         raise DataError(f"found {line!r}, expected `T1<TAB>Type start end<TAB>text`", path, number)

@@ -1,8 +1,9 @@
-"""CoNLL columns: a token a line, a blank line after each sentence (Tjong Kim Sang & De Meulder 2003).
+"""Read and write CoNLL columns: one token per line, and a blank line after each sentence.
 
-A file has one separator, tabs or runs of spaces, found in its first lines. Only these two characters separate
-and only they make a line blank: a no-break space or U+3000 belongs to its token. `#` is a token like any
-other. `-DOCSTART-` lines, which open documents, are no tokens; they end a sentence.
+A file has one separator, tabs or runs of spaces, which is detected from its first lines. Only these two characters
+separate columns, and only they may stand on a blank line: a no-break space or U+3000 is part of a token. `#` is a token
+like any other. `-DOCSTART-` lines, which begin documents, are not tokens; they end a sentence. The format is that of
+Tjong Kim Sang & De Meulder (2003).
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from nlp_app.formats.tagging.read_log import ReadLog
 
 DOCUMENT_START = "-DOCSTART-"
 
-SAMPLE = 1000  # lines that settle separator and number of columns
+SAMPLE = 1000  # lines from which the separator and the number of columns are detected
 
-_CLASSES = (
+_OTHER_TASK = (
     "this looks like text classification data (a label and a text): use `train cls`, or give tokens with tags, or "
     "texts with spans"
 )
@@ -31,41 +32,87 @@ _CLASSES = (
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file's columns are separated, and how many there are."""
+    """The column separator of a file and its number of columns.
+
+    Attributes:
+        separator: A tab, or a space for runs of spaces.
+        columns: The number of columns.
+    """
 
     separator: str
     columns: int
 
     def split(self, line: str) -> list[str]:
-        """The line's columns, however many."""
+        """Split a line into its columns.
+
+        Args:
+            line: The line.
+
+        Returns:
+            The columns; their number is not checked.
+        """
         fields = line.split(self.separator)
         if self.separator == " " and "" in fields:
             return [field for field in fields if field]
         return fields
 
     def fields(self, line: str, name: str, number: int) -> list[str]:
-        """The line's columns. Raises DataError if they aren't as many as in the file's first lines."""
+        """Split a line into its columns and check their number.
+
+        Args:
+            line: The line.
+            name: The file's name, for messages.
+            number: The line number (from 1), for messages.
+
+        Returns:
+            The columns.
+
+        Raises:
+            DataError: The number of columns is not the same as in the file's first lines.
+        """
         fields = self.split(line)
         if len(fields) != self.columns:
             kind = "tab" if self.separator == "\t" else "space"
             expected = f"expected {self.columns} as in the first lines ({kind}-separated)"
             hint = "; is the tag missing?" if len(fields) < self.columns else ""
-            raise DataError(f"found {_columns(len(fields))}, {expected}{hint}", name, number)
+            raise DataError(f"found {_format_columns(len(fields))}, {expected}{hint}", name, number)
         return fields
 
 
 def is_blank(line: str) -> bool:
-    """Whether the line ends a sentence: nothing on it but tabs and spaces."""
+    """Return True if a line is blank, which ends a sentence.
+
+    Args:
+        line: The line.
+
+    Returns:
+        True if the line contains nothing but tabs and spaces.
+    """
     return not line or not line.strip(" \t")
 
 
 def is_document_start(line: str) -> bool:
-    """Whether the line opens a document instead of holding a token."""
+    """Return True if a line begins a document instead of holding a token.
+
+    Args:
+        line: The line.
+
+    Returns:
+        True for a `-DOCSTART-` line.
+    """
     return line.startswith(DOCUMENT_START) and (line + " ")[len(DOCUMENT_START)] in " \t"
 
 
 def detect_layout(lines: Sequence[str], separator: str | None = None) -> Layout:
-    """The layout of a file that begins with these lines: what most of its token lines have."""
+    """Detect the separator and number of columns that most token lines have.
+
+    Args:
+        lines: The first lines of a file.
+        separator: The separator; None to detect it.
+
+    Returns:
+        The layout; with 0 columns if there is no token line.
+    """
     tokens = [line for line in lines if not is_blank(line) and not is_document_start(line)]
     if separator is None:
         separator = "\t" if 2 * sum("\t" in line for line in tokens) > len(tokens) else " "
@@ -74,7 +121,20 @@ def detect_layout(lines: Sequence[str], separator: str | None = None) -> Layout:
 
 
 def extract_token(fields: Sequence[str], column: int, regex: re.Pattern[str] | None, place: tuple[str, int]) -> str:
-    """The token in a line's column, or what `regex` finds in it. Raises DataError, at `place`, where there is none."""
+    """Extract the token from a line's columns.
+
+    Args:
+        fields: The columns.
+        column: The column of the token.
+        regex: A pattern for the whole column, whose group 1 is the token; None if the column is the token.
+        place: The file's name and the line number, for messages.
+
+    Returns:
+        The token.
+
+    Raises:
+        DataError: The token is empty or does not match the pattern.
+    """
     token = fields[column]
     if regex is not None:
         match = regex.fullmatch(token)
@@ -87,60 +147,79 @@ def extract_token(fields: Sequence[str], column: int, regex: re.Pattern[str] | N
 
 
 def read(lines: Iterable[str], name: str, options: ReadOptions, log: ReadLog | None = None) -> Iterator[Record]:
-    """A TokenRecord a sentence. A file of one column has tokens without tags.
+    """Read sentences from lines of columns. A file with a single column has tokens without tags.
 
-    Raises DataError, with the line, for another number of columns than the first lines have, an empty token
-    or tag, a token that `options.token_pattern` doesn't match, and data of another kind.
+    Args:
+        lines: The lines of the file, without line ends.
+        name: The file's name, for messages.
+        options: Reading options.
+        log: Collects the parts that are skipped.
+
+    Yields:
+        A TokenRecord for each sentence.
+
+    Raises:
+        DataError: A line has not as many columns as the first lines, a token or tag is empty, a token does not match
+            `options.token_pattern`, or the file is of another kind. Names the line.
+        OtherTaskError: The file contains texts with classes.
     """
     remaining = iter(lines)
     sample = list(itertools.islice(remaining, SAMPLE))
     layout = detect_layout(sample, options.separator)
-    _refuse_other_kinds(sample, layout, name)
+    _reject_other_formats(sample, layout, name)
     token_column, tag_column = _choose_columns(layout.columns, options, name)
     regex = options.token_regex
     if log is not None:
-        log.skip("columns besides token and tag", max(0, layout.columns - 2))
+        log.skip("columns other than token and tag", max(0, layout.columns - 2))
     tokens: list[str] = []
     tags: list[str] = []
     number = 0
     for number, line in enumerate(itertools.chain(sample, remaining), 1):
         if is_blank(line) or is_document_start(line):
             if tokens:
-                yield _record(tokens, tags, number)
+                yield _make_record(tokens, tags, number)
                 tokens, tags = [], []
             if log is not None and is_document_start(line):
-                log.skip("documents", before="the bounds of ")
+                log.skip("documents", prefix="the boundaries of ")
             continue
         fields = layout.fields(line, name, number)
         token = extract_token(fields, token_column, regex, (name, number))
         tokens.append(token)
         if log is not None and token != fields[token_column]:
-            log.skip_uncounted("what stands in the tokens' column besides what the token pattern takes")
+            log.skip_uncounted("the part of the token column that is not matched by the token pattern")
         if tag_column is not None:
             if not fields[tag_column]:
                 raise DataError(f"found an empty tag in column {tag_column} of {token!r}", name, number)
             tags.append(fields[tag_column])
     if tokens:
-        yield _record(tokens, tags, number + 1)
+        yield _make_record(tokens, tags, number + 1)
 
 
 def write(records: Iterable[Record], name: str) -> Iterator[str]:
-    """The lines of a file: token, tab, tag (or a token alone), and an empty line after each sentence.
+    """Write sentences as columns: token, tab and tag, or the token alone, and an empty line after each sentence.
 
-    Raises DataError for what the reader wouldn't read back: raw text, an empty token or sentence, a token
-    that holds a separator or a line's end, and labeled among unlabeled sentences.
+    Args:
+        records: The sentences.
+        name: The file's name, for messages.
+
+    Yields:
+        The lines, without line ends.
+
+    Raises:
+        DataError: A record cannot be read back: it is raw text or an empty sentence, a token is empty or contains a
+            separator or line end, or sentences with and without tags are mixed.
     """
     labeled: bool | None = None
     for number, record in enumerate(records, 1):
         if not isinstance(record, TokenRecord) or not record.tokens:
-            raise DataError(f"record {number}: found no tokens, which columns need; write JSON lines instead", name)
+            raise DataError(f"record {number}: found no tokens, which CoNLL needs; write JSON lines instead", name)
         if labeled is not None and labeled != (record.tags is not None):
             raise DataError(f"record {number}: found sentences with tags and without, expected one kind", name)
         labeled = record.tags is not None
         separators = "\t\n\r\0" if labeled else " \t\n\r\0"
         for field in (*record.tokens, *(record.tags or ())):
             if not field or is_document_start(field) or any(mark in field for mark in separators):
-                reason = "is empty, or holds a separator or a line's end"
+                reason = "is empty, or contains a separator or line end"
                 raise DataError(f"record {number}: {field!r} {reason}; write JSON lines instead", name)
         if record.tags is None:
             yield from record.tokens
@@ -150,42 +229,42 @@ def write(records: Iterable[Record], name: str) -> Iterator[str]:
         yield ""
 
 
-def _record(tokens: list[str], tags: list[str], end: int) -> TokenRecord:
-    """The sentence whose last token stands on the line before `end`."""
+def _make_record(tokens: list[str], tags: list[str], end: int) -> TokenRecord:
+    """Return the sentence whose last token is on the line before `end`."""
     return TokenRecord(tokens, tags or None, range(end - len(tokens), end))
 
 
 def _choose_columns(count: int, options: ReadOptions, name: str) -> tuple[int, int | None]:
-    token = _column(options.token_column, count, "token_column", name)
+    token = _resolve_column(options.token_column, count, "token_column", name)
     if options.tag_column is None and count <= 1:
         return token, None
-    tag = _column(-1 if options.tag_column is None else options.tag_column, count, "tag_column", name)
+    tag = _resolve_column(-1 if options.tag_column is None else options.tag_column, count, "tag_column", name)
     if tag == token:
-        raise DataError(f"token_column and tag_column are both column {tag} of {_columns(count)}", name)
+        raise DataError(f"token_column and tag_column are both column {tag} of {_format_columns(count)}", name)
     return token, tag
 
 
-def _column(index: int, count: int, setting: str, name: str) -> int:
+def _resolve_column(index: int, count: int, setting: str, name: str) -> int:
     if count and not -count <= index < count:
-        raise DataError(f"{setting}: found {index}, but the file has {_columns(count)}, counted from 0", name)
+        raise DataError(f"{setting}: found {index}, but the file has {_format_columns(count)}, counted from 0", name)
     return index % count if count else 0
 
 
-def _columns(count: int) -> str:
+def _format_columns(count: int) -> str:
     return f"{count} column" if count == 1 else f"{count} columns"
 
 
-def _refuse_other_kinds(sample: Sequence[str], layout: Layout, name: str) -> None:
+def _reject_other_formats(sample: Sequence[str], layout: Layout, name: str) -> None:
     if sample and sample[0].startswith("#FORMAT=WebAnno TSV"):
         reason = "WebAnno TSV counts offsets in UTF-16 units and stacks spans"
         raise DataError(f"{reason}: not read; export CoNLL 2002 instead", name, 1)
     if any(map(is_blank, sample)):
         return
     if any(line.startswith("__label__") for line in sample):
-        raise OtherTaskError(_CLASSES, name)
+        raise OtherTaskError(_OTHER_TASK, name)
     if layout.separator == "\t" and layout.columns == 2 and len(sample) > 1:
         rows = [line.split("\t") for line in sample]
         spaced = sum(any(" " in field for field in row) for row in rows)
         length = statistics.median(len(row[0]) for row in rows)
         if 3 * spaced > len(rows) or length >= 10:
-            raise OtherTaskError(_CLASSES, name)
+            raise OtherTaskError(_OTHER_TASK, name)

@@ -1,7 +1,7 @@
-"""Tokens with tags, or texts with spans, in a data set that the package `datasets` opens: of the Hub, or a local one.
+"""Read tokens with tags, or texts with spans, from a Hugging Face dataset, on the Hub or local.
 
-Columns are known by name and type. Classes that are numbers get their names. A record is a row, and its line the row's
-number; what is in a row is read as the same keys of JSON lines are.
+Columns are recognized by name and type. Class numbers are replaced by class names. Each row is a record, and the row's
+number takes the place of a line number. The values in a row are read like the same keys of JSON Lines.
 """
 
 from __future__ import annotations
@@ -27,17 +27,24 @@ TEXT_NAMES = ("text", "sentence")
 
 SPAN_NAMES = ("spans", "entities", "labels", "label")
 
-_TAG_ENDS = ("tags", "labels")
+_TAG_SUFFIXES = ("tags", "labels")
 
-_STRINGS = ("string", "large_string")
+_STRING_TYPES = ("string", "large_string")
 
-_Naming = Callable[[Any], Any]
+_Converter = Callable[[Any], Any]
 
-_HOW = "--set data.column=NAME"
+_HINT = "--set data.column=NAME"
 
 
 class _Columns(NamedTuple):
-    """The columns that are read: of tokens or of texts, or both, of labels, and of the annotator's verdict."""
+    """The names of the columns that are read; None for a column that is missing.
+
+    Attributes:
+        tokens: Lists of tokens.
+        text: Raw texts.
+        labels: Tags of the tokens, or spans of the text.
+        answer: The annotator's verdict, such as `accept`.
+    """
 
     tokens: str | None
     text: str | None
@@ -46,60 +53,69 @@ class _Columns(NamedTuple):
 
 
 def read(path: str, options: ReadOptions, log: ReadLog | None = None) -> Iterator[Record]:
-    """A record for each row of the data set at an address or a local path.
+    """Read a record from each row of a dataset.
 
-    Raises DataError, with the row, for what can't be read as JSON lines couldn't, and for columns that can't be told;
-    OtherTaskError for texts with classes.
+    Args:
+        path: An address with `hf:`, or a local path.
+        options: Reading options.
+        log: Collects the parts that are skipped.
+
+    Yields:
+        A record for each row that its annotator did not reject.
+
+    Raises:
+        DataError: The columns are ambiguous or missing, or the values of a row are invalid (names the row).
+        OtherTaskError: The dataset contains texts with classes.
     """
     dataset = load_data_set(path)
-    columns = _choose(dataset.features, options, path)
+    columns = _choose_columns(dataset.features, options, path)
     chosen = [name for name in columns if name is not None]
     if log is not None:
         for name in dataset.features:
             if name not in chosen:
                 log.skip_uncounted(f"the column {name}")
-    naming = {name: _naming(dataset.features[name]) for name in chosen}
+    converters = {name: _name_converter(dataset.features[name]) for name in chosen}
     number = 0
     for batch in dataset.select_columns(chosen).iter(BATCH):
-        cells = ((map(named, batch[name]) if named else batch[name]) for name, named in naming.items())
+        cells = ((map(convert, batch[name]) if convert else batch[name]) for name, convert in converters.items())
         for values in zip(*cells, strict=True):
             number += 1
             row = dict(zip(chosen, values, strict=True))
             if columns.answer is None or row[columns.answer] in ("accept", None):
-                yield _record(row, columns, path, number, log)
+                yield _make_record(row, columns, path, number, log)
             elif log is not None:
                 log.skip(jsonl.REJECTED)
 
 
-def _record(row: Mapping[str, Any], columns: _Columns, path: str, number: int, log: ReadLog | None) -> Record:
+def _make_record(row: Mapping[str, Any], columns: _Columns, path: str, number: int, log: ReadLog | None) -> Record:
     text = None if columns.text is None else row[columns.text]
     labels = None if columns.labels is None else row[columns.labels]
     if columns.tokens is None:
         if not isinstance(text, str):
-            raise DataError(f"`{columns.text}`: found nothing, expected a text", path, number)
-        spans = _rows_of(labels) if isinstance(labels, dict) else labels
+            raise DataError(f"`{columns.text}`: found no value, expected a text", path, number)
+        spans = _to_rows(labels) if isinstance(labels, dict) else labels
         return jsonl.text_record({"spans": spans}, text, path, number, log)
     if row[columns.tokens] is None:
-        raise DataError(f"`{columns.tokens}`: found nothing, expected a list of tokens", path, number)
+        raise DataError(f"`{columns.tokens}`: found no value, expected a list of tokens", path, number)
     if labels and all(label == -1 for label in labels):
-        labels = None  # the tags of a test part that are kept secret
+        labels = None  # the tags of a test split whose labels are not published
     tags = {} if labels is None else {str(columns.labels): labels}
     return jsonl.token_record(row[columns.tokens], tags, text, path, number, log)
 
 
-def _choose(features: Mapping[str, Any], options: ReadOptions, path: str) -> _Columns:
+def _choose_columns(features: Mapping[str, Any], options: ReadOptions, path: str) -> _Columns:
     names = list(features)
-    if options.token_column:  # 0, the default, is known by name
-        first = _numbered(names, options.token_column, path)
+    if options.token_column:  # 0 is the default: recognize the columns by name
+        first = _column_by_number(names, options.token_column, path)
         tokens, text = (first, None) if _is_strings(features[first]) else (None, first)
         if tokens is None and not _is_string(features[first]):
-            raise DataError(f"the column {first!r} holds neither tokens nor a text", path)
+            raise DataError(f"the column {first!r} contains neither tokens nor texts", path)
     else:
         tokens = next((name for name in TOKEN_NAMES if _is_strings(features.get(name))), None)
         text = next((name for name in TEXT_NAMES if _is_string(features.get(name))), None)
-    labels = _labels(features, tokens, options, path) if options.labels else None
+    labels = _find_labels(features, tokens, options, path) if options.labels else None
     if labels is None and options.labels and tokens is not None and text is not None:
-        labels = _labels(features, None, options, path)
+        labels = _find_labels(features, None, options, path)
         tokens = None if labels is not None else tokens
     no_spans = options.labels and tokens is None and labels is None
     if (tokens is None and text is None) or (no_spans and any(map(_is_class, names, features.values()))):
@@ -109,11 +125,11 @@ def _choose(features: Mapping[str, Any], options: ReadOptions, path: str) -> _Co
     return _Columns(tokens, text, labels, answer)
 
 
-def _labels(features: Mapping[str, Any], tokens: str | None, options: ReadOptions, path: str) -> str | None:
-    """The column of tags, or without tokens of spans; None if there is none."""
+def _find_labels(features: Mapping[str, Any], tokens: str | None, options: ReadOptions, path: str) -> str | None:
+    """Return the name of the column of tags or, without a column of tokens, of spans; None if it is missing."""
     names = list(features)
     if options.tag_column is not None:
-        return _numbered(names, options.tag_column, path)
+        return _column_by_number(names, options.tag_column, path)
     if options.column in names:
         return options.column
     if options.column != DEFAULT_COLUMN:
@@ -125,40 +141,46 @@ def _labels(features: Mapping[str, Any], tokens: str | None, options: ReadOption
     known = next((name for name in TAG_NAMES if name in others), None)
     if known is not None:
         return known
-    likely = [name for name in others if _classes(features[name]) or name.endswith(_TAG_ENDS)]
+    likely = [name for name in others if _is_class_list(features[name]) or name.endswith(_TAG_SUFFIXES)]
     if len(likely) > 1:
-        raise DataError(f"can't tell which column is the tags: found {', '.join(likely)}; name it ({_HOW})", path)
+        raise DataError(
+            f"can't tell which column contains the tags: found {', '.join(likely)}; name it ({_HINT})", path
+        )
     return likely[0] if likely else None
 
 
-def _numbered(names: list[str], number: int, path: str) -> str:
+def _column_by_number(names: list[str], number: int, path: str) -> str:
     if not -len(names) <= number < len(names):
         raise DataError(f"found no column {number}, only 0 to {len(names) - 1}: {', '.join(names)}", path)
     return names[number]
 
 
-def _naming(feature: Any) -> _Naming | None:
-    """What puts the names of classes for their numbers in a cell, and leaves out keys without a value; None: nothing
-    to do."""
+def _name_converter(feature: Any) -> _Converter | None:
+    """Return a function that replaces class numbers in a cell by names and removes keys without a value.
+
+    Returns None if the feature needs no conversion.
+    """
     inner, classes = getattr(feature, "feature", None), getattr(feature, "names", None)
     if classes is not None:
         names = dict(enumerate(classes))
         return lambda value: names.get(value, value)
     if inner is not None:
-        one = _naming(inner)
-        return one and (lambda value: value if value is None else [one(item) for item in value])
+        convert = _name_converter(inner)
+        return convert and (lambda value: value if value is None else [convert(item) for item in value])
     if isinstance(feature, dict):
-        each = {key: _naming(part) or (lambda value: value) for key, part in feature.items()}
-        return lambda value: value and {key: each[key](item) for key, item in value.items() if item is not None}
+        converters = {
+            key: _name_converter(inner_feature) or (lambda value: value) for key, inner_feature in feature.items()
+        }
+        return lambda value: value and {key: converters[key](item) for key, item in value.items() if item is not None}
     return None
 
 
-def _rows_of(columns: Mapping[str, Any]) -> list[dict[str, Any]] | Mapping[str, Any]:
-    """A list of objects that is kept as an object of lists, as `datasets` does with its `Sequence` of objects."""
-    lists = list(columns.values())
-    if not all(isinstance(each, list) and len(each) == len(lists[0]) for each in lists):
+def _to_rows(columns: Mapping[str, Any]) -> list[dict[str, Any]] | Mapping[str, Any]:
+    """Convert an object of lists to a list of objects. `datasets` stores its `Sequence` of objects as the former."""
+    values = list(columns.values())
+    if not all(isinstance(column, list) and len(column) == len(values[0]) for column in values):
         return columns
-    return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
 
 
 def _is_list(feature: Any) -> bool:
@@ -168,17 +190,17 @@ def _is_list(feature: Any) -> bool:
 
 
 def _is_string(feature: Any) -> bool:
-    return getattr(feature, "dtype", None) in _STRINGS
+    return getattr(feature, "dtype", None) in _STRING_TYPES
 
 
 def _is_strings(feature: Any) -> bool:
     return _is_string(getattr(feature, "feature", None))
 
 
-def _classes(feature: Any) -> bool:
+def _is_class_list(feature: Any) -> bool:
     return getattr(getattr(feature, "feature", None), "names", None) is not None
 
 
 def _is_class(name: str, feature: Any) -> bool:
-    """Whether a column gives a whole text its class."""
+    """Return True if a column contains a class for each text."""
     return getattr(feature, "names", None) is not None or (name in SPAN_NAMES and not _is_list(feature))

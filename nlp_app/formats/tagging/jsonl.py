@@ -1,17 +1,17 @@
-"""JSON lines, and JSON documents of the same objects: entities and tags as annotation tools write them.
+"""Read and write JSON Lines, and read JSON documents, with entities or tags as annotation tools export them.
 
-An object is recognized by its keys, line by line:
+The shape of each object is recognized by its keys:
 
 * `{"text", "label" or "labels": [[start, end, type], ...]}`: doccano;
-* `{"text", "spans": [{"start", "end", "label"}, ...]}`: Prodigy, and what `tag` writes. Lines whose `answer` is not
-  `accept` were turned down by the annotator and are skipped;
-* `{"text", "entities": [{"start_offset", "end_offset", "label"}, ...]}`: doccano with relations, which are left out;
-* `{"tokens": [...], "ner_tags" or "tags" or "labels": [...]}`: Hugging Face data sets, with the tags' names;
+* `{"text", "spans": [{"start", "end", "label"}, ...]}`: Prodigy, and the output of `tag`. Objects whose `answer` is not
+  `accept` were rejected by the annotator and are skipped;
+* `{"text", "entities": [{"start_offset", "end_offset", "label"}, ...]}`: doccano with relations, which are skipped;
+* `{"tokens": [...], "ner_tags" or "tags" or "labels": [...]}`: Hugging Face datasets, with tag names;
 * `{"data": {...}, "annotations": [...]}`: Label Studio (see `label_studio`);
 * `{"text"}` and `{"tokens"}` alone: unlabeled.
 
-Offsets count code points, and the end is exclusive. A file whose first object goes over several lines, or
-that is one list, is read as a whole; true JSON lines are streamed.
+Offsets count code points, and the end is exclusive. A file that is one list, or whose first object spans several lines,
+is read into memory as a whole; JSON Lines are streamed.
 """
 
 from __future__ import annotations
@@ -28,41 +28,60 @@ from nlp_app.formats.tagging.conllu import align
 from nlp_app.formats.tagging.options import ReadOptions
 from nlp_app.formats.tagging.read_log import ReadLog
 
-REJECTED = "objects that their annotator didn't accept"
+REJECTED = "objects that the annotator did not accept"
 
-_PARTED = "raw texts that don't hold their tokens"
+_UNALIGNED = "raw texts that don't contain their tokens"
 
 _SPAN_KEYS = ("spans", "entities", "label", "labels", "annotations")
 
 _TAG_KEYS = ("ner_tags", "tags", "labels", "label")
 
-# Null under these keys is read as if the key were missing.
+# For these keys, null is the same as a missing key.
 _OPTIONAL_KEYS = (*_SPAN_KEYS, *_TAG_KEYS, "tokens", "text", "data", "cats", "answer")
 
 _OFFSET_KEYS = ("start", "end", "start_offset", "end_offset", "label", "text")
 
-_CLASSES = (
+_OTHER_TASK = (
     "this looks like text classification data (a text and its classes): use `train cls`, or give tokens with "
     "tags, or texts with spans"
 )
 
 
 def read(lines: Iterable[str], name: str, options: ReadOptions, log: ReadLog | None = None) -> Iterator[Record]:
-    """A record for each object. Raises DataError, with the line, for bad JSON, offsets or types.
+    """Read a record from each object.
 
-    Of `options` only `labels` has a say here.
+    Args:
+        lines: The lines of the file, without line ends.
+        name: The file's name, for messages.
+        options: Reading options; only `labels` is used.
+        log: Collects the parts that are skipped.
+
+    Yields:
+        A record for each object that its annotator did not reject.
+
+    Raises:
+        DataError: Invalid JSON, offsets or types. Names the line.
+        OtherTaskError: The file contains texts with classes.
     """
-    if log is not None:  # whole objects and texts stand before keys in the report
+    if log is not None:  # so that whole objects and texts come before keys in the report
         log.skip(REJECTED, 0)
-        log.skip(_PARTED, 0)
+        log.skip(_UNALIGNED, 0)
     for number, value in read_objects(lines, name):
-        record = _record(value, name, number, options.labels, log)
+        record = _make_record(value, name, number, options.labels, log)
         if record is not None:
             yield record
 
 
 def write(records: Iterable[Record], name: str) -> Iterator[str]:
-    """A line for each record: `{"text", "spans"}` or `{"tokens", "ner_tags"}`, or without labels."""
+    """Write records as JSON Lines.
+
+    Args:
+        records: The records.
+        name: Not used; the writers of all formats have the same parameters.
+
+    Yields:
+        A line for each record: `{"text", "spans"}` or `{"tokens", "ner_tags"}`, or without the labels if it has none.
+    """
     for record in records:
         value: dict[str, Any] = {}
         if isinstance(record, TextRecord):
@@ -78,8 +97,8 @@ def write(records: Iterable[Record], name: str) -> Iterator[str]:
         yield json.dumps(value, ensure_ascii=False)
 
 
-def _record(value: dict[str, Any], name: str, line: int, labels: bool, log: ReadLog | None) -> Record | None:
-    """The object's record; None for one that its annotator rejected."""
+def _make_record(value: dict[str, Any], name: str, line: int, labels: bool, log: ReadLog | None) -> Record | None:
+    """Build the record of an object; None if its annotator rejected it."""
     whole = value
     if not labels:
         value = {key: value[key] for key in ("tokens", "text", "data") if key in value}
@@ -113,13 +132,28 @@ def _log_keys(value: dict[str, Any], read: set[str], log: ReadLog) -> None:
 def token_record(
     tokens: list[Any], tags: Mapping[str, Any], text: Any, name: str, line: int, log: ReadLog | None = None
 ) -> TokenRecord:
-    """An object with tokens; of `tags`, by their key, the first are taken. Raises DataError."""
+    """Build the record of an object with tokens.
+
+    Args:
+        tokens: The tokens.
+        tags: Lists of tags by key; the first one is used. Empty for unlabeled tokens.
+        text: The raw text, if it is a string.
+        name: The file's name, for messages.
+        line: The object's line.
+        log: Counts raw texts that don't contain their tokens.
+
+    Returns:
+        The record.
+
+    Raises:
+        DataError: Tokens or tags are not non-empty strings, or their numbers differ.
+    """
     if not all(isinstance(token, str) and token for token in tokens):
-        raise DataError("`tokens`: expected strings that aren't empty", name, line)
+        raise DataError("`tokens`: expected non-empty strings", name, line)
     starts = align(tokens, text) if isinstance(text, str) else None
     source = text if starts is not None else None
     if log is not None and isinstance(text, str) and starts is None:
-        log.skip(_PARTED)
+        log.skip(_UNALIGNED)
     lines = (line,) * len(tokens)
     if not tags:
         return TokenRecord(tokens, None, lines, source, starts)
@@ -128,27 +162,42 @@ def token_record(
         reason = "numbers without their names: write the tags' names"
         raise DataError(f"`{key}`: found {reason}, such as B-PER", name, line)
     if not isinstance(values, list) or not all(isinstance(item, str) and item for item in values):
-        raise DataError(f"`{key}`: expected a list of tags that are strings and not empty", name, line)
+        raise DataError(f"`{key}`: expected a list of tags that are non-empty strings", name, line)
     if len(values) != len(tokens):
-        raise DataError(f"found {len(tokens)} tokens and {len(values)} `{key}`, expected as many", name, line)
+        raise DataError(f"found {len(tokens)} tokens and {len(values)} `{key}`, expected the same number", name, line)
     return TokenRecord(tokens, values, lines, source, starts)
 
 
 def text_record(value: dict[str, Any], text: str, name: str, line: int, log: ReadLog | None = None) -> TextRecord:
-    """An object with a text, and spans under one key. Raises DataError, OtherTaskError for classes of the text."""
+    """Build the record of an object with a text, and with spans under one key.
+
+    Args:
+        value: The object.
+        text: Its text.
+        name: The file's name, for messages.
+        line: The object's line.
+        log: Collects the keys of spans that are skipped.
+
+    Returns:
+        The record.
+
+    Raises:
+        DataError: The spans or their offsets are invalid.
+        OtherTaskError: The object contains classes of the whole text.
+    """
     if value.get("cats") is not None and value.get("spans") is None:
-        raise OtherTaskError(_CLASSES, name, line)
+        raise OtherTaskError(_OTHER_TASK, name, line)
     keys = [key for key in _SPAN_KEYS if value.get(key) is not None]
     if not keys:
         return TextRecord(text, [] if "answer" in value else None, line)
     if len(keys) > 1:
         raise DataError(f"found `{keys[0]}` and `{keys[1]}`, expected one list of spans", name, line)
     items = value[keys[0]]
-    if _holds_classes(items):
-        raise OtherTaskError(_CLASSES, name, line)
+    if _contains_classes(items):
+        raise OtherTaskError(_OTHER_TASK, name, line)
     if not isinstance(items, list):
         raise DataError(f"`{keys[0]}`: found {json_type(items)}, expected a list of spans", name, line)
-    spans = [_span(item, text, keys[0], name, line) for item in items]
+    spans = [_parse_span(item, text, keys[0], name, line) for item in items]
     if log is not None:
         for item in items:
             if isinstance(item, dict):
@@ -157,7 +206,7 @@ def text_record(value: dict[str, Any], text: str, name: str, line: int, log: Rea
     return TextRecord(text, spans, line)
 
 
-def _holds_classes(items: Any) -> bool:
+def _contains_classes(items: Any) -> bool:
     if isinstance(items, list) and items:
         if all(isinstance(item, dict) for item in items):
             return all(not {"start", "start_offset"} & item.keys() for item in items)
@@ -165,7 +214,7 @@ def _holds_classes(items: Any) -> bool:
     return isinstance(items, str | int)
 
 
-def _span(item: Any, text: str, key: str, name: str, line: int) -> CharSpan:
+def _parse_span(item: Any, text: str, key: str, name: str, line: int) -> CharSpan:
     if isinstance(item, list) and len(item) == 3:
         start, end, label = item
         quoted = None

@@ -1,9 +1,9 @@
-"""Label Studio tasks: `{"data": {...}, "annotations": [{"result": [...]}]}` (labelstud.io/guide/export).
+"""Read Label Studio tasks: `{"data": {...}, "annotations": [{"result": [...]}]}` (labelstud.io/guide/export).
 
-Read are results of the type `labels`; `relation`, `textarea` and the like are left out. The end of a span is
-exclusive; version 0 (`completions`) wrote it inclusive, which `value.text` gives away and the reader puts
-right. Refused, with a reason, are tasks with model predictions only, with several annotations that differ,
-with classes (`choices`), and HTML.
+Results of the type `labels` are read; `relation`, `textarea` and other types are skipped. The end of a span is
+exclusive. Version 0 (key `completions`) wrote it inclusive: the reader recognizes this from `value.text` and corrects
+the end. An error is raised for a task that has only model predictions, several annotations that differ, classes
+(`choices`) or HTML.
 """
 
 from __future__ import annotations
@@ -16,16 +16,27 @@ from nlp_app.formats.tagging.read_log import ReadLog
 
 
 def read_task(task: dict[str, Any], name: str, line: int, log: ReadLog | None = None) -> TextRecord:
-    """The task's text with the spans of its annotation; unlabeled if nobody annotated it.
+    """Build the record of a task.
 
-    Raises DataError for a task that can't be read as labeled spans.
+    Args:
+        task: The task.
+        name: The file's name, for messages.
+        line: The task's line.
+        log: Collects the parts that are skipped.
+
+    Returns:
+        The task's text with the spans of its annotation; unlabeled if there is no annotation.
+
+    Raises:
+        DataError: The task cannot be read as labeled spans.
+        OtherTaskError: The task has classes of the text.
     """
     chosen = select_annotations(task, name, line)
     if not chosen:
         key = _only_text_key(task["data"], name, line)
         found: tuple[str, list[CharSpan] | None] = task["data"][key], None
     else:
-        read = [_spans(item, task, name, line) for item in chosen]
+        read = [_annotation_spans(item, task, name, line) for item in chosen]
         if any(other != read[0] for other in read[1:]):
             reason = f"found {len(read)} annotations that differ, expected one, or one marked as ground truth"
             raise DataError(reason, name, line)
@@ -36,11 +47,11 @@ def read_task(task: dict[str, Any], name: str, line: int, log: ReadLog | None = 
 
 
 def _log_skipped(task: dict[str, Any], chosen: list[dict[str, Any]], text_key: str, log: ReadLog) -> None:
-    """Count the parts of a task that its record does not hold, except for annotations that repeat the first one."""
+    """Count the parts of a task that its record does not hold. Annotations equal to the first are not counted."""
     source = "annotations" if task.get("annotations") else "completions"
     log.skip_keys(task, ("data", source))
     log.skip_keys(task["data"], (text_key,), "data.")
-    log.skip("annotations that were canceled, or aren't the ground truth", len(task.get(source) or ()) - len(chosen))
+    log.skip("annotations that were canceled or are not the ground truth", len(task.get(source) or ()) - len(chosen))
     for annotation in chosen[:1]:
         log.skip_keys(annotation, ("result", "was_canceled", "ground_truth"), f"{source}.")
         for item in annotation.get("result") or ():
@@ -52,28 +63,49 @@ def _log_skipped(task: dict[str, Any], chosen: list[dict[str, Any]], text_key: s
 
 
 def select_annotations(task: dict[str, Any], name: str, line: int) -> list[dict[str, Any]]:
-    """The annotations that count: the one marked as ground truth, or all that were finished; none if nobody annotated.
+    """Select the annotations of a task that are used.
 
-    Raises DataError for a task with model predictions only.
+    Args:
+        task: The task.
+        name: The file's name, for messages.
+        line: The task's line.
+
+    Returns:
+        The annotation that is marked as ground truth, else all that were not canceled; may be empty.
+
+    Raises:
+        DataError: The task has only model predictions.
     """
-    annotations = _list(task, "annotations", name, line) or _list(task, "completions", name, line)
+    annotations = _get_list(task, "annotations", name, line) or _get_list(task, "completions", name, line)
     finished = [item for item in annotations if isinstance(item, dict) and not item.get("was_canceled")]
     truths = [item for item in finished if item.get("ground_truth")]
     chosen = truths if len(truths) == 1 else finished
     if not chosen and task.get("predictions"):
-        raise DataError("found model predictions and no annotation, expected a person's", name, line)
+        raise DataError("found model predictions and no annotation, expected an annotation by a person", name, line)
     return chosen
 
 
 def annotation_results(annotation: dict[str, Any], name: str, line: int) -> list[dict[str, Any]]:
-    """What one annotation says. Raises DataError if that is no list."""
-    return [item for item in _list(annotation, "result", name, line) if isinstance(item, dict)]
+    """Return the results of an annotation.
+
+    Args:
+        annotation: The annotation.
+        name: The file's name, for messages.
+        line: The task's line.
+
+    Returns:
+        The results that are JSON objects.
+
+    Raises:
+        DataError: The key `result` is not a list.
+    """
+    return [item for item in _get_list(annotation, "result", name, line) if isinstance(item, dict)]
 
 
-def _spans(
+def _annotation_spans(
     annotation: dict[str, Any], task: dict[str, Any], name: str, line: int
 ) -> tuple[str, tuple[str, list[CharSpan]]]:
-    """The key of the task's text, and the text with its spans."""
+    """Return the key of the task's text, and the text with its spans."""
     results = annotation_results(annotation, name, line)
     regions = [item for item in results if item.get("type") == "labels"]
     kinds = {str(item.get("type")) for item in results}
@@ -82,13 +114,14 @@ def _spans(
         raise OtherTaskError(reason, name, line)
     if "hypertextlabels" in kinds:
         raise DataError("found labels in HTML, expected plain text (<Text>)", name, line)
-    key = _text_key(regions, task["data"], name, line)
+    key = _find_text_key(regions, task["data"], name, line)
     text = task["data"][key]
     is_old = "completions" in task
-    return key, (text, sorted({span for item in regions for span in _region(item, text, is_old, name, line)}))
+    return key, (text, sorted({span for item in regions for span in _region_spans(item, text, is_old, name, line)}))
 
 
-def _region(item: dict[str, Any], text: str, is_old: bool, name: str, line: int) -> list[CharSpan]:
+def _region_spans(item: dict[str, Any], text: str, is_old: bool, name: str, line: int) -> list[CharSpan]:
+    """Return the spans of a region: one for each of its labels."""
     value = item.get("value")
     value = value if isinstance(value, dict) else {}
     start, end, labels, quoted = (value.get(key) for key in ("start", "end", "labels", "text"))
@@ -109,8 +142,8 @@ def _region(item: dict[str, Any], text: str, is_old: bool, name: str, line: int)
     return [CharSpan(start, end, label) for label in labels]
 
 
-def _text_key(regions: list[dict[str, Any]], data: dict[str, Any], name: str, line: int) -> str:
-    """The key of the field that the regions mark: the one they name, else the only one."""
+def _find_text_key(regions: list[dict[str, Any]], data: dict[str, Any], name: str, line: int) -> str:
+    """Return the key of the annotated text: the one that the regions name, else the only one."""
     sources = {str(region["source"]).removeprefix("$") for region in regions if region.get("source")}
     sources |= {str(region.get("to_name")) for region in regions} if not sources else set()
     named = [source for source in sorted(sources) if isinstance(data.get(source), str)]
@@ -129,8 +162,8 @@ def _only_text_key(data: dict[str, Any], name: str, line: int) -> str:
     return fields[0]
 
 
-def _list(value: dict[str, Any], key: str, name: str, line: int) -> list[Any]:
-    found = value.get(key)
-    if found is not None and not isinstance(found, list):
+def _get_list(value: dict[str, Any], key: str, name: str, line: int) -> list[Any]:
+    items = value.get(key)
+    if items is not None and not isinstance(items, list):
         raise DataError(f"`{key}`: expected a list", name, line)
-    return found or []
+    return items or []

@@ -1,4 +1,4 @@
-"""What a reader may be told about a file."""
+"""Options for reading files with tokens or spans."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import MappingProxyType
 from nlp_app.core.errors import SettingsError
 
 TOKEN_PATTERNS: Mapping[str, str] = MappingProxyType(
-    # Weibo NER: a character, then its position in its word; U+FFFD, up to two, stands for a lost emoji.
+    # Weibo NER: a character, then its position in the word. One or two U+FFFD stand for an emoji that was lost.
     {"segmented": "(\N{REPLACEMENT CHARACTER}{1,2}|.)[0-9]+"}
 )
 
@@ -21,16 +21,21 @@ CONLLU_COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "depre
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What the content of a file doesn't say by itself.
+    """Options for a file whose content does not determine how to read it.
 
-    `encoding`: a codec; None is found by evidence (`formats.io.encodings`).
-    `token_column`, `tag_column`: of CoNLL columns, counted from 0, or from the end if negative; None is the last. Of
-    data sets likewise, where 0 and None are known by their names. `separator`: of CoNLL columns, a tab or a space;
-    None finds it. `token_pattern`: a regular expression for the whole of a token's column, whose group 1 is the token,
-    or a name in `TOKEN_PATTERNS` ("segmented": a character and its position, as in Weibo NER). `column`: of CoNLL-U,
-    the column that is the tag; of data sets, the column of tags or spans, where the default need not be there.
-    `labels`: of JSON lines and data sets, whether labels are wanted. If not, they are not looked at, and no record is
-    left out for what its annotator thought of it: a record for each object.
+    Attributes:
+        encoding: The encoding; None to detect it (see `formats.io.encodings`).
+        token_column: Column of the tokens in CoNLL files and datasets, counted from 0, or from the end if negative. In
+            datasets, the default of 0 recognizes the column by its name.
+        tag_column: Column of the tags, counted in the same way. None is the last column in CoNLL files; in datasets it
+            recognizes the column by its name.
+        separator: Separator of CoNLL columns, a tab or a space; None to detect it.
+        token_pattern: A regular expression for the whole token column, whose group 1 is the token; or a name in
+            `TOKEN_PATTERNS` (`segmented`: a character and its position, as in Weibo NER).
+        column: In CoNLL-U, the column of the tags. In datasets, the column of tags or spans; the default column may be
+            missing there.
+        labels: For JSON Lines and datasets, True to read labels. If False, labels are ignored, and every object gives a
+            record, including objects that the annotator rejected.
     """
 
     encoding: str | None = None
@@ -48,20 +53,24 @@ class ReadOptions:
             _ = self.token_regex
 
     def check_column(self) -> None:
-        """Raises SettingsError if `column` is no column of CoNLL-U; a data set's may have any name."""
+        """Check that `column` is a column of CoNLL-U. Not needed for datasets, whose columns may have any name.
+
+        Raises:
+            SettingsError: `column` is not a column of CoNLL-U.
+        """
         if self.column not in CONLLU_COLUMNS:
             known = ", ".join(CONLLU_COLUMNS)
             raise SettingsError(f"column: found {self.column!r}, expected a CoNLL-U column ({known})")
 
     @property
     def token_regex(self) -> re.Pattern[str] | None:
-        """`token_pattern`, compiled. Raises SettingsError if it is no pattern, or has no group."""
+        """The compiled `token_pattern`. Raises SettingsError if it is not a valid pattern or has no group."""
         if self.token_pattern is None:
             return None
         try:
             regex = re.compile(TOKEN_PATTERNS.get(self.token_pattern, self.token_pattern))
         except re.error as error:
-            raise SettingsError(f"token_pattern: {self.token_pattern!r} is no pattern: {error}") from error
+            raise SettingsError(f"token_pattern: {self.token_pattern!r} is not a valid pattern: {error}") from error
         if not regex.groups:
             raise SettingsError(f"token_pattern: {self.token_pattern!r} has no group (...) for the token")
         return regex

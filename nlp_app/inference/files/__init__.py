@@ -1,4 +1,4 @@
-"""Files of any size through a model: in runs of records, by several processes, with a journal to resume from."""
+"""Predict on files of any size: in chunks, with several processes, and with a journal to resume from."""
 
 from __future__ import annotations
 

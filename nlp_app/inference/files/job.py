@@ -1,4 +1,4 @@
-"""A file from end to end: which of its records are this run's, who answers them, and where the answers go."""
+"""Predict on a whole file: select the records of this job, predict them, and write the results."""
 
 from __future__ import annotations
 
@@ -23,95 +23,110 @@ from nlp_app.inference import Classifier, Tagger
 from nlp_app.inference.files.job_options import InputFile, JobOptions, job_identity
 from nlp_app.inference.files.journal import RESUMING, JournalledFile
 from nlp_app.inference.files.output_lines import PredictionOptions, make_predictor, out_of_memory_message
-from nlp_app.inference.files.records import BadRecords, Chunk, chunk_records, refuse_unreadable
+from nlp_app.inference.files.records import BadRecords, Chunk, chunk_records, reject_unreadable_file
 from nlp_app.inference.files.workers import Workers
 
-Answers = Iterator[tuple[Chunk, bytes]]
+Results = Iterator[tuple[Chunk, bytes]]
 
 
 def predict_file(
-    model: Tagger | Classifier, question: PredictionOptions, given: InputFile, target: str | None, plan: JobOptions
+    model: Tagger | Classifier, options: PredictionOptions, input_file: InputFile, target: str | None, job: JobOptions
 ) -> list[str]:
-    """Answer all records of an input, in order; returns what is to be said at the end.
+    """Predict all records of an input and write the results in order.
 
-    Raises DataError for an input that can't be read or an output that can't be written, NlpAppError if a worker dies
-    or memory runs out, and Interrupted for Ctrl-C and SIGTERM where there is something to go on from.
+    If the input can be read again and the output is a regular file, a journal is written, so that the job can be
+    resumed.
+
+    Args:
+        model: The tagger or classifier.
+        options: The options of the predictions.
+        input_file: The input.
+        target: The output: a path, or `-` or None for standard output.
+        job: The options of the job.
+
+    Returns:
+        Notes for the user, to be shown at the end.
+
+    Raises:
+        DataError: If the input can't be read or the output can't be written.
+        NlpAppError: If a worker dies or memory runs out.
+        Interrupted: On Ctrl-C or SIGTERM, if the job can be resumed.
     """
     place = None if target is None or target == "-" else Path(target)
-    is_stream = given.size is None and not given.is_data_set  # which can't be read again
+    is_stream = input_file.size is None and not input_file.is_data_set  # it can't be read again
     if place is None or is_stream or (place.exists() and not place.is_file() and not place.is_dir()):
-        return _run_straight(model, question, given, place, plan)
-    out = JournalledFile(str(place), job_identity(model, question, given, plan), plan.resume, plan.journal_seconds)
+        return _run_without_journal(model, options, input_file, place, job)
+    out = JournalledFile(str(place), job_identity(model, options, input_file, job), job.resume, job.journal_seconds)
     if out.done:
-        return [f"{place}: nothing to do: it was finished already"]
-    selection = _Selection(given, plan, out.chunks)
+        return [f"{place}: already finished; nothing to do"]
+    selection = _Selection(input_file, job, out.chunks)
     try:
-        _answer_all(model, question, selection, plan, out.write)
+        _predict_all(model, options, selection, job, out.write)
         out.finish()
     except DataError:
         raise
     except NlpAppError as error:
-        out.keep()
-        raise NlpAppError(f"{error}; {RESUMING}" if out.kept else str(error)) from error
-    except KeyboardInterrupt as reason:
-        out.keep()
-        if not out.kept:
+        out.suspend()
+        raise NlpAppError(f"{error}; {RESUMING}" if out.can_resume else str(error)) from error
+    except KeyboardInterrupt as interrupt:
+        out.suspend()
+        if not out.can_resume:
             raise
-        number = reason.number if isinstance(reason, Interrupted) else signal.SIGINT
-        raise Interrupted(f"stopped; {RESUMING}", number) from reason
+        number = interrupt.number if isinstance(interrupt, Interrupted) else signal.SIGINT
+        raise Interrupted(f"stopped; {RESUMING}", number) from interrupt
     except BaseException:
-        out.keep()
+        out.suspend()
         raise
     finally:
         out.close()
-    return selection.remarks()
+    return selection.notes()
 
 
-def _run_straight(
-    model: Tagger | Classifier, question: PredictionOptions, given: InputFile, place: Path | None, plan: JobOptions
+def _run_without_journal(
+    model: Tagger | Classifier, options: PredictionOptions, input_file: InputFile, place: Path | None, job: JobOptions
 ) -> list[str]:
-    """Write the answers as they come, where there will be no way to resume."""
-    selection = _Selection(given, plan, 0)
+    """Write the results as they come, if the job can't be resumed."""
+    selection = _Selection(input_file, job, 0)
     if place is None:
         with standard_output() as out:
-            _answer_all(model, question, selection, plan, lambda data, _: out.write(data.decode()))
-        return selection.remarks()
+            _predict_all(model, options, selection, job, lambda data, _: out.write(data.decode()))
+        return selection.notes()
     with atomic_file(place, binary=True) as stream:
 
         def write(data: bytes, _: int) -> None:
             stream.write(data)
-            stream.flush()  # somebody may wait at the other end
+            stream.flush()  # a reader may be waiting at the other end of a pipe
 
-        _answer_all(model, question, selection, plan, write)
-    return selection.remarks()
+        _predict_all(model, options, selection, job, write)
+    return selection.notes()
 
 
-def _answer_all(
+def _predict_all(
     model: Tagger | Classifier,
-    question: PredictionOptions,
+    options: PredictionOptions,
     selection: _Selection,
-    plan: JobOptions,
+    job: JobOptions,
     write: Callable[[bytes, int], object],
 ) -> None:
-    """Hand each chunk's part of the output to `write`, with how many chunks are then done."""
-    with _memory_watched(selection), ExitStack() as stack:
-        answers = _answers(model, question, iter(selection), plan, stack)
+    """Pass each chunk's part of the output to `write`, with the number of chunks that are done then."""
+    with _explain_out_of_memory(selection), ExitStack() as stack:
+        results = _predict_chunks(model, options, iter(selection), job, stack)
         bar: tqdm[Any] | None = None
         records = 0
-        for chunk, data in answers:
+        for chunk, data in results:
             write(data, chunk.number + 1)
             if bar is None:
-                bar = stack.enter_context(_bar(selection, plan.quiet))
+                bar = stack.enter_context(_bar(selection, job.quiet))
             records += len(chunk.items)
             bar.set_postfix_str(f"{records:,} records", refresh=False)
             bar.update(len(chunk.items) if bar.total is None else chunk.position - bar.n)
-    if selection.is_whole and not selection.seen:  # nothing at all would be no file of its kind
-        write(compress_frame(b"", question.compression), 0)
+    if selection.is_whole and not selection.seen:  # compressed, even no output is a frame
+        write(compress_frame(b"", options.compression), 0)
 
 
 @contextmanager
-def _memory_watched(selection: _Selection) -> Iterator[None]:
-    """Memory that runs out within the block is an NlpAppError, which names the place."""
+def _explain_out_of_memory(selection: _Selection) -> Iterator[None]:
+    """Raise NlpAppError with the place in the input if memory runs out within the block."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -120,66 +135,68 @@ def _memory_watched(selection: _Selection) -> Iterator[None]:
         raise out_of_memory_message(selection.line) from error
 
 
-def _answers(
-    model: Tagger | Classifier, question: PredictionOptions, chunks: Iterator[Chunk], plan: JobOptions, stack: ExitStack
-) -> Answers:
-    """Answers by this process, or by workers where there is enough to do for two."""
-    first = list(itertools.islice(chunks, 2 if plan.workers > 1 else 0))
+def _predict_chunks(
+    model: Tagger | Classifier, options: PredictionOptions, chunks: Iterator[Chunk], job: JobOptions, stack: ExitStack
+) -> Results:
+    """Predict in this process; with several workers if there is more than one chunk."""
+    first = list(itertools.islice(chunks, 2 if job.workers > 1 else 0))
     if len(first) > 1:
-        workers = stack.enter_context(Workers(plan.model, question, plan.workers))
-        return workers.answers(itertools.chain(first, chunks))
-    answer = make_predictor(model, question)
-    return ((chunk, answer(chunk.items)) for chunk in itertools.chain(first, chunks))
+        workers = stack.enter_context(Workers(job.model, options, job.workers))
+        return workers.predict(itertools.chain(first, chunks))
+    predict = make_predictor(model, options)
+    return ((chunk, predict(chunk.items)) for chunk in itertools.chain(first, chunks))
 
 
 def _bar(selection: _Selection, quiet: bool) -> tqdm[Any]:
-    """A bar over the bytes of the input, or where it isn't known how many they are over records. What was done before
-    this run says nothing of its speed."""
-    size = selection.given.size
+    """Make a progress bar over the bytes of the input, or over records if its size isn't known.
+
+    The bar starts where this run starts: the speed of a previous run is not that of this one.
+    """
+    size = selection.input_file.size
     if size is None:
         return progress_bar(quiet, " records", unit_scale=True)
     return progress_bar(quiet, "B", size, selection.position, unit_scale=True)
 
 
 class _Selection:
-    """The chunks of an input that this run answers: those of its shard, beyond those that are done."""
+    """The chunks of an input that this run predicts: those of its shard that are not done yet."""
 
-    def __init__(self, given: InputFile, plan: JobOptions, done: int) -> None:
-        self.given, self._plan, self._done = given, plan, done
-        self._bad = BadRecords(given.name, plan.strict, plan.tell)
-        self.seen = 0  # chunks of the input
-        self.line: int | None = None  # where the chunk begins that was handed out last
-        self.position = 0  # where the first chunk to be answered begins, in bytes of the input
+    def __init__(self, input_file: InputFile, job: JobOptions, done: int) -> None:
+        self.input_file, self._job, self._done = input_file, job, done
+        self._bad_records = BadRecords(input_file.name, job.strict, job.report)
+        self.seen = 0  # chunks of the input, including those that are skipped
+        self.line: int | None = None  # first line of the current chunk
+        self.position = 0  # start of the first chunk to predict, in bytes of the input
 
     @property
     def is_whole(self) -> bool:
-        """Whether an input without records is all this run's."""
-        return self._plan.shard is None or self._plan.shard[0] == 1
+        """True if this run writes the output for an input without records: the only shard, or the first."""
+        return self._job.shard is None or self._job.shard[0] == 1
 
-    def remarks(self) -> list[str]:
-        """What is to be said at the end."""
-        return [remark] if (remark := self._bad.remark()) else []
+    def notes(self) -> list[str]:
+        """List notes for the user, to be shown at the end."""
+        return [summary] if (summary := self._bad_records.summary()) else []
 
     def __iter__(self) -> Iterator[Chunk]:
-        shard, count = self._plan.shard or (1, 1)
-        total = self._lines() if self._plan.shard is not None else 1
-        items = refuse_unreadable(self.given.items, self.given.name)
-        answering = False
-        for chunk in chunk_records(items, self.given.position):
+        shard, count = self._job.shard or (1, 1)
+        total = self._lines() if self._job.shard is not None else 1
+        items = reject_unreadable_file(self.input_file.items, self.input_file.name)
+        started = False
+        for chunk in chunk_records(items, self.input_file.position):
             self.seen += 1
             part = 1 if count == 1 else min((chunk.items[0]["line"] - 1) * count // total + 1, count)
             if part > shard:
                 return
             if part == shard:
-                self._bad.look_at(chunk.items)
+                self._bad_records.check(chunk.items)
             if part == shard and chunk.number >= self._done:
-                answering = True
+                started = True
                 self.line = chunk.items[0]["line"]
                 yield chunk
-            elif not answering:
+            elif not started:
                 self.position = chunk.position
 
     def _lines(self) -> int:
-        """The lines of the whole input, by which it is divided."""
-        with open_input(self.given.source) as stream:
-            return max(count_lines(stream, self.given.name, self.given.codec), 1)
+        """Count the lines of the whole input, by which it is split into shards."""
+        with open_input(self.input_file.source) as stream:
+            return max(count_lines(stream, self.input_file.name, self.input_file.codec), 1)

@@ -1,4 +1,4 @@
-"""What a job over a file is asked to do besides its answers, and what tells it from another job."""
+"""Options of a prediction job over a file, and the facts that identify a job when it is resumed."""
 
 from __future__ import annotations
 
@@ -23,15 +23,22 @@ JOURNAL_SECONDS = 10.0
 
 
 def _silent(message: str) -> None:
-    """Nothing is told."""
+    """Report nothing."""
 
 
 @dataclass(frozen=True)
 class JobOptions:
-    """How a job is run, none of which changes a record's answer.
+    """Options of a job that don't change the prediction for a record.
 
-    `shard`: (i, n), the i-th of n parts, from 1; `resume`: go on from the journal; `strict`: the first bad record ends
-    the job; `tell`: what is done with a line for the user; `journal_seconds`: between two entries of the journal.
+    Attributes:
+        model: The path of the model and how it is loaded.
+        workers: The number of processes.
+        shard: (i, n): predict only the i-th of n parts of the input, from 1.
+        resume: Resume from the journal of an interrupted job.
+        strict: Stop with an error at the first bad record.
+        quiet: Show no progress bar.
+        journal_seconds: Time between two entries of the journal.
+        report: Shows a line to the user.
     """
 
     model: ModelLocation
@@ -41,14 +48,21 @@ class JobOptions:
     strict: bool = False
     quiet: bool = False
     journal_seconds: float = JOURNAL_SECONDS
-    tell: Callable[[str], None] = field(default=_silent)
+    report: Callable[[str], None] = field(default=_silent)
 
 
 class InputFile(NamedTuple):
-    """Where records come from: `source` is a path, `-` or the address of a data set, `name` stands in messages.
+    """The input of a job.
 
-    `reading`: how it is read, as JSON; `size`: of a regular file, in bytes as they are stored, of which `position` have
-    been read; `codec`: of its lines.
+    Attributes:
+        source: A path, `-` for standard input, or the name of a data set.
+        name: The input's name in messages.
+        items: The records.
+        reading: The options that the input is read with, as JSON values.
+        size: The size of a regular file on disk, in bytes (None: not a regular file).
+        position: Returns how many of these bytes have been read.
+        codec: The encoding of the lines.
+        is_data_set: Whether the input is a data set of the Hugging Face Hub.
     """
 
     source: str
@@ -61,68 +75,88 @@ class InputFile(NamedTuple):
     is_data_set: bool = False
 
 
-def check_job_options(plan: JobOptions, source: str, target: str | None, is_data_set: bool) -> None:
-    """Raises SettingsError for what can't be done with this input and output."""
+def check_job_options(job: JobOptions, source: str, target: str | None, is_data_set: bool) -> None:
+    """Check that the options fit the input and output.
+
+    Args:
+        job: The options of the job.
+        source: The input: a path, `-` or the name of a data set.
+        target: The output: a path, or `-` or None for standard output.
+        is_data_set: Whether the input is a data set of the Hugging Face Hub.
+
+    Raises:
+        SettingsError: If the output is also the input, or the input can't be split, or the job can't be resumed.
+    """
     place = Path(target or "-")
     if place.is_file() and Path(source).exists() and place.samefile(source):
-        raise SettingsError(f"--output: {target} is the --input itself; name another file")
-    if math.isnan(plan.journal_seconds):
+        raise SettingsError(f"--output: {target} is also the --input; choose another file")
+    if math.isnan(job.journal_seconds):
         raise SettingsError("--journal-seconds: found nan, expected a number from 0")
     if source != "-" and not is_data_set and not Path(source).exists():
-        return  # opening it says so
+        return  # opening it raises the error
     is_file = Path(source).is_file() and not is_data_set
-    if plan.shard is not None and not is_file:
-        advice = "name a part of it, hf:NAME#train[:50%]" if is_data_set else "give a regular file as --input"
-        raise SettingsError(f"--shard: {source} can't be divided; {advice}")
-    if not plan.resume:
+    if job.shard is not None and not is_file:
+        advice = "select a part of it, hf:NAME#train[:50%]" if is_data_set else "use a regular file as --input"
+        raise SettingsError(f"--shard: {source} can't be split; {advice}")
+    if not job.resume:
         return
     if target in (None, "-"):
-        raise SettingsError("--resume: standard output can't be taken up again; name an --output file")
+        raise SettingsError("--resume: can't resume on standard output; choose an --output file")
     if place.exists() and not (place.is_file() or place.is_dir()):
-        raise SettingsError(f"--resume: {place} is no regular file; name another --output")
+        raise SettingsError(f"--resume: {place} is not a regular file; choose another --output")
     if not is_file and not is_data_set:
-        raise SettingsError(f"--resume: {source} can't be read again; give a regular file as --input")
+        raise SettingsError(f"--resume: {source} can't be read again; use a regular file as --input")
 
 
 def job_identity(
-    model: Tagger | Classifier, question: PredictionOptions, given: InputFile, plan: JobOptions
+    model: Tagger | Classifier, options: PredictionOptions, input_file: InputFile, job: JobOptions
 ) -> Callable[[], dict[str, Any]]:
-    """What a job must have in common with one that it resumes. The input is as it is now; the model is looked at when
-    asked for."""
-    before = _input_identity(given)
+    """Describe a job by everything that must be the same when it is resumed.
 
-    def asked() -> dict[str, Any]:
-        threads, precision = plan.model.threads, plan.model.precision
+    Args:
+        model: The tagger or classifier.
+        options: The options of the predictions.
+        input_file: The input, described as it is now.
+        job: The options of the job.
+
+    Returns:
+        A function that returns the description, as JSON values. It computes the model's checksum, so call it only when
+        needed.
+    """
+    input_identity = _input_identity(input_file)
+
+    def identity() -> dict[str, Any]:
+        threads, precision = job.model.threads, job.model.precision
         return {
             "version": __version__,
-            "input": before,
+            "input": input_identity,
             "model": _model_checksum(model),
-            "options": {**asdict(question), **given.reading, "precision": precision},
+            "options": {**asdict(options), **input_file.reading, "precision": precision},
             "threads": threads,
-            "shard": None if plan.shard is None else list(plan.shard),
+            "shard": None if job.shard is None else list(job.shard),
         }
 
-    return asked
+    return identity
 
 
-def _input_identity(given: InputFile) -> dict[str, Any]:
-    if given.is_data_set:
-        # Another one if a file of the data set has been touched, or its commit on the Hub is another.
-        return {"name": given.source, "fingerprint": load_data_set(given.source)._fingerprint}
-    path = Path(given.source)
-    about = path.stat()
+def _input_identity(input_file: InputFile) -> dict[str, Any]:
+    if input_file.is_data_set:
+        # The fingerprint changes if a file of the data set was modified, or with another commit on the Hub.
+        return {"name": input_file.source, "fingerprint": load_data_set(input_file.source)._fingerprint}
+    path = Path(input_file.source)
+    status = path.stat()
     with path.open("rb") as stream:
         head = hashlib.sha256(stream.read(CHUNK)).hexdigest()
-    return {"size": about.st_size, "modified": about.st_mtime_ns, "head": head}
+    return {"size": status.st_size, "modified": status.st_mtime_ns, "head": head}
 
 
 def _model_checksum(model: Tagger | Classifier) -> str:
-    import torch  # noqa: PLC0415 - a model is there, so it is loaded
+    import torch  # noqa: PLC0415 - the model has already imported it
 
-    found = hashlib.sha256(json.dumps(model.parts.describe(), sort_keys=True, default=str).encode())
+    checksum = hashlib.sha256(json.dumps(model.parts.describe(), sort_keys=True, default=str).encode())
     for name, value in model.parts.network.state_dict().items():
-        found.update(name.encode())
+        checksum.update(name.encode())
         if isinstance(value, torch.Tensor):
             flat = value.detach().cpu().contiguous().flatten()
-            found.update(flat.view(torch.uint8).numpy().data)
-    return found.hexdigest()
+            checksum.update(flat.view(torch.uint8).numpy().data)
+    return checksum.hexdigest()

@@ -1,10 +1,10 @@
-"""An output file that grows beside its place, with a journal of what is safe in it.
+"""Write an output file so that an interrupted job can be resumed: the partial output and a journal of it.
 
-While a job runs, `OUT.partial` holds what is done and `OUT.journal` says how far: a line that identifies the job, then
-one for each time that the partial file was stored, with its length and checksum. An entry is written only after what
-it speaks of is on the disk, so whatever kills the job, the last entry that fits the partial file is a place to go on
-from. A job that is done before its first entry is due has no journal. One that may be resumed leaves its journal beside
-the output: only that tells what the output is of.
+While a job runs, `OUT.partial` holds the finished part of the output, and `OUT.journal` records how long it is: a first
+line that identifies the job, then an entry each time that the partial file was flushed to disk, with its length and
+checksum. An entry is written only after its data is on the disk, so after any crash the job can be resumed at the last
+entry that matches the partial file. A job that finishes before its first entry is due has no journal. A job with
+`resume` leaves its journal next to the output, because only the journal says which job wrote it.
 """
 
 from __future__ import annotations
@@ -24,17 +24,24 @@ from nlp_app.core.signals import ignore_stop_signals
 
 FORMAT = 1
 
-_PIECE = 1 << 20
+_READ_SIZE = 1 << 20  # bytes
 
-_SHOWN = 40  # characters of a value in a message
+_VALUE_WIDTH = 40  # characters of a value in a message
 
-RESUMING = "the same command with --resume goes on from what is done"
+RESUMING = "to resume, run the same command with --resume"
 
-_BUSY = "is being written by another run; wait for it, or name another output"
+_BUSY = "is being written by another run; wait until it has finished, or choose another output"
 
 
 class JournalEntry(NamedTuple):
-    """What is safe: all chunks before number `chunks`, `size` bytes with the checksum `sha256`. `done`: that is all."""
+    """A state of the output that is safe on the disk.
+
+    Attributes:
+        chunks: The number of chunks in it.
+        size: Its length in bytes.
+        sha256: Its checksum.
+        done: Whether the output is complete.
+    """
 
     chunks: int
     size: int
@@ -43,7 +50,7 @@ class JournalEntry(NamedTuple):
 
 
 class _Written(NamedTuple):
-    """What has been written: all chunks before number `chunks`, `size` bytes; `hash` is of them."""
+    """The output as written so far: number of chunks, length in bytes, and running hash of these bytes."""
 
     chunks: int
     size: int
@@ -51,11 +58,22 @@ class _Written(NamedTuple):
 
 
 class JournalledFile:
-    """The output of a job that can be killed. `chunks`: how many are in it already; `done`: all, and it is in place.
+    """An output file with a journal, for a job that may be killed at any time.
 
-    identity: what a job must have in common with the one that it resumes; asked for when it is needed. seconds: how
-    long after the last entry the next one is due. Raises DataError if it can't be written, or is being written by
-    another process; SettingsError if `resume` finds another job's journal.
+    Args:
+        target: The path of the output.
+        identity: Returns the facts that must be the same in a job and the one it resumes, as JSON values. Called only
+            when they are needed.
+        resume: Resume from the journal if there is one.
+        seconds: Time from one entry of the journal to the next.
+
+    Attributes:
+        chunks: The number of chunks that are already in the output.
+        done: Whether the output is complete and in its place.
+
+    Raises:
+        DataError: If the file can't be written, or another process is writing it.
+        SettingsError: If the journal belongs to another job.
     """
 
     def __init__(self, target: str, identity: Callable[[], Mapping[str, Any]], resume: bool, seconds: float) -> None:
@@ -65,13 +83,13 @@ class JournalledFile:
         self._partial = place.with_name(place.name + ".partial")
         self._journal = place.with_name(place.name + ".journal")
         self._has_journal = self.done = False
-        self._ends: list[int] = []  # of the journal's entries, in bytes
+        self._ends: list[int] = []  # positions in the journal where its entries end, in bytes
         self.chunks = 0
         self._entry = JournalEntry(0, 0, hashlib.sha256().hexdigest(), False)
         self._written = _Written(0, 0, hashlib.sha256())
         try:
             if place.is_dir():
-                raise DataError("can't be written: is a directory; name a file", target)
+                raise DataError("can't be written: is a directory; choose a file name", target)
             entries = self._read_journal() if resume else []
             if entries and entries[-1].done and not self._partial.exists() and self._is_target(entries[-1]):
                 self.done = True
@@ -90,14 +108,22 @@ class JournalledFile:
         self._time = time.monotonic()
 
     @property
-    def kept(self) -> bool:
-        """Whether there is something to resume from."""
+    def can_resume(self) -> bool:
+        """True if there is a journal to resume from."""
         return self._has_journal
 
     def write(self, data: bytes, chunks: int) -> None:
-        """Append what comes after the chunks written so far, up to number `chunks`."""
+        """Append data to the output.
+
+        Args:
+            data: The results of the chunks after those written so far.
+            chunks: The number of chunks in the output, including these.
+
+        Raises:
+            DataError: If the file can't be written.
+        """
         try:
-            # Ctrl-C may come anywhere: what an entry tells is changed at one go, when all is written.
+            # Ctrl-C may come at any line: the state is replaced in one assignment, after all data is written.
             after = self._written.hash.copy()
             after.update(data)
             self._stream.write(data)
@@ -109,7 +135,11 @@ class JournalledFile:
             raise self._unwritable(error) from error
 
     def finish(self) -> None:
-        """Put the file in place."""
+        """Complete the output and move it to its place.
+
+        Raises:
+            DataError: If the file can't be written.
+        """
         try:
             if self._has_journal:
                 self._store(done=True)
@@ -125,28 +155,28 @@ class JournalledFile:
         except OSError as error:
             raise self._unwritable(error) from error
 
-    def keep(self) -> None:
-        """Stop here, so that it can be resumed; who is impatient waits for it."""
+    def suspend(self) -> None:
+        """Write a last entry and close the file, ignoring signals to stop, so that the job can be resumed."""
         with ignore_stop_signals():
             try:
                 if self._written.chunks > self._entry.chunks and not self._stream.closed:
                     self._store()
             except OSError:
-                pass  # what is in the journal already is still good
+                pass  # the entries that the journal has are still valid
             self.close()
 
     def close(self) -> None:
-        """Stop, and leave nothing behind unless it can be resumed."""
+        """Close the file, and delete it if the job can't be resumed."""
         if not self._stream.closed:
             if not self._has_journal:
                 self._partial.unlink(missing_ok=True)
             try:
                 self._stream.close()
             except OSError:
-                return  # what it held back is in no entry
+                return  # the data in its buffer belongs to no entry
 
     def _begin(self, entries: list[JournalEntry]) -> None:
-        """Go on after the last entry that the partial file agrees with, or from the beginning."""
+        """Continue after the last entry that matches the partial file, or start from the beginning."""
         good, self._written = self._last_good(entries)
         try:
             if good is None:
@@ -160,27 +190,27 @@ class JournalledFile:
             raise write_error_message(self._name, error) from error
 
     def _last_good(self, entries: list[JournalEntry]) -> tuple[JournalEntry | None, _Written]:
-        """The last entry whose bytes are there unharmed, and those bytes."""
-        good, found, place = None, hashlib.sha256(), 0
-        written = _Written(0, 0, found.copy())
+        """Find the last entry whose data is intact, and the state of the output there."""
+        last, sha256, position = None, hashlib.sha256(), 0
+        written = _Written(0, 0, sha256.copy())
         self._stream.seek(0)
         for entry in entries:
-            while place < entry.size:
-                piece = self._stream.read(min(_PIECE, entry.size - place))
-                if not piece:
-                    return good, written
-                found.update(piece)
-                place += len(piece)
-            if found.hexdigest() != entry.sha256:
+            while position < entry.size:
+                data = self._stream.read(min(_READ_SIZE, entry.size - position))
+                if not data:
+                    return last, written
+                sha256.update(data)
+                position += len(data)
+            if sha256.hexdigest() != entry.sha256:
                 break
-            good, written = entry, _Written(entry.chunks, entry.size, found.copy())
-        return good, written
+            last, written = entry, _Written(entry.chunks, entry.size, sha256.copy())
+        return last, written
 
     def _store(self, done: bool = False) -> None:
-        """Make all that was written safe, then say so in the journal."""
+        """Flush all data to the disk, then add an entry to the journal."""
         self._sync()
-        chunks, size, found = self._written
-        entry = JournalEntry(chunks, size, found.hexdigest(), done)
+        chunks, size, sha256 = self._written
+        entry = JournalEntry(chunks, size, sha256.hexdigest(), done)
         lines = [entry._asdict()]
         if not self._has_journal:
             lines.insert(0, {"format": FORMAT, **self._identity()})
@@ -195,16 +225,16 @@ class JournalledFile:
     def _unwritable(self, error: OSError) -> DataError:
         if not self._has_journal:
             return write_error_message(self._name, error)
-        return DataError(f"can't be written: {error.strerror}; make room, and {RESUMING}", self._name)
+        return DataError(f"can't be written: {error.strerror}; make room; {RESUMING}", self._name)
 
     def _sync(self) -> None:
         self._stream.flush()
         os.fsync(self._stream.fileno())
 
     def _read_journal(self) -> list[JournalEntry]:
-        """The entries, up to one that was not written to its end; of what follows nothing is kept."""
+        """Read the entries up to the first that is incomplete or damaged; ignore the rest."""
         try:
-            lines = self._journal.read_bytes().split(b"\n")[:-1]  # what follows the last line feed is no whole line
+            lines = self._journal.read_bytes().split(b"\n")[:-1]  # after the last line feed, a line is incomplete
         except FileNotFoundError:
             return []
         if not lines:
@@ -224,46 +254,48 @@ class JournalledFile:
         return entries
 
     def _check_identity(self, found: Mapping[str, Any]) -> None:
-        wanted = _flat({"format": FORMAT, **json.loads(json.dumps(self._identity()))})
-        others = "; ".join(
-            f"{name}: found {_shown(found.get(name))}, expected {_shown(wanted.get(name))}"
-            for name in {**wanted, **found}
-            if wanted.get(name) != found.get(name)
+        expected = _flat({"format": FORMAT, **json.loads(json.dumps(self._identity()))})
+        differences = "; ".join(
+            f"{name}: found {_shown(found.get(name))}, expected {_shown(expected.get(name))}"
+            for name in {**expected, **found}
+            if expected.get(name) != found.get(name)
         )
-        if others:
-            raise SettingsError(f"--resume: {self._journal} is of another job ({others}); start over without --resume")
+        if differences:
+            raise SettingsError(
+                f"--resume: {self._journal} belongs to another job ({differences}); start over without --resume"
+            )
 
     def _is_target(self, entry: JournalEntry) -> bool:
-        there = self._target.is_file() and self._target.stat().st_size == entry.size
-        return there and checksum(self._target) == entry.sha256
+        exists = self._target.is_file() and self._target.stat().st_size == entry.size
+        return exists and checksum(self._target) == entry.sha256
 
 
-def _flat(values: Any, place: str = "") -> dict[str, Any]:
-    """The values of nested objects, with dots in their names. Raises TypeError for what is no object."""
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Flatten nested objects: names are joined by dots. Raises TypeError for anything else than an object."""
     if not isinstance(values, dict):
         raise TypeError(f"found {type(values).__name__}, expected an object")
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for name, value in values.items():
-        found |= _flat(value, f"{place}{name}.") if isinstance(value, dict) else {f"{place}{name}": value}
-    return found
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
 
 
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return text if len(text) <= _VALUE_WIDTH else f"{text[:_VALUE_WIDTH]}..."
 
 
 def _locked(path: Path, name: str) -> BinaryIO:
-    """The file, opened to be read and written, and no other process's as long as it is open."""
+    """Open a file for reading and writing, locked against other processes until it is closed."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
     stream = os.fdopen(descriptor, "r+b")
     try:
         lock_descriptor(descriptor)
-        # The other one may just have finished, and this be its result by now.
+        # Another process may have finished just now and renamed the file: then it is that job's output.
         is_ours = path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor))
     except BlockingIOError:
         is_ours = False
-    except OSError:  # no locks here
+    except OSError:  # this file system has no locks
         is_ours = True
     if not is_ours:
         stream.close()

@@ -1,4 +1,4 @@
-"""What a model says of a run of records, as lines of output."""
+"""Format predictions as lines of the output file."""
 
 from __future__ import annotations
 
@@ -17,48 +17,77 @@ from nlp_app.labels.schemes import NONE
 
 @dataclass(frozen=True)
 class PredictionOptions:
-    """What is asked of a model, in values that JSON holds: the classes wanted, and how the lines are compressed."""
+    """Options that change the predictions or their form, as values that JSON can hold.
+
+    Attributes:
+        top_k: The number of classes per text (None: as the model decides).
+        threshold: The lowest score of a class (None: as the model decides).
+        compression: The compression of the output (None: not compressed).
+    """
 
     top_k: int | None = None
     threshold: float | None = None
     compression: str | None = None
 
 
-def make_predictor(model: Tagger | Classifier, question: PredictionOptions) -> Callable[[Sequence[Item]], bytes]:
-    """A function from records to their part of the output."""
+def make_predictor(model: Tagger | Classifier, options: PredictionOptions) -> Callable[[Sequence[Item]], bytes]:
+    """Make a function that predicts records and formats the results.
 
-    def answer(items: Sequence[Item]) -> bytes:
+    Args:
+        model: The tagger or classifier.
+        options: The classes to return, and the compression.
+
+    Returns:
+        A function from records to their part of the output file.
+    """
+
+    def predict(items: Sequence[Item]) -> bytes:
         lines = (
             tagged_lines(model, items)
             if isinstance(model, Tagger)
-            else classified_lines(model, items, question.top_k, question.threshold)
+            else classified_lines(model, items, options.top_k, options.threshold)
         )
-        return compress_frame("".join(f"{line}\n" for line in lines).encode(), question.compression)
+        return compress_frame("".join(f"{line}\n" for line in lines).encode(), options.compression)
 
-    return answer
+    return predict
 
 
 def out_of_memory_message(line: int | None = None) -> NlpAppError:
-    """What is said where memory has run out, at the records after a line."""
+    """Make the error for a job that has run out of memory.
+
+    Args:
+        line: The first line of the records that were being predicted, if known.
+
+    Returns:
+        The error, to be raised.
+    """
     place = "" if line is None else f" near line {line}"
-    return NlpAppError(f"memory ran out{place}; use fewer --workers, or a machine with more of it")
+    return NlpAppError(f"out of memory{place}; use fewer --workers, or a machine with more memory")
 
 
 def tagged_lines(tagger: Tagger, items: Sequence[Item]) -> Iterator[str]:
-    """A JSON line for each record, spans for texts and tags for tokens; columns with a tag appended.
+    """Tag records and format the results: spans for texts, tags for tokens.
 
-    A bad record is a JSON line of nulls; a sentence of columns that can't be read is tagged `O` throughout, or `_`
-    where tags have no scheme.
+    A record becomes a JSON line, but a sentence in columns stays in columns, with the tags as the last column. A bad
+    record becomes a JSON line of nulls. If it is in columns, each of its tokens gets the tag `O`, or `_` if the tags
+    have no scheme.
+
+    Args:
+        tagger: The tagger.
+        items: The records.
+
+    Yields:
+        The lines of the output, without line ends.
     """
-    good = [item for item in items if "error" not in item]
-    spans = iter(tagger.tag([item["text"] for item in good if "text" in item]))
-    tags = iter(tagger.tag_tokens([item["tokens"] for item in good if item.get("tokens")]))
+    readable = [item for item in items if "error" not in item]
+    spans = iter(tagger.tag([item["text"] for item in readable if "text" in item]))
+    tags = iter(tagger.tag_tokens([item["tokens"] for item in readable if item.get("tokens")]))
     null = "_" if tagger.parts.tag_set.written_scheme == NONE else "O"
     for item in items:
         if "rows" in item:
             yield from item["before"]
-            found = [null] * len(item["rows"]) if "error" in item else next(tags) if item["rows"] else []
-            yield from (" ".join((*row, tag)) for row, tag in zip(item["rows"], found, strict=True))
+            row_tags = [null] * len(item["rows"]) if "error" in item else next(tags) if item["rows"] else []
+            yield from (" ".join((*row, tag)) for row, tag in zip(item["rows"], row_tags, strict=True))
         elif "error" in item:
             yield _as_json({"text": None, "spans": None, "error": item["error"]})
         elif "text" in item:
@@ -68,25 +97,43 @@ def tagged_lines(tagger: Tagger, items: Sequence[Item]) -> Iterator[str]:
 
 
 def text_line(text: str, spans: Sequence[Span]) -> str:
-    """The JSON line of a text with its spans."""
-    found = [
+    """Format a text and its spans as a JSON line.
+
+    Args:
+        text: The raw text.
+        spans: The spans that were found in it.
+
+    Returns:
+        The line.
+    """
+    rows = [
         {"start": span.start, "end": span.end, "label": span.label, "text": span.text, "score": round(span.score, 6)}
         for span in spans
     ]
-    return _as_json({"text": text, "spans": found})
+    return _as_json({"text": text, "spans": rows})
 
 
 def classified_lines(
     classifier: Classifier, items: Sequence[Item], top_k: int | None, threshold: float | None
 ) -> Iterator[str]:
-    """A JSON line for each text; of nulls for a bad record."""
+    """Classify texts and format the results. A bad record becomes a JSON line of nulls.
+
+    Args:
+        classifier: The classifier.
+        items: The records.
+        top_k: The number of classes per text, or None.
+        threshold: The lowest score of a class, or None.
+
+    Yields:
+        A JSON line for each record.
+    """
     texts = [item["text"] for item in items if "error" not in item]
-    found = iter(classifier.classify(texts, top_k=top_k, threshold=threshold))
+    predictions = iter(classifier.classify(texts, top_k=top_k, threshold=threshold))
     for item in items:
         if "error" in item:
             yield _as_json({"text": None, "label": None, "score": None, "error": item["error"]})
         else:
-            yield _class_line(item["text"], next(found))
+            yield _class_line(item["text"], next(predictions))
 
 
 def _class_line(text: str, labels: Label | list[Label]) -> str:

@@ -1,13 +1,13 @@
-"""Records on their way through a model: plain values, in runs that depend on nothing but the input.
+"""The records of an input file as plain values, in chunks that depend on the input alone.
 
-An item is what a reader found, as JSON can hold it:
+An item is a record as JSON can hold it:
 
     {"line", "text"}                               a raw text
-    {"line", "tokens"}                             a sentence that came in tokens
-    {"line", "tokens", "rows", "before"}           a sentence of columns, and the lines before it that hold no token
-    {"line", "error"}                              a record that can't be read; of columns with rows and before
+    {"line", "tokens"}                             a pre-tokenized sentence
+    {"line", "tokens", "rows", "before"}           a sentence in columns, and the lines without a token before it
+    {"line", "error"}                              a bad record; with rows and before if it is in columns
 
-`line`, from 1, is where it begins; `error` is the line and what is wrong with it.
+`line` (from 1) is the record's first line; `error` is the number of the bad line and its problem.
 """
 
 from __future__ import annotations
@@ -23,26 +23,39 @@ Item = dict[str, Any]
 
 Lines = Iterable[str | DataError]
 
-_FIRST = 100  # records that show whether a file is what it should be
+_FIRST = 100  # records that show whether the file has the expected format
 
-_TOLD = 10  # bad records that are told one by one
+_REPORT_LIMIT = 10  # bad records that are reported one by one
 
-_RUN = 256  # lines that are read together
+_BLOCK = 256  # lines that are read together
 
 
 class Chunk(NamedTuple):
-    """Records that are predicted together: those of the input that come after `number`
-    others; it had been read up to `position`."""
+    """Records that are predicted together.
 
-    number: int  # from 0
+    Attributes:
+        number: Index of the chunk in the input, from 0.
+        items: The records.
+        position: How far the input has been read at the end of the chunk, in bytes.
+    """
+
+    number: int
     items: list[Item]
     position: int
 
 
 def chunk_records(items: Iterable[Item], position: Callable[[], int]) -> Iterator[Chunk]:
-    """The records in runs that are small enough to be held in memory, the same for the same input always."""
-    for number, run in enumerate(chunk_by_size(items, _size)):
-        yield Chunk(number, run, position())
+    """Group records into chunks that fit in memory. The same input always gives the same chunks.
+
+    Args:
+        items: The records of the input.
+        position: Returns how far the input has been read, in bytes.
+
+    Yields:
+        The chunks in order.
+    """
+    for number, group in enumerate(chunk_by_size(items, _size)):
+        yield Chunk(number, group, position())
 
 
 def _size(item: Item) -> int:
@@ -50,34 +63,74 @@ def _size(item: Item) -> int:
 
 
 def unreadable_item(error: DataError, name: str, **more: Any) -> Item:
-    """The item of a record that can't be read."""
+    """Make the item of a record that can't be read.
+
+    Args:
+        error: The problem.
+        name: The file's name, which is removed from the message.
+        more: More fields of the item.
+
+    Returns:
+        The item, with the fields `line` and `error`.
+    """
     return {"line": error.line, "error": str(error).removeprefix(f"{name}:"), **more}
 
 
 def with_file_line(error: DataError, name: str, line: int) -> DataError:
-    """The error, with the line where it is in the whole file."""
+    """Replace the file and line of an error.
+
+    Args:
+        error: An error with its line in an excerpt of the file.
+        name: The file's name.
+        line: The line in the file, from 1.
+
+    Returns:
+        A new error with the same message.
+    """
     place = f"{error.path}: " if error.line is None else f"{error.path}:{error.line}: "
     return DataError(str(error).removeprefix(place), name, line)
 
 
 def require_readable(lines: Lines) -> Iterator[str]:
-    """Lines that are all good. Raises DataError at one that isn't."""
+    """Pass lines on until one of them can't be read.
+
+    Args:
+        lines: Lines; an error stands for a line that can't be read.
+
+    Yields:
+        The lines.
+
+    Raises:
+        DataError: At the first line that can't be read.
+    """
     for line in lines:
         if isinstance(line, DataError):
             raise line
         yield line
 
 
-def refuse_unreadable(items: Iterable[Item], name: str) -> Iterator[Item]:
-    """The items; raises the first one's DataError if hardly any of the first can be read: then it is the file that is
-    not what it should be, and not a line of it."""
+def reject_unreadable_file(items: Iterable[Item], name: str) -> Iterator[Item]:
+    """Pass items on, unless fewer than a tenth of the first 100 can be read.
+
+    Then the file as a whole is not in the expected format, and single bad records are not the problem.
+
+    Args:
+        items: The records of the file.
+        name: The file's name.
+
+    Yields:
+        The items, in order.
+
+    Raises:
+        DataError: The error of the first bad record, if hardly any of the first records can be read.
+    """
     remaining = iter(items)
     first = list(itertools.islice(remaining, _FIRST))
-    wrong = [item for item in first if "error" in item]
-    right = sum("error" not in item and _is_filled(item) for item in first)
-    if wrong and 10 * right < len(wrong) + right:
-        message = wrong[0]["error"].removeprefix(f"{wrong[0]['line']}: ")
-        raise DataError(message, name, wrong[0]["line"])
+    bad = [item for item in first if "error" in item]
+    readable = sum("error" not in item and _is_filled(item) for item in first)
+    if bad and 10 * readable < len(bad) + readable:
+        message = bad[0]["error"].removeprefix(f"{bad[0]['line']}: ")
+        raise DataError(message, name, bad[0]["line"])
     return itertools.chain(first, remaining)
 
 
@@ -85,14 +138,23 @@ def _is_filled(item: Item) -> bool:
     return bool(item["tokens"] if "tokens" in item else item["text"].strip())
 
 
-def read_in_runs(
+def read_in_blocks(
     lines: Iterable[tuple[int, str | DataError]], read: Callable[[list[str], list[int]], list[Item]], name: str
 ) -> Iterator[Item]:
-    """Items of lines that are a record each, with their numbers; what `read` refuses together is read one by one."""
+    """Read lines that are a record each, many at once. If a block has a bad line, it is read again line by line.
+
+    Args:
+        lines: The lines with their numbers; an error stands for a line that can't be decoded.
+        read: Reads lines, given with their numbers, as items. Raises DataError if one of them is bad.
+        name: The file's name.
+
+    Yields:
+        The item of each line, in order.
+    """
     remaining = iter(lines)
-    while run := list(itertools.islice(remaining, _RUN)):
-        good = [(number, line) for number, line in run if isinstance(line, str)]
-        if len(good) == len(run):
+    while block := list(itertools.islice(remaining, _BLOCK)):
+        good = [(number, line) for number, line in block if isinstance(line, str)]
+        if len(good) == len(block):
             try:
                 items = read([line for _, line in good], [number for number, _ in good])
             except DataError:
@@ -100,11 +162,11 @@ def read_in_runs(
             else:
                 yield from items
                 continue
-        for number, line in run:
-            yield from _apart(number, line, read, name)
+        for number, line in block:
+            yield from _read_one(number, line, read, name)
 
 
-def _apart(
+def _read_one(
     number: int, line: str | DataError, read: Callable[[list[str], list[int]], list[Item]], name: str
 ) -> list[Item]:
     if isinstance(line, DataError):
@@ -116,31 +178,50 @@ def _apart(
 
 
 class BadRecords:
-    """An account of records that can't be read: the first are told, all are counted."""
+    """Counts records that can't be read and reports the first ten.
 
-    def __init__(self, name: str, is_strict: bool, tell: Callable[[str], None]) -> None:
+    Args:
+        name: The file's name.
+        is_strict: Whether the first bad record is an error.
+        report: Shows a line to the user.
+    """
+
+    def __init__(self, name: str, is_strict: bool, report: Callable[[str], None]) -> None:
         self.count = 0
-        self._name, self._is_strict, self._tell = name, is_strict, tell
+        self._name, self._is_strict, self._report = name, is_strict, report
 
-    def look_at(self, items: Iterable[Item]) -> None:
-        """Raises DataError at the first one, if none is allowed."""
+    def check(self, items: Iterable[Item]) -> None:
+        """Count and report the bad records among some items.
+
+        Args:
+            items: The next records of the file.
+
+        Raises:
+            DataError: At the first bad record, if bad records are errors.
+        """
         for item in items:
             if "error" not in item:
                 continue
             if self._is_strict:
                 message = item["error"].removeprefix(f"{item['line']}: ")
                 raise DataError(
-                    f"{message} (--strict; without it such a record is a null result)", self._name, item["line"]
+                    f"{message} (an error because of --strict; without it, the record gets a null result)",
+                    self._name,
+                    item["line"],
                 )
             self.count += 1
-            if self.count <= _TOLD:
-                self._tell(f"bad record: {self._name}:{item['error']}")
-            elif self.count == _TOLD + 1:
-                self._tell("bad record: more of them follow, and are only counted")
+            if self.count <= _REPORT_LIMIT:
+                self._report(f"bad record: {self._name}:{item['error']}")
+            elif self.count == _REPORT_LIMIT + 1:
+                self._report("bad record: more follow; they are counted, but not shown")
 
-    def remark(self) -> str | None:
-        """What is to be said at the end."""
+    def summary(self) -> str | None:
+        """Write a line on the bad records for the end of the job.
+
+        Returns:
+            The line, or None if there were no bad records.
+        """
         if not self.count:
             return None
-        records = "record" if self.count == 1 else "records"
-        return f"{self._name}: {self.count:,} {records} couldn't be read and got a null result (--strict refuses them)"
+        records = "record was written as a null result" if self.count == 1 else "records were written as null results"
+        return f"{self._name}: {self.count:,} bad {records} (use --strict to fail instead)"

@@ -1,4 +1,4 @@
-"""Files to tag, record by record: a bad one is an item of its own, and those after it are read as if it were good."""
+"""Read files to tag record by record. A bad record is an item with an error; reading continues after it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,36 @@ from nlp_app.core.types import Record, TokenRecord
 from nlp_app.formats import tagging as formats
 from nlp_app.formats.tagging.conll import SAMPLE, Layout, detect_layout, extract_token, is_blank, is_document_start
 from nlp_app.formats.tagging.options import ReadOptions
-from nlp_app.inference.files.records import Item, Lines, read_in_runs, require_readable, unreadable_item, with_file_line
+from nlp_app.inference.files.records import (
+    Item,
+    Lines,
+    read_in_blocks,
+    require_readable,
+    unreadable_item,
+    with_file_line,
+)
 
-_NOTHING = "_"  # stands in each column of a line that can't be read
+_PLACEHOLDER = "_"  # in each column of a line that can't be read
 
-_SPACES = "a space in a column, or an empty one, can't stand in space-separated output; give the tokens as JSON lines"
+_SPACES = "found an empty column or a space in a column, which space-separated output can't hold; use JSON lines"
 
 
 def sequence_items(lines: Lines, name: str, format: str, options: ReadOptions) -> Iterator[Item]:
-    """The items of a file of a format in `formats.tagging.FORMATS` that is read from lines. Raises DataError for a file
-    that is no such file at all, SettingsError for options that don't fit."""
+    """Read the records of a file to tag.
+
+    Args:
+        lines: The lines of the file; an error stands for a line that can't be decoded.
+        name: The file's name.
+        format: A format of `formats.tagging.FORMATS` that is read from lines.
+        options: The options that the file is read with.
+
+    Yields:
+        An item for each record.
+
+    Raises:
+        DataError: If the file as a whole is not in this format.
+        SettingsError: If the options don't fit the format.
+    """
     if format == "conll":
         return _column_items(lines, name, options)
     if format == "conllu":
@@ -34,7 +54,14 @@ def sequence_items(lines: Lines, name: str, format: str, options: ReadOptions) -
 
 
 def record_item(record: Record) -> Item:
-    """A record as an item."""
+    """Convert a record to an item.
+
+    Args:
+        record: Tokens or a raw text; tags and spans are ignored.
+
+    Returns:
+        The item.
+    """
     if isinstance(record, TokenRecord):
         return {"line": record.lines[0] if record.lines else 0, "tokens": record.tokens}
     return {"line": record.line, "text": record.text}
@@ -51,18 +78,25 @@ def _json_items(lines: Lines, name: str, options: ReadOptions) -> Iterator[Item]
         yield from map(record_item, formats.read_lines(require_readable(remaining), name, "jsonl", options))
         return
 
-    def read(run: list[str], numbers: list[int]) -> list[Item]:
-        check_objects(run, name)
-        records = list(formats.read_lines(run, name, "jsonl", options))
-        if len(records) != len(run):
-            raise DataError(f"found {len(records)} records on {len(run)} lines, expected one on each", name)
+    def read(block: list[str], numbers: list[int]) -> list[Item]:
+        check_objects(block, name)
+        records = list(formats.read_lines(block, name, "jsonl", options))
+        if len(records) != len(block):
+            raise DataError(f"found {len(records)} records on {len(block)} lines, expected one record per line", name)
         return [record_item(record) | {"line": number} for record, number in zip(records, numbers, strict=True)]
 
-    yield from read_in_runs(nonblank_lines(remaining), read, name)
+    yield from read_in_blocks(nonblank_lines(remaining), read, name)
 
 
 def detect_json_document(lines: Lines) -> tuple[Lines, bool]:
-    """The lines, and whether they are JSON that goes over several of them, and not a line for each record."""
+    """Detect if lines are a single JSON document rather than one JSON object per line.
+
+    Args:
+        lines: The lines of the file. Its beginning is read.
+
+    Returns:
+        All lines, and True for a document that may span several lines.
+    """
     remaining = iter(lines)
     head = list(itertools.islice(remaining, SAMPLE))
     texts = [line for line in head if isinstance(line, str) and line.strip(" \t")]
@@ -72,7 +106,14 @@ def detect_json_document(lines: Lines) -> tuple[Lines, bool]:
 
 
 def is_object(line: str) -> bool:
-    """Whether the line is a JSON object."""
+    """Check if a line is a JSON object.
+
+    Args:
+        line: The line.
+
+    Returns:
+        True if it is a complete object.
+    """
     try:
         return isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):
@@ -80,18 +121,32 @@ def is_object(line: str) -> bool:
 
 
 def check_objects(lines: Sequence[str], name: str) -> None:
-    """Raises DataError for lines of which one can't be an object by itself: the reader would take it for the beginning
-    of a document."""
+    """Check that each line can be a JSON object by itself; a reader would take another line for a document's beginning.
+
+    Args:
+        lines: The lines.
+        name: The file's name.
+
+    Raises:
+        DataError: If a line is not an object.
+    """
     for line in lines:
         shown = line.strip(" \t")
         if shown.startswith("["):
             raise DataError("found a list, expected an object {...}", name, 1)
         if len(lines) > 1 and not (shown.startswith("{") and shown.endswith("}")):
-            raise DataError("found a line that is no object", name)
+            raise DataError("found a line that is not a JSON object", name)
 
 
 def nonblank_lines(lines: Lines) -> Iterator[tuple[int, str | DataError]]:
-    """The lines that aren't blank, with their numbers."""
+    """Number the lines and skip blank ones.
+
+    Args:
+        lines: The lines of the file.
+
+    Yields:
+        The number, from 1, and the line.
+    """
     for number, line in enumerate(lines, 1):
         if isinstance(line, DataError) or line.strip(" \t"):
             yield number, line
@@ -116,39 +171,41 @@ def _column_items(lines: Lines, name: str, options: ReadOptions) -> Iterator[Ite
     for before, first, sentence in _sentences(
         itertools.chain(head, remaining), lambda line: is_blank(line) or is_document_start(line)
     ):
-        shown = [line if is_blank(line) else " ".join((*layout.split(line), "O")) for line in before]
+        tagged_before = [line if is_blank(line) else " ".join((*layout.split(line), "O")) for line in before]
         rows, tokens = [], []
-        wrong = next((line for line in sentence if isinstance(line, DataError)), None)
+        first_error = next((line for line in sentence if isinstance(line, DataError)), None)
         for number, line in enumerate(sentence, first):
             try:
                 fields, token = _row(line, layout, options, name, number)
             except DataError as error:
-                fields, token = [_NOTHING] * layout.columns, _NOTHING
-                wrong = wrong or error
+                fields, token = [_PLACEHOLDER] * layout.columns, _PLACEHOLDER
+                first_error = first_error or error
             rows.append(fields)
             tokens.append(token)
-        item: Item = {"line": first, "tokens": tokens, "rows": rows, "before": shown}
-        yield item if wrong is None else unreadable_item(wrong, name, rows=rows, before=shown)
+        item: Item = {"line": first, "tokens": tokens, "rows": rows, "before": tagged_before}
+        yield (item if first_error is None else unreadable_item(first_error, name, rows=rows, before=tagged_before))
 
 
 def _layout(head: Sequence[str | DataError], name: str, options: ReadOptions) -> Layout:
-    """The columns of a file that begins with these lines. Raises DataError for a file of another kind, and where its
-    columns aren't those that were named."""
-    good = [line for line in head if isinstance(line, str)]
-    layout = detect_layout(good, options.separator)
-    fitting = [line for line in good if is_blank(line) or len(layout.split(line)) == layout.columns]
-    if good and good[0].startswith("#") and good[0] not in fitting[:1]:
-        fitting.insert(0, good[0])  # may name another format
+    """Detect the columns of a file from its first lines.
+
+    Raises DataError for a file in another format, or if its columns don't fit the options.
+    """
+    readable = [line for line in head if isinstance(line, str)]
+    layout = detect_layout(readable, options.separator)
+    fitting = [line for line in readable if is_blank(line) or len(layout.split(line)) == layout.columns]
+    if readable and readable[0].startswith("#") and readable[0] not in fitting[:1]:
+        fitting.insert(0, readable[0])  # it may name another format
     try:
         next(formats.read_lines(fitting, name, "conll", dataclasses.replace(options, separator=layout.separator)), None)
     except DataError as error:
-        if error.line is None or "FORMAT=" in good[0]:
+        if error.line is None or "FORMAT=" in readable[0]:
             raise
     return layout
 
 
 def _row(line: str | DataError, layout: Layout, options: ReadOptions, name: str, number: int) -> tuple[list[str], str]:
-    """A line's columns, and its token. Raises DataError for a line that is none, or can't be given back."""
+    """Split a line into columns and find its token. Raises DataError if it is bad or can't be written back."""
     if isinstance(line, DataError):
         raise line
     fields = layout.fields(line, name, number)
@@ -161,8 +218,11 @@ def _row(line: str | DataError, layout: Layout, options: ReadOptions, name: str,
 def _sentences(
     lines: Lines, is_between: Callable[[str], bool]
 ) -> Iterator[tuple[list[str], int, list[str | DataError]]]:
-    """The lines between sentences, then the number of a sentence's first line, and its lines; at the end and after many
-    lines between, no sentence."""
+    """Split lines into sentences.
+
+    Each item is the lines before the sentence, the number of its first line, and its lines. At the end of the file, and
+    after many lines without a token, the sentence may be empty.
+    """
     before: list[str] = []
     sentence: list[str | DataError] = []
     number = 0

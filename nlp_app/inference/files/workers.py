@@ -1,7 +1,7 @@
-"""Several processes that predict: chunks go out in order, and their answers come back in order.
+"""Predict with several processes. Chunks are sent in order, and their results are returned in order.
 
-A worker has one chunk at a time, and the next is ready when it has answered: so no pipe ever waits for another, and no
-more than a few chunks are in memory. What goes through the pipes is JSON and the bytes of the output.
+A worker has one chunk at a time, and the next one is ready when it has finished: no pipe ever blocks another, and only
+a few chunks are in memory. JSON and the bytes of the output go through the pipes.
 """
 
 from __future__ import annotations
@@ -22,16 +22,23 @@ from nlp_app.core.errors import NlpAppError, is_out_of_memory
 from nlp_app.inference.files.output_lines import PredictionOptions, make_predictor, out_of_memory_message
 from nlp_app.inference.files.records import Chunk
 
-_AHEAD = 4  # chunks a worker that may be answered before the one that is due next
+_AHEAD = 4  # chunks per worker in memory at most: waiting, in work, or finished out of order
 
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
-_GOOD, _FAILED = b"+", b"-"  # how what a worker says begins
+_GOOD, _FAILED = b"+", b"-"  # first byte of a worker's message
 
 
 @dataclass(frozen=True)
 class ModelLocation:
-    """How each worker loads the model."""
+    """A model's path, and how a worker loads it.
+
+    Attributes:
+        path: A model directory, or a name on the Hub.
+        precision: Number format that a transformer computes in, as for `nlp_app.load`.
+        trust_remote_code: Whether Python code that comes with the model may run.
+        threads: The number of torch's threads in each worker.
+    """
 
     path: str
     precision: str = "full"
@@ -43,30 +50,36 @@ class ModelLocation:
 class _Worker:
     process: SpawnProcess
     pipe: Connection
-    chunk: Chunk | None = None  # what it is at
+    chunk: Chunk | None = None  # the one in work
 
 
 class Workers:
-    """`count` processes with a model each; a context, at whose end they are gone."""
+    """Processes that each load the model and predict chunks. A context manager, which ends them.
 
-    def __init__(self, model: ModelLocation, question: PredictionOptions, count: int) -> None:
-        self._model, self._question, self._count = model, question, count
+    Args:
+        model: The model that each of them loads.
+        options: The options of the predictions.
+        count: The number of processes.
+    """
+
+    def __init__(self, model: ModelLocation, options: PredictionOptions, count: int) -> None:
+        self._model, self._options, self._count = model, options, count
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> Workers:
         context = multiprocessing.get_context("spawn")
-        order = json.dumps({"model": asdict(self._model), "question": asdict(self._question)})
-        resource_tracker.ensure_running()  # it would take back what follows
+        request = json.dumps({"model": asdict(self._model), "options": asdict(self._options)})
+        resource_tracker.ensure_running()  # started later, it would unblock the signals again
         try:
-            with _no_signals():  # Ctrl-C is for this process, which ends the others
+            with _block_signals():  # Ctrl-C is for this process only, which ends the workers
                 for _ in range(self._count):
                     ours, theirs = context.Pipe()
-                    process = context.Process(target=run_worker, args=(theirs, order), daemon=True)
+                    process = context.Process(target=run_worker, args=(theirs, request), daemon=True)
                     process.start()
                     theirs.close()
                     self._workers.append(_Worker(process, ours))
             for number, worker in enumerate(self._workers, 1):
-                self._receive(worker, number)  # it is ready
+                self._receive(worker, number)  # wait until it is ready
         except BaseException:
             self.__exit__()
             raise
@@ -75,68 +88,81 @@ class Workers:
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
             worker.pipe.close()
-            worker.process.kill()  # nothing is theirs to keep
+            worker.process.kill()  # a worker has nothing to save
         for worker in self._workers:
             worker.process.join()
         self._workers = []
 
-    def answers(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, bytes]]:
-        """Each chunk with its part of the output, in order. Raises NlpAppError if a worker dies or fails."""
-        coming = iter(chunks)
+    def predict(self, chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, bytes]]:
+        """Predict chunks of records.
+
+        Args:
+            chunks: The chunks of the input.
+
+        Yields:
+            Each chunk with its part of the output, in the order of the input.
+
+        Raises:
+            NlpAppError: If a worker dies or fails.
+        """
+        remaining = iter(chunks)
         ready: deque[Chunk] = deque()
-        order: deque[Chunk] = deque()  # handed out, and not given back yet
+        pending: deque[Chunk] = deque()  # sent to workers, and not yielded yet
         done: dict[int, bytes] = {}
         idle = list(self._workers)
         while True:
-            while len(ready) < self._count and len(order) + len(ready) < _AHEAD * self._count:
-                chunk = next(coming, None)
+            while len(ready) < self._count and len(pending) + len(ready) < _AHEAD * self._count:
+                chunk = next(remaining, None)
                 if chunk is None:
                     break
                 ready.append(chunk)
                 if idle:
-                    order.append(self._send(idle.pop(), ready.popleft()))
+                    pending.append(self._send(idle.pop(), ready.popleft()))
             while idle and ready:
-                order.append(self._send(idle.pop(), ready.popleft()))
-            if not order:
+                pending.append(self._send(idle.pop(), ready.popleft()))
+            if not pending:
                 return
-            for worker in self._answered():
+            for worker in self._wait_for_workers():
                 if worker.chunk is not None:
                     done[worker.chunk.number] = self._receive(worker, self._workers.index(worker) + 1)
                     worker.chunk = None
                     idle.append(worker)
-            while order and order[0].number in done:
-                chunk = order.popleft()
+            while pending and pending[0].number in done:
+                chunk = pending.popleft()
                 yield chunk, done.pop(chunk.number)
 
-    def _answered(self) -> list[_Worker]:
-        """Workers that have something to say, at least that they are dead; waits for one."""
-        found = wait([worker.pipe for worker in self._workers if worker.chunk is not None])
-        return [worker for worker in self._workers if worker.pipe in found]
+    def _wait_for_workers(self) -> list[_Worker]:
+        """Wait until at least one worker has sent a message or died, and return those that have."""
+        ready = wait([worker.pipe for worker in self._workers if worker.chunk is not None])
+        return [worker for worker in self._workers if worker.pipe in ready]
 
     def _send(self, worker: _Worker, chunk: Chunk) -> Chunk:
         worker.chunk = chunk
-        # A worker that died is noticed when its answer is due.
+        # A worker that has died is noticed when its result is received.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             worker.pipe.send_bytes(json.dumps(chunk.items, ensure_ascii=False).encode())
         return chunk
 
     def _receive(self, worker: _Worker, number: int) -> bytes:
         try:
-            said = worker.pipe.recv_bytes()
-        except (EOFError, OSError):  # it died before, or in the middle of what it said
+            message = worker.pipe.recv_bytes()
+        except (EOFError, OSError):  # it died before the message, or in the middle of it
             worker.process.join()
             code = worker.process.exitcode or 0
-            how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
-            advice = "if memory ran out, use fewer --workers"
+            how = f"was killed by signal {-code}" if code < 0 else f"exited with status {code}"
+            advice = "if it ran out of memory, use fewer --workers"
             raise NlpAppError(f"worker {number} of {self._count} {how}; {advice}") from None
-        if said.startswith(_FAILED):
-            raise NlpAppError(said.removeprefix(_FAILED).decode())
-        return said.removeprefix(_GOOD)
+        if message.startswith(_FAILED):
+            raise NlpAppError(message.removeprefix(_FAILED).decode())
+        return message.removeprefix(_GOOD)
 
 
 @contextlib.contextmanager
-def _no_signals() -> Iterator[None]:
-    """Processes started in here never get the signals that stop a command; this one gets them afterwards."""
+def _block_signals() -> Iterator[None]:
+    """Block SIGINT, SIGTERM and SIGHUP for processes that are started within the block.
+
+    This process gets them at the end of the block.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -147,27 +173,32 @@ def _no_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def run_worker(pipe: Connection, order: str) -> None:
-    """A worker: load the model, then answer until the other end is closed."""
+def run_worker(pipe: Connection, request_json: str) -> None:
+    """Run a worker: load the model, then predict chunks until the other end of the pipe is closed.
+
+    Args:
+        pipe: The connection to the main process.
+        request_json: JSON object with the fields of a `ModelLocation` and of `PredictionOptions`.
+    """
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    import torch  # noqa: PLC0415 - the first thing that a worker needs time for
+    import torch  # noqa: PLC0415 - slow to import; signals have to be ignored first
 
     from nlp_app.inference import load  # noqa: PLC0415
 
-    wanted: dict[str, Any] = json.loads(order)
-    model = ModelLocation(**wanted["model"])
+    request: dict[str, Any] = json.loads(request_json)
+    model = ModelLocation(**request["model"])
     line = None
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the other end is gone
         try:
             torch.set_num_threads(model.threads)
             loaded = load(model.path, precision=model.precision, trust_remote_code=model.trust_remote_code)
-            answer = make_predictor(loaded, PredictionOptions(**wanted["question"]))
+            predict = make_predictor(loaded, PredictionOptions(**request["options"]))
             pipe.send_bytes(_GOOD)
             while True:
                 items = json.loads(pipe.recv_bytes())
                 line = items[0]["line"]
-                pipe.send_bytes(_GOOD + answer(items))
+                pipe.send_bytes(_GOOD + predict(items))
         except NlpAppError as error:
             pipe.send_bytes(_FAILED + str(error).encode())
         except (MemoryError, RuntimeError) as error:

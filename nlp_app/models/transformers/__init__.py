@@ -1,1 +1,1 @@
-"""Trained models on pretrained transformers."""
+"""Models on pretrained transformers."""

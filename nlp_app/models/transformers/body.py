@@ -1,4 +1,4 @@
-"""Pretrained bodies: build, load, label names."""
+"""Build pretrained networks, load their weights, and name their labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from transformers import (
 from transformers.initialization import no_init_weights
 
 from nlp_app.core.errors import ModelError
-from nlp_app.models.transformers.checkpoint import _SPARE, LONGEST, _attempt, silence_transformers
+from nlp_app.models.transformers.checkpoint import _SPARE, MAX_WINDOW, _attempt, silence_transformers
 from nlp_app.nn.transformer_layers import position_limit
 
 CLASSES: Mapping[str, Any] = {
@@ -38,8 +38,15 @@ _PROBLEMS: Final[Mapping[bool | None, Any]] = {
 
 
 class LoadedBody(NamedTuple):
-    """A network with a checkpoint's weights. `missing`: what it has of its own, newly made; `left`: what the checkpoint
-    has beyond it; `taken`: what both have; `reshaped`: those missing that the checkpoint has in another shape."""
+    """A network with the weights of a checkpoint.
+
+    Attributes:
+        body: The network.
+        taken: Tensors that were loaded.
+        left: Tensors of the checkpoint that the network doesn't have.
+        missing: Tensors of the network that were initialized instead of loaded.
+        reshaped: Those among `missing` that have another shape in the checkpoint.
+    """
 
     body: PreTrainedModel
     taken: tuple[str, ...]
@@ -49,19 +56,28 @@ class LoadedBody(NamedTuple):
 
 
 def build_body(config: PreTrainedConfig, kind: str, trust_remote_code: bool = False) -> PreTrainedModel:
-    """A network of the configuration whose weights are still to be loaded: they hold anything.
+    """Build a network without loading its weights: they are arbitrary.
 
-    kind: `base`, without a head and a pooler; `token` or `sequence`, with transformers' head of as many labels as the
-    configuration names. Raises ModelError if transformers has none.
+    Args:
+        config: The configuration.
+        kind: `base`: without a head and a pooler. `token`, `sequence`: with transformers' head for the labels that the
+            configuration names.
+        trust_remote_code: Whether the model's own code may run.
+
+    Returns:
+        The network.
+
+    Raises:
+        ModelError: If transformers can't build it.
     """
 
-    # Built where it stays: what isn't in a checkpoint (positions, say) is computed as it is built.
+    # Built on its final device: buffers that aren't in a checkpoint (positions, for example) are computed now.
     def build() -> PreTrainedModel:
         with silence_transformers(), no_init_weights():
             body: PreTrainedModel = CLASSES[kind].from_config(
                 config, trust_remote_code=trust_remote_code, **_options(config, kind)
             )
-            body.tie_weights()  # which is left out together with the initializing
+            body.tie_weights()  # skipped together with the initialization
         return body
 
     return _attempt(f"a {config.model_type} for {_HEADS[kind]}", build, "transformers can't build it")
@@ -70,10 +86,25 @@ def build_body(config: PreTrainedConfig, kind: str, trust_remote_code: bool = Fa
 def load_body(
     config: PreTrainedConfig, kind: str, weights: Mapping[str, Tensor], trust_remote_code: bool = False
 ) -> LoadedBody:
-    """A network with these weights, whatever prefix and older names they have; what they lack is initialized."""
+    """Build a network and load a checkpoint's weights; missing ones are initialized.
+
+    Prefixes and old names that transformers knows are converted.
+
+    Args:
+        config: The configuration.
+        kind: As for `build_body`.
+        weights: The tensors of a checkpoint by name.
+        trust_remote_code: Whether the model's own code may run.
+
+    Returns:
+        The network and the names of the tensors that were loaded, missing or left over.
+
+    Raises:
+        ModelError: If the weights can't be loaded, or are far too few for the configuration.
+    """
     empty = build_skeleton_body(config, kind, trust_remote_code)
     network_class = type(empty)
-    # What a checkpoint lacks is made: a configuration alone must not ask for more memory than there is.
+    # Missing weights are initialized. A damaged configuration must not ask for more memory than there is.
     needed = sum(tensor.numel() for tensor in (*empty.parameters(), *empty.buffers()))
     held = sum(tensor.numel() for tensor in weights.values())
     if needed > 4 * held + _SPARE:
@@ -101,13 +132,36 @@ def load_body(
 
 
 def build_skeleton_body(config: PreTrainedConfig, kind: str, trust_remote_code: bool = False) -> PreTrainedModel:
-    """The network without memory: its classes, names and shapes."""
+    """Build a network without memory (on the meta device), to get its class, names and shapes.
+
+    Args:
+        config: The configuration.
+        kind: `base`: without a head and a pooler. `token`, `sequence`: with transformers' head for the labels that the
+            configuration names.
+        trust_remote_code: Whether the model's own code may run.
+
+    Returns:
+        The network.
+
+    Raises:
+        ModelError: If transformers can't build it.
+    """
     with torch.device("meta"):
         return build_body(config, kind, trust_remote_code)
 
 
 def label_rows(config: PreTrainedConfig, kind: str, trust_remote_code: bool = False) -> set[str]:
-    """The names of the head's tensors that have a row for each label: those whose shape changes with their number."""
+    """List the head's tensors with one row per label: their shape changes with the number of labels.
+
+    Args:
+        config: The configuration.
+        kind: `base`: without a head and a pooler. `token`, `sequence`: with transformers' head for the labels that the
+            configuration names.
+        trust_remote_code: Whether the model's own code may run.
+
+    Returns:
+        The names of the tensors.
+    """
     config = copy.deepcopy(config)
     shapes = []
     for count in (2, 3):
@@ -118,7 +172,17 @@ def label_rows(config: PreTrainedConfig, kind: str, trust_remote_code: bool = Fa
 
 
 def label_names(config: PreTrainedConfig) -> list[str]:
-    """What the head's rows are called, in their order. Raises ModelError for numbers with gaps."""
+    """List the names of the head's rows, in their order.
+
+    Args:
+        config: The configuration, with names in `id2label`.
+
+    Returns:
+        The names.
+
+    Raises:
+        ModelError: If the ids in `id2label` have gaps.
+    """
     names: dict[Any, Any] = dict(config.id2label or {})
     if sorted(names) != list(range(len(names))):
         raise ModelError(f"id2label: found the numbers {sorted(names)[:20]}, expected 0 to {len(names) - 1}")
@@ -126,22 +190,35 @@ def label_names(config: PreTrainedConfig) -> list[str]:
 
 
 def set_labels(config: PreTrainedConfig, labels: Sequence[str], multi_label: bool | None = None) -> None:
-    """Name the head's rows, and say whether several can be right for one text (None: of one token)."""
+    """Name the head's rows.
+
+    Args:
+        config: The configuration to change.
+        labels: A name for each row.
+        multi_label: Whether a text may have several labels (None: the labels are for tokens).
+    """
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: number for number, label in enumerate(labels)}
     config.problem_type = _PROBLEMS[multi_label]
 
 
 def max_window(network: PreTrainedModel) -> int:
-    """The most pieces of a window: the network's positions, 512 where it has more or counts them relatively."""
+    """Find the highest number of subwords in a window.
+
+    Args:
+        network: The pretrained network.
+
+    Returns:
+        The number of its positions, but 512 if it has more or if its positions are relative.
+    """
     limit, positions = position_limit(network), getattr(network.config, "max_position_embeddings", None)
     if limit is not None and isinstance(positions, int) and positions > 0:
         limit = min(limit, positions)  # some tables have rows that no position uses
-    return min(limit or LONGEST, LONGEST)
+    return min(limit or MAX_WINDOW, MAX_WINDOW)
 
 
 def _options(config: PreTrainedConfig, kind: str) -> dict[str, Any]:
-    """Without the pooler, which only transformers' own heads use."""
+    """Options that leave out the pooler, which only transformers' own heads use."""
     networks = AutoModel._model_mapping
     network: Any = networks[type(config)] if kind == "base" and type(config) in networks else None
     has_choice = inspect.isclass(network) and "add_pooling_layer" in inspect.signature(network).parameters

@@ -1,11 +1,11 @@
-"""Models that others fine-tuned: a directory of transformers for token or sequence classification, as parts of ours.
+"""Import models that were fine-tuned with transformers, for token or sequence classification.
 
-Labels come from the configuration's `id2label`. What a tagger's labels mean is read from their names alone:
+Labels come from `id2label` in the configuration. The names of a tagger's labels show how they are read:
 
-    B-PER I-PER O, or only I-PER and O     read as the CoNLL scorer reads them: BIO and IOB1 alike
-    S-PER B-PER E-PER ... O                their scheme, and only paths that it writes
+    B-PER I-PER O, or only I-PER and O     as the CoNLL scorer reads them, which covers BIO and IOB1
+    S-PER B-PER E-PER ... O                in their scheme, and only sequences that are valid in it
     B I O, without a type                  the same, with the label ""
-    PER LOC O                              an entity is a run of tokens of one label
+    PER LOC O                              an entity is a run of tokens with one label
     NOUN VERB, LABEL_0 LABEL_1             a label for each token
 """
 
@@ -37,19 +37,24 @@ from nlp_app.text import BasicTokenizer
 
 OVERLAP = 64  # tokens that neighboring windows share
 
-_NEVER = -10_000.0  # the score of a tag that the model doesn't have: no probability, and finite in 16 bits
+_NEVER = -10_000.0  # score of a tag that the model doesn't have: its probability is 0, and it is finite in 16 bits
 
 _KINDS = {"ForTokenClassification": "token", "ForSequenceClassification": "sequence"}
 
 _TYPED = re.compile(r"([BIESLUMW])-(.+)")
 
-# Rows for pieces that training left out or put around: nothing is ever called so.
+# Names of rows for ignored or special subwords: they are not labels.
 _NO_LABELS = frozenset(("X", "PAD", "[PAD]", "<pad>", "[CLS]", "[SEP]", "<s>", "</s>"))
 
 
 class LabelReading(NamedTuple):
-    """How a tagger's labels are read. `names`: what the rows are called in our scheme, None for rows that are left out;
-    `legal`: whether only what the scheme writes is found."""
+    """The labels of a tagger, converted to our schemes.
+
+    Attributes:
+        names: The tag of each row of the head, None for rows that are ignored.
+        tag_set: The tags.
+        legal: Whether only sequences that are valid in the scheme are predicted.
+    """
 
     names: list[str | None]
     tag_set: TagSet
@@ -59,8 +64,18 @@ class LabelReading(NamedTuple):
 def import_finetuned(
     directory: Path, trust_remote_code: bool = False
 ) -> TransformerTaggerParts | TransformerClassifierParts:
-    """The model of a directory as transformers leaves it. Raises ModelError if it can't be used as a tagger or a
-    classifier."""
+    """Import a model from a directory that transformers saved.
+
+    Args:
+        directory: The model's directory.
+        trust_remote_code: Whether code in the directory may run.
+
+    Returns:
+        The parts of a tagger or a classifier.
+
+    Raises:
+        ModelError: If the model can't be used as a tagger or a classifier.
+    """
     checkpoint = open_checkpoint(directory, trust_remote_code)
     config = checkpoint.config
     kind = _kind(directory, config)
@@ -76,11 +91,13 @@ def import_finetuned(
         tagger = TransformerTagger(body, len(reading.tag_set.tags), allowed, TransformerDimensions()).eval()
         encoder = SubwordEncoder(tokenizer, max_window(body), OVERLAP)
         check_finite_output(directory, tagger, encoder)
-        ours = BasicTokenizer(do_lower_case=False)
-        return TransformerTaggerParts(tagger, encoder, reading.tag_set, ours, files, about, legal=reading.legal)
+        word_tokenizer = BasicTokenizer(do_lower_case=False)
+        return TransformerTaggerParts(
+            tagger, encoder, reading.tag_set, word_tokenizer, files, about, legal=reading.legal
+        )
     multi_label = config.problem_type == "multi_label_classification"
     if (len(names) < 2 and not multi_label) or config.problem_type == "regression":
-        raise ModelError(f"{directory / CONFIG}: it gives a number, not classes (regression); expected a classifier")
+        raise ModelError(f"{directory / CONFIG}: it predicts a number, not classes (regression); expected a classifier")
     class_set = ClassSet.of(names, multi_label)
     body = _body(checkpoint, (names, class_set.labels))
     thresholds = np.full(len(names), THRESHOLD) if multi_label else None
@@ -92,7 +109,18 @@ def import_finetuned(
 
 
 def read_labels(names: Sequence[str], directory: Path) -> LabelReading:
-    """How the labels of a tagger are to be read. Raises ModelError for a mixture that means nothing."""
+    """Detect the scheme of a tagger's labels from their names.
+
+    Args:
+        names: The names of the head's rows.
+        directory: The model's directory, for messages.
+
+    Returns:
+        The tags and how they are read.
+
+    Raises:
+        ModelError: If the names mix labels with and without a scheme, or are in no known scheme.
+    """
     kept = [name for name in names if name not in _NO_LABELS] if OUTSIDE in names else list(names)
     inside = [name for name in kept if name != OUTSIDE]
     typed = [_TYPED.fullmatch(name) for name in inside]
@@ -111,8 +139,8 @@ def read_labels(names: Sequence[str], directory: Path) -> LabelReading:
         )
     scheme = _scheme({letter for letter, _ in pairs}, directory)
     tag_set = TagSet(tuple(sorted({label for _, label in pairs})), scheme)
-    ours = {name: f"{letter}-{label}" if label else letter for name, (letter, label) in zip(inside, pairs, strict=True)}
-    return LabelReading([OUTSIDE if name == OUTSIDE else ours.get(name) for name in names], tag_set, scheme != "BIO")
+    tags = {name: f"{letter}-{label}" if label else letter for name, (letter, label) in zip(inside, pairs, strict=True)}
+    return LabelReading([OUTSIDE if name == OUTSIDE else tags.get(name) for name in names], tag_set, scheme != "BIO")
 
 
 def _scheme(letters: set[str], directory: Path) -> str:
@@ -128,8 +156,8 @@ def _scheme(letters: set[str], directory: Path) -> str:
 
 
 def _kind(directory: Path, config: PreTrainedConfig) -> str:
-    named = config.architectures
-    architecture = str(named[0]) if isinstance(named, list) and named else ""
+    architectures = config.architectures
+    architecture = str(architectures[0]) if isinstance(architectures, list) and architectures else ""
     kind = next((kind for ending, kind in _KINDS.items() if architecture.endswith(ending)), None)
     if kind is None:
         raise ModelError(
@@ -140,8 +168,8 @@ def _kind(directory: Path, config: PreTrainedConfig) -> str:
 
 
 def _body(checkpoint: Checkpoint, labels: tuple[Sequence[str | None], Sequence[str]]) -> PreTrainedModel:
-    """The network with its head's rows, called by the first of `labels`, in the order of the second."""
-    names, wanted = labels
+    """Load the network, with the rows of its head reordered from the first of `labels` to the second."""
+    names, tags = labels
     directory, config = checkpoint.directory, checkpoint.config
     kind = _kind(directory, config)
     weights = checkpoint.read_weights()
@@ -152,20 +180,20 @@ def _body(checkpoint: Checkpoint, labels: tuple[Sequence[str | None], Sequence[s
                 f"{directory}: id2label has {len(names)} labels, {head} {len(weights[head])} rows; "
                 "copy both from one model"
             )
-        weights[head] = _rows(weights[head], [names.index(name) if name in names else None for name in wanted])
-    if heads and set(wanted) - set(names) and not any(weights[head].dim() == 1 for head in heads):
-        raise ModelError(f"{directory}: its head has no bias, by which tags that it lacks could be kept out")
-    set_labels(config, wanted, None if kind == "token" else config.problem_type == "multi_label_classification")
+        weights[head] = _rows(weights[head], [names.index(name) if name in names else None for name in tags])
+    if heads and set(tags) - set(names) and not any(weights[head].dim() == 1 for head in heads):
+        raise ModelError(f"{directory}: its head has no bias, but it needs one to keep missing tags out of predictions")
+    set_labels(config, tags, None if kind == "token" else config.problem_type == "multi_label_classification")
     loaded = load_body(config, kind, weights, checkpoint.trust_remote_code)
     if loaded.missing:
         raise ModelError(
-            f"{directory}: {len(loaded.missing)} weights are missing, {loaded.missing[0]} among them; "
+            f"{directory}: missing {len(loaded.missing)} of its weights, for example {loaded.missing[0]}; "
             "copy the model again"
         )
     return loaded.body
 
 
-def _rows(tensor: Tensor, places: Sequence[int | None]) -> Tensor:
-    """Rows in another order, those that aren't there of zeros; of a bias, so low that they are never chosen."""
+def _rows(tensor: Tensor, indices: Sequence[int | None]) -> Tensor:
+    """Select rows in a new order. New rows are zeros, but so low in a bias that they are never predicted."""
     missing = torch.full_like(tensor[0], _NEVER if tensor.dim() == 1 else 0.0)
-    return torch.stack([missing if place is None else tensor[place] for place in places])
+    return torch.stack([missing if index is None else tensor[index] for index in indices])

@@ -39,9 +39,21 @@ from nlp_app.text import Tokenizer, make_tokenizer
 def read_transformer_tagger(
     directory: Path, description: Mapping[str, Any], trust_remote_code: bool
 ) -> TransformerTaggerParts:
-    """The tagger of a directory whose files are intact. Raises ModelError if the description doesn't fit them."""
+    """Read a transformer tagger from a model directory whose files were checked.
+
+    Args:
+        directory: The model's directory.
+        description: The contents of `nlp_app.json`.
+        trust_remote_code: Whether code in the directory may run.
+
+    Returns:
+        The parts of the tagger.
+
+    Raises:
+        ModelError: If the description doesn't fit the files.
+    """
     place = directory / DESCRIPTION
-    tag_set, dimensions, legal = read_or_raise_model_error(place, lambda: _tagging(description))
+    tag_set, dimensions, legal = read_or_raise_model_error(place, lambda: _parse_tagging(description))
     tokenizer = read_or_raise_model_error(place, lambda: _tokenizer(description))
     about = read_or_raise_model_error(place, lambda: read_about(description))
     checkpoint = open_checkpoint(directory, trust_remote_code)
@@ -50,21 +62,33 @@ def read_transformer_tagger(
 
     def build() -> TransformerTagger:
         body = build_body(checkpoint.config, body_kind(dimensions), trust_remote_code)
-        # Made on the device that the body is made on.
+        # On the same device as the body, which may be built without memory.
         allowed = torch.from_numpy(tag_set.allowed).to(body.device) if legal else None
         return TransformerTagger(body, len(tag_set.tags), allowed, dimensions)
 
     network = _network(checkpoint, build)
     _check_window(directory, network.body, encoder)
     check_finite_output(directory, network, encoder)
-    files = _kept(checkpoint)
+    files = _extra_files(checkpoint)
     return TransformerTaggerParts(network, encoder, tag_set, tokenizer, files, about, legal=legal)
 
 
 def read_transformer_classifier(
     directory: Path, description: Mapping[str, Any], trust_remote_code: bool
 ) -> TransformerClassifierParts:
-    """The classifier of a directory whose files are intact. Raises ModelError if the description doesn't fit them."""
+    """Read a transformer classifier from a model directory whose files were checked.
+
+    Args:
+        directory: The model's directory.
+        description: The contents of `nlp_app.json`.
+        trust_remote_code: Whether code in the directory may run.
+
+    Returns:
+        The parts of the classifier.
+
+    Raises:
+        ModelError: If the description doesn't fit the files.
+    """
     class_set, decision, about = read_or_raise_model_error(directory / DESCRIPTION, lambda: read_classes(description))
     checkpoint = open_checkpoint(directory, trust_remote_code)
     _check_names(checkpoint, list(class_set.labels))
@@ -77,12 +101,12 @@ def read_transformer_classifier(
     )
     _check_window(directory, network.body, encoder)
     check_finite_output(directory, network, encoder)
-    return TransformerClassifierParts(network, encoder, class_set, decision, _kept(checkpoint), about)
+    return TransformerClassifierParts(network, encoder, class_set, decision, _extra_files(checkpoint), about)
 
 
-def _tagging(description: Mapping[str, Any]) -> tuple[TagSet, TransformerDimensions, bool]:
+def _parse_tagging(description: Mapping[str, Any]) -> tuple[TagSet, TransformerDimensions, bool]:
     network = description["network"]
-    # Older descriptions don't speak of capitals.
+    # Older descriptions have no `capitals`.
     dimensions = parse_dimensions(TransformerDimensions, {"capitals": 0, **network["dimensions"]}, {"dropout": 1})
     if dimensions.capitals not in (0, KINDS):
         raise ValueError(f"capitals: found {dimensions.capitals}, expected 0 or {KINDS}")
@@ -106,11 +130,11 @@ def _encoder(checkpoint: Checkpoint, description: Mapping[str, Any], capitals: b
         if not all(type(value) is int and 0 <= value < 1 << 31 for value in values[: 3 if values[3] is None else 4]):
             raise ValueError(f"pieces: found {values!r}, expected whole numbers")
         window, overlap, padding, unknown = values
-        # The library raises plain exceptions for whatever isn't a tokenizer.
+        # The tokenizers library raises plain exceptions for invalid files.
         text = (directory / PIECES).read_text(encoding="utf-8")
         tokenizer = SubwordTokenizer(backend_of(text), unknown, padding)
         if max(padding, unknown or 0) >= config.vocab_size:
-            raise ValueError(f"pieces: found {values!r}, beyond the model's table of {config.vocab_size} rows")
+            raise ValueError(f"pieces: found {values!r}, but the model's embedding table has {config.vocab_size} rows")
         return tokenizer, window, overlap
 
     tokenizer, window, overlap = read_or_raise_model_error(directory / PIECES, read)
@@ -121,18 +145,29 @@ def _encoder(checkpoint: Checkpoint, description: Mapping[str, Any], capitals: b
 
 
 def backend_of(text: str) -> Backend:
-    """The tokenizer of a `tokenizer.json`. Raises ValueError if it is none, ModelError for ids beyond memory."""
+    """Parse a `tokenizer.json`.
+
+    Args:
+        text: The contents of the file.
+
+    Returns:
+        The tokenizer of the tokenizers library.
+
+    Raises:
+        ValueError: If the text is not a tokenizer.
+        ModelError: If its ids are too large for memory.
+    """
     check_ids(text)
     try:
         return Backend.from_str(text)
-    except BaseException as error:  # the library raises no narrower kind
+    except BaseException as error:  # the library raises no narrower class
         if not isinstance(error, Exception) and not is_panic(error):
             raise
         raise ValueError(str(error)) from error
 
 
 def _network(checkpoint: Checkpoint, build: Callable[[], N]) -> N:
-    """The network that `build` makes, with the weights of the checkpoint, in evaluation mode."""
+    """Build a network and load the checkpoint's weights, in evaluation mode."""
 
     def read() -> N:
         weights = checkpoint.read_weights()
@@ -146,15 +181,17 @@ def _network(checkpoint: Checkpoint, build: Callable[[], N]) -> N:
 
 
 def _check_shapes(skeleton: TransformerTagger | TransformerClassifier, weights: Mapping[str, Tensor]) -> None:
-    """That the weights fit, before anything of the network's size is made. Raises ValueError."""
+    """Raise ValueError if the weights don't fit, before a network of the full size is built."""
     shapes = {name: tensor.shape for name, tensor in skeleton.weights().items()}
-    # Without memory, tensors that are tied to others don't show it.
+    # Without memory, tied tensors can't be recognized by their storage.
     needed = shapes.keys() - (skeleton.body.all_tied_weights_keys or {}).keys()
-    wrong = sorted(needed - weights.keys()) + [
+    mismatched = sorted(needed - weights.keys()) + [
         name for name, tensor in weights.items() if shapes.get(name) != tensor.shape
     ]
-    if wrong:
-        raise ValueError(f"found {len(wrong)} tensors missing, unknown or of another shape, {wrong[0]} among them")
+    if mismatched:
+        raise ValueError(
+            f"found {len(mismatched)} tensors missing, unknown or of another shape, for example {mismatched[0]}"
+        )
 
 
 def _check_names(checkpoint: Checkpoint, names: list[str]) -> None:
@@ -168,7 +205,7 @@ def _check_window(directory: Path, body: PreTrainedModel, encoder: SubwordEncode
     longest = max_window(body)
     if encoder.window > longest:
         raise ModelError(
-            f"{directory / DESCRIPTION}: found windows of {encoder.window} pieces, the model takes {longest}; "
+            f"{directory / DESCRIPTION}: found windows of {encoder.window} subwords, the model takes {longest}; "
             "copy the model again"
         )
 
@@ -177,13 +214,23 @@ def _check_window(directory: Path, body: PreTrainedModel, encoder: SubwordEncode
 def check_finite_output(
     directory: Path, network: TransformerTagger | TransformerClassifier, encoder: SubwordEncoder
 ) -> None:
-    """That the network has finite scores for a text of one piece: a configuration may fit the weights and yet be none
-    that a network can compute by. Raises ModelError."""
+    """Check that the network computes finite scores, for a text of one subword.
+
+    A damaged configuration may fit the weights and still make all scores NaN or infinite.
+
+    Args:
+        directory: The model's directory, for messages.
+        network: The network, in evaluation mode.
+        encoder: The encoder of the model.
+
+    Raises:
+        ModelError: If a score is not finite, or the network fails.
+    """
     tokenizer = encoder.tokenizer
     ids = torch.tensor([[*tokenizer.prefix, tokenizer.padding, *tokenizer.suffix]])
     attention = torch.ones_like(ids)
 
-    def answer() -> None:
+    def check_scores() -> None:
         if isinstance(network, TransformerTagger):
             start = torch.tensor([[len(tokenizer.prefix)]])
             capitals = None if network.capitals is None else torch.zeros_like(ids)
@@ -194,10 +241,10 @@ def check_finite_output(
         if not scores.isfinite().all():
             raise ValueError("its scores for a text are not finite")
 
-    read_or_raise_model_error(directory / CONFIG, answer)
+    read_or_raise_model_error(directory / CONFIG, check_scores)
 
 
-def _kept(checkpoint: Checkpoint) -> dict[str, bytes]:
+def _extra_files(checkpoint: Checkpoint) -> dict[str, bytes]:
     directory = checkpoint.directory
     files = {name: (directory / name).read_bytes() for name in TOKENIZER_FILES if (directory / name).is_file()}
     return files | checkpoint.code_files()

@@ -1,7 +1,7 @@
-"""Taggers and classifiers on a pretrained transformer, in a model directory.
+"""Taggers and classifiers on a pretrained transformer, and how they are saved to a model directory.
 
-With a tagger's softmax head, and with every classifier, the directory is one of transformers too; but not where the
-tagger embeds capitals (`model.casing_embedding`): transformers would ignore `capitals.weight`.
+transformers can load the directory too if the model is a classifier or a tagger with a softmax head. The exception is a
+tagger with casing embeddings (`model.casing_embedding`): transformers would ignore `capitals.weight`.
 """
 
 from __future__ import annotations
@@ -31,11 +31,20 @@ N = TypeVar("N", TransformerTagger, TransformerClassifier)
 
 @dataclass(frozen=True)
 class TransformerTaggerParts:
-    """What a tagger is made of. `files` are those by which transformers knows the tokenizer, and the model's own code
-    if it has any; `about` and `card` are as for other taggers.
+    """The parts of a tagger on a pretrained transformer.
 
-    legal: whether only paths that the scheme can write are found. Where the tags come from elsewhere, how strictly they
-    were written isn't known: without, they are read as the CoNLL scorer reads them.
+    Attributes:
+        network: The network, which scores tags.
+        encoder: Encodes tokens as windows of subwords.
+        tag_set: The tags, their scheme and labels.
+        tokenizer: Splits raw texts into tokens.
+        files: Contents by name of the files that transformers needs for the tokenizer, and of the model's own code, if
+            any.
+        about: How the training data was read, and other facts for people and programs, as JSON values.
+        card: The text of README.md, or "".
+        legal: Whether only tag sequences that are valid in the scheme are predicted. False for imported taggers that
+            may have been trained with invalid sequences: their tags are read as the CoNLL scorer reads them.
+        task: Always "ner".
     """
 
     network: TransformerTagger
@@ -49,31 +58,55 @@ class TransformerTaggerParts:
     task: ClassVar[Literal["ner"]] = "ner"
 
     def describe(self) -> dict[str, Any]:
-        """What `nlp_app.json` says of it."""
+        """Describe the tagger for `nlp_app.json`.
+
+        Returns:
+            JSON values.
+        """
         dimensions = asdict(self.network.dimensions)
         return {
             "task": self.task,
             "labels": list(self.tag_set.labels),
             "scheme": self.tag_set.scheme,
             "tokenizer": {"name": self.tokenizer.name, "settings": self.tokenizer.settings()},
-            "pieces": _described_pieces(self.encoder),
+            "pieces": _describe_subwords(self.encoder),
             "network": {"kind": KIND, "dimensions": dimensions, "legal": self.legal},
             "about": self.about,
         }
 
     def weights(self) -> Mapping[str, Tensor]:
-        """The body's by transformers' names, and those of what stands on it."""
+        """Get the weights of the body, under transformers' names, and of the layers on top.
+
+        Returns:
+            Tensors by name.
+        """
         return self.network.weights()
 
     def save_files(self, directory: Path) -> None:
-        """Write the configuration and the tokenizer as transformers does."""
+        """Write the configuration and the tokenizer in transformers' format.
+
+        Args:
+            directory: The directory of the new model, still empty.
+        """
         config = _labeled(self.network.body, self.tag_set.tags)
         _save(directory, config, self.encoder, self.files)
 
 
 @dataclass(frozen=True)
 class TransformerClassifierParts:
-    """What a classifier is made of; `files`, `about` and `card` are as for a tagger."""
+    """The parts of a classifier on a pretrained transformer.
+
+    Attributes:
+        network: The network, which scores classes.
+        encoder: Encodes texts as windows of subwords.
+        class_set: The classes.
+        decision: Turns scores into labels.
+        files: Contents by name of the files that transformers needs for the tokenizer, and of the model's own code, if
+            any.
+        about: How the training data was read, and other facts for people and programs, as JSON values.
+        card: The text of README.md, or "".
+        task: Always "cls".
+    """
 
     network: TransformerClassifier
     encoder: SubwordEncoder
@@ -85,34 +118,53 @@ class TransformerClassifierParts:
     task: ClassVar[Literal["cls"]] = "cls"
 
     def describe(self) -> dict[str, Any]:
-        """What `nlp_app.json` says of it."""
+        """Describe the classifier for `nlp_app.json`.
+
+        Returns:
+            JSON values.
+        """
         return {
             "task": self.task,
             "labels": list(self.class_set.labels),
             "multi_label": self.class_set.multi_label,
             "decision": self.decision.describe(),
-            "pieces": _described_pieces(self.encoder),
+            "pieces": _describe_subwords(self.encoder),
             "network": {"kind": KIND},
             "about": self.about,
         }
 
     def weights(self) -> Mapping[str, Tensor]:
-        """The body's by transformers' names."""
+        """Get the weights, under transformers' names.
+
+        Returns:
+            Tensors by name.
+        """
         return self.network.weights()
 
     def save_files(self, directory: Path) -> None:
-        """Write the configuration and the tokenizer as transformers does."""
+        """Write the configuration and the tokenizer in transformers' format.
+
+        Args:
+            directory: The directory of the new model, still empty.
+        """
         config = _labeled(self.network.body, self.class_set.labels, self.class_set.multi_label)
         _save(directory, config, self.encoder, self.files)
 
 
 def body_kind(dimensions: TransformerDimensions) -> str:
-    """The kind of body that such a tagger stands on: with transformers' head (`token`) or without one (`base`)."""
+    """Choose the kind of pretrained network that a tagger needs.
+
+    Args:
+        dimensions: The dimensions of the tagger.
+
+    Returns:
+        `token`: with transformers' head for token classification. `base`: without a head.
+    """
     return "base" if dimensions.lstm else "token"
 
 
 def _labeled(body: PreTrainedModel, labels: Sequence[str], multi_label: bool | None = None) -> PreTrainedConfig:
-    """The body's configuration as transformers would save it with these labels."""
+    """Copy the body's configuration, with these labels, as transformers would save it."""
     config = copy.deepcopy(body.config)
     config.architectures = [type(body).__name__]
     set_labels(config, labels, multi_label)
@@ -126,7 +178,7 @@ def _save(directory: Path, config: PreTrainedConfig, encoder: SubwordEncoder, fi
         (directory / name).write_bytes(content)
 
 
-def _described_pieces(encoder: SubwordEncoder) -> dict[str, Any]:
+def _describe_subwords(encoder: SubwordEncoder) -> dict[str, Any]:
     tokenizer = encoder.tokenizer
     return {
         "window": encoder.window,

@@ -1,4 +1,4 @@
-"""A pretrained model to be fine-tuned: a directory or a name on the Hub, its weights under our labels."""
+"""Load a pretrained model to fine-tune: from a directory or the Hub, with its weights arranged for our labels."""
 
 from __future__ import annotations
 
@@ -27,13 +27,19 @@ from nlp_app.models.transformers.body import (
 from nlp_app.models.transformers.checkpoint import Checkpoint, open_checkpoint
 from nlp_app.nn.partial_loading import PartialLoad
 
-_POOLER = "pooler"  # a body without one is whole: what was pretrained on pieces alone has none
+_POOLER = "pooler"  # may be missing: models that were pretrained on subwords only have none
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained(Checkpoint):
-    """A checkpoint, not yet with its weights. `name` as it was given; `files` besides `tokenizer.json` that the
-    tokenizer needs in transformers, and the model's own code if it has any."""
+    """A pretrained checkpoint; its weights are not loaded yet.
+
+    Attributes:
+        name: Its directory or name on the Hub, as the user gave it.
+        tokenizer: Its tokenizer.
+        files: Contents by name of the files that transformers needs for the tokenizer in addition to `tokenizer.json`,
+            and of the model's own code, if any.
+    """
 
     name: str
     tokenizer: SubwordTokenizer
@@ -41,10 +47,18 @@ class Pretrained(Checkpoint):
 
 
 def read_pretrained(name: str, *, trust_remote_code: bool = False) -> Pretrained:
-    """The configuration and tokenizer of a local directory or, where there is none, of a model on the Hub.
+    """Read the configuration and tokenizer of a pretrained model.
 
-    Code that comes with a model is run only with `trust_remote_code`. Raises SettingsError for a model that isn't
-    there (offline: not in the cache), that transformers doesn't know, or whose tokenizer is missing or not a fast one.
+    Args:
+        name: A local directory. Otherwise a model's name on the Hub.
+        trust_remote_code: Whether Python code that comes with the model may run.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        SettingsError: If there is no model of this name (offline: not in the cache), transformers doesn't know its
+            type, or its tokenizer is missing or not a fast one.
     """
     with _as_setting():
         checkpoint = open_checkpoint(_directory_of(name, code=trust_remote_code), trust_remote_code)
@@ -60,18 +74,28 @@ def read_pretrained(name: str, *, trust_remote_code: bool = False) -> Pretrained
 
 
 def _directory_of(name: str, code: bool) -> Path:
-    """The local directory of that name, or of a model on the Hub, downloaded with its Python code if `code`."""
+    """Find the local directory, or download the model from the Hub; with its Python code if `code`."""
     directory = Path(name)
     if directory.is_dir():
         return directory
     if not hub.is_hub_name(name):
-        found = "is a file" if directory.exists() else "no such directory"
-        raise ModelError(f"{name}: {found}; expected a directory with a pretrained model, or a name on the Hub")
+        problem = "is a file" if directory.exists() else "no such directory"
+        raise ModelError(f"{name}: {problem}; expected a directory with a pretrained model, or a name on the Hub")
     return hub.download(name, code=code)
 
 
 def max_window_of_body(pretrained: Pretrained) -> int:
-    """The most pieces that a window may have: the positions that the model knows, 512 at most."""
+    """Find the highest number of subwords in a window.
+
+    Args:
+        pretrained: The checkpoint.
+
+    Returns:
+        The number of the model's positions, 512 at most.
+
+    Raises:
+        SettingsError: If transformers can't build the model.
+    """
     with _as_setting():
         return max_window(build_skeleton_body(pretrained.config, "base", pretrained.trust_remote_code))
 
@@ -84,24 +108,35 @@ def make_body(
     new_head: bool = False,
     partial: bool = False,
 ) -> tuple[PreTrainedModel, PartialLoad]:
-    """A network with the checkpoint's weights, for training, and what came of them.
+    """Build a network with the checkpoint's weights, in training mode.
 
-    kind: `token` or `sequence`, with a head of a row for each of `labels`, or `base`, without one. A head that the
-    checkpoint has for the same labels is taken, its rows in our order; with `new_head` none is.
+    If the checkpoint has a head for the same labels, its rows are reordered to match `labels` and used.
 
-    Raises SettingsError if the checkpoint lacks weights of the body, unless `partial` allows it, or has a head for
-    other labels.
+    Args:
+        pretrained: The checkpoint.
+        kind: `token` or `sequence`: with a head of one row per label. `base`: without a head.
+        labels: The labels.
+        multi_label: Whether a text may have several labels.
+        new_head: Initialize a new head, even if the checkpoint has one.
+        partial: Allow the checkpoint to lack weights of the body; they are initialized.
+
+    Returns:
+        The network, and the names of the tensors that were loaded, missing or left over.
+
+    Raises:
+        SettingsError: If the checkpoint lacks weights of the body (unless `partial`), or has a head for other labels
+            (unless `new_head`).
     """
     with _as_setting():
         config = copy.deepcopy(pretrained.config)
-        named = label_names(config)
+        checkpoint_labels = label_names(config)
         set_labels(config, labels, multi_label if kind == "sequence" else None)
         weights = pretrained.read_weights()
         heads = [] if kind == "base" else _heads(pretrained, config, kind, weights)
-        set_aside = [name for name in weights if name in _head_names(config, kind, pretrained)] if new_head else []
-        dropped = {name: weights.pop(name) for name in set_aside} if heads else {}
+        discarded = [name for name in weights if name in _head_names(config, kind, pretrained)] if new_head else []
+        dropped = {name: weights.pop(name) for name in discarded} if heads else {}
         for head in () if dropped else heads:
-            weights[head] = _in_order(pretrained, head, weights[head], (named, labels))
+            weights[head] = _in_order(pretrained, head, weights[head], (checkpoint_labels, labels))
         loaded = load_body(config, kind, weights, pretrained.trust_remote_code)
         if not partial:
             _check_body(pretrained, loaded)
@@ -110,53 +145,58 @@ def make_body(
 
 
 def _heads(pretrained: Pretrained, config: PreTrainedConfig, kind: str, weights: Mapping[str, Tensor]) -> list[str]:
-    """The checkpoint's tensors with a row for each label."""
+    """List the checkpoint's tensors with one row per label."""
     return sorted(label_rows(config, kind, pretrained.trust_remote_code) & weights.keys())
 
 
 def _head_names(config: PreTrainedConfig, kind: str, pretrained: Pretrained) -> set[str]:
-    """All tensors of the head, not only those with a row for each label."""
+    """List all tensors of the head, including those without one row per label."""
     network = build_skeleton_body(config, kind, pretrained.trust_remote_code)
     body = f"{network.base_model_prefix}."
     return {name for name in network.state_dict() if not name.startswith(body)}
 
 
 def _in_order(pretrained: Pretrained, head: str, tensor: Tensor, labels: tuple[Sequence[str], Sequence[str]]) -> Tensor:
-    """The rows of a head, one for each of the checkpoint's labels, in the order of ours."""
-    found, wanted = labels
-    if sorted(found) != sorted(wanted) or len(tensor) != len(found):
-        only = [_some([name for name in one if name not in other]) for one, other in ((found, wanted), (wanted, found))]
+    """Reorder the rows of a head from the checkpoint's labels to ours."""
+    theirs, ours = labels
+    if sorted(theirs) != sorted(ours) or len(tensor) != len(theirs):
+        only = [
+            _format_names([name for name in one if name not in other])
+            for one, other in ((theirs, ours), (ours, theirs))
+        ]
         raise ModelError(
-            f"{pretrained.name}: it has a head of {len(tensor)} rows for {len(found)} labels, the data has "
-            f"{len(wanted)}; only in the model: {only[0]}; only in the data: {only[1]}; set model.replace_head = true "
+            f"{pretrained.name}: its head has {len(tensor)} rows for {len(theirs)} labels, the data has "
+            f"{len(ours)}; only in the model: {only[0]}; only in the data: {only[1]}; set model.replace_head = true "
             "to train a new one"
         )
-    return tensor[torch.tensor([found.index(label) for label in wanted])]
+    return tensor[torch.tensor([theirs.index(label) for label in ours])]
 
 
 def _check_body(pretrained: Pretrained, loaded: LoadedBody) -> None:
-    """That nothing but the head is newly made."""
+    """Raise ModelError if weights of the body, and not just of the head, are missing."""
     body = loaded.body
     prefix = "" if body.base_model is body else f"{body.base_model_prefix}."
-    own = [name for name in loaded.missing if name.startswith(prefix) and _POOLER not in name.split(".")]
-    if own:
-        whole = sum(name.startswith(prefix) for name in body.state_dict())
+    missing = [name for name in loaded.missing if name.startswith(prefix) and _POOLER not in name.split(".")]
+    if missing:
+        count = sum(name.startswith(prefix) for name in body.state_dict())
         raise ModelError(
-            f"{pretrained.name}: found no fitting weights for {len(own)} of the {whole} tensors of the body "
-            f"({_some(own)}); expected a whole pretrained {body.config.model_type}; name another model, or set "
-            "model.allow_missing_weights = true to have them newly made"
+            f"{pretrained.name}: found no fitting weights for {len(missing)} of the {count} tensors of the body "
+            f"({_format_names(missing)}); expected a complete pretrained {body.config.model_type}; use another model, "
+            "or set model.allow_missing_weights = true to initialize them"
         )
 
 
-def _some(names: Sequence[str], most: int = 5) -> str:
+def _format_names(names: Sequence[str], limit: int = 5) -> str:
     return (
-        ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "") if names else "none"
+        ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")
+        if names
+        else "none"
     )
 
 
 @contextmanager
 def _as_setting() -> Iterator[None]:
-    """What is wrong with a model to be fine-tuned is wrong with the setting that names it."""
+    """Turn ModelError into SettingsError: the problem is the value of `model.pretrained`."""
     try:
         yield
     except ModelError as error:

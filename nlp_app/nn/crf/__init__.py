@@ -1,1 +1,1 @@
-"""The linear-chain CRF: layer, forward-backward, Viterbi, segments."""
+"""Linear-chain CRF: layer, forward-backward, Viterbi and segment probabilities."""

@@ -1,28 +1,28 @@
 """The linear-chain conditional random field.
 
-Lafferty, McCallum and Pereira 2001, "Conditional random fields: probabilistic models for segmenting and
-labeling sequence data". For a sentence x with emissions e_t(y), the score of tag y at position t, a path
-y = y_1 .. y_n has the score
+Lafferty, McCallum and Pereira 2001, "Conditional random fields: probabilistic models for segmenting and labeling
+sequence data". Let the emission e_t(y) be the score of tag y at position t of a sentence x. A path y = y_1 .. y_n has
+the score
 
     s(y) = start(y_1) + sum_t e_t(y_t) + sum_{t>1} transitions(y_{t-1}, y_t) + end(y_n)
 
-and the probability p(y | x) = exp(s(y) - log Z), where log Z = log sum_y exp(s(y)) is over all paths that the
-constraints permit. Training maximizes log p of the gold path. Its gradient needs no differentiation through
-the recursion: d log Z / d e_t(j) is the marginal probability of tag j at t, and d log Z / d transitions(i, j)
-the expected number of times that j follows i; one forward-backward pass gives both. So the gradient is
+and the probability p(y | x) = exp(s(y) - log Z), where log Z = log sum_y exp(s(y)) sums over all paths that the
+constraints permit. Training maximizes log p of the gold path. The gradient does not require differentiation through the
+recursion: d log Z / d e_t(j) is the marginal probability of tag j at t, and d log Z / d transitions(i, j) the expected
+number of times that j follows i. One forward-backward pass gives both. So the gradient of every score is
 
     observed counts - expected counts
 
-for every score. `nlp_app.nn.crf.lattice` has the recursion and its range, `nlp_app.nn.crf.viterbi` the best paths,
-`nlp_app.nn.crf.segments` the posterior of a run of tags.
+`nlp_app.nn.crf.lattice` has the recursion and its numerical range, `nlp_app.nn.crf.viterbi` the best paths, and
+`nlp_app.nn.crf.segments` the posterior probability of a sequence of tags.
 
-Precision: everything inside is float64, whatever the inputs and the autocast. Log-likelihoods come out in
-float32, or in the emissions' type where that is wider; gradients in the type of what they belong to. Scores of
-any finite size come out right; beyond `lattice.SCALED_RANGE` they take log space, several times slower.
+Precision: all computations are in float64, independent of the input types and autocast. Log-likelihoods are returned
+in float32, or in the emissions' type if that is wider; gradients have the type of their tensor. Results are correct for
+finite scores of any size; beyond `lattice.SCALED_RANGE`, computation is in log space and several times slower.
 
-Waiting for an accelerator: shapes and types are checked on every call, the *values* of mask and tags only where
-they lie on the CPU; elsewhere wrong values are the caller's fault. A training step waits once, to learn whether
-the fast arithmetic served. Best paths always come to the CPU.
+Synchronization with an accelerator: shapes and types are checked on every call. The *values* of mask and tags are
+checked only if they are on the CPU; otherwise the caller must ensure that they are valid. A training step waits for the
+accelerator once, to learn if the fast arithmetic was reliable. Best paths are always copied to the CPU.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from nlp_app.nn.crf.viterbi import best_paths, n_best_paths
 
 
 class _CachedMoves(NamedTuple):
-    """Moves and the tensors they were built from, with the state in which those were. Nobody writes to `moves`."""
+    """Cached `moves` with the tensors they were built from and the state of these tensors. `moves` is read-only."""
 
     parts: tuple[Tensor, ...]
     state: tuple[tuple[Any, ...], ...]
@@ -51,19 +51,39 @@ class _CachedMoves(NamedTuple):
 
 
 class LinearChainCRF(nn.Module):
-    """A linear-chain CRF over `num_tags` tags, for B rows of L positions, each row's real positions first.
+    """A linear-chain CRF over T tags, for B rows of L positions.
 
-    Every method takes emissions (B, L, T) of a floating type and a mask (B, L) bool, True for the first one
-    or more positions of each row; what stands on padding, -100 or NaN included, has no effect. All raise
-    ValueError where sizes, types or (on the CPU) values are wrong.
+    All methods take emissions, (B, L, T) of a floating type, and a mask, (B, L) bool, True for real positions. A row
+    has at least one real position, and real positions come first. Values on padding have no effect, even -100 or NaN.
+    All methods raise ValueError if sizes, types or (on the CPU) values are wrong.
 
-    `allowed` (T + 2, T + 2) bool says which tag may follow which: `allowed[i, j]`, may j follow i, with the
-    start as number T and the end as number T + 1; None permits everything. It is part of the state dict.
+    Attributes:
+        num_tags: Number of tags, T.
+        transitions: Score of tag j after tag i, (T, T).
+        start: Score of each tag at the start, (T,).
+        end: Score of each tag at the end, (T,).
+        allowed: Allowed transitions, (T + 2, T + 2) bool, part of the state dict: `allowed[i, j]` is True if tag j may
+            follow tag i. Index T is the start, T + 1 the end.
+
+    Example:
+        >>> crf = LinearChainCRF(num_tags=3)
+        >>> emissions, mask = torch.randn(2, 4, 3), torch.ones(2, 4, dtype=torch.bool)
+        >>> loss = -crf(emissions, torch.zeros(2, 4, dtype=torch.long), mask).sum()
+        >>> paths = crf.decode(emissions, mask)
     """
 
     allowed: Tensor
 
     def __init__(self, num_tags: int, allowed: Tensor | npt.NDArray[np.bool_] | None = None) -> None:
+        """Initialize all scores to zero.
+
+        Args:
+            num_tags: Number of tags, at least 1.
+            allowed: Allowed transitions, (T + 2, T + 2) bool; None: all.
+
+        Raises:
+            ValueError: If `num_tags` is below 1, or `allowed` has another shape or type.
+        """
         super().__init__()
         if num_tags < 1:
             raise ValueError(f"num_tags: found {num_tags}; expected at least 1")
@@ -71,7 +91,7 @@ class LinearChainCRF(nn.Module):
         allowed = torch.ones(full, dtype=torch.bool) if allowed is None else torch.as_tensor(allowed).clone()
         if allowed.shape != full or allowed.dtype != torch.bool:
             raise ValueError(f"allowed: found {allowed.dtype} {tuple(allowed.shape)}; expected bool {full}")
-        allowed[-1, -1] = True  # the end goes on through the padding
+        allowed[-1, -1] = True  # paths stay in the end state on padding
         self.num_tags = num_tags
         self.transitions = nn.Parameter(torch.zeros(num_tags, num_tags))
         self.start = nn.Parameter(torch.zeros(num_tags))
@@ -80,7 +100,16 @@ class LinearChainCRF(nn.Module):
         self._cached: _CachedMoves | None = None
 
     def forward(self, emissions: Tensor, tags: Tensor, mask: Tensor) -> Tensor:
-        """Log-likelihood (B,) of `tags` (B, L), any integer type; -inf for a path that `allowed` forbids."""
+        """Compute the log-likelihood of tag paths; differentiable.
+
+        Args:
+            emissions: (B, L, T).
+            tags: Tag ids, (B, L), of any integer type.
+            mask: (B, L) bool.
+
+        Returns:
+            (B,); -inf for a path that `allowed` forbids.
+        """
         with torch.no_grad():
             scores = self.scores(emissions, mask)
             self._check_tags(tags, mask)
@@ -88,9 +117,17 @@ class LinearChainCRF(nn.Module):
         return self._differentiable(emissions, outcome)
 
     def log_partition(self, emissions: Tensor, mask: Tensor, allowed_tags: Tensor | None = None) -> Tensor:
-        """log Z (B,), differentiable, over the paths within `allowed_tags` (B, L, T) bool, or over all.
+        """Compute log Z; differentiable.
 
-        -inf where no path is left. Constrained minus free, it is the log-likelihood of partial labels.
+        The difference between log Z with and without `allowed_tags` is the log-likelihood of partial labels.
+
+        Args:
+            emissions: (B, L, T).
+            mask: (B, L) bool.
+            allowed_tags: (B, L, T) bool, the tags allowed at each position; None: all.
+
+        Returns:
+            (B,); -inf for a row without a permitted path.
         """
         with torch.no_grad():
             outcome = _LogLikelihood(forward_backward(self.scores(emissions, mask, allowed_tags)))
@@ -98,15 +135,37 @@ class LinearChainCRF(nn.Module):
 
     @torch.no_grad()
     def decode(self, emissions: Tensor, mask: Tensor, allowed_tags: Tensor | None = None) -> list[list[int]]:
-        """Best path of each row, padding left out; equal scores go to the lowest tag, the last position first.
+        """Find the best path of each row.
 
-        Raises ValueError for a row that the constraints leave no path.
+        Among paths of equal score, the one with the lowest tag at the last position is selected, then the one with the
+        lowest tag at the position before it, and so on.
+
+        Args:
+            emissions: (B, L, T).
+            mask: (B, L) bool.
+            allowed_tags: (B, L, T) bool, the tags allowed at each position; None: all.
+
+        Returns:
+            The tag ids of each row's real positions.
+
+        Raises:
+            ValueError: If the constraints permit no path of a row.
         """
         return best_paths(self.scores(emissions, mask, allowed_tags))
 
     @torch.no_grad()
     def n_best(self, emissions: Tensor, mask: Tensor, n: int) -> list[list[tuple[list[int], float]]]:
-        """The `n` best paths of each row with log probabilities, best first; fewer where fewer are permitted."""
+        """Find the `n` best paths of each row.
+
+        Args:
+            emissions: (B, L, T).
+            mask: (B, L) bool.
+            n: Number of paths, at least 1.
+
+        Returns:
+            For each row, pairs of a path and its log probability, best first; fewer than `n` if fewer paths are
+            permitted.
+        """
         if n < 1:
             raise ValueError(f"n: found {n}; expected at least 1")
         scores = self.scores(emissions, mask)
@@ -114,27 +173,75 @@ class LinearChainCRF(nn.Module):
 
     @torch.no_grad()
     def lattice(self, emissions: Tensor, mask: Tensor, allowed_tags: Tensor | None = None) -> Lattice:
-        """All paths and their weights: log partition, marginals and segment posteriors from one pass."""
+        """Run forward-backward once, for log Z, marginals and segment probabilities.
+
+        Args:
+            emissions: (B, L, T).
+            mask: (B, L) bool.
+            allowed_tags: (B, L, T) bool, the tags allowed at each position; None: all.
+
+        Returns:
+            All paths with their weights.
+        """
         return forward_backward(self.scores(emissions, mask, allowed_tags))
 
     def marginals(self, emissions: Tensor, mask: Tensor) -> Tensor:
-        """Probability (B, L, T), float64, of each tag at each position; sums to one, to zero on padding."""
+        """Compute the marginal probability of each tag at each position.
+
+        Args:
+            emissions: (B, L, T).
+            mask: (B, L) bool.
+
+        Returns:
+            (B, L, T) float64; sums to 1 at each real position, to 0 on padding.
+        """
         return self.lattice(emissions, mask).marginals()
 
     def segment_log_probability(self, emissions: Tensor, mask: Tensor, segments: Segments) -> npt.NDArray[np.float64]:
-        """Log probability (S,) that the path passes through each segment; see `Segments`."""
+        """Compute the log posterior probability of segments.
+
+        Args:
+            emissions: (B, L, T).
+            mask: (B, L) bool.
+            segments: S segments.
+
+        Returns:
+            (S,); -inf for an impossible segment.
+        """
         return self.lattice(emissions, mask).segment_log_probability(segments)
 
     def extra_repr(self) -> str:
+        """Describe the CRF in the module's repr.
+
+        Returns:
+            The number of tags.
+        """
         return f"num_tags={self.num_tags}"
 
     @torch.no_grad()
     def scores(self, emissions: Tensor, mask: Tensor, allowed_tags: Tensor | None = None) -> Scores:
-        """What `best_paths` and `forward_backward` work on, for those who want both."""
+        """Prepare the scores for `viterbi.best_paths` and `lattice.forward_backward`, for callers that need both.
+
+        Args:
+            emissions: (B, L, T).
+            mask: (B, L) bool.
+            allowed_tags: (B, L, T) bool, the tags allowed at each position; None: all.
+
+        Returns:
+            Scores in float64.
+        """
         self._check(emissions, mask, allowed_tags)
         return Scores.of(emissions, self._moves(), mask, allowed_tags)
 
     def train(self, mode: bool = True) -> Self:
+        """Set training or evaluation mode, and clear the cached transitions.
+
+        Args:
+            mode: True for training, False for evaluation.
+
+        Returns:
+            This module.
+        """
         self._cached = None
         return super().train(mode)
 
@@ -142,17 +249,18 @@ class LinearChainCRF(nn.Module):
         return self.__dict__ | {"_cached": None}  # for copies and pickles
 
     def _moves(self) -> Tensor:
-        """Moves as `Scores` takes them, cached within inference mode (40 µs a call)."""
+        """Build `Scores.moves`, or return them from the cache in inference mode (saves 40 µs per call)."""
         parts = (self.transitions, self.start, self.end, self.allowed)
         if not torch.is_inference_mode_enabled() or self.training or any(part.is_inference() for part in parts):
-            # Training may follow, and not every change counts up a tensor's version: a fused optimizer's doesn't.
+            # Parameters may change in training, and not every change increases a tensor's version: a fused optimizer
+            # does not.
             self._cached = None
             return self._build_moves()
         state = tuple((part._version, part.data_ptr(), part.dtype, part.device) for part in parts)
         cached = self._cached  # read once: another thread may replace it
         if cached is None or cached.state != state or any(a is not b for a, b in zip(cached.parts, parts, strict=True)):
             with torch.inference_mode(False), torch.no_grad():
-                # The state was read first: parameters that change meanwhile are noticed by the next call.
+                # The state was read before, so the next call notices if parameters change in the meantime.
                 cached = _CachedMoves(parts, state, self._build_moves())
             self._cached = cached
         return cached.moves
@@ -180,7 +288,7 @@ class LinearChainCRF(nn.Module):
         if allowed_tags is not None:
             _check_bool("allowed_tags", allowed_tags, emissions.shape)
         if mask.device.type == "cpu":
-            real = mask.numpy()  # the same memory; NumPy costs less for a few small steps
+            real = mask.numpy()  # shares memory; NumPy has less overhead for a few small operations
             wrong = (real[:, 1:] > real[:, :-1]).any(1) | ~real[:, 0]
             if wrong.any():
                 row = wrong.argmax()
@@ -209,7 +317,7 @@ def _check_bool(name: str, values: Tensor, shape: torch.Size) -> None:
 
 
 class _LogLikelihood:
-    """score of `tags` - log Z by row, and its gradient; without tags, -log Z."""
+    """Log-likelihood of `tags` per row (their score - log Z) and its gradient; without tags, -log Z."""
 
     def __init__(self, lattice: Lattice, tags: Tensor | None = None) -> None:
         self.lattice, self.path = lattice, None
@@ -218,22 +326,28 @@ class _LogLikelihood:
             scores = lattice.scores
             self.path, self.steps = _path(tags, scores.mask, len(scores.moves))
             gold = scores.emissions.gather(2, self.path).sum((1, 2)) + scores.moves.take(self.steps).sum(1)
-            # A row without any path has no gold path either: -inf, not -inf + inf.
+            # In a row without any path, the gold path is forbidden too: -inf, not -inf + inf = NaN.
             self.value = gold + self.value.masked_fill_(self.value == math.inf, 0.0)
 
     def gradient(self, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """Observed minus expected counts of tags (B, L, T), of moves (T + 2, T + 2); rows weighted."""
+        """Compute observed minus expected counts of tags, (B, L, T), and transitions, (T + 2, T + 2).
+
+        `grad`, (B,), is the factor of each row.
+        """
         tags, moves = self.lattice.expected_counts(-grad)
         if self.path is not None:
             observed = self.lattice.scores.mask * grad.unsqueeze(1)
             tags.scatter_add_(2, self.path, observed.unsqueeze(2))
-            # `put_` would do, but has no deterministic way on CUDA.
+            # Not `put_`, which has no deterministic implementation on CUDA.
             moves.view(-1).index_add_(0, self.steps.flatten(), grad.unsqueeze(1).expand_as(self.steps).flatten())
         return tags, moves
 
 
 def _path(tags: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Tags (B, L, 1), any on padding; moves (B, L + 1) as flat numbers, end after end on padding."""
+    """Convert tags to gather indices (B, L, 1), any on padding, and transitions (B, L + 1) as flat indices.
+
+    On padding, the transition is from end to end.
+    """
     end = size - 1
     edges = tags.new_full((len(tags), tags.shape[1] + 2), end, dtype=torch.long)
     edges[:, 0] = size - 2
@@ -243,7 +357,7 @@ def _path(tags: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 class _WithGradient(torch.autograd.Function):
-    """Hand out a value that is already known, and its analytic gradient when it is asked for."""
+    """Attach the analytic gradient to a value that is already computed."""
 
     @staticmethod
     def forward(

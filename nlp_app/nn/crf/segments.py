@@ -1,6 +1,6 @@
-"""Exact posterior probability of tag segments: of an entity, say, over all readings of the rest.
+"""Exact posterior probability of tag segments, for example of an entity, summed over all tags of the other positions.
 
-In NumPy and on the CPU wherever the scores are, as segments are few.
+Computed by NumPy on the CPU even if the scores are on an accelerator, because segments are few.
 """
 
 from __future__ import annotations
@@ -15,33 +15,49 @@ if TYPE_CHECKING:
     from nlp_app.nn.crf.lattice import Lattice
 
 
-Numbers = NDArray[np.int64]
+Integers = NDArray[np.int64]
 
-Logs = NDArray[np.float64]
+LogValues = NDArray[np.float64]
 
 
 class Segments(NamedTuple):
-    """S runs of tags at given places, with what may stand beside them.
+    """S sequences of tags at given positions, with the tags allowed before and after them.
 
     Segment s is the event that the path of row `rows[s]` has `tags[s, k]` at position `starts[s] + k` for every
-    k < `lengths[s]` and, where `before` and `after` are given, that the tag just before the segment is one of
-    `before[s]` and the tag just after it one of `after[s]`; their last column stands for the row's start and
-    end. In BIO the entity X at [s, e) is the tags B-X I-X ... with `after` false for I-X alone.
+    k < `lengths[s]`. With `before` and `after`, also the tag directly before the segment must be one of `before[s]`,
+    and the tag directly after it one of `after[s]`. In BIO, the entity X at [s, e) is the segment B-X I-X ... with
+    `after` False only for I-X.
+
+    Attributes:
+        rows: Row of each segment, (S,).
+        starts: Position of each segment's first tag, (S,).
+        tags: Tag ids, (S, W), with any values right of a segment's length.
+        lengths: Number of tags, 1 to W, (S,).
+        before: Tags allowed before the segment, (S, T + 1); column T: the segment may start the row. None: all.
+        after: Tags allowed after the segment, (S, T + 1); column T: the segment may end the row. None: all.
     """
 
-    rows: Numbers  # (S,)
-    starts: Numbers  # (S,)
-    tags: Numbers  # (S, W), padded on the right with anything
-    lengths: Numbers  # (S,), 1 to W
-    before: NDArray[np.bool_] | None = None  # (S, T + 1); column T: the segment may open the row
-    after: NDArray[np.bool_] | None = None  # (S, T + 1); column T: the segment may close the row
+    rows: Integers
+    starts: Integers
+    tags: Integers
+    lengths: Integers
+    before: NDArray[np.bool_] | None = None
+    after: NDArray[np.bool_] | None = None
 
 
-def segment_log_probability(lattice: Lattice, segments: Segments) -> Logs:
-    """(S,); -inf for what can't be.
+def segment_log_probability(lattice: Lattice, segments: Segments) -> LogValues:
+    """Compute the log posterior probability of segments.
 
-    Raises ValueError where shapes don't agree, a segment leaves its row, a tag isn't one, or a row has no
-    path.
+    Args:
+        lattice: The paths of a batch.
+        segments: S segments in the batch.
+
+    Returns:
+        (S,); -inf for an impossible segment.
+
+    Raises:
+        ValueError: If shapes do not match, a segment exceeds its row, a tag id is invalid, or a row has no permitted
+            path.
     """
     rows, starts, tags, lengths, before, after = segments
     if not len(rows):
@@ -55,7 +71,7 @@ def segment_log_probability(lattice: Lattice, segments: Segments) -> Logs:
     if not np.isfinite(log_partition[rows]).all():
         raise ValueError(
             "segments: found a row without a permitted path of finite score; "
-            "expected scores that are numbers and constraints that leave a path"
+            "expected finite scores and constraints that allow a path"
         )
 
     offsets = np.arange(tags.shape[1])
@@ -71,14 +87,23 @@ def segment_log_probability(lattice: Lattice, segments: Segments) -> Logs:
     opens, closes = starts == 0, ends == row_lengths[rows]
     prefix = lattice.log_prefix(rows, starts - ~opens) + between.T[first]
     suffix = lattice.log_suffix(rows, ends - closes) + between[last]
-    entering = _beside(prefix, start[first], opens, before)
-    leaving = _beside(suffix, end[last], closes, after)
-    total: Logs = entering + inner + leaving - log_partition[rows]
+    entering = _outer_log_mass(prefix, start[first], opens, before)
+    leaving = _outer_log_mass(suffix, end[last], closes, after)
+    total: LogValues = entering + inner + leaving - log_partition[rows]
     return total.clip(max=0.0)
 
 
-def _beside(neighbors: Logs, edge: Logs, at_edge: NDArray[np.bool_], allowed: NDArray[np.bool_] | None) -> Logs:
-    """Log mass of what stands on one side: (S, T) for the tags there, (S,) for the row's edge."""
+def _outer_log_mass(
+    neighbors: LogValues, edge: LogValues, at_edge: NDArray[np.bool_], allowed: NDArray[np.bool_] | None
+) -> LogValues:
+    """Sum the mass of all paths on one side of the segments.
+
+    Args:
+        neighbors: Log mass by the neighboring tag, (S, T).
+        edge: Log mass if the segment is at the edge of its row, (S,).
+        at_edge: True for segments at the edge, (S,).
+        allowed: Allowed neighbors, (S, T + 1), or None.
+    """
     scores = np.empty((len(edge), neighbors.shape[1] + 1))
     scores[:, :-1], scores[:, -1] = neighbors, edge
     impossible = np.empty(scores.shape, np.bool_)
@@ -86,9 +111,9 @@ def _beside(neighbors: Logs, edge: Logs, at_edge: NDArray[np.bool_], allowed: ND
     if allowed is not None:
         impossible |= ~allowed
     np.copyto(scores, -math.inf, where=impossible)
-    top = scores.max(1, initial=np.finfo(np.float64).min)  # finite: -inf less itself is no number
+    top = scores.max(1, initial=np.finfo(np.float64).min)  # finite, because -inf - -inf is NaN
     with np.errstate(divide="ignore"):
-        total: Logs = np.log(np.exp(scores - top[:, None]).sum(1)) + top
+        total: LogValues = np.log(np.exp(scores - top[:, None]).sum(1)) + top
     return total
 
 
@@ -105,7 +130,7 @@ def _check_shapes(segments: Segments, size: int) -> None:
             raise ValueError(f"Segments: found {name} {part.dtype} {part.shape}; expected bool {(count, size + 1)}")
 
 
-def _check_values(segments: Segments, row_lengths: Numbers, size: int) -> None:
+def _check_values(segments: Segments, row_lengths: Integers, size: int) -> None:
     rows, starts, tags, lengths, *_ = segments
     wrong = (rows < 0) | (rows >= len(row_lengths)) | (starts < 0) | (lengths < 1) | (lengths > tags.shape[1])
     wrong |= starts + lengths > row_lengths.take(rows, mode="clip")
@@ -115,6 +140,6 @@ def _check_values(segments: Segments, row_lengths: Numbers, size: int) -> None:
         s = int(wrong.argmax())
         raise ValueError(
             f"segment {s}: found row {int(rows[s])}, start {int(starts[s])}, length {int(lengths[s])}, "
-            f"tags {tags[s].tolist()}; expected a row below {len(row_lengths)}, a place within the row, "
+            f"tags {tags[s].tolist()}; expected a row below {len(row_lengths)}, a position within the row, "
             f"tags from 0 to {size - 1}"
         )

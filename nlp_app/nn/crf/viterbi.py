@@ -1,9 +1,9 @@
-"""Max-product over all tag paths of a batch: the best path and the n best (Rabiner 1989, section III.B).
+"""Viterbi decoding of a batch: the best path and the n best paths of each row (Rabiner 1989, section III.B).
 
-The forward recursion runs in float64 where the scores are and keeps the best scores only; the way back, over one
-candidate row a step, recomputes where each came from, on the CPU and for the whole batch at once. For one row on the
-CPU it is cheaper to remember where each came from. Equal scores go to the lowest tag, the last position first, then
-the tag before it.
+The forward recursion runs in float64 on the device of the scores and stores only the best scores. Backtracking
+recomputes the best predecessors, one step at a time for the whole batch, on the CPU. For a single row on the CPU,
+storing the predecessors is cheaper. Among paths of equal score, the one with the lowest tag at the last position is
+selected, then the one with the lowest tag at the position before it, and so on.
 """
 
 from __future__ import annotations
@@ -16,16 +16,27 @@ from torch import Tensor
 
 from nlp_app.nn.crf.scores import Scores
 
-_BLOCK = (
-    1 << 12
-)  # positions of a row whose numbers are held in full; of the others a byte a tag says where it came from
+# Positions of a single row whose predecessors are int64, as `argmax` returns them. They are then stored in the smallest
+# type, one byte per tag for up to 256 tags.
+_BLOCK = 1 << 12
 
 
 def best_paths(scores: Scores) -> list[list[int]]:
-    """One path for each row, padding left out. Raises ValueError for a row without a permitted path."""
+    """Find the best path of each row.
+
+    Args:
+        scores: Scores of the batch.
+
+    Returns:
+        The tag ids of each row's real positions.
+
+    Raises:
+        ValueError: If a row has no permitted path.
+    """
     if len(scores.emissions) == 1 and scores.emissions.device.type == "cpu":
         return [_best_path(scores)]
-    # (L, T, B), from emissions to best beginnings in place; the batch innermost keeps every step one long run.
+    # (L, T, B): emissions, replaced in place by the best prefix scores. With the batch as the innermost dimension, each
+    # step works on one contiguous block.
     best = scores.emissions.permute(1, 2, 0).clone(memory_format=torch.contiguous_format)
     steps, size, rows = best.shape
     best[0] += scores.start.unsqueeze(1)
@@ -45,71 +56,83 @@ def best_paths(scores: Scores) -> list[list[int]]:
     tags = np.empty((steps, rows), np.int64)
     tags[-1] = following = final
     past = np.arange(steps)[:, None] >= lengths - 1
-    beginnings = np.empty(back.shape[1:])
+    prefix_scores = np.empty(back.shape[1:])
     for step in range(steps - 2, -1, -1):
-        moves.take(following, axis=1, out=beginnings, mode="clip")
-        beginnings += back[step]
-        following = beginnings.argmax(0, out=tags[step])
+        moves.take(following, axis=1, out=prefix_scores, mode="clip")
+        prefix_scores += back[step]
+        following = prefix_scores.argmax(0, out=tags[step])
         np.copyto(following, final, where=past[step])
     return [path[:length] for path, length in zip(tags.T.tolist(), lengths.tolist(), strict=True)]
 
 
 def _best_path(scores: Scores) -> list[int]:
-    """The path of a batch of one row."""
+    """Find the best path of a batch of one row."""
     emissions = scores.emissions[0, : int(scores.lengths[0])].numpy()
     arriving = np.ascontiguousarray(scores.between.numpy().T)  # (to, from)
     candidates = np.empty_like(arriving)
-    sources = np.empty((len(emissions), len(arriving)), np.min_scalar_type(len(arriving) - 1))
+    predecessors = np.empty((len(emissions), len(arriving)), np.min_scalar_type(len(arriving) - 1))
     block = np.empty((min(_BLOCK, len(emissions)), len(arriving)), np.int64)
     firsts = np.arange(0, candidates.size, len(arriving))
     best = emissions[0] + scores.start.numpy()
     for start in range(1, len(emissions), _BLOCK):
         steps = emissions[start : start + _BLOCK]
-        for here, source in zip(steps, block, strict=False):
+        for here, predecessor in zip(steps, block, strict=False):
             np.add(best, arriving, out=candidates)
-            candidates.argmax(1, out=source)
-            best = candidates.take(firsts + source)
+            candidates.argmax(1, out=predecessor)
+            best = candidates.take(firsts + predecessor)
             best += here
-        sources[start : start + _BLOCK] = block[: len(steps)]
+        predecessors[start : start + _BLOCK] = block[: len(steps)]
     ends = best + scores.end.numpy()
     tag = int(ends.argmax())
     _check_path_found(ends[tag : tag + 1])
     path = [tag]
     for end in range(len(emissions), 1, -_BLOCK):
-        for origins in sources[max(1, end - _BLOCK) : end][::-1].tolist():
-            tag = origins[tag]
+        for row in predecessors[max(1, end - _BLOCK) : end][::-1].tolist():
+            tag = row[tag]
             path.append(tag)
     return path[::-1]
 
 
 def n_best_paths(scores: Scores, log_partition: Tensor, n: int) -> list[list[tuple[list[int], float]]]:
-    """The `n` best paths of each row with log probabilities, best first; fewer where fewer are permitted."""
+    """Find the `n` best paths of each row.
+
+    Args:
+        scores: Scores of the batch.
+        log_partition: log Z of each row, (B,).
+        n: Number of paths, at least 1.
+
+    Returns:
+        For each row, pairs of a path and its log probability, best first; fewer than `n` if fewer paths are permitted.
+
+    Raises:
+        ValueError: If a row has no permitted path.
+    """
     emissions = scores.emissions
     rows, steps, size = emissions.shape
-    best = emissions.new_full((rows, size, n), -math.inf)  # the n best beginnings that end in each tag
+    best = emissions.new_full((rows, size, n), -math.inf)  # scores of the n best prefixes that end in each tag
     best[:, :, 0] = scores.start + emissions[:, 0]
-    kept, origins = [best], []
+    prefixes, predecessors = [best], []
     for step in range(1, steps):
         candidates = best.unsqueeze(3) + scores.between.unsqueeze(1)  # (B, from, rank, to)
         top = candidates.flatten(1, 2).sort(dim=1, descending=True, stable=True)
         best = top.values[:, :n].transpose(1, 2) + emissions[:, step].unsqueeze(2)
-        kept.append(best)
-        origins.append(top.indices[:, :n].transpose(1, 2).flatten(1))  # (B, T * n), each tag * n + rank
+        prefixes.append(best)
+        predecessors.append(top.indices[:, :n].transpose(1, 2).flatten(1))  # (B, T * n) of numbers tag * n + rank
 
     last = scores.lengths - 1
-    ends = torch.stack(kept)[last, torch.arange(rows, device=last.device)] + scores.end.unsqueeze(1)
+    ends = torch.stack(prefixes)[last, torch.arange(rows, device=last.device)] + scores.end.unsqueeze(1)
     top = ends.flatten(1).sort(dim=1, descending=True, stable=True)
     totals, final = top.values[:, :n], top.indices[:, :n]
     _check_path_found(totals[:, 0].cpu().numpy())
     states, at = [final], final
     for step in range(steps - 2, -1, -1):
-        at = torch.where((step < last).unsqueeze(1), origins[step].gather(1, at), final)
+        at = torch.where((step < last).unsqueeze(1), predecessors[step].gather(1, at), final)
         states.append(at)
     paths = (torch.stack(states[::-1], 2) // n).tolist()  # (B, n, L)
-    chances = (totals - log_partition.unsqueeze(1)).clamp_max(0.0).tolist()
+    log_probabilities = (totals - log_partition.unsqueeze(1)).clamp_max(0.0).tolist()
     return [
-        [(path[:length], chance) for path, chance in zip(row, row_chances, strict=True) if chance > -math.inf]
-        for row, row_chances, length in zip(paths, chances, scores.lengths.tolist(), strict=True)
+        [(path[:length], value) for path, value in zip(row, values, strict=True) if value > -math.inf]
+        for row, values, length in zip(paths, log_probabilities, scores.lengths.tolist(), strict=True)
     ]
 
 
@@ -118,5 +141,5 @@ def _check_path_found(best: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -
     if len(wrong):
         raise ValueError(
             f"row {wrong[0]}: found no permitted path of finite score; "
-            "expected scores that are numbers and constraints that leave a path"
+            "expected finite scores and constraints that allow a path"
         )

@@ -1,4 +1,4 @@
-"""Fit temperature and thresholds of a classifier on dev."""
+"""Calibrate a classifier on dev: fit its temperature and thresholds."""
 
 from __future__ import annotations
 
@@ -26,20 +26,38 @@ if TYPE_CHECKING:
 
 
 def encode_records(parts: AnyClassifierParts, records: Sequence[ClassRecord]) -> Iterator[EncodedForClassifier]:
-    """Encode texts for a classifier, a chunk at a time."""
+    """Encode texts for a classifier in chunks.
+
+    Args:
+        parts: The classifier.
+        records: Records with the texts.
+
+    Yields:
+        Encoded texts of a chunk.
+    """
     for chunk in record_chunks(records):
         yield encode_texts(parts, [record.text for record in chunk])
 
 
-def decision_of(parts: AnyClassifierParts, dev: ClassSplit) -> Decision:
-    """The temperature that makes dev most likely and, with several labels a text, each label's threshold."""
+def fit_decision_rule(parts: AnyClassifierParts, dev: ClassSplit) -> Decision:
+    """Fit the temperature by maximum likelihood on dev, and the threshold of each label of a multi-label classifier.
+
+    A dev set too large for memory is sampled evenly.
+
+    Args:
+        parts: The classifier.
+        dev: The dev set.
+
+    Returns:
+        The decision rule.
+    """
     classes = parts.class_set
-    most = max(1, MOST_KEPT // len(classes.labels))
-    records = dev.records[:: -(-len(dev.records) // most)]
+    limit = max(1, MOST_KEPT // len(classes.labels))
+    records = dev.records[:: -(-len(dev.records) // limit)]
     scores = np.concatenate([predict_scores(parts, encoded) for encoded in encode_records(parts, records)])
     targets = classes.targets([record.labels or () for record in records])
     temperature = fit_temperature(scores, targets, classes.multi_label)
-    if temperature <= TEMPERATURES[0]:  # all of dev is right: as sure as if one more text had been wrong
+    if temperature <= TEMPERATURES[0]:  # no error on dev: assume one error in one more text
         temperature = confidence_temperature(scores, len(records) / (len(records) + 1), classes.multi_label)
     if not classes.multi_label:
         return Decision(temperature)

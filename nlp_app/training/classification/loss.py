@@ -1,4 +1,4 @@
-"""The loss of classification that settings name, with the weights of the classes."""
+"""Loss of a classifier with class weights, from the settings."""
 
 from __future__ import annotations
 
@@ -11,13 +11,26 @@ from nlp_app.nn.losses import Loss, make_loss
 
 
 def training_loss(train: ClassificationLossSettings, classes: ClassSet, counts: Mapping[str, int], texts: int) -> Loss:
-    """The loss that the settings name, with the weights of the classes."""
+    """Make the loss that the settings select, with its class weights.
+
+    Args:
+        train: Settings of the loss.
+        classes: The classes.
+        counts: Number of training texts of each class.
+        texts: Number of training texts.
+
+    Returns:
+        The loss.
+
+    Raises:
+        SettingsError: The settings contradict each other, or the class weights cannot be read.
+    """
     name: str = train.loss
     if name == "auto":
         plain, focal = ("binary_cross_entropy", "binary_focal") if classes.multi_label else ("cross_entropy", "focal")
         name = focal if train.imbalance == "focal" else plain
     elif train.imbalance == "focal" and "focal" not in name:
-        raise SettingsError(f"train.imbalance: found focal, which the loss {name!r} isn't; leave train.loss at auto")
+        raise SettingsError(f"train.imbalance: found focal, but train.loss is {name!r}; set train.loss to auto")
     return make_loss(
         name,
         multi_label=classes.multi_label,
@@ -33,12 +46,14 @@ def _class_weights(
     text = train.class_weights.strip()
     if train.imbalance == "weights":
         if text:
-            raise SettingsError("train.imbalance: found weights, and class_weights as well; expected one of the two")
+            raise SettingsError(
+                "train.imbalance: found weights, but train.class_weights is set as well; set only one of the two"
+            )
         text = "balanced"
     if not text:
         return None
     if text == "balanced":
-        if classes.multi_label:  # as many positives as negatives
+        if classes.multi_label:  # positives and negatives count equally
             return [(texts - counts[label]) / counts[label] for label in classes.labels]
         return [texts / (len(classes.labels) * counts[label]) for label in classes.labels]
     weights = dict.fromkeys(classes.labels, 1.0)

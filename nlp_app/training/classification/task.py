@@ -1,4 +1,4 @@
-"""The steps of a training run that are particular to classifiers."""
+"""Steps of a training run that are specific to classifiers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nlp_app.labels.class_set import ClassSet
 from nlp_app.metrics.classes import class_selection_score, score_classes
 from nlp_app.reports.model_card import classifier_card
 from nlp_app.reports.plots import draw_confusion, plotting_available
-from nlp_app.training.classification.calibrate import decision_of, encode_records
+from nlp_app.training.classification.calibrate import encode_records, fit_decision_rule
 from nlp_app.training.classification.examples import record_chunks
 from nlp_app.training.classification.loss import training_loss
 from nlp_app.training.examples import PreparedRun, StoredExamples
@@ -37,7 +37,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ClassificationTask:
-    """A run that trains a classifier."""
+    """A run that trains a classifier.
+
+    Attributes:
+        settings: Settings of the run.
+        data: The splits.
+        name: Name of the task.
+    """
 
     settings: ClassificationSettings | TransformerClassificationSettings
     data: ClassData
@@ -46,7 +52,17 @@ class ClassificationTask:
 
     @staticmethod
     def read(settings: ClassificationSettings | TransformerClassificationSettings) -> ClassificationTask:
-        """Read the splits."""
+        """Read the splits.
+
+        Args:
+            settings: Settings of the run.
+
+        Returns:
+            The task.
+
+        Raises:
+            DataError: A file of the data cannot be read.
+        """
         return ClassificationTask(settings, read_class_splits(settings.data, settings.train.seed))
 
     @property
@@ -60,7 +76,14 @@ class ClassificationTask:
         return self.data.dev is not None
 
     def prepare(self, progress: Progress) -> PreparedRun[AnyClassifierParts, StoredExamples]:
-        """Make the untrained classifier with its loss, and open the training texts."""
+        """Make the untrained classifier with its loss, and open the training texts.
+
+        Args:
+            progress: Log of the run.
+
+        Returns:
+            The classifier, its training texts and learning rates.
+        """
         data = self.data
         loss = training_loss(self.settings.train, data.class_set, data.label_counts, data.train_size)
         prepared: PreparedRun[AnyClassifierParts, StoredExamples]
@@ -69,16 +92,38 @@ class ClassificationTask:
         return prepared
 
     def with_epochs(self, batches: int) -> ClassificationTask:
-        """Return the task with the number of epochs in its settings."""
+        """Return the task with the number of epochs in its settings.
+
+        Args:
+            batches: Number of batches per epoch.
+
+        Returns:
+            The task.
+        """
         return replace(self, settings=with_epochs(self.settings, batches))
 
     def summary(self, examples: StoredExamples) -> str:
-        """Sizes of the training data, for a person."""
+        """Describe the size of the training data.
+
+        Args:
+            examples: The training texts.
+
+        Returns:
+            A text for the log.
+        """
         return f"{self.data.train_size:,} texts, {examples.batch_count()} batches an epoch"
 
     @contextmanager
     def stored(self, examples: StoredExamples, output: Path) -> Iterator[None]:
-        """Encode the training texts into a temporary directory in `output` within the block."""
+        """Encode the training texts into a temporary directory, which is removed after the block.
+
+        Args:
+            examples: The training texts.
+            output: Run directory, where the temporary directory is made.
+
+        Yields:
+            Nothing.
+        """
         directory = temporary_path(output / "texts")  # the next run removes it if this one is killed
         try:
             examples.store(directory)
@@ -87,13 +132,29 @@ class ClassificationTask:
             shutil.rmtree(directory, ignore_errors=True)
 
     def score_name(self, parts: AnyClassifierParts) -> str:
-        """Name of the dev score."""
+        """Return the name of the dev score.
+
+        Args:
+            parts: The classifier.
+
+        Returns:
+            "weighted F1".
+        """
         return "weighted F1"
 
     def evaluator(
         self, parts: AnyClassifierParts, examples: StoredExamples, processes: engine.Processes
     ) -> Callable[[], engine.Evaluation] | None:
-        """Encode this process's share of dev; return a function that scores the network on all of dev."""
+        """Encode this process's share of dev, and make a function that evaluates the network on all of dev.
+
+        Args:
+            parts: The classifier.
+            examples: The training texts, whose memory is released before each evaluation.
+            processes: The processes of the run.
+
+        Returns:
+            The function; None without a dev set.
+        """
         if self.data.dev is None:
             return None
         dev = self.data.dev
@@ -105,48 +166,83 @@ class ClassificationTask:
 
         return evaluate
 
-    def lines(self, places: Iterable[int]) -> list[int]:
-        """Lines of texts in the training file."""
-        wanted = set(places)
-        return [record.line for row, record in enumerate(self.data.train) if row in wanted]
+    def lines(self, indices: Iterable[int]) -> list[int]:
+        """Find the lines of training texts in their file.
+
+        Args:
+            indices: Indices of texts in the training data.
+
+        Returns:
+            Line numbers, from 1.
+        """
+        rows = set(indices)
+        return [record.line for row, record in enumerate(self.data.train) if row in rows]
 
     def complete(self, parts: AnyClassifierParts, progress: Progress) -> AnyClassifierParts:
-        """Calibrate on dev."""
-        return parts if self.data.dev is None else replace(parts, decision=decision_of(parts, self.data.dev))
+        """Calibrate the classifier on dev.
+
+        Args:
+            parts: The trained classifier.
+            progress: Log of the run; not used.
+
+        Returns:
+            The finished classifier; unchanged without a dev set.
+        """
+        return parts if self.data.dev is None else replace(parts, decision=fit_decision_rule(parts, self.data.dev))
 
     def score(self, parts: AnyClassifierParts, output: Path) -> TrainingResult:
-        """Score the finished classifier on dev and test; write its predictions and the confusion matrix."""
+        """Evaluate the finished classifier on dev and test; write its predictions and a plot of the confusion matrix.
+
+        Files of test replace files of dev.
+
+        Args:
+            parts: The classifier.
+            output: Run directory.
+
+        Returns:
+            Metrics and predicted classes by split.
+        """
         result = TrainingResult()
         for name, split in self.data.scored():
             texts = ([record.text for record in chunk] for chunk in record_chunks(split.records))
-            found = decide_chunks(parts, texts, len(split.records))
-            result.predictions[name] = found.labels
-            scores = score_classes(parts.class_set, split.gold, found.labels, found.probabilities)
+            decisions = decide_chunks(parts, texts, len(split.records))
+            result.predictions[name] = decisions.labels
+            scores = score_classes(parts.class_set, split.gold, decisions.labels, decisions.probabilities)
             result.metrics[name] = scores
-            write_class_predictions(output, split.records, found.labels, found.best)
+            write_class_predictions(output, split.records, decisions.labels, decisions.best)
             confusion = scores.get("confusion")
             if self.settings.track.plots and plotting_available() and confusion is not None:
                 draw_confusion(confusion["labels"], confusion["matrix"], output / "confusion.png")
         return result
 
     def card(self, parts: AnyClassifierParts, metrics: Mapping[str, Any]) -> str:
-        """Make the model card."""
+        """Make the model card.
+
+        Args:
+            parts: The classifier.
+            metrics: Metrics by split.
+
+        Returns:
+            The card, as Markdown.
+        """
         return classifier_card(parts, metrics, self.settings, self.data.counts())
 
 
 def _evaluate(
     parts: AnyClassifierParts, dev: ClassSplit, texts: Sequence[EncodedForClassifier], processes: engine.Processes
 ) -> engine.Evaluation:
-    """Score the network on dev. texts: this process's share of the texts."""
+    """Evaluate the network on dev; `texts` has this process's share of the texts."""
     classes, thresholds = parts.class_set, parts.decision.thresholds
     local: list[tuple[str, ...]] = []
     for encoded in texts:
         scores = predict_scores(parts, encoded)
         if not np.isfinite(scores).all():
-            raise TrainingError("training has diverged: scores are no longer finite; lower the rates in [train]")
+            raise TrainingError(
+                "training has diverged: scores are no longer finite; use lower learning rates in [train]"
+            )
         local += classes.decide(to_probabilities(scores, parts), thresholds)
     result = score_classes(classes, dev.gold, gather_predictions(local, len(dev.records), classes, processes))
-    # A line of history has room for plain numbers only.
+    # The line in history.jsonl has numbers only, no tables.
     numbers = {name: value for name, value in result.items() if isinstance(value, float)}
     return engine.Evaluation(class_selection_score(result), numbers)
 
@@ -154,25 +250,25 @@ def _evaluate(
 def gather_predictions(
     local: list[tuple[str, ...]], texts: int, classes: ClassSet, processes: engine.Processes
 ) -> list[tuple[str, ...]]:
-    """Collect the classes of all texts from all processes, each of which has classified its share of them.
+    """Gather the classes of all texts from all processes, each with its share of the texts.
 
     Args:
-        local: This process's classes, of each of its texts: those at its rank, and every `processes.count` further.
-        texts: The number of all texts.
-        classes: The classes of the model.
-        processes: This process and the others.
+        local: Classes of each of this process's texts, which are every `processes.count`-th one from its rank on.
+        texts: Number of all texts.
+        classes: Classes of the model.
+        processes: The processes of the run.
 
     Returns:
         The classes of each text.
     """
     if processes.count == 1:
         return local
-    hot = np.zeros((len(local), len(classes.labels)), dtype=np.uint8)
+    one_hot = np.zeros((len(local), len(classes.labels)), dtype=np.uint8)
     for row, each in enumerate(local):
-        hot[row, [classes.ids[label] for label in each]] = 1
+        one_hot[row, [classes.ids[label] for label in each]] = 1
     gathered: list[tuple[str, ...]] = [()] * texts
-    for rank, part in enumerate(processes.gather(hot)):
+    for rank, part in enumerate(processes.gather(one_hot)):
         gathered[rank :: processes.count] = [
-            tuple(classes.labels[place] for place in np.flatnonzero(row)) for row in part
+            tuple(classes.labels[index] for index in np.flatnonzero(row)) for row in part
         ]
     return gathered

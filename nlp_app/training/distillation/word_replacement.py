@@ -1,7 +1,7 @@
-"""New sentences out of old ones: some words give way to others, near ones or any (after Tang et al. 2019, "Distilling
-task-specific knowledge from BERT into simple neural networks", section 3.2).
+"""Make new sentences by replacing words with similar or random ones.
 
-What such a sentence means is for a teacher to say. The student sees words that no labeled sentence has.
+After Tang et al. 2019, "Distilling task-specific knowledge from BERT into simple neural networks", section 3.2. The
+teacher labels the new sentences, and the student sees words that no labeled sentence has.
 """
 
 from __future__ import annotations
@@ -12,61 +12,88 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_TOGETHER = 1000  # words compared with all others at a time
+_CHUNK = 1000  # words compared with all other words at a time
 
 
 class WordReplacement:
-    """Words that may stand for each other.
+    """Replacement of words in sentences by similar or random words.
 
-    words: distinct; near: (len(places), k) rows of `words`, those nearest to each word of `places` (word -> row of
-    `near`); lower: whether words are in lower case, and what they stand for is not.
+    Args:
+        words: Distinct words that replace others.
+        row_of: Row in `neighbors` of each word that can be replaced.
+        neighbors: (replaceable words, neighbors) Indices in `words` of the most similar words.
+        lower_case: True if `words` are in lower case and tokens of sentences are not.
     """
 
-    def __init__(self, words: Sequence[str], places: Mapping[str, int], near: NDArray[np.int64], lower: bool) -> None:
-        self.words, self.places, self.near, self.lower = list(words), dict(places), near, lower
+    def __init__(
+        self, words: Sequence[str], row_of: Mapping[str, int], neighbors: NDArray[np.int64], lower_case: bool
+    ) -> None:
+        self.words, self.row_of, self.neighbors, self.lower_case = list(words), dict(row_of), neighbors, lower_case
 
     @classmethod
-    def nearest(
-        cls, words: Sequence[str], vectors: NDArray[Any], wanted: Sequence[str], count: int, lower: bool
+    def from_vectors(
+        cls, words: Sequence[str], vectors: NDArray[Any], queries: Sequence[str], count: int, lower_case: bool
     ) -> WordReplacement:
-        """Of each `wanted` word, which stand among `words`, the `count` nearest by cosine; vectors: (words, width)."""
-        row = {word: number for number, word in enumerate(words)}
+        """Find the most similar words by the cosine of their centered vectors.
+
+        Args:
+            words: Distinct words.
+            vectors: (words, dimensions) Vectors of the words.
+            queries: Words that can be replaced, all of them in `words`.
+            count: Number of neighbors of each query.
+            lower_case: True if `words` are in lower case and tokens of sentences are not.
+
+        Returns:
+            The replacement.
+        """
+        index = {word: number for number, word in enumerate(words)}
         unit = vectors - vectors.mean(0)
         unit = (unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-9)).astype(np.float32)
         count = min(count, len(words) - 1)
-        rows = np.array([row[word] for word in wanted], dtype=np.int64)
-        near = np.empty((len(wanted), count), dtype=np.int64)
-        for first in range(0, len(wanted) if count else 0, _TOGETHER):
-            chosen = rows[first : first + _TOGETHER]
-            likeness = unit[chosen] @ unit.T
-            likeness[np.arange(len(chosen)), chosen] = -np.inf
-            near[first : first + len(chosen)] = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
-        return cls(words, {word: number for number, word in enumerate(wanted)}, near, lower)
+        rows = np.array([index[word] for word in queries], dtype=np.int64)
+        neighbors = np.empty((len(queries), count), dtype=np.int64)
+        for first in range(0, len(queries) if count else 0, _CHUNK):
+            chosen = rows[first : first + _CHUNK]
+            similarity = unit[chosen] @ unit.T
+            similarity[np.arange(len(chosen)), chosen] = -np.inf
+            neighbors[first : first + len(chosen)] = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
+        return cls(words, {word: number for number, word in enumerate(queries)}, neighbors, lower_case)
 
     def replace_words(
-        self, sentences: Sequence[Sequence[str]], share: float, anywhere: float, random: np.random.Generator
+        self, sentences: Sequence[Sequence[str]], rate: float, random_rate: float, random: np.random.Generator
     ) -> Iterator[list[str]]:
-        """Each sentence with about `share` of its words replaced, of these `anywhere` by any word and the others by a
-        near one; written as the word that gives way: Capitalized, UPPER or lower case."""
+        """Replace words of sentences.
+
+        A new word is written like the word that it replaces: Capitalized, UPPER or lower case.
+
+        Args:
+            sentences: Tokens of each sentence.
+            rate: Share of words that are replaced, on average.
+            random_rate: Share of the replaced words that are replaced by a random word instead of a similar one.
+            random: Random number generator.
+
+        Yields:
+            Tokens of each sentence after replacement.
+        """
         for sentence in sentences:
             draws = random.random((len(sentence), 2))
             yield [
-                self._another(token, draw[1] < anywhere, random) if draw[0] < share else token
+                self._replace(token, draw[1] < random_rate, random) if draw[0] < rate else token
                 for token, draw in zip(sentence, draws, strict=True)
             ]
 
-    def _another(self, token: str, any_word: bool, random: np.random.Generator) -> str:
-        place = self.places.get(token.lower() if self.lower else token)
-        if place is None:
+    def _replace(self, token: str, any_word: bool, random: np.random.Generator) -> str:
+        row = self.row_of.get(token.lower() if self.lower_case else token)
+        if row is None:
             return token
-        if any_word or not self.near.shape[1]:
+        if any_word or not self.neighbors.shape[1]:
             word = self.words[random.integers(len(self.words))]
         else:
-            word = self.words[self.near[place, random.integers(self.near.shape[1])]]
-        return _written_as(word, token) if self.lower else word
+            word = self.words[self.neighbors[row, random.integers(self.neighbors.shape[1])]]
+        return _copy_case(word, token) if self.lower_case else word
 
 
-def _written_as(word: str, token: str) -> str:
+def _copy_case(word: str, token: str) -> str:
     if token.isupper() and len(token) > 1:
         return word.upper()
     return word[:1].upper() + word[1:] if token[:1].isupper() else word

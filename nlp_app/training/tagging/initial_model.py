@@ -26,7 +26,7 @@ S = TypeVar("S", bound=TaggingSettings | TransformerTaggingSettings)
 P = TypeVar("P", bound="TaggerParts | TransformerTaggerParts")
 
 # Settings that may differ from the initial model's; the model decides all others.
-_FREE = {
+_MAY_DIFFER = {
     "input_dropout",
     "hidden_dropout",
     "feature_dropout",
@@ -36,8 +36,8 @@ _FREE = {
     "window_overlap",
 }
 
-# The settings of [model] whose dimension in a model's description has another name.
-_SETTINGS = {
+# Setting of [model] for each dimension in a model's description that has another name.
+_SETTING_NAMES = {
     "norm": "word_dim",
     "shape": "shape_dim",
     "part": "affix_dim",
@@ -52,14 +52,22 @@ _SETTINGS = {
 def read_initial_model(settings: S, output: Path) -> tuple[S, AnyTaggerParts | None]:
     """Load the tagger of `model.initial_model`, if one is named, and adopt its settings.
 
-    Raises SettingsError if there is no such tagger, if it is of another kind, or if the settings contradict it.
+    Args:
+        settings: Settings of the run.
+        output: Run directory, which must not contain the initial model.
+
+    Returns:
+        The settings, with those that the model decides, and the model; None if no initial model is named.
+
+    Raises:
+        SettingsError: There is no tagger in the directory, it has another kind, or the settings contradict it.
     """
     if not settings.model.initial_model:
         return settings, None
     directory = Path(settings.model.initial_model)
     if directory.resolve().is_relative_to(output.resolve()):
         raise SettingsError(
-            f"model.initial_model: {directory} is in --output, which a run replaces; name another output"
+            f"model.initial_model: {directory} is in --output, which the run replaces; choose another output directory"
         )
     try:
         parts = read_model(directory, trust_remote_code=getattr(settings.model, "trust_remote_code", False))
@@ -70,40 +78,41 @@ def read_initial_model(settings: S, output: Path) -> tuple[S, AnyTaggerParts | N
     kind = "bilstm_crf" if isinstance(parts, TaggerParts) else "transformer"
     if kind != settings.model.kind:
         raise SettingsError(
-            f"model.initial_model: {directory} is a {kind}, model.kind is {settings.model.kind}; give the same kind"
+            f"model.initial_model: {directory} is a {kind}, but model.kind is {settings.model.kind}; set model.kind to "
+            f"{kind}"
         )
-    return _decided(settings, directory, parts), parts
+    return _adopt_settings(settings, directory, parts), parts
 
 
-def _decided(settings: S, directory: Path, parts: AnyTaggerParts) -> S:
-    """The settings with what the model decides, where they don't say it themselves."""
+def _adopt_settings(settings: S, directory: Path, parts: AnyTaggerParts) -> S:
+    """Fill settings that are not set with those of the model; raise SettingsError if others contradict it."""
     for name in ("pretrained", "vectors", "replace_head"):
         if getattr(settings.model, name, None):
             raise SettingsError(
-                f"model.initial_model: found model.{name} beside it; {directory} brings body, head and vectors of "
-                "its own: give one of the two"
+                f"model.initial_model: cannot be combined with model.{name}; {directory} already has its body, head "
+                "and vectors. Set only one of the two"
             )
-    table, differing = settings.model_dump(), []
-    for name, key, value in _of_model(parts):
-        stated, is_given = table[name].get(key), key in getattr(settings, name).model_fields_set
-        if not is_given or stated == "auto":
+    table, conflicts = settings.model_dump(), []
+    for name, key, value in _settings_of_model(parts):
+        current, is_set = table[name].get(key), key in getattr(settings, name).model_fields_set
+        if not is_set or current == "auto":
             table[name] |= {key: value} if key in table[name] else {}
-        elif key not in _FREE and stated != value:
-            differing.append((f"{name}.{key}", value, stated))
-    if differing:
-        found = ", ".join(f"{name} = {value!r}" for name, value, _ in differing)
-        wanted = ", ".join(f"{name} = {value!r}" for name, _, value in differing)
+        elif key not in _MAY_DIFFER and current != value:
+            conflicts.append((f"{name}.{key}", value, current))
+    if conflicts:
+        found = ", ".join(f"{name} = {value!r}" for name, value, _ in conflicts)
+        given = ", ".join(f"{name} = {value!r}" for name, _, value in conflicts)
         raise SettingsError(
-            f"model.initial_model: {directory} has {found}; the settings say {wanted}; leave these out, "
-            "or give the model's"
+            f"model.initial_model: {directory} has {found}, but the settings have {given}; remove these settings, "
+            "or use the model's values"
         )
     return validate(type(settings), table, f"model.initial_model: {directory}")
 
 
-def _of_model(parts: AnyTaggerParts) -> Iterator[tuple[str, str, Any]]:
-    """Table, name and value of the settings that a model decides."""
+def _settings_of_model(parts: AnyTaggerParts) -> Iterator[tuple[str, str, Any]]:
+    """Iterate over table, name and value of the settings that a model decides."""
     for key, value in asdict(parts.network.dimensions).items():
-        yield "model", _SETTINGS.get(key, key), ("yes" if value else "no") if key == "capitals" else value
+        yield "model", _SETTING_NAMES.get(key, key), ("yes" if value else "no") if key == "capitals" else value
     if parts.tag_set.scheme != NONE:
         yield "model", "scheme", parts.tag_set.scheme
     if isinstance(parts, TaggerParts):
@@ -117,32 +126,61 @@ def _of_model(parts: AnyTaggerParts) -> Iterator[tuple[str, str, Any]]:
 
 
 def initial_model_files(directory: Path) -> list[Path]:
-    """The files that a continuation has to find unchanged."""
-    description = directory / DESCRIPTION  # it has the checksums of the others
+    """List the files of an initial model that must not change before a run is resumed.
+
+    Args:
+        directory: Directory of the model.
+
+    Returns:
+        The model's description, which has checksums of the other files; all files if there is no description.
+    """
+    description = directory / DESCRIPTION
     return [description] if description.is_file() else sorted(path for path in directory.iterdir() if path.is_file())
 
 
-def extend_labels(start: P, data: TaggingData, directory: str) -> P:
-    """The tagger with the labels of the training data as well. Raises SettingsError if they are of another kind."""
-    if (start.tag_set.scheme == NONE) != (data.train.scheme == NONE):
+def extend_labels(initial: P, data: TaggingData, directory: str) -> P:
+    """Add the labels of the training data to a tagger.
+
+    Args:
+        initial: The tagger.
+        data: The splits.
+        directory: Directory of the tagger, for messages.
+
+    Returns:
+        A tagger with the labels of both, and the description of the data.
+
+    Raises:
+        SettingsError: The tagger labels tokens and the data spans, or the other way round.
+    """
+    if (initial.tag_set.scheme == NONE) != (data.train.scheme == NONE):
         kinds = ("a label for each token", "labeled spans")
-        found, wanted = kinds if start.tag_set.scheme == NONE else kinds[::-1]
+        found, given = kinds if initial.tag_set.scheme == NONE else kinds[::-1]
         raise SettingsError(
-            f"model.initial_model: {directory} finds {found}, {data.train.path} has {wanted}; name another"
+            f"model.initial_model: {directory} predicts {found}, but {data.train.path} has {given}; choose another "
+            "model or other data"
         )
-    grown = add_labels(start, sorted(collect_labels(data.train.sentences)))
-    return replace(grown, about=data.about(), card="")
+    extended = add_labels(initial, sorted(collect_labels(data.train.sentences)))
+    return replace(extended, about=data.about(), card="")
 
 
-def extend_vocabulary(settings: TaggingSettings, start: TaggerParts, data: TaggingData) -> TaggerParts:
-    """The tagger with the words of the training data as well; what training drops is as in the settings."""
-    shares = {name: getattr(settings.model, name) for name in asdict(TaggerDimensions()) if name in _FREE}
+def extend_vocabulary(settings: TaggingSettings, initial: TaggerParts, data: TaggingData) -> TaggerParts:
+    """Add the words of the training data to a tagger, and set dropout as in the settings.
+
+    Args:
+        settings: Settings of the run.
+        initial: The tagger.
+        data: The splits.
+
+    Returns:
+        A tagger with the words of both.
+    """
+    dropouts = {name: getattr(settings.model, name) for name in asdict(TaggerDimensions()) if name in _MAY_DIFFER}
     parts = add_words(
-        start,
+        initial,
         [sentence.tokens for sentence in data.train.sentences],
         settings.model.min_count,
         settings.model.joint_min_count,
-        replace(start.network.dimensions, **shares),
+        replace(initial.network.dimensions, **dropouts),
     )
     if parts.network.vectors is not None:
         parts.network.vectors.weight.requires_grad_(settings.model.train_vectors)
@@ -150,7 +188,16 @@ def extend_vocabulary(settings: TaggingSettings, start: TaggerParts, data: Taggi
 
 
 def describe_initial_model(directory: str, old: AnyTaggerParts, new: AnyTaggerParts) -> str:
-    """What came of a model that a run goes on from: a line."""
+    """Describe how an initial model was extended.
+
+    Args:
+        directory: Directory of the initial model.
+        old: The initial model.
+        new: The model with the labels and words of the training data.
+
+    Returns:
+        One line for the log.
+    """
     added = new.tag_set.labels[len(old.tag_set.labels) :]
     line = f"{directory}: labels kept: {format_names(old.tag_set.labels)}; new: {format_names(added) or 'none'}"
     if isinstance(old, TaggerParts) and isinstance(new, TaggerParts):

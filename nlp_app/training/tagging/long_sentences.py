@@ -1,4 +1,4 @@
-"""Sentences that are trained a window at a time, each as if it were a sentence: where they are cut, and their tags."""
+"""Split sentences longer than 8,192 tokens into training windows, each trained like a sentence."""
 
 from __future__ import annotations
 
@@ -9,24 +9,42 @@ from nlp_app.core.types import Sentence, TokenSpan
 from nlp_app.labels import schemes
 from nlp_app.labels.tag_set import TagSet
 
-LONGEST = 8192  # tokens of a sentence, or of a window of a longer one, that is trained at once
+MAX_TOKENS = 8192  # limit on the tokens of a row, as memory grows with its length
 
 
-def window_boundaries(sentence: Sentence, longest: int = LONGEST) -> list[int]:
-    """The tokens at which the windows of a sentence begin, and its end: windows of like length, `longest` at most,
-    between which no gold span is divided that fits into one."""
-    places = [0]
-    while (left := len(sentence) - places[-1]) > longest:
-        place = places[-1] + -(-left // -(-left // longest))
-        divided = next((span.start for span in sentence.spans or () if span.start < place < span.end), place)
-        places.append(divided if divided > places[-1] else place)
-    return [*places, len(sentence)]
+def window_boundaries(sentence: Sentence, max_tokens: int = MAX_TOKENS) -> list[int]:
+    """Find the boundaries of a sentence's windows, which have about the same length.
+
+    No gold span is split, except if it does not fit into one window.
+
+    Args:
+        sentence: The sentence.
+        max_tokens: Maximum number of tokens in a window.
+
+    Returns:
+        Index of the first token of each window, and the number of tokens.
+    """
+    boundaries = [0]
+    while (remaining := len(sentence) - boundaries[-1]) > max_tokens:
+        boundary = boundaries[-1] + -(-remaining // -(-remaining // max_tokens))
+        # A span across the boundary moves it to the span's start.
+        moved = next((span.start for span in sentence.spans or () if span.start < boundary < span.end), boundary)
+        boundaries.append(moved if moved > boundaries[-1] else boundary)
+    return [*boundaries, len(sentence)]
 
 
-def window_tag_ids(tag_set: TagSet, spans: Sequence[TokenSpan], places: Sequence[int]) -> Iterator[int]:
-    """The gold tag ids of a sentence whose windows begin and end at these tokens; a span that a seam divides is one on
-    either side of it."""
-    for start, end in pairwise(places):
+def window_tag_ids(tag_set: TagSet, spans: Sequence[TokenSpan], boundaries: Sequence[int]) -> Iterator[int]:
+    """Encode the gold spans of a sentence in windows; a span across a boundary becomes one span in each window.
+
+    Args:
+        tag_set: Tags of the model.
+        spans: Gold spans of the sentence.
+        boundaries: Boundaries of the windows, as returned by `window_boundaries`.
+
+    Yields:
+        Tag id of each token.
+    """
+    for start, end in pairwise(boundaries):
         inside = [
             TokenSpan(max(span.start, start) - start, min(span.end, end) - start, span.label)
             for span in spans

@@ -1,8 +1,8 @@
-"""Where a trained tagger stands between precision and recall: how much O scores, the tag of tokens outside of spans.
+"""Balance precision and recall of a trained tagger with the bias of O, the tag of tokens outside of spans.
 
-Training makes the gold tags likely, not F1 high. Where most tokens are O and spans are hard to tell, the likeliest path
-has too many O for F1. One number moves that: what all tags but O are preferred by, found on dev after training (compare
-Jansche 2005, "Maximum expected F-measure training of logistic regression models").
+Training maximizes the likelihood of the gold tags, not F1. If most tokens are O and spans are hard to find, the best
+path has too many O for the best F1. One number corrects this: the amount by which the score of O is lowered. It is
+tuned on dev after training (compare Jansche 2005, "Maximum expected F-measure training of logistic regression models").
 """
 
 from __future__ import annotations
@@ -18,20 +18,25 @@ from nlp_app.inference.tag_scores import emission_batches
 from nlp_app.labels.schemes import OUTSIDE
 from nlp_app.models import TaggerParts
 
-SHIFTS = (0.0, -0.5, 0.5, 1.0, 1.5, 2.0, 2.5)  # nats; the first is none
+SHIFTS = (0.0, -0.5, 0.5, 1.0, 1.5, 2.0, 2.5)  # amounts in nats; the first one changes nothing
 
 
 @torch.inference_mode()
 def tune_outside_bias(parts: TaggerParts, sentences: Sequence[Sentence]) -> float:
-    """Lower the score of O in the network by `best_outside_bias` on labeled sentences; that shift.
+    """Lower the score of O in the network by the amount that is best for F1 on labeled sentences.
 
-    The tags are those of a scheme with O.
+    Args:
+        parts: A tagger with a tag O; the bias of O is changed in place.
+        sentences: Labeled sentences.
+
+    Returns:
+        The amount in nats, one of `SHIFTS`.
     """
     outside = parts.tag_set.ids[OUTSIDE]
     gold = [set(sentence.spans or ()) for sentence in sentences]
-    # Of each shift and sentence: spans found and right, and spans found and gold ones, of which F1 is made.
-    right = np.zeros((len(SHIFTS), len(sentences)))
-    both = np.tile(
+    # (shifts, sentences): correct spans, and the sum of predicted and gold spans.
+    correct = np.zeros((len(SHIFTS), len(sentences)))
+    totals = np.tile(
         [float(len(spans) + len(s.unaligned)) for spans, s in zip(gold, sentences, strict=True)], (len(SHIFTS), 1)
     )
     for rows, emissions, mask in emission_batches(parts, parts.encoder.encode([s.tokens for s in sentences])):
@@ -39,23 +44,29 @@ def tune_outside_bias(parts: TaggerParts, sentences: Sequence[Sentence]) -> floa
             lowered = emissions.clone()
             lowered[..., outside] -= shift
             for row, path in zip(rows.tolist(), parts.network.crf.decode(lowered, mask), strict=True):
-                found = parts.tag_set.spans(path)
-                right[number, row] = len(gold[row].intersection(found))
-                both[number, row] += len(found)
-    best = best_outside_bias(right, both)
+                predicted = parts.tag_set.spans(path)
+                correct[number, row] = len(gold[row].intersection(predicted))
+                totals[number, row] += len(predicted)
+    best = best_outside_bias(correct, totals)
     parts.network.tags.bias[outside] -= best
     return best
 
 
-def best_outside_bias(right: NDArray[np.float64], both: NDArray[np.float64]) -> float:
-    """The one of SHIFTS whose gain in F1 over none is largest after a standard error is taken off; 0.0 if none has one.
+def best_outside_bias(correct: NDArray[np.float64], totals: NDArray[np.float64]) -> float:
+    """Select the shift with the largest gain in F1, minus one standard error, over no shift.
 
-    right: (shifts, sentences), spans that were found and are gold; both: those found plus those gold. F1 is twice the
-    sum of the first over the sum of the second. The standard error is that of the difference between two values of F1
-    on the same sentences, each value linear in what a sentence adds to the two sums (the delta method).
+    F1 is twice the sum of `correct` over the sum of `totals`. The standard error is that of the difference between two
+    values of F1 on the same sentences, with F1 linear in a sentence's contribution to both sums (the delta method).
+
+    Args:
+        correct: (shifts, sentences) Number of predicted spans that are gold.
+        totals: (shifts, sentences) Number of predicted spans plus number of gold spans.
+
+    Returns:
+        One of `SHIFTS`; 0.0 if no gain exceeds its standard error.
     """
-    sums = np.maximum(both.sum(axis=1, keepdims=True), 1)
-    f1 = 2 * right.sum(axis=1, keepdims=True) / sums
-    pulls = (2 * right - f1 * both) / sums  # how much a sentence pulls F1 up or down
-    gains = (f1 - f1[0])[:, 0] - np.sqrt(((pulls - pulls[0]) ** 2).sum(axis=1))
+    sums = np.maximum(totals.sum(axis=1, keepdims=True), 1)
+    f1 = 2 * correct.sum(axis=1, keepdims=True) / sums
+    influences = (2 * correct - f1 * totals) / sums  # influence of each sentence on F1
+    gains = (f1 - f1[0])[:, 0] - np.sqrt(((influences - influences[0]) ** 2).sum(axis=1))
     return SHIFTS[int(gains.argmax())]

@@ -1,4 +1,4 @@
-"""A BiLSTM-CRF tagger from settings and data: untrained, with its encoded sentences and their batches."""
+"""Make an untrained BiLSTM-CRF tagger from settings and data, and encode its training sentences."""
 
 from __future__ import annotations
 
@@ -25,33 +25,47 @@ from nlp_app.text.tokenizer import tokenizer_key
 from nlp_app.training.examples import LearningRates, PreparedRun
 from nlp_app.training.learner_setup import load_vectors
 from nlp_app.training.runs.progress import Progress
-from nlp_app.training.tagging.examples import EncodedSentences, _write
+from nlp_app.training.tagging.examples import EncodedSentences, write_sentences
 from nlp_app.training.tagging.initial_model import (
     describe_initial_model,
     extend_labels,
     extend_vocabulary,
     initial_model_files,
 )
-from nlp_app.training.tagging.long_sentences import LONGEST
+from nlp_app.training.tagging.long_sentences import MAX_TOKENS
 
-_ENCODER = "encoder"  # the folder of what was fitted
+_ENCODER_FOLDER = "encoder"  # in a cache entry
 
 
 def prepare_tagger(
-    settings: TaggingSettings, data: TaggingData, progress: Progress, start: AnyTaggerParts | None = None
+    settings: TaggingSettings, data: TaggingData, progress: Progress, initial_model: AnyTaggerParts | None = None
 ) -> PreparedRun[TaggerParts, EncodedSentences]:
-    """An untrained tagger, or one with what `start` has learned, and its training sentences; these, and what is fitted
-    to them, are found again if they were encoded before."""
+    """Make an untrained tagger, or extend an initial model, and encode the training sentences.
+
+    The fitted encoder and the encoded sentences of a new tagger are cached.
+
+    Args:
+        settings: Settings of the run.
+        data: The splits.
+        progress: Log of the run.
+        initial_model: Tagger to continue training from; None for a new tagger.
+
+    Returns:
+        The tagger, its training sentences and learning rates.
+
+    Raises:
+        SettingsError: The settings do not fit together or not to the data, or the network does not fit into memory.
+    """
     model, train = settings.model, settings.train
-    if isinstance(start, TaggerParts):
-        parts = extend_vocabulary(settings, extend_labels(start, data, model.initial_model), data)
-        progress.say(describe_initial_model(model.initial_model, start, parts), "")
+    if isinstance(initial_model, TaggerParts):
+        parts = extend_vocabulary(settings, extend_labels(initial_model, data, model.initial_model), data)
+        progress.say(describe_initial_model(model.initial_model, initial_model, parts), "")
         files = initial_model_files(Path(model.initial_model))
-        examples = EncodedSentences.of(settings, parts, data.train.sentences)
+        examples = EncodedSentences.encode(settings, parts, data.train.sentences)
     else:
         vectors = load_vectors(model.vectors, progress.say)
         tag_set = _tag_set(settings, data)
-        fitted = _fitted(settings, data, vectors, tag_set, progress)
+        fitted = _load_or_fit(settings, data, vectors, tag_set, progress)
         parts = _make_parts(settings, data, vectors, tag_set, fitted.encoder)
         parts = _with_coverage(parts, data, fitted.coverage, progress)
         files = [Path(model.vectors)] if model.vectors else []
@@ -70,8 +84,21 @@ def make_parts(
     tag_set: TagSet | None = None,
     sentences: Collection[Sequence[str]] | None = None,
 ) -> TaggerParts:
-    """An untrained tagger: labels, encoder and network as training data and settings want them; or as `tag_set` and the
-    tokens of other `sentences` do."""
+    """Make an untrained tagger from the training data and settings.
+
+    Args:
+        settings: Settings of the run.
+        data: The splits.
+        vectors: Pretrained vectors, if there are any.
+        tag_set: Tags; None for the labels of the training data.
+        sentences: Tokens of the sentences that the encoder is fitted to; None for the training sentences.
+
+    Returns:
+        The tagger.
+
+    Raises:
+        SettingsError: The network does not fit into memory.
+    """
     encoder = _fit(settings, data, vectors, TokensOf(data.train.sentences) if sentences is None else sentences)
     return _make_parts(settings, data, vectors, tag_set or _tag_set(settings, data), encoder)
 
@@ -88,45 +115,47 @@ def _fit(
         data.tokenizer.normalize,
         min_count=settings.model.min_count,
         joint_min_count=settings.model.joint_min_count,
-        vectors=_words(vectors, settings) if vectors else None,
+        vectors=_vector_words(vectors, settings) if vectors else None,
     )
 
 
 @dataclass(frozen=True)
-class _Fitted:
-    """What comes of the training sentences; coverage: the share of their tokens that have a vector."""
+class _FittedEncoder:
+    """Encoder, encoded training sentences, and the share of their tokens that have a vector."""
 
     encoder: TaggingEncoder
     examples: EncodedSentences
     coverage: float
 
 
-def _fitted(
+def _load_or_fit(
     settings: TaggingSettings, data: TaggingData, vectors: Vectors | None, tag_set: TagSet, progress: Progress
-) -> _Fitted:
+) -> _FittedEncoder:
     sentences = data.train.sentences
 
-    def write(writer: CacheEntryWriter) -> None:
+    def build(writer: CacheEntryWriter) -> None:
         encoder = _fit(settings, data, vectors, TokensOf(sentences))
-        encoder.save(writer.folder / _ENCODER)
+        encoder.save(writer.folder / _ENCODER_FOLDER)
         writer.facts["coverage"] = encoder.coverage(TokensOf(sentences)) if vectors else 0.0
-        _write(writer, encoder, tag_set, sentences)
+        write_sentences(writer, encoder, tag_set, sentences)
 
-    def read(entry: CacheEntry) -> _Fitted:
-        encoder = TaggingEncoder.load(entry.folder / _ENCODER, data.tokenizer.normalize, vectors=vectors is not None)
-        return _Fitted(encoder, EncodedSentences.read(settings, entry), entry.facts["coverage"])
+    def load(entry: CacheEntry) -> _FittedEncoder:
+        encoder = TaggingEncoder.load(
+            entry.folder / _ENCODER_FOLDER, data.tokenizer.normalize, vectors=vectors is not None
+        )
+        return _FittedEncoder(encoder, EncodedSentences.from_cache(settings, entry), entry.facts["coverage"])
 
     source, rows = cache_source(sentences)
-    decisive = ["tagger", rows, *_decisive(settings, data, vectors, tag_set)]
-    return load_or_build_derived(source, decisive, write, read, progress.say)
+    key_parts = ["tagger", rows, *_cache_key_parts(settings, data, vectors, tag_set)]
+    return load_or_build_derived(source, key_parts, build, load, progress.say)
 
 
-def _decisive(
+def _cache_key_parts(
     settings: TaggingSettings, data: TaggingData, vectors: Vectors | None, tag_set: TagSet
 ) -> Iterator[str | NDArray[np.float32]]:
-    """All but the sentences that decides what is fitted and encoded."""
+    """Iterate over everything except the sentences that affects the fitted encoder and the encoded sentences."""
     model = settings.model
-    yield repr((tag_set.scheme, tag_set.labels, model.min_count, model.joint_min_count, LONGEST))
+    yield repr((tag_set.scheme, tag_set.labels, model.min_count, model.joint_min_count, MAX_TOKENS))
     yield tokenizer_key(data.tokenizer)
     if vectors is not None:
         yield "\0".join(vectors.vocabulary.symbols)
@@ -156,17 +185,17 @@ def _make_parts(
     return TaggerParts(network, encoder, tag_set, data.tokenizer, data.about())
 
 
-def _words(vectors: Vectors, settings: TaggingSettings) -> VectorWords:
-    wanted = settings.model.clusters == "yes" or (settings.model.clusters == "auto" and are_word_vectors(vectors))
-    return VectorWords(vectors.vocabulary, cluster_vectors(vectors, settings.train.seed) if wanted else None)
+def _vector_words(vectors: Vectors, settings: TaggingSettings) -> VectorWords:
+    use_clusters = settings.model.clusters == "yes" or (settings.model.clusters == "auto" and are_word_vectors(vectors))
+    return VectorWords(vectors.vocabulary, cluster_vectors(vectors, settings.train.seed) if use_clusters else None)
 
 
-def _with_coverage(parts: TaggerParts, data: TaggingData, of_train: float, progress: Progress) -> TaggerParts:
-    """The parts, with a note of how many of the tokens have a pretrained vector, if there are vectors."""
+def _with_coverage(parts: TaggerParts, data: TaggingData, train_coverage: float, progress: Progress) -> TaggerParts:
+    """Record the share of tokens that have a pretrained vector, if there are vectors."""
     if parts.encoder.vectors is None:
         return parts
     coverage = {
-        name: round(of_train if name == "train" else parts.encoder.coverage(TokensOf(corpus.sentences)), 4)
+        name: round(train_coverage if name == "train" else parts.encoder.coverage(TokensOf(corpus.sentences)), 4)
         for name, corpus in data.corpora()
     }
     clustered = "" if parts.encoder.vectors.clusters is None else "; their clusters are window features"
@@ -181,4 +210,4 @@ def _network(tag_set: TagSet, sizes: TableSizes, dimensions: TaggerDimensions) -
     except RuntimeError as error:
         if "memory" not in str(error):
             raise
-        raise SettingsError("model: the network doesn't fit into memory; give it smaller dimensions") from error
+        raise SettingsError("model: the network doesn't fit into memory; reduce its dimensions") from error

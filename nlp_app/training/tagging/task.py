@@ -1,4 +1,4 @@
-"""The steps of a training run that are particular to taggers."""
+"""Steps of a training run that are specific to taggers."""
 
 from __future__ import annotations
 
@@ -39,20 +39,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaggingTask:
-    """A run that trains a tagger. start: the initial model, if there is one."""
+    """A run that trains a tagger.
+
+    Attributes:
+        settings: Settings of the run.
+        data: The splits.
+        initial_model: Tagger to continue training from, if there is one.
+        name: Name of the task.
+    """
 
     settings: TaggingSettings | TransformerTaggingSettings
     data: TaggingData
-    start: AnyTaggerParts | None = None
+    initial_model: AnyTaggerParts | None = None
 
     name: ClassVar[str] = "ner"
 
     @staticmethod
     def read(settings: TaggingSettings | TransformerTaggingSettings, output: Path) -> TaggingTask:
-        """Read the initial model and the splits."""
-        settings, start = read_initial_model(settings, output)
-        data = read_splits(settings.data, settings.train.seed, start.tag_set.labels if start is not None else ())
-        return TaggingTask(settings, data, start)
+        """Read the initial model and the splits.
+
+        Args:
+            settings: Settings of the run.
+            output: Run directory.
+
+        Returns:
+            The task.
+
+        Raises:
+            SettingsError: The initial model cannot be used with the settings.
+            DataError: A file of the data cannot be read.
+        """
+        settings, initial_model = read_initial_model(settings, output)
+        known_labels = initial_model.tag_set.labels if initial_model is not None else ()
+        data = read_splits(settings.data, settings.train.seed, known_labels)
+        return TaggingTask(settings, data, initial_model)
 
     @property
     def source(self) -> str:
@@ -65,32 +85,77 @@ class TaggingTask:
         return self.data.dev is not None
 
     def prepare(self, progress: Progress) -> PreparedRun[AnyTaggerParts, Examples]:
-        """Make the untrained tagger, or extend the initial one, and encode the training sentences."""
-        return load_prepare(type(self.settings))(self.settings, self.data, progress, self.start)
+        """Make the untrained tagger, or extend the initial model, and encode the training sentences.
+
+        Args:
+            progress: Log of the run.
+
+        Returns:
+            The tagger, its training examples and learning rates.
+        """
+        return load_prepare(type(self.settings))(self.settings, self.data, progress, self.initial_model)
 
     def with_epochs(self, batches: int) -> TaggingTask:
-        """Return the task with the number of epochs in its settings."""
+        """Return the task with the number of epochs in its settings.
+
+        Args:
+            batches: Number of batches per epoch.
+
+        Returns:
+            The task.
+        """
         return replace(self, settings=with_epochs(self.settings, batches))
 
     def summary(self, examples: Examples) -> str:
-        """Sizes of the training data, for a person."""
+        """Describe the size of the training data.
+
+        Args:
+            examples: The training examples.
+
+        Returns:
+            A text for the log.
+        """
         return (
             f"{len(self.data.train.sentences):,} sentences, {examples.batch_count()} batches an epoch, "
             f"{examples.padding():.1%} padding"
         )
 
     def stored(self, examples: Examples, output: Path) -> AbstractContextManager[None]:
-        """Do nothing: the encoded sentences are in the cache."""
+        """Do nothing, as the encoded sentences are already stored in the cache.
+
+        Args:
+            examples: The training examples.
+            output: Run directory.
+
+        Returns:
+            An empty context.
+        """
         return nullcontext()
 
     def score_name(self, parts: AnyTaggerParts) -> str:
-        """Name of the dev score."""
+        """Return the name of the dev score.
+
+        Args:
+            parts: The tagger.
+
+        Returns:
+            "accuracy" for a tagger without a scheme (POS), otherwise "F1".
+        """
         return "accuracy" if parts.tag_set.scheme == NONE else "F1"
 
     def evaluator(
         self, parts: AnyTaggerParts, examples: Examples, processes: engine.Processes
     ) -> Callable[[], engine.Evaluation] | None:
-        """Encode this process's share of dev; return a function that scores the network on all of dev."""
+        """Encode this process's share of dev, and make a function that evaluates the network on all of dev.
+
+        Args:
+            parts: The tagger.
+            examples: The training examples; not used.
+            processes: The processes of the run.
+
+        Returns:
+            The function; None without a dev set.
+        """
         if self.data.dev is None:
             return None
         dev = self.data.dev.sentences
@@ -98,12 +163,29 @@ class TaggingTask:
         encoded = parts.encoder.encode([sentence.tokens for sentence in local])
         return lambda: _evaluate(parts, dev, encoded, processes)
 
-    def lines(self, places: Iterable[int]) -> list[int]:
-        """First lines of sentences in the training file."""
-        return [self.data.train.sentences[place].lines[0] for place in places]
+    def lines(self, indices: Iterable[int]) -> list[int]:
+        """Find the first line of training sentences in their file.
+
+        Args:
+            indices: Indices of sentences in the training data.
+
+        Returns:
+            Line numbers, from 1.
+        """
+        return [self.data.train.sentences[index].lines[0] for index in indices]
 
     def complete(self, parts: AnyTaggerParts, progress: Progress) -> AnyTaggerParts:
-        """Quantize a BiLSTM-CRF and tune its outside bias on dev, before it is scored: the saved model is scored."""
+        """Quantize a BiLSTM-CRF and tune its outside bias on dev, before the final evaluation.
+
+        The saved model is therefore the evaluated model.
+
+        Args:
+            parts: The trained tagger.
+            progress: Log of the run.
+
+        Returns:
+            The finished tagger.
+        """
         if not isinstance(self.settings, TaggingSettings) or not isinstance(parts, TaggerParts):
             return parts
         if self.settings.model.quantize:
@@ -111,36 +193,54 @@ class TaggingTask:
         if self.settings.train.tune_outside_bias and self.data.dev is not None and parts.tag_set.scheme != NONE:
             shift = tune_outside_bias(parts, self.data.dev.sentences)
             if shift:
-                progress.say("", f"the score of O is lowered by {shift:g}, by which dev F1 gains")
+                progress.say("", f"score of O lowered by {shift:g} to improve dev F1")
         return parts
 
     def score(self, parts: AnyTaggerParts, output: Path) -> TrainingResult:
-        """Score the finished tagger on dev and test, and write its predictions on the last of them."""
+        """Evaluate the finished tagger on dev and test, and write its predictions on test, or on dev without test.
+
+        Args:
+            parts: The tagger.
+            output: Run directory.
+
+        Returns:
+            Metrics and predicted spans by split.
+        """
         tagger = Tagger(parts)
         result = TrainingResult()
         for name, corpus in self.data.scored():
             spans = tagger.token_spans([sentence.tokens for sentence in corpus.sentences])
             result.predictions[name] = spans
             result.metrics[name] = score_spans(parts.tag_set, corpus.sentences, spans)
-        for name, corpus in self.data.scored()[-1:]:  # none without dev and test
+        for name, corpus in self.data.scored()[-1:]:  # empty without dev and test
             write_predictions(output, corpus, result.predictions[name], scheme=parts.tag_set.written_scheme)
         return result
 
     def card(self, parts: AnyTaggerParts, metrics: Mapping[str, Any]) -> str:
-        """Make the model card."""
+        """Make the model card.
+
+        Args:
+            parts: The tagger.
+            metrics: Metrics by split.
+
+        Returns:
+            The card, as Markdown.
+        """
         return tagger_card(parts, metrics, self.settings, self.data.counts())
 
 
 def _evaluate(
     parts: AnyTaggerParts, dev: Sequence[Sentence], encoded: Encoded, processes: engine.Processes
 ) -> engine.Evaluation:
-    """Score the network on dev. encoded: this process's share of the sentences."""
+    """Evaluate the network on dev; `encoded` has this process's share of the sentences."""
     try:
         local = [[span for span, _ in spans] for spans in predict_encoded(parts, encoded, scores=False)]
     except (ValueError, ModelError) as error:
         if all(torch.isfinite(weight).all() for weight in parts.network.parameters()):
             raise
-        raise TrainingError("training has diverged: weights are no longer finite; lower train.learning_rate") from error
+        raise TrainingError(
+            "training has diverged: weights are no longer finite; use a lower train.learning_rate"
+        ) from error
     scores = score_spans(parts.tag_set, dev, gather_predictions(local, len(dev), parts.tag_set.labels, processes))
     return engine.Evaluation(selection_score(scores), scores)
 
@@ -148,13 +248,13 @@ def _evaluate(
 def gather_predictions(
     local: list[list[TokenSpan]], sentences: int, labels: Sequence[str], processes: engine.Processes
 ) -> list[list[TokenSpan]]:
-    """Collect the spans of all sentences from all processes, each of which has tagged its share of them.
+    """Gather the spans of all sentences from all processes, each with its share of the sentences.
 
     Args:
-        local: This process's spans, of each of its sentences: those at its rank, and every `processes.count` further.
-        sentences: The number of all sentences.
-        labels: The labels of spans, in the same order in all processes.
-        processes: This process and the others.
+        local: Spans of each of this process's sentences, which are every `processes.count`-th one from its rank on.
+        sentences: Number of all sentences.
+        labels: Labels of spans, in the same order in all processes.
+        processes: The processes of the run.
 
     Returns:
         The spans of each sentence.
@@ -163,8 +263,8 @@ def gather_predictions(
         return local
     ids = {label: number for number, label in enumerate(labels)}
     rows = [
-        (processes.rank + place * processes.count, span.start, span.end, ids[span.label])
-        for place, spans in enumerate(local)
+        (processes.rank + index * processes.count, span.start, span.end, ids[span.label])
+        for index, spans in enumerate(local)
         for span in spans
     ]
     gathered: list[list[TokenSpan]] = [[] for _ in range(sentences)]

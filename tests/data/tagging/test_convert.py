@@ -145,7 +145,7 @@ CONLLU = """# sent_id = 1
 def test_lost_columns_and_documents_are_reported(tmp_path: Path) -> None:
     (tmp_path / "a.conll").write_text(CONLL_2003)
     report = convert(tmp_path / "a.conll", tmp_path / "b.conll")
-    assert report.losses == ["2 columns besides token and tag", "the bounds of 2 documents"]
+    assert report.losses == ["2 columns other than token and tag", "the boundaries of 2 documents"]
     assert (report.source_scheme, report.target_scheme) == ("IOB1", "BIO")
     assert (tmp_path / "b.conll").read_text() == "EU\tB-ORG\nsaid\tO\n\nHi\tO\n\n"
 
@@ -181,7 +181,7 @@ def test_lost_keys_are_reported(tmp_path: Path) -> None:
     )
     losses = convert(source, tmp_path / "b.jsonl").losses
     assert losses == [
-        "1 objects that their annotator didn't accept",
+        "1 objects that the annotator did not accept",
         "1 values of the key spans.score",
         "1 values of the key meta",
         "1 values of the key tokens",
@@ -190,7 +190,7 @@ def test_lost_keys_are_reported(tmp_path: Path) -> None:
 
 def test_a_raw_text_without_its_tokens_is_lost(tmp_path: Path) -> None:
     source = json_lines(tmp_path / "a.jsonl", {"tokens": ["du"], "ner_tags": ["O"], "text": "de le"})
-    assert convert(source, tmp_path / "b.jsonl").losses == ["1 raw texts that don't hold their tokens"]
+    assert convert(source, tmp_path / "b.jsonl").losses == ["1 raw texts that don't contain their tokens"]
 
 
 def test_lost_brat_annotations_are_reported(tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def losses_of(path: Path, content: str, target: str = "out.jsonl", **options: An
 def test_an_object_that_is_skipped_is_counted_once(tmp_path: Path) -> None:
     lines = '{"text": "a", "spans": [], "id": 1}\n{"text": "b", "spans": [], "id": 2, "answer": "ignore"}\n'
     assert losses_of(tmp_path / "a.jsonl", lines) == [
-        "1 objects that their annotator didn't accept",
+        "1 objects that the annotator did not accept",
         "1 values of the key id",
     ]
 
@@ -250,7 +250,7 @@ def test_lost_label_studio_results_are_reported(tmp_path: Path) -> None:
     assert losses_of(tmp_path / "a.json", json.dumps(task, indent=1)) == [
         "1 values of the key id",
         "1 values of the key data.source",
-        "1 annotations that were canceled, or aren't the ground truth",
+        "1 annotations that were canceled or are not the ground truth",
         "1 values of the key annotations.lead_time",
         "1 values of the key annotations.result.id",
         "1 values of the key annotations.result.from_name",
@@ -260,7 +260,7 @@ def test_lost_label_studio_results_are_reported(tmp_path: Path) -> None:
 
 
 def test_a_token_pattern_loses_only_unmatched_text(tmp_path: Path) -> None:
-    cut = "what stands in the tokens' column besides what the token pattern takes"
+    cut = "the part of the token column that is not matched by the token pattern"
     assert losses_of(tmp_path / "a.conll", "马0\tB-PER\n云1\tI-PER\n", token_pattern="segmented") == [cut]
     assert losses_of(tmp_path / "a.conll", "马\tB-PER\n云\tI-PER\n", token_pattern="(.*)") == []
 
@@ -271,7 +271,7 @@ def test_comments_and_texts_of_conllu_are_counted_as_they_are_read(tmp_path: Pat
     assert losses_of(tmp_path / "a.conllu", content) == [
         "1 comments",
         "1 multi-word tokens",
-        "1 raw texts that don't hold their tokens",
+        "1 raw texts that don't contain their tokens",
     ]
 
 
@@ -289,7 +289,7 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     writer.start()
     report = convert(tmp_path / "pipe", tmp_path / "b.conll", options=CorpusOptions(format="conll"))
     writer.join()
-    assert report.losses == ["2 columns besides token and tag", "the bounds of 2 documents"]
+    assert report.losses == ["2 columns other than token and tag", "the boundaries of 2 documents"]
 
 
 def test_repairs_are_losses(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The examples of classes in the documentation are read as it says."""
+"""The examples of texts with classes in the documentation are read as documented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sets read through the package `datasets`: local folders and files, which take the way of the Hub's."""
+"""Texts with classes in datasets: local folders and files, which are loaded like those of the Hub."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_addresses(tmp_path: Path) -> None:
     assert parse_address(f"hf:{tmp_path}#test") == DatasetAddress(str(tmp_path), None, "test")
 
 
-def test_numbers_of_classes_become_their_names(tmp_path: Path) -> None:
+def test_class_numbers_become_class_names(tmp_path: Path) -> None:
     columns = {"text": ["one", "", "three"], "label": [1, 0, -1]}
     parquet(tmp_path / "d", columns, {"text": TEXT, "label": datasets.ClassLabel(names=["neg", "pos"])})
     file = open_classes(f"hf:{tmp_path / 'd'}#train")
@@ -54,7 +54,7 @@ def test_numbers_of_classes_become_their_names(tmp_path: Path) -> None:
     assert [record.labels for record in open_classes(file.path, ClassReadOptions(labels=False))] == [None] * 3
 
 
-def test_lists_strings_and_switches(tmp_path: Path) -> None:
+def test_lists_strings_and_binary_columns(tmp_path: Path) -> None:
     names = datasets.ClassLabel(names=["a", "b"])
     columns = {"comment": ["x", "y"], "labels": [[0, 1], []], "kind": ["k", None], "on": [1, 0], "off": [0, None]}
     features = {"comment": TEXT, "labels": datasets.List(names), "kind": TEXT, "on": datasets.Value("int8")}
@@ -79,7 +79,7 @@ def test_a_folder_of_csv(tmp_path: Path) -> None:
         open_classes(f"hf:{tmp_path / 'd'}#dev")
 
 
-def test_columns_that_cannot_be_told(tmp_path: Path) -> None:
+def test_ambiguous_columns(tmp_path: Path) -> None:
     features = {"one": TEXT, "two": TEXT, "n": datasets.Value("int64")}
     path = parquet(tmp_path, {"one": ["a"], "two": ["b"], "n": [1]}, features)
     with pytest.raises(DataError, match="can't tell which column is the text: found 0 'one', 1 'two', 2 'n'"):
@@ -93,7 +93,7 @@ def test_columns_that_cannot_be_told(tmp_path: Path) -> None:
         open_classes(f"hf:{tokens}")
 
 
-def test_no_code_of_a_data_set_is_run(tmp_path: Path) -> None:
+def test_dataset_code_is_never_run(tmp_path: Path) -> None:
     folder = tmp_path / "evil"
     folder.mkdir()
     (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
@@ -102,7 +102,7 @@ def test_no_code_of_a_data_set_is_run(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_what_is_not_there(tmp_path: Path) -> None:
+def test_missing_datasets(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="can't be loaded"):
         open_classes(f"hf:{tmp_path / 'nothing'}")
     (tmp_path / "a.docx").write_text("x")
@@ -110,7 +110,7 @@ def test_what_is_not_there(tmp_path: Path) -> None:
         open_classes(f"hf:{tmp_path / 'a.docx'}")
 
 
-def test_offline_is_one_line() -> None:
+def test_offline_error_is_one_line() -> None:
     code = (
         "import os; os.environ['HF_HUB_OFFLINE'] = '1'\n"
         "from nlp_app.core.errors import DataError\n"

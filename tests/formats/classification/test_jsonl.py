@@ -1,4 +1,4 @@
-"""JSON with classes: the shapes of annotation tools and data sets, each kind of value, and what is refused."""
+"""JSON with classes: the shapes of annotation tools and datasets, each kind of value, and invalid files."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_label_studio_with_several_questions(tmp_path: Path) -> None:
     assert [r.labels for r in opened(tmp_path, [stars], ClassReadOptions(label_columns=("data.stars",)))] == [("4",)]
 
 
-def test_rejected_objects_are_left_out_and_counted(tmp_path: Path) -> None:
+def test_rejected_objects_are_skipped_and_counted(tmp_path: Path) -> None:
     values = [{"text": answer, "label": "x", "answer": answer} for answer in ("accept", "reject", "ignore")]
     file = opened(tmp_path, values)
     assert [record.text for record in file] == ["accept"]
@@ -147,12 +147,12 @@ def test_texts_alone(tmp_path: Path) -> None:
         (["text"], "found a list, expected an object|found a string"),
     ],
 )
-def test_what_is_refused(tmp_path: Path, value: Any, message: str) -> None:
+def test_invalid_objects(tmp_path: Path, value: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         list(opened(tmp_path, [value], ClassReadOptions(text_columns=("text",)) if "title" in value else None))
 
 
-def test_bad_json_is_named_with_its_line(tmp_path: Path) -> None:
+def test_bad_json_is_reported_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text('{"text": "a", "label": "x"}\n{"text": "b" "label"}\n')
     with pytest.raises(DataError, match=r"a.jsonl:2: bad JSON"):

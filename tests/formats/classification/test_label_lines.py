@@ -1,4 +1,4 @@
-"""Lines with labels, lines without, streams, and what is no text classification data."""
+"""Lines with and without labels, streams, and files of other tasks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_label_and_text(tmp_path: Path) -> None:
     assert list(named) == [ClassRecord("", ("pos",), 1), ClassRecord("a b", ("neg",), 3)]
     assert [(repair.what, repair.line) for repair in named.repairs] == [
         ("records without a text", 1),
-        ("blank lines, left out", 2),
+        ("blank lines, skipped", 2),
     ]
 
 
@@ -53,7 +53,7 @@ def test_label_and_text_or_prose(tmp_path: Path) -> None:
     assert opened(tmp_path, "NUM:dist How far ?\nHUM:ind Who ?\n", UNLABELLED).format == "label_text"
 
 
-def test_marks_of_fasttext(tmp_path: Path) -> None:
+def test_fasttext_marks(tmp_path: Path) -> None:
     text = "__label__a __label__b hello you\nno label\n__label__c\n__label__d,e  x\nat the end __label__f\n"
     file = opened(tmp_path, text)
     assert file.format == "fasttext"
@@ -67,13 +67,13 @@ def test_marks_of_fasttext(tmp_path: Path) -> None:
     assert [(repair.what, repair.count, repair.line) for repair in file.repairs] == [
         ("records without a label", 1, 2),
         ("records without a text", 1, 3),
-        ("lines with a label after the text's beginning", 1, 5),
+        ("lines with a label inside the text", 1, 5),
     ]
     assert [record.labels for record in opened(tmp_path, text, UNLABELLED)] == [None] * 5
 
 
 @given(st.lists(st.tuples(st.lists(st.sampled_from("abc"), unique=True), st.text("xy 马", min_size=1)), min_size=1))
-def test_marks_and_text_are_taken_apart(rows: list[tuple[list[str], str]]) -> None:
+def test_marks_are_separated_from_the_text(rows: list[tuple[list[str], str]]) -> None:
     lines = ["".join(f"__label__{label} " for label in labels) + text for labels, text in rows]
     records = read_class_lines(lines, "-", "\n".join(lines), ClassReadOptions(format="fasttext"))
     assert [(record.labels, record.text) for record in records] == [
@@ -89,7 +89,7 @@ def test_texts_alone(tmp_path: Path) -> None:
     assert not file.repairs
 
 
-def test_columns_of_lines_are_refused(tmp_path: Path) -> None:
+def test_column_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="text has no columns"):
         opened(tmp_path, "a b\n", ClassReadOptions(format="text", text_columns=(0,)))
 
@@ -108,12 +108,12 @@ def test_columns_of_lines_are_refused(tmp_path: Path) -> None:
         ("a.jsonl", '{"text": "a", "spans": [{"start": 0, "end": 1, "label": "X"}]}\n'),
     ],
 )
-def test_sequence_labeling_data_is_named(tmp_path: Path, name: str, text: str) -> None:
+def test_sequence_labeling_data_is_refused(tmp_path: Path, name: str, text: str) -> None:
     with pytest.raises(DataError, match=r"sequence labeling data .* use `train ner`"):
         list(opened(tmp_path, text, PLAIN, name))
 
 
-def test_short_texts_with_classes_are_no_sequences(tmp_path: Path) -> None:
+def test_short_texts_with_classes_are_not_sequences(tmp_path: Path) -> None:
     assert len(list(opened(tmp_path, "".join(f"好片{row}\tpos\n差片{row}\tneg\n" for row in range(9))))) == 18
 
 
@@ -134,7 +134,7 @@ def test_streams(lines: list[str], format: str, end: str) -> None:
     assert [(record.text, record.labels) for record in records] == [("one", ("x",)), ("two", ("y",))]
 
 
-def test_a_stream_is_recognized_from_its_head_alone() -> None:
+def test_a_stream_is_detected_from_its_head() -> None:
     lines = [json.dumps({"text": f"text {number} " + "x" * 90, "label": "a"}) for number in range(2000)]
     taken = 0
 
@@ -160,9 +160,9 @@ def test_files_are_streamed(tmp_path: Path) -> None:
         list(records)
 
 
-def test_what_can_be_read_once_only_is_refused(tmp_path: Path) -> None:
+def test_pipes_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DataError, match="is no regular file"):
+    with pytest.raises(DataError, match="is not a regular file"):
         open_classes(tmp_path / "pipe")
     with pytest.raises(SettingsError, match="hub"):
         read_class_lines([], "-", "", ClassReadOptions(format="hub"))

@@ -1,4 +1,4 @@
-"""CSV and TSV of texts and classes: dialects, headers, columns, and rows that don't fit."""
+"""CSV and TSV of texts and classes: dialects, headers, columns, and rows of the wrong width."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pairs(file: ClassFile) -> list[tuple[str, tuple[str, ...] | None]]:
     return [(record.text, record.labels) for record in file]
 
 
-def said(file: ClassFile, start: str) -> str:
+def remark(file: ClassFile, start: str) -> str:
     return next((remark for remark in file.remarks if remark.startswith(start)), "")
 
 
@@ -48,7 +48,7 @@ TWO = [("good day", ("pos",)), ("a bad one", ("neg",))]
         ("a.csv", "文本,标签\ngood day,pos\na bad one,neg\n"),
     ],
 )
-def test_found_by_evidence(tmp_path: Path, name: str, text: str) -> None:
+def test_detected_dialects_and_columns(tmp_path: Path, name: str, text: str) -> None:
     file = opened(tmp_path, name, text)
     assert pairs(file) == TWO
     assert not file.repairs
@@ -67,8 +67,10 @@ def test_found_by_evidence(tmp_path: Path, name: str, text: str) -> None:
     st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
 )
 @example([(" ", "x"), (' "', "x")], ",", csv.QUOTE_MINIMAL)  # the space stands inside of the quotes
-def test_what_csv_writes_is_read(tmp_path: Path, rows: list[tuple[str, str]], delimiter: str, quoting: int) -> None:
-    """`lines` are those where csv's own reader begins each row."""
+def test_output_of_csv_writer_is_read(
+    tmp_path: Path, rows: list[tuple[str, str]], delimiter: str, quoting: int
+) -> None:
+    """`lines` are the lines where the `csv` module begins each row."""
     stream = io.StringIO()
     writer = csv.writer(stream, delimiter=delimiter, quoting=quoting, lineterminator="\n")
     writer.writerows([("text", "label"), *rows])
@@ -100,12 +102,12 @@ MESSAGES = [
 def test_quotes_in_tsv_are_characters(tmp_path: Path) -> None:
     file = opened(tmp_path, "a.tsv", "\n".join(MESSAGES) + "\n")
     assert [f"{record.labels[0]}\t{record.text}" for record in file if record.labels] == MESSAGES
-    assert "characters of the text, as in line 1, found text after a closing quote" in said(file, "quotes")
+    assert "part of the text, as in line 1, found text after a closing quote" in remark(file, "quotes")
     assert file.options.quoting is False
 
 
 @pytest.mark.parametrize("text", ['ham\t"all of it"\nspam\tcall\n', 'ham\t"Ok\nham\tso it goes"\nspam\tcall\n'])
-def test_quotes_in_tsv_that_would_fit(tmp_path: Path, text: str) -> None:
+def test_quotes_in_tsv_that_are_not_needed(tmp_path: Path, text: str) -> None:
     assert [record.text for record in opened(tmp_path, "a.tsv", text)] == [
         line.split("\t")[1] for line in text.splitlines()
     ]
@@ -134,18 +136,18 @@ def test_a_file_without_header_keeps_its_first_row(tmp_path: Path) -> None:
     text = "".join(f"text number {row} of a list\t{row % 3}\n" for row in range(30))
     file = opened(tmp_path, "a.tsv", text)
     assert len(list(file)) == 30
-    assert "none, the first row is data" in said(file, "header")
+    assert "none, the first row is data" in remark(file, "header")
     named = opened(
         tmp_path, "a.tsv", "v1\tv2\n" + "".join(f"{'ab'[row % 2]}\tlong text {row}, words\n" for row in range(30))
     )
     assert len(list(named)) == 30
-    assert "data.header=no" in said(named, "header")
+    assert "data.header=no" in remark(named, "header")
     number = opened(tmp_path, "a.tsv", "phrase\tkind\n" + text)
     assert len(list(number)) == 30
-    assert "'kind' stands over numbers" in said(number, "header")
+    assert "as the cells below 'kind' are numbers" in remark(number, "header")
 
 
-def test_header_as_told(tmp_path: Path) -> None:
+def test_header_option(tmp_path: Path) -> None:
     text = "text,label\nphrase one,x\nphrase two,y\n"
     assert len(list(opened(tmp_path, "a.csv", text, ClassReadOptions(header=False)))) == 3
     other = "phrase one,x\nphrase two,y\nphrase three,x\n"
@@ -177,12 +179,12 @@ def test_columns_by_name_and_number(
         (ClassReadOptions(), "can't tell which column is the label: found 0 'id', 1 'title'.*--label-column"),
     ],
 )
-def test_columns_that_cannot_be_told(tmp_path: Path, options: ClassReadOptions, message: str) -> None:
+def test_ambiguous_columns(tmp_path: Path, options: ClassReadOptions, message: str) -> None:
     with pytest.raises(DataError, match=message):
         opened(tmp_path, "a.csv", "id,title,one,two\n1,Hello there,a,b\n2,Bye now all,c,d\n3,Well,a,d\n", options)
 
 
-def test_two_long_columns_cannot_be_told(tmp_path: Path) -> None:
+def test_two_long_columns_are_ambiguous(tmp_path: Path) -> None:
     text = "".join(f"is this question {row} clear,that is answer {row} then\n" for row in range(9))
     with pytest.raises(DataError, match="can't tell which column is the text: found 2 columns without names"):
         opened(tmp_path, "a.csv", text)
@@ -203,7 +205,7 @@ def test_columns_of_zero_and_one(tmp_path: Path) -> None:
     assert [record.labels for record in opened(tmp_path, "a.csv", text, named)][1] == ("insult", "toxic")
     with pytest.raises(DataError, match=r"a.csv:3: found '2' in the label column 'toxic', expected 0 or 1"):
         list(opened(tmp_path, "a.csv", text.replace("two text,1", "two text,2"), named))
-    with pytest.raises(DataError, match="no header, whose names would be the labels"):
+    with pytest.raises(DataError, match="no header, expected column names, which are the labels"):
         opened(tmp_path, "a.csv", "one text,1,0\n", ClassReadOptions(label_columns=(1, 2), header=False))
 
 
@@ -221,17 +223,17 @@ def test_missing_and_additional_cells(tmp_path: Path) -> None:
         ("rows with a missing cell", 2, 4),
         ("records without a label", 2, 4),
         ("records without a text", 1, 5),
-        ("blank lines, left out", 1, 7),
+        ("blank lines, skipped", 1, 7),
     ]
     with pytest.raises(DataError, match=r"a.csv:3: found 3 cells, expected 2 .*commas in quotes"):
         list(opened(tmp_path, "a.csv", 'text,label\n"a, b",x\na, b,y\n'))
 
 
-def test_the_last_text_of_an_unquoted_row_goes_on(tmp_path: Path) -> None:
+def test_extra_cells_belong_to_an_unquoted_last_text(tmp_path: Path) -> None:
     rows = ["x\tone", "y\ttwo\tand\tmore", "x\tthree", "y\tfour\t"]
     file = opened(tmp_path, "a.tsv", "\n".join(rows * 6))
     assert [record.text for record in file][:4] == ["one", "two\tand\tmore", "three", "four"]
-    assert file.repairs[0].what == "rows with more cells, which were added to the text"
+    assert file.repairs[0].what == "rows with extra cells, which were added to the text"
     assert (file.repairs[0].count, file.repairs[0].line) == (6, 2)
     with pytest.raises(DataError, match=r"a.tsv:2: found 3 cells, expected 2"):
         list(opened(tmp_path, "a.tsv", "text\tlabel\none\ttwo\tx\nthree\ty\n"))
@@ -274,6 +276,6 @@ def test_nothing_to_read(tmp_path: Path) -> None:
         ({"header": False, "text_columns": ("text",)}, "columns by name and no header"),
     ],
 )
-def test_options_that_are_refused(arguments: dict[str, object], message: str) -> None:
+def test_invalid_options(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         ClassReadOptions(**arguments)  # type: ignore[arg-type]

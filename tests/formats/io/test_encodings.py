@@ -1,4 +1,4 @@
-"""Encodings of class files: each is recognized from its bytes and said, and what is none is refused."""
+"""Encodings are detected from the bytes of a file and reported; unknown ones are refused."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ def write(folder: Path, data: bytes) -> Path:
         (CHINESE, "utf-8", None),
         (CHINESE, "utf-8-sig", None),
         (CHINESE, "gb18030", "GB18030, as byte 0xD5 at offset 0 is not UTF-8"),
-        (CHINESE, "utf-16", "UTF-16, by its byte order mark"),
-        (FRENCH * 9, "utf-16-le", "UTF-16, by its zero bytes"),
-        (FRENCH * 9, "utf-16-be", "UTF-16, by its zero bytes"),
+        (CHINESE, "utf-16", "UTF-16, from its byte order mark"),
+        (FRENCH * 9, "utf-16-le", "UTF-16, from its zero bytes"),
+        (FRENCH * 9, "utf-16-be", "UTF-16, from its zero bytes"),
         (FRENCH, "latin-1", "Latin-1, as byte 0xE9 at offset 6"),
         (CURLY, "cp1252", "Windows-1252, as byte 0x93 at offset 9"),
         ("a damaged\xf0hyphen\tpos\nmore\tneg\n", "latin-1", "Latin-1, as byte 0xF0 at offset 9"),
     ],
 )
-def test_recognized_and_said(tmp_path: Path, text: str, encoding: str, said: str | None) -> None:
+def test_detected_and_reported(tmp_path: Path, text: str, encoding: str, said: str | None) -> None:
     file = open_classes(write(tmp_path, text.encode(encoding)))
     assert "".join(f"{record.text}\t{record.labels[0]}\n" for record in file if record.labels) == text
     remarks = [remark for remark in file.remarks if remark.startswith("encoding: ")]
@@ -65,14 +65,14 @@ def test_evidence_far_into_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [CHINESE, FRENCH * 3, CURLY])
-def test_damaged_utf8_is_not_taken_for_another_encoding(tmp_path: Path, text: str) -> None:
+def test_damaged_utf8_is_not_detected_as_another_encoding(tmp_path: Path, text: str) -> None:
     data = text.encode().replace(b"\t", b"\xff\t", 1)
     with pytest.raises(DataError, match=rf"a.tsv:1: byte 0xFF at offset {data.index(255)} is not utf-8"):
         open_classes(write(tmp_path, data))
 
 
 @pytest.mark.parametrize("encoding", ["cp1251", "koi8-r", "big5", "shift_jis"])
-def test_what_no_evidence_explains_is_refused(tmp_path: Path, encoding: str) -> None:
+def test_unknown_encodings_are_refused(tmp_path: Path, encoding: str) -> None:
     text = {"big5": "這部電影很好看，我們都喜歡\tx\n", "shift_jis": "これは映画です。とても良い\tx\n"}.get(
         encoding, "Привет, как дела у вас\tx\n"
     )
@@ -94,8 +94,8 @@ TEXTS = [
 @pytest.mark.parametrize(
     ("text", "encoding"), [(text, encoding) for text, encodings in TEXTS for encoding in encodings]
 )
-def test_class_tables_and_columns_are_decided_alike(tmp_path: Path, text: str, encoding: str) -> None:
-    """The same bytes, read as both kinds of files, with the text or the error that they give."""
+def test_tables_and_columns_get_the_same_encoding(tmp_path: Path, text: str, encoding: str) -> None:
+    """The same bytes give the same text or error when read as a table and as columns."""
     data = f"{text}\n".encode(encoding, "ignore")
     table, tokens = write(tmp_path, data), tmp_path / "a.conll"
     tokens.write_bytes(data)
@@ -125,7 +125,7 @@ SPAN = CharSpan(0, 2, "PER")
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030", "utf-16", "utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize("suffix", [".txt", ".conll", ".conllu", ".jsonl", ".ann"])
-def test_every_format_is_recognized_in_every_encoding(tmp_path: Path, encoding: str, suffix: str) -> None:
+def test_every_format_is_detected_in_every_encoding(tmp_path: Path, encoding: str, suffix: str) -> None:
     text = str(SENTENCE["text"])
     path, named = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
     tags = ["B-PER", "I-PER"] + ["O"] * (len(text) - 2)
@@ -159,7 +159,7 @@ def test_every_format_is_recognized_in_every_encoding(tmp_path: Path, encoding: 
 
 
 def test_a_short_annotation_has_the_encoding_of_its_text(tmp_path: Path) -> None:
-    """Two rare characters alone would be taken for another encoding."""
+    """Two rare characters alone would be detected as another encoding."""
     for number, text in enumerate(["镕是一个很少用的字\n", "鑫也是一个字，大家都知道\n"]):
         (tmp_path / f"{number}.txt").write_bytes(text.encode("gb18030"))
         (tmp_path / f"{number}.ann").write_bytes(f"T1\tX 0 1\t{text[0]}\n".encode("gb18030"))
@@ -181,7 +181,7 @@ def test_damage_in_columns_names_the_line(tmp_path: Path) -> None:
         read_corpus(path)
 
 
-def test_reports_say_what_was_recognized(tmp_path: Path) -> None:
+def test_reports_contain_the_encoding(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_bytes("马\tB-PER\n云\tI-PER\n在\tO\n".encode("gb18030"))
     said = "encoding: GB18030, as byte 0xC2 at offset 0 is not UTF-8"
@@ -199,7 +199,7 @@ def test_reports_say_what_was_recognized(tmp_path: Path) -> None:
     assert read_corpus(path, named).remarks == []
 
 
-def test_a_pipe_is_decided_by_its_mark(tmp_path: Path) -> None:
+def test_a_pipe_is_decoded_by_its_mark(tmp_path: Path) -> None:
     if not hasattr(os, "mkfifo"):
         pytest.skip("no named pipes")
     os.mkfifo(tmp_path / "pipe")
@@ -221,7 +221,7 @@ def test_binary_files_and_unknown_encodings(tmp_path: Path) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.text(min_size=1, max_size=80).filter(lambda text: "\0" not in text), st.sampled_from(["utf-8", "utf-16"]))
-def test_unicode_is_always_recognized(tmp_path: Path, text: str, encoding: str) -> None:
+def test_unicode_is_always_detected(tmp_path: Path, text: str, encoding: str) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(text.encode(encoding, "ignore"))
     found = find_encoding(path, None).codec

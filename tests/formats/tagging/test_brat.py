@@ -41,7 +41,7 @@ def test_pairs_and_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("T1\tPer 0 1;2 3\tA n", "several pieces .0 1;2 3."),
+        ("T1\tPer 0 1;2 3\tA n", "several parts .0 1;2 3."),
         ("T1\tPer 0 4\tAnn ", "0..4, expected it within 0..3"),
         ("T1\tPer 0 2\tAnn", "holds 'An', not 'Ann'"),
         ("T1\tPer 0\tAnn", "expected `T1<TAB>Type start end<TAB>text`"),

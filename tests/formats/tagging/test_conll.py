@@ -1,4 +1,4 @@
-"""CoNLL columns: what a reader must survive and what it must refuse; round trips over generated sentences."""
+"""CoNLL columns: valid and invalid files, and round trips of generated sentences."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_invisible_characters_belong_to_their_token(separator: str, token: str) 
     assert pairs(text) == [[("a", "O"), (token, "O"), ("b", "O")]]
 
 
-def test_document_marks_end_sentences_and_are_no_tokens() -> None:
+def test_document_marks_end_sentences_and_are_not_tokens() -> None:
     text = "-DOCSTART- -X- O O\n\nLoan NN - O\n-DOCSTART- -X- O O\nBank NN - I-ORG\n-DOCSTART-\nx NN - O"
     assert pairs(text) == [[("Loan", "O")], [("Bank", "I-ORG")], [("x", "O")]]
     assert pairs("-DOCSTART-x\tO") == [[("-DOCSTART-x", "O")]]
@@ -61,7 +61,7 @@ def test_one_column_is_unlabeled() -> None:
     assert (first.tokens, first.tags, second.tokens) == (["Ann", "runs"], None, ["fast"])
 
 
-def test_a_tab_separated_token_may_hold_spaces() -> None:
+def test_a_tab_separated_token_may_contain_spaces() -> None:
     assert pairs("New York\tB-LOC\nis\tO\n\nSan Jose\tB-LOC") == [
         [("New York", "B-LOC"), ("is", "O")],
         [("San Jose", "B-LOC")],
@@ -92,7 +92,7 @@ def test_segmented_tokens_lose_their_position() -> None:
         ("这是一个很长的新闻标题没有空格\t3\n另外一个很长的新闻标题没有空格\t1", "text classification data"),
     ],
 )
-def test_what_is_no_column_file_is_refused_with_its_line(text: str, message: str) -> None:
+def test_invalid_columns_are_refused_with_their_line(text: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
         parse(text)
 
@@ -110,7 +110,7 @@ labeled = st.lists(st.lists(st.tuples(tokens, st.sampled_from(["O", "B-A", "I-A"
 
 
 @given(labeled)
-def test_written_columns_read_back_whatever_the_characters(
+def test_written_columns_read_back_with_any_characters(
     tmp_path_factory: pytest.TempPathFactory, data: list[list[tuple[str, str]]]
 ) -> None:
     path = tmp_path_factory.mktemp("columns") / "out.conll"
@@ -132,7 +132,7 @@ def test_written_columns_read_back_whatever_the_characters(
         TextRecord("a", [], 1),
     ],
 )
-def test_what_columns_cannot_hold_is_not_written(tmp_path: Path, record: TokenRecord | TextRecord) -> None:
+def test_records_that_columns_cannot_hold_are_not_written(tmp_path: Path, record: TokenRecord | TextRecord) -> None:
     path = tmp_path / "out.conll"
     with pytest.raises(DataError, match=r"record 1.*JSON lines"):
         write([record], path, "conll")

@@ -1,4 +1,4 @@
-"""CoNLL-U: words, raw text and offsets, by the specification's own cases."""
+"""CoNLL-U: words, raw text and offsets, with the examples of the specification."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_words_of_a_sentence() -> None:
     assert (second.tokens, second.text, list(second.lines)) == (["#"], "#", [11])
 
 
-def test_words_that_are_not_in_the_text_leave_it_out() -> None:
+def test_words_that_are_not_in_the_text() -> None:
     lines = ["# text = du pain", word("1-2", "du"), word("1", "de"), word("2", "le"), word("3", "pain")]
     (record,) = parse(lines)
     assert (record.tokens, record.text, record.starts) == (["de", "le", "pain"], None, None)

@@ -1,4 +1,4 @@
-"""Files: encodings, recognition, errors with their place, and writing that is complete or absent."""
+"""Files: encodings, format detection, errors with their line, and writing files completely or not at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def tokens_of(path: Path, options: ReadOptions = ReadOptions()) -> list[list[str
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_encodings_that_are_recognized(tmp_path: Path, encoding: str) -> None:
+def test_detected_encodings(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "a.conll"
     path.write_bytes(TEXT.encode(encoding))
     assert detect_format(path) == "conll"
@@ -32,7 +32,7 @@ def test_encodings_that_are_recognized(tmp_path: Path, encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gb18030", "utf-16-le", "utf-16-be", "UTF8"])
-def test_encodings_that_are_named(tmp_path: Path, encoding: str) -> None:
+def test_encodings_set_by_the_user(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "a.conll"
     path.write_bytes(TEXT.encode(encoding))
     assert tokens_of(path, ReadOptions(encoding=encoding)) == TOKENS
@@ -48,7 +48,7 @@ def test_unknown_encodings_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("prefix", [b"", b"\xef\xbb\xbf"])
 @pytest.mark.parametrize("before", [0, 1, CHUNK - 5, CHUNK - 1, CHUNK, 3 * CHUNK + 7])
-def test_a_bad_byte_is_named_with_offset_and_line(tmp_path: Path, prefix: bytes, before: int) -> None:
+def test_a_bad_byte_is_reported_with_offset_and_line(tmp_path: Path, prefix: bytes, before: int) -> None:
     good = prefix + ("éé\tOOOO\n" + "é\tO\n" * (before // 5 + 1)).encode()[: max(10, before - before % 5)]
     path = tmp_path / "a.conll"
     path.write_bytes(good + b"a\xf0b\tO\n")
@@ -57,7 +57,7 @@ def test_a_bad_byte_is_named_with_offset_and_line(tmp_path: Path, prefix: bytes,
         tokens_of(path)
 
 
-def test_a_cut_file_is_a_bad_byte(tmp_path: Path) -> None:
+def test_a_truncated_file_is_a_bad_byte(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_bytes("a\tO\n马".encode()[:-1])
     with pytest.raises(DataError, match=r"a.conll:2: byte 0xE9 at offset 4"):
@@ -77,7 +77,7 @@ def test_binary_files_are_refused(tmp_path: Path) -> None:
 @given(st.text("a\r\n\u2028马", max_size=60), st.sampled_from(["utf-8", "utf-16"]))
 def test_lines_end_at_line_feeds_alone(text: str, encoding: str) -> None:
     class OneByOne:
-        """Reads as slowly as a pipe may."""
+        """Returns few bytes at a time, as a pipe may."""
 
         def __init__(self, content: bytes) -> None:
             self.rest = iter(content)
@@ -110,7 +110,7 @@ def test_lines_end_at_line_feeds_alone(text: str, encoding: str) -> None:
         ("a.txt", '{"text": "a"}', "jsonl"),
     ],
 )
-def test_recognition_by_suffix_and_content(tmp_path: Path, name: str, content: str, format: str) -> None:
+def test_detection_by_suffix_and_content(tmp_path: Path, name: str, content: str, format: str) -> None:
     path = tmp_path / name
     path.write_text(content, "utf-8")
     assert detect_format(path) == format
@@ -122,14 +122,14 @@ def test_recognition_by_suffix_and_content(tmp_path: Path, name: str, content: s
     ("name", "content"),
     [("a.csv", "text,label\na,b\n"), ("a.txt", "LOC:city What is it ?\nNUM:date When was it ?\n")],
 )
-def test_recognition_refuses_files_of_classes(tmp_path: Path, name: str, content: str) -> None:
+def test_detection_refuses_files_of_classes(tmp_path: Path, name: str, content: str) -> None:
     path = tmp_path / name
     path.write_text(content)
     with pytest.raises(DataError, match=rf"{name}: .*(text classification|CSV)"):
         list(read(path))
 
 
-def test_plain_text_is_a_record_a_line() -> None:
+def test_plain_text_gives_a_record_per_line() -> None:
     records = list(read_lines(["a b", "", "c"], "f", "text"))
     assert records == [TextRecord("a b", None, 1), TextRecord("", None, 2), TextRecord("c", None, 3)]
 

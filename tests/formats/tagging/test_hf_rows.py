@@ -1,4 +1,4 @@
-"""Sequence labels in data sets: the records are those of the same sentences in the formats that people read."""
+"""Sequence labels in datasets give the same records as the same sentences in other formats."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def by_name() -> Dataset:
-    """Tags as numbers with names, beside columns that are nobody's business."""
+    """Tags as numbers with names, and columns that are not read."""
     rows = {
         "id": ["a", "b", "c"],
         "pos_tags": [[1] * 6, [0] * 3, [1]],
@@ -61,7 +61,7 @@ def content(records: list[Record]) -> list[Any]:
 EXPECTED = list(read_lines(CONLL.splitlines(), "it", "conll"))
 
 
-def test_every_way_gives_the_records_of_columns(by_name: Dataset, tmp_path: Path) -> None:
+def test_every_source_gives_the_records_of_columns(by_name: Dataset, tmp_path: Path) -> None:
     by_name.to_parquet(tmp_path / "a.parquet")
     by_name.save_to_disk(tmp_path / "one")
     DatasetDict({"train": by_name, "test": by_name.select([2])}).save_to_disk(tmp_path / "several")
@@ -83,7 +83,7 @@ def test_every_way_gives_the_records_of_columns(by_name: Dataset, tmp_path: Path
         assert content(list(read(f"hf:{tmp_path / 'several'}#{part}"))) == content([EXPECTED[row] for row in rows])
 
 
-def test_a_corpus_is_that_of_columns(by_name: Dataset, tmp_path: Path) -> None:
+def test_a_corpus_equals_that_of_columns(by_name: Dataset, tmp_path: Path) -> None:
     by_name.to_parquet(tmp_path / "a.parquet")
     (tmp_path / "a.conll").write_text(CONLL)
     found, expected = (read_corpus(tmp_path / name) for name in ("a.parquet", "a.conll"))
@@ -124,7 +124,7 @@ def test_the_column_of_tags_can_be_chosen(by_name: Dataset, tmp_path: Path) -> N
         "column": ({"column": "ner_tag"}, "found no column 'ner_tag', .*; did you mean 'ner_tags'"),
         "tag": ({"tag_column": 4}, "found no column 4, only 0 to 3: id, pos_tags, tokens, ner_tags"),
         "token": ({"token_column": 9}, "found no column 9"),
-        "kind": ({"token_column": 1}, "'pos_tags' holds neither tokens nor a text"),
+        "kind": ({"token_column": 1}, "'pos_tags' contains neither tokens nor texts"),
     }.values():
         with pytest.raises(DataError, match=message):
             first(**options)
@@ -132,14 +132,16 @@ def test_the_column_of_tags_can_be_chosen(by_name: Dataset, tmp_path: Path) -> N
         list(read_lines(["a O"], "it", "conll", ReadOptions(column="pos_tags")))
 
 
-def test_upos_goes_before_other_tags_and_odd_names_are_found(tmp_path: Path) -> None:
+def test_upos_is_preferred_and_unusual_names_are_found(tmp_path: Path) -> None:
     lists = {"tokens": List(TEXT), "upos": List(TEXT), "tags": List(TEXT)}
     path = parquet(tmp_path / "a.parquet", {"tokens": [["a"]], "upos": [["X"]], "tags": [["O"]]}, lists)
     assert content(list(read(path))) == [(["a"], ["X"])]
     path = parquet(tmp_path / "b.parquet", {"tokens": [["a"]], "lemmas": [["a"]], "slot_tags": [["O"]]})
     assert content(list(read(path))) == [(["a"], ["O"])]
     path = parquet(tmp_path / "c.parquet", {"tokens": [["a"]], "one_tags": [["O"]], "two_tags": [["O"]]})
-    with pytest.raises(DataError, match=r"which column is the tags: found one_tags, two_tags; name it .*data.column"):
+    with pytest.raises(
+        DataError, match=r"which column contains the tags: found one_tags, two_tags; name it .*data.column"
+    ):
         list(read(path))
 
 
@@ -168,15 +170,15 @@ def test_texts_with_spans(tmp_path: Path) -> None:
     assert content(list(read(odd, options=named))) == expected
 
 
-def test_rejected_rows_are_left_out(tmp_path: Path) -> None:
+def test_rejected_rows_are_skipped(tmp_path: Path) -> None:
     rows = {"text": ["a", "b"], "spans": [[{"start": 0, "end": 1, "label": "X"}]] * 2, "answer": ["reject", "accept"]}
     path = parquet(tmp_path / "a.parquet", rows)
     assert [record.line for record in read(path) if isinstance(record, TextRecord)] == [2]
     assert len(list(read(path, options=ReadOptions(labels=False)))) == 2
-    assert convert(path, tmp_path / "a.jsonl").losses == ["1 objects that their annotator didn't accept"]
+    assert convert(path, tmp_path / "a.jsonl").losses == ["1 objects that the annotator did not accept"]
 
 
-def test_raw_texts_beside_tokens(tmp_path: Path) -> None:
+def test_raw_texts_with_tokens(tmp_path: Path) -> None:
     rows = {"tokens": [["Hi", "!"], ["Hi", "!"]], "tags": [["O", "O"]] * 2, "text": ["Hi!", None]}
     first, second = read(parquet(tmp_path / "a.parquet", rows))
     assert isinstance(first, TokenRecord)
@@ -187,8 +189,8 @@ def test_raw_texts_beside_tokens(tmp_path: Path) -> None:
     ("rows", "tag", "message"),
     [
         ([[0, 1]], Value("int64"), "1: `ner_tags`: found numbers without their names: write the tags' names"),
-        ([[0, 1], [0]], ClassLabel(names=TAGS), "2: found 2 tokens and 1 `ner_tags`, expected as many"),
-        ([["O", None]], TEXT, "1: `ner_tags`: expected a list of tags that are strings and not empty"),
+        ([[0, 1], [0]], ClassLabel(names=TAGS), "2: found 2 tokens and 1 `ner_tags`, expected the same number"),
+        ([["O", None]], TEXT, "1: `ner_tags`: expected a list of tags that are non-empty strings"),
         ([[0, 1], [0, None]], ClassLabel(names=TAGS), "2: `ner_tags`: expected a list of tags"),
         ([[0, -1]], ClassLabel(names=TAGS), "1: `ner_tags`: expected a list of tags"),
     ],
@@ -210,14 +212,14 @@ def test_no_labels(tmp_path: Path) -> None:
     only = parquet(tmp_path / "c.parquet", {"text": ["a b"], "id": [1]})
     assert content(list(read(only))) == [("a b", None)]
     for rows, message in (
-        ({"tokens": [["a"], None]}, ":2: `tokens`: found nothing"),
-        ({"text": ["a", None]}, ":2: `text`: found nothing"),
+        ({"tokens": [["a"], None]}, ":2: `tokens`: found no value"),
+        ({"text": ["a", None]}, ":2: `text`: found no value"),
     ):
         with pytest.raises(DataError, match=message):
             list(read(parquet(tmp_path / "d.parquet", rows)))
 
 
-def test_texts_with_classes_are_of_the_other_task(tmp_path: Path) -> None:
+def test_texts_with_classes_are_refused(tmp_path: Path) -> None:
     types = {"text": TEXT, "mood": ClassLabel(names=["a", "b"])}
     classes = parquet(tmp_path / "a.parquet", {"text": ["x", "y"], "mood": [0, 1]}, types)
     with pytest.raises(OtherTaskError, match=r"found the columns text, mood; .*train cls"):
@@ -227,7 +229,7 @@ def test_texts_with_classes_are_of_the_other_task(tmp_path: Path) -> None:
     assert [r.labels for r in open_classes(classes)] == [("a",), ("b",)]  # without `hf:`
 
 
-def test_what_cannot_be_opened(by_name: Dataset, tmp_path: Path) -> None:
+def test_datasets_that_cannot_be_opened(by_name: Dataset, tmp_path: Path) -> None:
     (tmp_path / "bad.parquet").write_text("nonsense")
     by_name.save_to_disk(tmp_path / "one")
     for path, message in {
@@ -254,7 +256,7 @@ def test_a_data_set_can_be_converted(by_name: Dataset, tmp_path: Path) -> None:
         convert(tmp_path / "b.conll", tmp_path / "c.parquet")
 
 
-def test_offline_is_one_line_and_nothing_else(tmp_path: Path) -> None:
+def test_offline_error_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "bad.parquet").write_text("nonsense")
     places = ["hf:someone/something", str(tmp_path / "bad.parquet")]
     code = (

@@ -1,4 +1,4 @@
-"""JSON: every shape that annotation tools write, and each kind of damage with its line."""
+"""JSON: every shape that annotation tools export, and invalid files with their line."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ SPAN = {"start": 0, "end": 1, "label": "X"}
         ({"text": 5}, "a `text` that is a number"),
         ({"tokens": ["a"], "ner_tags": [3]}, "numbers without their names"),
         ({"tokens": ["a", "b"], "ner_tags": ["O"]}, "2 tokens and 1 `ner_tags`"),
-        ({"tokens": ["a", ""], "ner_tags": ["O", "O"]}, "aren't empty"),
+        ({"tokens": ["a", ""], "ner_tags": ["O", "O"]}, "non-empty strings"),
         ({"tokens": ["a"], "ner_tags": "O"}, "expected a list of tags"),
         ({"text": "a\ud83d"}, "half of a surrogate pair .* at position 1"),
         ({"tokens": ["a"], "ner_tags": ["\udc00"]}, "half of a surrogate pair"),

@@ -1,4 +1,4 @@
-"""Tagging and classifying files: compressed ones, in parts, by several processes, with records that can't be read."""
+"""Tagging and classifying files: compression, shards, worker processes and bad records."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def as_zstd(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("command", "name"), CASES)
-def test_parts_make_the_whole_and_compression_changes_nothing(
+def test_shards_and_compression_do_not_change_the_results(
     cli: Cli, small: Small, small_classes: Small, tmp_path: Path, command: str, name: str
 ) -> None:
     """Shards concatenated are the whole, byte for byte, compressed too; compressed input gives the same output."""
@@ -100,7 +100,7 @@ def test_parts_make_the_whole_and_compression_changes_nothing(
 
 
 @pytest.mark.parametrize("command", ["tag", "classify"])
-def test_parts_of_nothing(cli: Cli, small: Small, small_classes: Small, tmp_path: Path, command: str) -> None:
+def test_shards_of_an_empty_file(cli: Cli, small: Small, small_classes: Small, tmp_path: Path, command: str) -> None:
     (tmp_path / "a.txt").write_text("")
     for part in ("1/2", "2/2"):
         arguments = ["--input", tmp_path / "a.txt", "--output", tmp_path / "out", "--shard", part]
@@ -108,7 +108,7 @@ def test_parts_of_nothing(cli: Cli, small: Small, small_classes: Small, tmp_path
         assert (tmp_path / "out").read_bytes() == b""
 
 
-def test_the_tools_of_gzip_read_what_is_written(cli: Cli, small: Small, tmp_path: Path) -> None:
+def test_output_can_be_read_by_gzip(cli: Cli, small: Small, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(texts(1200))
     cli("tag", small.run, "--input", tmp_path / "a.txt", "--output", tmp_path / "a.out.gz")
     subprocess.run(["gzip", "-t", tmp_path / "a.out.gz"], check=True)
@@ -179,7 +179,7 @@ def test_zstd_that_begins_with_frames_to_be_skipped(
         ("a.txt.zst", b"\x28\xb5\x2f\xfd\x00\xa0\x29\x00\x00Anna\n", "compress it again without --long"),
     ],
 )
-def test_names_that_promise_too_much(
+def test_wrong_or_unsupported_compression(
     cli: Cli, small: Small, tmp_path: Path, name: str, content: bytes, said: str
 ) -> None:
     (tmp_path / name).write_bytes(content)
@@ -214,7 +214,7 @@ def test_bad_lines_of_text(cli: Cli, small: Small, small_classes: Small, tmp_pat
         found = [json.loads(each) for each in outcome.out.splitlines()]
         assert outcome.status == 0
         assert f"bad record: {path}:{line}: {said}" in outcome.err
-        assert f"{path}: 1 record couldn't be read" in outcome.err
+        assert f"{path}: 1 bad record was written as a null result" in outcome.err
         wrong = found.pop(line - 1)
         assert wrong.pop("error").startswith(f"{line}: {said}")
         assert wrong == null
@@ -269,7 +269,7 @@ def test_a_row_of_a_data_set_without_a_text(
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     (tmp_path / "a.jsonl").write_text('{"text": ""}\n{"text": null}\n')
     source = f"hf:{tmp_path / 'a.jsonl'}"
-    refused(cli("classify", small_classes.run, "--input", source), f"{source}:2: `text`: found nothing")
+    refused(cli("classify", small_classes.run, "--input", source), f"{source}:2: `text`: found no value")
 
 
 def test_bad_sentences_of_columns(cli: Cli, small: Small, tmp_path: Path, tagger: Any) -> None:
@@ -284,7 +284,7 @@ def test_bad_sentences_of_columns(cli: Cli, small: Small, tmp_path: Path, tagger
         f"Rome NNP {next(tags)}", "", "_ _ O", "Rome NNP O", "", "_ _ O", "", f"Bob NNP {next(tags)}",
     ]  # fmt: skip
     assert (outcome.status, outcome.out.split("\n")[:-1]) == (0, expected)
-    for said in (":4: found 1 column, expected 2", ":12: byte 0xFF", ":15: found 3 columns", "3 records"):
+    for said in (":4: found 1 column, expected 2", ":12: byte 0xFF", ":15: found 3 columns", "3 bad records"):
         assert f"{path}{said}" in outcome.err or said in outcome.err
     refused(cli("tag", small.run, "--input", path, "--strict"), f"{path}:4: ")
 
@@ -326,7 +326,7 @@ def test_bad_rows_leave_the_others_alone(cli: Cli, small_classes: Small, tmp_pat
     refused(cli("classify", small_classes.run, "--input", tmp_path / "a.csv", "--strict"), f"a.csv:{wrong[0]}: ")
 
 
-def test_a_quote_that_is_never_closed_is_told_with_its_line(cli: Cli, small_classes: Small, tmp_path: Path) -> None:
+def test_unclosed_quote_is_reported_with_its_line(cli: Cli, small_classes: Small, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text('text,label\n"a, b",x\n"c, d",x\n"never closed,x\ne,x\n')
     outcome = cli("classify", small_classes.run, "--input", tmp_path / "a.csv")
     found = [json.loads(each) for each in outcome.out.splitlines()]
@@ -339,10 +339,10 @@ def test_many_bad_records_are_counted(cli: Cli, small: Small, tmp_path: Path) ->
     outcome = cli("tag", small.run, "--input", tmp_path / "a.txt")
     assert outcome.status == 0
     assert outcome.err.count("bad record: ") == 11
-    assert outcome.err.endswith("50 records couldn't be read and got a null result (--strict refuses them)\n")
+    assert outcome.err.endswith("50 bad records were written as null results (use --strict to fail instead)\n")
 
 
-def test_a_file_of_bad_records_is_refused(cli: Cli, small: Small, small_classes: Small, tmp_path: Path) -> None:
+def test_file_of_bad_records_is_an_error(cli: Cli, small: Small, small_classes: Small, tmp_path: Path) -> None:
     chinese = "马云在杭州创办了阿里巴巴。\n\n" * 200
     (tmp_path / "a.txt").write_bytes(chinese.encode("gb18030"))
     (tmp_path / "b.txt").write_bytes(random.Random(0).randbytes(50_000))
@@ -365,7 +365,7 @@ ENCODINGS = ["utf-8-sig", "gb18030", "cp1252", "utf-16", "utf-16-le", "big5", "s
 
 
 @given(st.lists(st.text(st.sampled_from("ab \u2028é马日\r\x85"), max_size=8), max_size=30), st.sampled_from(ENCODINGS))
-def test_good_lines_are_read_as_ever(lines: list[str], encoding: str) -> None:
+def test_readable_lines_are_decoded_as_usual(lines: list[str], encoding: str) -> None:
     data = "\n".join(lines).encode(encoding, "ignore")
     expected = list(decode_lines(io.BytesIO(data), "a", encoding))
     assert list(decode_lines_or_errors(io.BytesIO(data), "a", encoding)) == expected
@@ -385,7 +385,7 @@ def test_each_bad_line_is_an_error_of_its_own(lines: list[bytes]) -> None:
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5), st.sampled_from(["gzip", "zstd"]))
-def test_frames_are_one_file(parts: list[bytes], kind: str) -> None:
+def test_concatenated_frames_are_one_file(parts: list[bytes], kind: str) -> None:
     packed = b"".join(compress_frame(part, kind) for part in parts)
     assert packed == b"".join(compress_frame(part, kind) for part in parts)
     if kind == "gzip":
@@ -404,16 +404,16 @@ def test_frames_are_one_file(parts: list[bytes], kind: str) -> None:
         (["--workers", "0"], "--workers"),
         (["--input", ""], "--input: found an empty name"),
         (["--output", ""], "--output: found an empty name"),
-        (["--resume"], "--resume: standard output can't be taken up again"),
-        (["--resume", "--output", "/dev/null"], "--resume: /dev/null is no regular file"),
+        (["--resume"], "--resume: can't resume on standard output"),
+        (["--resume", "--output", "/dev/null"], "--resume: /dev/null is not a regular file"),
         (["--resume", "--output", "o", "--input", "-"], "--resume: - can't be read again"),
-        (["--shard", "1/2", "--input", "-"], "--shard: - can't be divided"),
+        (["--shard", "1/2", "--input", "-"], "--shard: - can't be split"),
         (["--shard", "1/2", "--input", "missing"], "missing: can't be read: No such file"),
         (["--resume", "--output", "o", "--input", "missing"], "missing: can't be read: No such file"),
         (["--journal-seconds", "nan", "--output", "o"], "--journal-seconds: found nan"),
     ],
 )
-def test_what_cant_be_done(cli: Cli, small: Small, more: list[str], said: str) -> None:
+def test_invalid_options(cli: Cli, small: Small, more: list[str], said: str) -> None:
     source = [] if "--input" in more else ["--input", small.test]
     refused(cli("tag", small.run, *source, *more), said)
     refused(cli("tag", small.run, "text", "--resume"), "--resume is for a file")

@@ -1,4 +1,4 @@
-"""Jobs over files that are killed and resumed: what they leave is what an undisturbed one leaves, byte for byte."""
+"""Jobs that are killed and resumed: the output is the same, byte for byte, as without interruption."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def children(parent: int) -> list[int]:
 
 @given(st.lists(st.binary(max_size=40), min_size=1, max_size=12), st.integers(0, 1 << 32))
 @settings(max_examples=60)
-def test_any_state_that_a_crash_leaves_is_gone_on_from(parts: list[bytes], seed: int) -> None:
+def test_job_resumes_after_any_crash(parts: list[bytes], seed: int) -> None:
     """Files cut or harmed anywhere, as lost power leaves them: the end is the same."""
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -160,7 +160,7 @@ def test_ctrl_c_within_a_write_costs_nothing_but_that_write(tmp_path: Path, seco
             with interrupted(JournalledFile.write, place):
                 out.write(parts[1], 2)
         except KeyboardInterrupt:
-            out.keep()
+            out.suspend()
         else:
             out.close()
             break
@@ -179,8 +179,8 @@ def test_a_second_ctrl_c_changes_nothing(tmp_path: Path) -> None:
         target = tmp_path / str(place)
         out = JournalledFile(str(target), dict, resume=False, seconds=1e9)
         out.write(b"first", 1)
-        with interrupted(JournalledFile.keep, place):
-            out.keep()
+        with interrupted(JournalledFile.suspend, place):
+            out.suspend()
         out.close()
         out = JournalledFile(str(target), dict, resume=True, seconds=1e9)
         assert out.chunks == 1
@@ -197,7 +197,7 @@ def test_a_second_sigterm_changes_nothing() -> None:
         raise_signal(signal.SIGTERM)
 
 
-def test_a_job_that_ended_between_its_last_steps(tmp_path: Path) -> None:
+def test_job_interrupted_between_its_last_steps(tmp_path: Path) -> None:
     target = tmp_path / "out"
     out = JournalledFile(str(target), dict, resume=False, seconds=0)
     out.write(b"all of it", 1)
@@ -225,7 +225,7 @@ def test_two_jobs_for_one_output(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("header", [b"[1]", b"3", b'"x"', b"null", b"x", b""])
-def test_a_journal_that_is_none(tmp_path: Path, header: bytes) -> None:
+def test_invalid_journal(tmp_path: Path, header: bytes) -> None:
     (tmp_path / "out.partial").write_bytes(b"something")
     (tmp_path / "out.journal").write_bytes(header + b"\n")
     out = JournalledFile(str(tmp_path / "out"), dict, resume=True, seconds=0)
@@ -242,7 +242,9 @@ def test_a_disk_that_fills_up(tmp_path: Path) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (6000, before[1]))
     try:
-        with pytest.raises(DataError, match=r"can't be written: .*; make room, and the same command with --resume"):
+        with pytest.raises(
+            DataError, match=r"can't be written: .*; make room; to resume, run the same command with --resume"
+        ):
             out.write(b"b" * 5000, 2)
         out.close()
     finally:
@@ -255,7 +257,7 @@ def test_a_disk_that_fills_up(tmp_path: Path) -> None:
 def test_another_jobs_journal(tmp_path: Path) -> None:
     out = JournalledFile(str(tmp_path / "out"), lambda: {"input": 1, "model": 2}, resume=False, seconds=0)
     out.write(b"mine", 1)
-    out.keep()
+    out.suspend()
     before = files_of(tmp_path)
     with pytest.raises(SettingsError, match=r"another job \(model: found 2, expected 3\); start"):
         JournalledFile(str(tmp_path / "out"), lambda: {"input": 1, "model": 3}, resume=True, seconds=0)
@@ -272,7 +274,7 @@ def test_another_jobs_journal(tmp_path: Path) -> None:
     ("tag", "out.jsonl.gz", ["--shard", "2/2"]),
     ("classify", "out.jsonl", ["--format", "text", "--workers", "2"]),
 ])  # fmt: skip
-def test_killed_at_random_moments(
+def test_killed_at_random_times(
     cli: Cli, small: Small, small_classes: Small, tmp_path: Path, command: str, target: str, more: list[str]
 ) -> None:
     model = small.run if command == "tag" else small_classes.run
@@ -299,7 +301,7 @@ def test_killed_at_random_moments(
 @pytest.mark.interrupt
 @needs_linux
 @pytest.mark.parametrize(("number", "status", "workers"), [(signal.SIGINT, 130, 2), (signal.SIGTERM, 143, 1)])
-def test_stopped_in_good_order(
+def test_stopped_by_a_signal(
     cli: Cli, small: Small, tmp_path: Path, number: signal.Signals, status: int, workers: int
 ) -> None:
     """The signal goes to all processes, as terminals and clusters send it; nothing of them stays, and no traceback."""
@@ -312,7 +314,7 @@ def test_stopped_in_good_order(
         os.killpg(job.pid, number)
         _, said = job.communicate(timeout=PATIENCE)
     assert len(found) == (workers if workers > 1 else 0)
-    assert (job.returncode, said) == (status, "stopped; the same command with --resume goes on from what is done\n")
+    assert (job.returncode, said) == (status, "stopped; to resume, run the same command with --resume\n")
     assert not any(Path(f"/proc/{each}/cmdline").exists() for each in found)
     assert not out.exists()
     done = json.loads((tmp_path / "out.jsonl.journal").read_text().splitlines()[-1])
@@ -348,14 +350,15 @@ def test_a_worker_that_is_killed(small: Small, tmp_path: Path) -> None:
         _, said = job.communicate(timeout=PATIENCE)
     assert job.returncode == 2
     assert said.count("\n") == 1
-    assert "was ended by signal 9; if memory ran out, use fewer --workers; the same command with --resume" in said
+    advice = "if it ran out of memory, use fewer --workers; to resume, run the same command with --resume"
+    assert f"was killed by signal 9; {advice}" in said
     assert not Path(f"/proc/{second}/cmdline").exists()
     assert entries(out) > 1
 
 
 @pytest.mark.slow
 @needs_linux
-def test_memory_that_runs_out(small: Small, tmp_path: Path) -> None:
+def test_out_of_memory(small: Small, tmp_path: Path) -> None:
     """What was done until then is kept, and a line says how to go on."""
     source, out = tmp_path / "a.txt", tmp_path / "out.jsonl"
     source.write_text(texts(1500) + "Anna in Rome " * 3_000_000)
@@ -370,20 +373,20 @@ main(sys.argv[1:])
 """
     command = ["tag", small.run, "--input", source, "--output", out, "--threads", "1"]
     done = subprocess.run([sys.executable, "-c", code, *map(str, command)], capture_output=True, text=True, timeout=300)
-    said = "error: memory ran out near line 1001; use fewer --workers, or a machine with more of it; the same command"
+    said = "error: out of memory near line 1001; use fewer --workers, or a machine with more memory; to resume, run the"
     assert (done.returncode, done.stderr.count("\n"), done.stderr[: len(said)]) == (2, 1, said)
     assert entries(out) == 2
 
 
-def test_a_worker_that_fails_says_why(small_classes: Small) -> None:
+def test_worker_reports_its_error(small_classes: Small) -> None:
     """The choice is checked long before; any error of the model takes this way."""
     with Workers(ModelLocation(str(small_classes.run)), PredictionOptions(top_k=0), 1) as workers:
         chunks = [Chunk(0, [{"line": 1, "text": "a"}], 0)]
         with pytest.raises(NlpAppError, match="top_k: found 0, expected 1 or more"):
-            list(workers.answers(chunks))
+            list(workers.predict(chunks))
 
 
-def test_a_worker_that_dies_in_the_middle_of_an_answer() -> None:
+def test_worker_dies_while_sending() -> None:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=int)
@@ -391,7 +394,7 @@ def test_a_worker_that_dies_in_the_middle_of_an_answer() -> None:
     os.write(theirs.fileno(), (100).to_bytes(4) + b"+ the beginn")
     theirs.close()
     workers = Workers(ModelLocation("unused"), PredictionOptions(), 1)
-    with ours, pytest.raises(NlpAppError, match="worker 1 of 1 ended with status 0; if memory ran out"):
+    with ours, pytest.raises(NlpAppError, match="worker 1 of 1 exited with status 0; if it ran out of memory"):
         workers._receive(_Worker(process, ours), 1)
 
 
@@ -409,7 +412,7 @@ def test_a_strict_job_stops_where_it_is(cli: Cli, small: Small, tmp_path: Path) 
     assert sorted(files_of(tmp_path)) == ["a.txt", "out.jsonl"]
 
 
-def test_a_finished_job_is_known_by_its_journal(cli: Cli, small: Small, tmp_path: Path) -> None:
+def test_finished_job_is_recognized_by_its_journal(cli: Cli, small: Small, tmp_path: Path) -> None:
     """An output that is merely there, of whatever age, says nothing; nor does one of other options."""
     source, folder = tmp_path / "a.txt", tmp_path / "folder"
     source.write_text(texts(1500))
@@ -422,7 +425,7 @@ def test_a_finished_job_is_known_by_its_journal(cli: Cli, small: Small, tmp_path
     whole = out.read_bytes()
     assert whole.count(b"\n") == 1500
     assert sorted(files_of(folder)) == ["out.jsonl", "out.jsonl.journal"]
-    assert cli(*arguments) == (0, "", f"{out}: nothing to do: it was finished already\n")
+    assert cli(*arguments) == (0, "", f"{out}: already finished; nothing to do\n")
     refused(cli(*arguments, "--shard", "1/2"), "another job (shard: found null, expected [1, 2])")
     out.write_bytes(whole[:-1] + b" ")
     assert cli(*arguments) == (0, "", "")
@@ -432,7 +435,7 @@ def test_a_finished_job_is_known_by_its_journal(cli: Cli, small: Small, tmp_path
 
 
 @pytest.mark.parametrize("command", ["tag", "classify"])
-def test_a_data_set_that_was_changed_is_another_one(
+def test_changed_data_set_is_another_input(
     cli: Cli, small: Small, small_classes: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     datasets = pytest.importorskip("datasets")
@@ -454,16 +457,16 @@ def test_a_data_set_that_was_changed_is_another_one(
     assert "another job" in outcome.err
 
 
-def test_an_input_is_no_output(cli: Cli, small: Small, tmp_path: Path) -> None:
+def test_input_and_output_have_to_differ(cli: Cli, small: Small, tmp_path: Path) -> None:
     source, link = tmp_path / "a.txt", tmp_path / "b.txt"
     source.write_text("Anna\n")
     link.symlink_to(source)
     for more in ([], ["--resume"]):
-        refused(cli("tag", small.run, "--input", source, "--output", link, *more), f"{link} is the --input itself")
+        refused(cli("tag", small.run, "--input", source, "--output", link, *more), f"{link} is also the --input")
     assert source.read_text() == "Anna\n"
 
 
-def test_an_output_that_cant_be_written(cli: Cli, small: Small, tmp_path: Path) -> None:
+def test_unwritable_output(cli: Cli, small: Small, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     before = files_of(tmp_path)
     for place in (tmp_path, tmp_path / "file" / "below", tmp_path / "missing" / "out", Path("/proc/nlp_app")):

@@ -1,4 +1,4 @@
-"""Models that others fine-tuned with transformers: opened by `nlp_app.load`, their labels read for what they mean."""
+"""Models that were fine-tuned with transformers: loading, and the meaning of their labels."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ SETS: list[tuple[list[str], Callable[[Sequence[str]], Entities]]] = [
 
 
 @pytest.mark.parametrize(("labels", "reading"), SETS, ids=[" ".join(labels) for labels, _ in SETS])
-def test_a_tagger_s_labels_mean_what_they_say(
+def test_labels_of_a_tagger_are_read_in_their_scheme(
     tmp_path: Path, labels: list[str], reading: Callable[[Sequence[str]], Entities]
 ) -> None:
     directory = louder(tiny_bert(tmp_path / "stock", WORDS, "token", labels))
@@ -134,7 +134,7 @@ def test_a_tagger_s_labels_mean_what_they_say(
     assert files_of(tmp_path / "twice") == files_of(tmp_path / "ours")
 
 
-def test_letters_that_say_the_scheme_are_held_to_it(tmp_path: Path) -> None:
+def test_only_valid_paths_of_a_known_scheme(tmp_path: Path) -> None:
     labels = ["E-PER", "O", "S-LOC", "B-PER", "I-PER", "B-LOC", "S-PER", "I-LOC", "E-LOC"]
     directory = louder(tiny_bert(tmp_path, WORDS, "token", labels))
     tagger, stock_tags = nlp_app.load(directory), stock_tagger(directory)
@@ -163,7 +163,7 @@ def test_a_raw_text_keeps_its_offsets(tmp_path: Path) -> None:
     assert all(text[span.start : span.end] == span.text for span in spans)
 
 
-def test_rows_that_stand_for_no_label_are_left_out(tmp_path: Path) -> None:
+def test_rows_without_a_label_are_ignored(tmp_path: Path) -> None:
     labels = ["[PAD]", "O", "B-PER", "I-PER", "X", "[CLS]", "[SEP]"]
     tagger = nlp_app.load(louder(tiny_bert(tmp_path, WORDS, "token", labels)))
     assert tagger.labels == ("PER",)
@@ -234,13 +234,13 @@ def without_head(directory: Path) -> None:
         (body_alone, "BertModel neither tags nor classifies; fine-tune it first"),
         (change(architectures=None), "a model neither tags nor classifies"),
         (change(architectures=["BertForMaskedLM"]), "BertForMaskedLM neither"),
-        (without_head, "2 weights are missing, classifier.bias among them"),
-        (change(num_hidden_layers=3), "16 weights are missing"),
+        (without_head, "missing 2 of its weights, for example classifier.bias"),
+        (change(num_hidden_layers=3), "missing 16 of its weights"),
         (lambda directory: (directory / "tokenizer.json").unlink(), "found no tokenizer.json"),
         (lambda directory: (directory / "model.safetensors").unlink(), "found no model.safetensors"),
     ],
 )
-def test_what_can_t_be_used(tmp_path: Path, fault: Callable[[Path], None], said: str | None) -> None:
+def test_unusable_models(tmp_path: Path, fault: Callable[[Path], None], said: str | None) -> None:
     directory = tiny_bert(tmp_path, WORDS, "token", ["O", "A"])
     fault(directory)
     if said is None:
@@ -251,7 +251,7 @@ def test_what_can_t_be_used(tmp_path: Path, fault: Callable[[Path], None], said:
     assert "\n" not in str(caught.value)
 
 
-def test_a_regression_is_no_classifier(tmp_path: Path) -> None:
+def test_regression_model_is_not_a_classifier(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="a number, not classes"):
         nlp_app.load(tiny_bert(tmp_path, WORDS, "sequence", ["LABEL_0"]))
 
@@ -259,7 +259,7 @@ def test_a_regression_is_no_classifier(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "labels", [["O", "B-PER", "I-PER", "LOC"], ["O", "B-PER", "L-PER", "E-PER"], ["O", "I-A", "MISC", "PER", "LOC"]]
 )
-def test_labels_that_mean_nothing_together(labels: list[str]) -> None:
+def test_labels_of_mixed_schemes(labels: list[str]) -> None:
     with pytest.raises(ModelError, match="correct the names in id2label"):
         read_labels(labels, Path("model"))
 

@@ -1,5 +1,4 @@
-"""Model directories of transformers: they come back as they were, transformers reads them too, and whatever happened to
-one is told in one ModelError."""
+"""Model directories of transformers: saving and loading, use in transformers, and one ModelError for any damage."""
 
 from __future__ import annotations
 
@@ -57,7 +56,7 @@ def same_weights(one: Any, other: Any) -> bool:
 @pytest.mark.parametrize(
     ("family", "shape"), [*((family, "softmax") for family in TINY), *(("bert", shape) for shape in SHAPES)]
 )
-def test_a_tagger_comes_back_as_it_was(tmp_path: Path, family: str, shape: str) -> None:
+def test_tagger_is_restored(tmp_path: Path, family: str, shape: str) -> None:
     parts = some_tagger(tmp_path, family, shape)
     write_model(parts, tmp_path / "one")
     again = read_model(tmp_path / "one")
@@ -74,7 +73,7 @@ def test_a_tagger_comes_back_as_it_was(tmp_path: Path, family: str, shape: str) 
 
 @pytest.mark.parametrize("multi_label", [False, True])
 @pytest.mark.parametrize("family", TINY)
-def test_a_classifier_comes_back_as_it_was(tmp_path: Path, family: str, multi_label: bool) -> None:
+def test_classifier_is_restored(tmp_path: Path, family: str, multi_label: bool) -> None:
     parts = some_classifier(tmp_path, family, multi_label)
     write_model(parts, tmp_path / "one")
     again = read_model(tmp_path / "one")
@@ -235,7 +234,7 @@ def change_config(model: Path, change: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
 @pytest.mark.parametrize("content", [b"", b"x", b"[]", b"null", b"{}", b"\xff\xfe", b"[" * 100_000])
-def test_signed_files_that_are_none(model: Path, name: str, content: bytes) -> None:
+def test_invalid_files_with_valid_checksums(model: Path, name: str, content: bytes) -> None:
     (model / name).write_bytes(content)
     sign(model, json.loads((model / DESCRIPTION).read_text()))
     refused(model)
@@ -295,13 +294,13 @@ def test_any_signed_change_of_the_description_works_or_is_a_model_error(
     assert "\n" not in said
 
 
-def test_code_beside_a_model_is_not_run(model: Path, tmp_path: Path) -> None:
+def test_code_in_a_model_directory_is_not_run(model: Path, tmp_path: Path) -> None:
     (model / "evil.py").write_text(f"open({str(tmp_path / 'was-run')!r}, 'w')\n")
     code = {"AutoConfig": "evil.Config", "AutoModel": "evil.Model", "AutoModelForTokenClassification": "evil.Model"}
     change_config(model, {"auto_map": code})
     nlp_app.load(model)  # as transformers' own BERT
     change_config(model, {"auto_map": code, "model_type": "own-kind"})
-    assert "only if you trust it say so with trust_remote_code" in refused(model)
+    assert "set trust_remote_code only if you trust it" in refused(model)
     assert not (tmp_path / "was-run").exists()
 
 

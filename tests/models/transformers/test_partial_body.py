@@ -1,4 +1,4 @@
-"""Pretrained models that lack a part of their body: refused, unless asked for; and told."""
+"""Pretrained models that lack weights of their body: an error, unless the setting allows it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["base", "token", "sequence"])
-def test_what_is_taken_and_what_is_made(damaged: Path, kind: str) -> None:
+def test_loaded_and_initialized_weights(damaged: Path, kind: str) -> None:
     pretrained, prefix = read_pretrained(str(damaged)), "" if kind == "base" else "bert."
     with pytest.raises(
         SettingsError, match=r"no fitting weights for 2 of the .*set model\.allow_missing_weights = true"
@@ -50,13 +50,13 @@ def test_what_is_taken_and_what_is_made(damaged: Path, kind: str) -> None:
     assert torch.equal(body.state_dict()[prefix + kept], weights[kept])
 
 
-def test_a_run_says_it(cli: Callable[..., Outcome], small: Small, damaged: Path, tmp_path: Path) -> None:
+def test_run_reports_missing_weights(cli: Callable[..., Outcome], small: Small, damaged: Path, tmp_path: Path) -> None:
     wanted = ["train", "ner", f"--train={small.dev}", f"--dev={small.dev}", f"--output={tmp_path / 'run'}"]
     wanted += ["--set=model.kind=transformer", f"--set=model.pretrained={damaged}", "--set=train.epochs=1"]
     refused(cli(*wanted, "--quiet"), "model.pretrained", LOST, "model.allow_missing_weights = true")
     outcome = cli(*wanted, "--set=model.allow_missing_weights=true")
     assert outcome.status == 0, outcome
     line = next(line for line in outcome.err.splitlines() if line.startswith(f"{damaged}: "))
-    assert f"of another shape there: bert.{RESHAPED}" in line
+    assert f"shape differs: bert.{RESHAPED}" in line
     assert f"bert.{LOST}" in line
     nlp_app.load(tmp_path / "run")

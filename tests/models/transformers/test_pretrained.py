@@ -1,4 +1,4 @@
-"""Pretrained models to be fine-tuned: whose weights are taken, and what is said of those that can't be used."""
+"""Loading pretrained models for fine-tuning, and messages for models that can't be used."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def body_of(directory: Path, kind: str, labels: list[str], **options: Any) -> tu
 
 @pytest.mark.parametrize("family", TINY)
 @pytest.mark.parametrize("kind", ["base", "token", "sequence"])
-def test_the_body_is_the_checkpoint_s(tmp_path: Path, family: str, kind: str) -> None:
+def test_body_has_the_weights_of_the_checkpoint(tmp_path: Path, family: str, kind: str) -> None:
     directory = TINY[family](tmp_path, ["Rome"])
     body, load = body_of(directory, kind, TAGS)
     original = HEADS["base"].from_pretrained(directory).state_dict()
@@ -76,7 +76,7 @@ def test_a_new_head_follows_from_the_seed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("family", TINY)
 @pytest.mark.parametrize("head", ["token", "sequence"])
-def test_a_head_of_the_same_labels_is_taken_in_our_order(tmp_path: Path, family: str, head: str) -> None:
+def test_head_for_the_same_labels_is_reordered(tmp_path: Path, family: str, head: str) -> None:
     directory = TINY[family](tmp_path, ["Rome"], head, ["I-LOC", "O", "B-LOC"])
     body, load = body_of(directory, head, TAGS)
     assert load.missing == ()
@@ -149,7 +149,7 @@ def test_the_longest_window_fits_the_positions(tmp_path: Path, family: str, posi
     assert body(input_ids=torch.full((1, min(positions, 512)), 7))[0].shape[1] == min(positions, 512)
 
 
-def test_relative_positions_have_no_end(tmp_path: Path) -> None:
+def test_relative_positions_have_no_limit(tmp_path: Path) -> None:
     from transformers import DebertaV2Config, DebertaV2Model
 
     tiny_bert(tmp_path)
@@ -183,13 +183,13 @@ def test_a_vocabulary_alone_makes_the_fast_tokenizer(tmp_path: Path) -> None:
         ("x y", False), ("模型/x", False), ("here/x", False), ("here", False), ("C:\\x", False),
     ],
 )  # fmt: skip
-def test_what_is_a_name_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_one: bool) -> None:
+def test_names_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_one: bool) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
     assert is_hub_name(name) == is_one
 
 
-def test_no_such_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_model_not_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     for name in (str(tmp_path / "missing"), "./missing", "a/b/c"):
@@ -276,7 +276,7 @@ FAULTS: list[tuple[Callable[[Path], None], str]] = [
     (change_config(model_type="bertt"), "unknown model type 'bertt'.*did you mean 'bert'"),
     (change_config(model_type=None), "unknown model type"),
     (change_config(hidden_size="wide"), "config.json: can't be read"),
-    (change_config(model_type="own", auto_map=CODE), "is code that comes with the model.*trust_remote_code"),
+    (change_config(model_type="own", auto_map=CODE), "is Python code that comes with the model.*trust_remote_code"),
     (change_config(quantization_config={"quant_method": "gptq"}), "quantized"),
     (without("tokenizer.json", "tokenizer_config.json"), "found no tokenizer files"),
     (without("tokenizer.json"), "found no tokenizer.json and no vocabulary"),
@@ -285,21 +285,21 @@ FAULTS: list[tuple[Callable[[Path], None], str]] = [
     (without("model.safetensors"), "found no model.safetensors"),
     (pickled, "found pytorch_model.bin, a pickle.*convert it"),
     (truncated, "model.safetensors: damaged"),
-    (index_of("../outside.safetensors"), "names '../outside.safetensors', expected .safetensors files beside it"),
+    (index_of("../outside.safetensors"), "names '../outside.safetensors', expected .safetensors files next to it"),
     (index_of("/etc/passwd"), "names '/etc/passwd'"),
-    (index_of("..\\outside.safetensors"), "expected .safetensors files beside it"),
+    (index_of("..\\outside.safetensors"), "expected .safetensors files next to it"),
     (index_of("pytorch_model.bin"), "names 'pytorch_model.bin'"),
     (index_of("model-00001-of-00001.safetensors"), "missing, named in model.safetensors.index.json"),
     (index_of(3), "found no weight_map of file names"),
     (weights_without("encoder.layer.1.output.dense.weight"), "no fitting weights for 1 of the 37 .*layer.1.output"),
     (change_config(hidden_size=16), "found no fitting weights"),
     (change_config(num_hidden_layers=4), "found no fitting weights for 32 of the 69"),
-    (change_config(vocab_size=20), "the tokenizer has 193 pieces, the model's table 20 rows"),
+    (change_config(vocab_size=20), "the tokenizer has 193 subwords, the model's embeddings 20 rows"),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("fault", "said"), FAULTS, ids=[said[:40] for _, said in FAULTS])
-def test_what_can_t_be_used_is_told_in_a_line(tmp_path: Path, fault: Callable[[Path], None], said: str) -> None:
+def test_unusable_models_give_one_line(tmp_path: Path, fault: Callable[[Path], None], said: str) -> None:
     directory = tiny_bert(tmp_path / "model")
     (directory / "evil.py").write_text(f"open({str(tmp_path / 'was-run')!r}, 'w')\n")
     fault(directory)
@@ -310,7 +310,7 @@ def test_what_can_t_be_used_is_told_in_a_line(tmp_path: Path, fault: Callable[[P
     assert not (tmp_path / "was-run").exists()
 
 
-def test_code_is_run_where_it_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_runs_only_if_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = tiny_bert(tmp_path / "model")
     (directory / "own.py").write_text(
         "from transformers import BertConfig, BertForTokenClassification, BertModel\n"

@@ -255,7 +255,7 @@ def test_both_arithmetics_agree_on_larger_shapes(spread: float) -> None:
     emissions = torch.randn(*mask.shape, 10) * spread
     scores = crf.lattice(emissions, mask).scores
     scaled, log = ScaledLattice(scores), LogLattice(scores)
-    assert bool(scaled.serves)
+    assert bool(scaled.is_reliable)
     torch.testing.assert_close(scaled.log_partition, log.log_partition, rtol=1e-12, atol=1e-9)
     weights = torch.randn(9, dtype=torch.float64)
     for one, other in zip(scaled.expected_counts(weights), log.expected_counts(weights), strict=True):
@@ -282,7 +282,7 @@ def test_a_row_alone_agrees_with_log_space(length: int, gap: float) -> None:
     for constraint in (None, within):
         scores = crf.scores(emissions, make_mask([length]), constraint)
         row, log = RowLattice(scores), LogLattice(scores)
-        assert row.serves
+        assert row.is_reliable
         torch.testing.assert_close(row.log_partition, log.log_partition, rtol=1e-12, atol=1e-9)
         positions = np.arange(length)
         rows = np.zeros_like(positions)

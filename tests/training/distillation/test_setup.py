@@ -1,4 +1,4 @@
-"""`distill`: small networks that learn from a fine-tuned transformer."""
+"""Distillation of a fine-tuned transformer into small networks."""
 
 from __future__ import annotations
 
@@ -104,7 +104,9 @@ def test_what_is_wrong_is_said(cli: Cli, small: Any, teacher: Path, tmp_path: Pa
     refused(distill(cli, teacher, run, "--set=distill.augmented_copies=0"), "unlabeled")
     refused(distill(cli, teacher, run, "--unlabelled", tmp_path / "no.txt"), "no.txt")
     refused(
-        distill(cli, teacher, run, "--set=distill.augmented_copy=3"), "distill.augmented_copy", "did you mean `distill.augmented_copies`"
+        distill(cli, teacher, run, "--set=distill.augmented_copy=3"),
+        "distill.augmented_copy",
+        "did you mean `distill.augmented_copies`",
     )
     refused(cli("distill", teacher / "run", "--output", run, "--quiet", *STUDENT), "data.train", "found none")
     refused(cli("distill", tmp_path / "no", "--train", teacher / "train.conll", "--output", run), "no such directory")

@@ -13,7 +13,7 @@ SENTENCE = ["PARIS", "eats", ",", "Rome", "unknown"]
 
 
 def varied(share: float, anywhere: float, times: int = 300) -> list[list[str]]:
-    found = WordReplacement.nearest(WORDS, VECTORS, ["paris", "rome", "eats"], 2, lower=True)
+    found = WordReplacement.from_vectors(WORDS, VECTORS, ["paris", "rome", "eats"], 2, lower_case=True)
     return list(found.replace_words([SENTENCE] * times, share, anywhere, np.random.default_rng(1)))
 
 
@@ -35,7 +35,7 @@ def test_shares() -> None:
 
 
 def test_no_near_words_means_any() -> None:
-    alone = WordReplacement.nearest(["a", "b"], np.eye(2), ["a"], 0, lower=False)
+    alone = WordReplacement.from_vectors(["a", "b"], np.eye(2), ["a"], 0, lower_case=False)
     found = list(alone.replace_words([["a", "A"]] * 50, 1.0, 0.0, np.random.default_rng(2)))
     assert {row[0] for row in found} == {"a", "b"}
     assert {row[1] for row in found} == {"A"}

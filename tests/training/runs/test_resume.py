@@ -36,7 +36,7 @@ def train(cli: Cli, small: Small, output: Path, *more: object) -> Outcome:
 
 def advised(outcome: Outcome) -> list[str]:
     """The arguments of the command that goes on, as the last line says."""
-    words = shlex.split(outcome.err.strip().rpartition("\n")[2].partition("; to go on: ")[2])
+    words = shlex.split(outcome.err.strip().rpartition("\n")[2].partition(". To resume: ")[2])
     return words[words.index("train") :]
 
 
@@ -264,6 +264,6 @@ def test_a_second_process_s_command_is_one_of_several(
     monkeypatch.setenv("WORLD_SIZE", "2")
     with signal_in("make_context", signal.SIGINT):
         outcome = cli("train", "ner", "--output", tmp_path / "run")
-    words = shlex.split(outcome.err.strip().partition("; to go on: ")[2])
+    words = shlex.split(outcome.err.strip().partition(". To resume: ")[2])
     assert words[:3] == ["torchrun", "--nproc_per_node", "2"]
     assert words[-5:] == ["train", "ner", "--output", str(tmp_path / "run"), "--resume"]

@@ -1,4 +1,4 @@
-"""What is done to a tagger after training: it is made small, and O gives way where that is best for dev F1."""
+"""Steps after the training of a tagger: quantization, and an outside bias tuned for dev F1."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def test_no_checkpoint_is_intact(cli: Cli, small: Small, tmp_path: Path, monkeyp
     before = files_of(tmp_path)
     outcome = train(cli, small, tmp_path / "run", "--resume")
     assert outcome.status == 2
-    assert "none is intact" in outcome.err
+    assert "no checkpoint is intact" in outcome.err
     assert outcome.err.count("\n") == 1
     assert files_of(tmp_path) == before
 
@@ -328,7 +328,7 @@ def test_told_to_stop(
     assert process.returncode == status
     assert out == ""
     assert "Traceback" not in err
-    said = re.fullmatch(r"stopped after step (\d+), and saved; to go on: (.*) --resume", err.split("\n")[-2])
+    said = re.fullmatch(r"stopped after step (\d+), and saved\. To resume: (.*) --resume", err.split("\n")[-2])
     assert said is not None
     (saved,) = (tmp_path / "run" / "checkpoints").glob("checkpoint-*")  # none but the one that it stopped with
     assert json.loads((saved / "state.json").read_text())["state"]["step"] == int(said[1])

@@ -1,4 +1,4 @@
-"""Classification on pretrained transformers: what a run leaves, engines, several labels, long texts."""
+"""Classification with pretrained transformers: files of a run, engines, several labels, long texts."""
 
 from __future__ import annotations
 
