@@ -85,7 +85,7 @@ def plainly_held_out(sentences: list[Sentence], share: float, seed: int) -> set[
 def test_what_is_held_out_follows_the_rule(pairs: list[tuple[str, str | None]], share: float, seed: int) -> None:
     sentences = [sentence(word, label, line) for line, (word, label) in enumerate(pairs)]
     expected = plainly_held_out(sentences, share, seed)
-    for some in (sentences, StoredSentences.of(sentences)):
+    for some in (sentences, StoredSentences.from_sentences(sentences)):
         whole = Corpus("a.conll", "conll", some)
         if not expected:
             with pytest.raises(DataError, match="too few different sentences"):

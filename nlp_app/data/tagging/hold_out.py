@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nlp_app.core.errors import DataError
 from nlp_app.data.partition import MOST_HELD_OUT
 from nlp_app.data.tagging.corpus import Corpus
-from nlp_app.storage.sentences import Places, StoredSentences, is_cached, select_sentences
+from nlp_app.storage.sentences import Places, StoredSentences, select_sentences, to_stored_sentences
 
 
 def hold_out_sentences(train: Corpus, share: float, seed: int, most: int = MOST_HELD_OUT) -> tuple[Corpus, Corpus]:
@@ -20,7 +20,7 @@ def hold_out_sentences(train: Corpus, share: float, seed: int, most: int = MOST_
     nothing can be held out.
     """
     held = np.zeros(len(train.sentences), dtype=np.bool_)
-    held[_held_places(is_cached(train.sentences), share, seed, most)] = True
+    held[_held_places(to_stored_sentences(train.sentences), share, seed, most)] = True
     if not held.any():
         raise DataError("found too few different sentences to hold some out as dev; give --dev FILE", train.path)
     parts = [select_sentences(train.sentences, np.flatnonzero(held == wanted)) for wanted in (False, True)]

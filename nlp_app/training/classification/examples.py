@@ -100,7 +100,7 @@ class _Texts(ABC):
         if drawn is not None and lengths is not None:
             lengths = lengths[drawn]
         for places in text_batches(self._count(), train.batch_size, seed=train.seed, epoch=epoch, lengths=lengths):
-            rows = share.of(places if drawn is None else drawn[places])
+            rows = share.select(places if drawn is None else drawn[places])
             inputs = batch_inputs(texts, rows)
             inputs["targets"] = torch.from_numpy(self._targets(rows))
             yield TrainBatch(inputs, len(rows), rows.tolist())

@@ -96,7 +96,7 @@ class EncodedSentences:
     def batches(self, epoch: int, share: ProcessShare = WHOLE) -> Iterator[TrainBatch]:
         random = np.random.default_rng((self.settings.train.seed, epoch, 1, share.rank))
         for batch in self._rows(epoch):
-            rows = share.of(batch)
+            rows = share.select(batch)
             arrays = collate(self.columns, rows)
             hide_singletons(arrays["norms"], self._rare, self.settings.model.singleton_dropout, random)
             inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}

@@ -20,7 +20,7 @@ from nlp_app.labels.tag_set import TagSet
 from nlp_app.models import AnyTaggerParts, TaggerParts
 from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
 from nlp_app.storage.cache import CacheEntry, CacheEntryWriter, load_or_build_derived
-from nlp_app.storage.sentences import TokensOf, cache_source
+from nlp_app.storage.sentences import SentenceTokens, cache_source
 from nlp_app.text.tokenizer import tokenizer_key
 from nlp_app.training.examples import LearningRates, PreparedRun
 from nlp_app.training.learner_setup import load_vectors
@@ -72,7 +72,7 @@ def make_parts(
 ) -> TaggerParts:
     """An untrained tagger: labels, encoder and network as training data and settings want them; or as `tag_set` and the
     tokens of other `sentences` do."""
-    encoder = _fit(settings, data, vectors, TokensOf(data.train.sentences) if sentences is None else sentences)
+    encoder = _fit(settings, data, vectors, SentenceTokens(data.train.sentences) if sentences is None else sentences)
     return _make_parts(settings, data, vectors, tag_set or _tag_set(settings, data), encoder)
 
 
@@ -107,9 +107,9 @@ def _fitted(
     sentences = data.train.sentences
 
     def write(writer: CacheEntryWriter) -> None:
-        encoder = _fit(settings, data, vectors, TokensOf(sentences))
+        encoder = _fit(settings, data, vectors, SentenceTokens(sentences))
         encoder.save(writer.folder / _ENCODER)
-        writer.facts["coverage"] = encoder.coverage(TokensOf(sentences)) if vectors else 0.0
+        writer.facts["coverage"] = encoder.coverage(SentenceTokens(sentences)) if vectors else 0.0
         _write(writer, encoder, tag_set, sentences)
 
     def read(entry: CacheEntry) -> _Fitted:
@@ -166,7 +166,7 @@ def _with_coverage(parts: TaggerParts, data: TaggingData, of_train: float, progr
     if parts.encoder.vectors is None:
         return parts
     coverage = {
-        name: round(of_train if name == "train" else parts.encoder.coverage(TokensOf(corpus.sentences)), 4)
+        name: round(of_train if name == "train" else parts.encoder.coverage(SentenceTokens(corpus.sentences)), 4)
         for name, corpus in data.corpora()
     }
     clustered = "" if parts.encoder.vectors.clusters is None else "; their clusters are window features"

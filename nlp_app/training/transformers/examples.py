@@ -123,7 +123,7 @@ class SentenceWindows(_Windows):
 
     def batches(self, epoch: int, share: ProcessShare = WHOLE) -> Iterator[TrainBatch]:
         for batch in self._rows(epoch):
-            rows = share.of(batch)
+            rows = share.select(batch)
             arrays = collate_sentences(self.encoded, rows, self.padding_id)
             arrays["tags"] = collate(self.encoded.tokens, rows)["tags"]
             self._trim()
@@ -192,7 +192,7 @@ class TextWindows(_Windows):
 
     def batches(self, epoch: int, share: ProcessShare = WHOLE) -> Iterator[TrainBatch]:
         for batch in self._rows(epoch):
-            rows = share.of(batch)
+            rows = share.select(batch)
             arrays = collate_texts(self.encoded, rows, self.padding_id)
             arrays["targets"] = targets_of(self.labels, rows, self.class_set)
             self._trim()

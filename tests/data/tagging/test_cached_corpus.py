@@ -90,7 +90,7 @@ def test_sentences_that_can_not_be_kept(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "a.conll").write_text(COLUMNS, encoding="utf-8")
     path = str(tmp_path / "a.conll")
     said = read_splits(TaggingDataSettings(train=path, dev=path, scheme="IOB1"), seed=1).report()
-    assert [line for line in said if "encoded for this run alone" in line] == [said[-1]]
+    assert [line for line in said if "encoded texts are used for this run only" in line] == [said[-1]]
 
 
 def test_a_file_that_is_wrong_leaves_nothing(tmp_path: Path) -> None:
