@@ -167,12 +167,12 @@ import sys
 from pathlib import Path
 from nlp_app.data.tagging.corpus import CorpusOptions
 from nlp_app.features.tagging.encoder import TaggingEncoder, chunk_sentences
-from nlp_app.storage.sentences import TokensOf
+from nlp_app.storage.sentences import SentenceTokens
 from nlp_app.data.tagging.cached_corpus import read_cached_corpus
 import tracemalloc
 tracemalloc.start()
 sentences = read_cached_corpus(sys.argv[1], CorpusOptions(scheme="BIO")).sentences
-encoder = TaggingEncoder.fit(TokensOf(sentences), str.lower)
+encoder = TaggingEncoder.fit(SentenceTokens(sentences), str.lower)
 for chunk in chunk_sentences(sentences):
     encoder.encode([sentence.tokens for sentence in chunk])
 print(tracemalloc.get_traced_memory()[1])
