@@ -141,7 +141,7 @@ def test_features_are_counted_in_pieces_as_at_once(sentences: list[list[str]], m
         known |= {key for key, count in joint.items() if count >= max(2, min_count) and key}
         assert whole.index.keys.tolist() == sorted(known)
         patch.setattr("nlp_app.features.tagging.encoder._CHUNK_TOKENS", 3)
-        patch.setattr("nlp_app.features.feature_index._MERGED", 5)
+        patch.setattr("nlp_app.features.feature_index._MERGE_SIZE", 5)
         pieces = TaggingEncoder.fit(sentences, str.lower, min_count=min_count)
     assert pieces.index.keys.tolist() == whole.index.keys.tolist()
     assert pieces.part_rows.tolist() == whole.part_rows.tolist()

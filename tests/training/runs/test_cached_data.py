@@ -103,7 +103,7 @@ def test_words_that_were_too_many_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("NLP_APP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("nlp_app.features.classification.encoder._MOST_WORDS", 20)
+    monkeypatch.setattr("nlp_app.features.classification.encoder._MAX_COUNTED_WORDS", 20)
     settings = read_settings(ClassificationSettings, None, _classes(tmp_path))
     for _ in range(2):
         prepared = prepare_classifier(settings, read_class_splits(settings.data, 1), Progress(quiet=False))
