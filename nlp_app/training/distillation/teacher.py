@@ -95,7 +95,7 @@ def fit_substitution(
         {token.lower() if lower else token for sentence in sentences for token in sentence if _is_word(token)}
     )
     words = sorted({*(word for word in tokenizer.whole_words() if _is_word(word)), *used})
-    pieces = tokenizer.token_pieces(words, [True] * len(words))
+    pieces = tokenizer.token_subwords(words, [True] * len(words))
     embeddings: Any = parts.network.body.get_input_embeddings()
     table = embeddings.weight.detach().float().cpu().numpy()
     offsets = np.cumsum([0, *map(len, pieces)])
