@@ -1,3 +1,3 @@
-"""From tokens to integer columns, and from columns to batches. No torch."""
+"""Encoders of sentences and texts as integer columns. They don't use torch."""
 
 from __future__ import annotations

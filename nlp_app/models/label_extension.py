@@ -87,7 +87,7 @@ def add_words(
     """
     encoder = parts.encoder.extended(sentences, min_count, joint_min_count)
     weights = parts.network.state_dict()
-    for column, rows in encoder.rows_of(parts.encoder).items():
+    for column, rows in encoder.map_rows(parts.encoder).items():
         name = f"{_TABLES[column]}.weight"
         old = weights[name]
         initial = old[UNKNOWN] if column in ("norms", "shapes") else torch.zeros_like(old[0])

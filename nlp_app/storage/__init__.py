@@ -1,1 +1,1 @@
-"""Ragged arrays, batches cut from them, and a cache of encoded corpora on disk."""
+"""Ragged arrays, batches of their rows, and an on-disk cache of encoded corpora."""

@@ -1,11 +1,13 @@
-"""What was made of a corpus, kept between runs and found by what it was made from and how.
+"""On-disk cache of encoded corpora, shared by several runs; entries are found by a hash of their inputs.
 
-An entry is a folder: columns in files, facts, maybe vocabularies, and a manifest with the size of each file and its own
-checksum. It is written aside, a piece at a time, and moved into place, so that it is complete or absent. All files are
-on the disk before the manifest is written: beside an intact manifest, a crash leaves no incomplete file. An entry with
-a damaged manifest, or a file that is missing or has another size, is made anew; the contents of files aren't checked.
-Several runs may use one directory at a time: whoever is first leaves the entry, and one that is
-removed while it is read stays readable, as mapped files do.
+An entry is a folder with column files, facts, possibly vocabularies, and a manifest. The manifest lists the size of
+each file and starts with its own checksum. An entry is written to a temporary folder, chunk by chunk, and then renamed:
+it is either complete or absent. All files are flushed to disk before the manifest is written, so after a crash no
+incomplete file has an intact manifest. An entry is built again if its manifest is damaged, or if a file is missing or
+has another size; the contents of the files are not checked.
+
+Several runs may use one directory at the same time: the first one to finish an entry stores it. An entry that is
+removed while a run reads it stays readable for that run, because its files are mapped into memory.
 """
 
 from __future__ import annotations
@@ -32,23 +34,29 @@ from nlp_app.storage.cache_dir import NO_ENTRY, is_entry_name, new_folder, remov
 from nlp_app.storage.memory_map import ColumnsWriter, MappedColumns, map_columns
 from nlp_app.storage.ragged import Array, RaggedColumns
 
-LIMIT = 2 << 30  # bytes of all entries; beyond, those that were not used for longest are removed
+LIMIT = 2 << 30  # bytes of all entries; above it, the least recently used entries are removed
 
-_LAYOUT = 4
+_LAYOUT = 4  # version of the layout of entries; part of every key
 
-_MANIFEST = "manifest.json"  # after a line with its checksum
+_MANIFEST = "manifest.json"  # its first line is the checksum of the rest
 
-# Folders whose code decides how a corpus is read and encoded.
-_DECIDING = ("core", "text", "labels", "storage", "formats", "data", "features")
+# Folders of the package whose code affects how a corpus is read and encoded.
+_KEY_FOLDERS = ("core", "text", "labels", "storage", "formats", "data", "features")
 
-_PACKAGES = ("numpy", "scikit-learn", "tokenizers")  # of others, that may have a say
+_PACKAGES = ("numpy", "scikit-learn", "tokenizers")  # libraries that may affect the encoded data
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """What is kept of a corpus: columns by name, facts of JSON's types, and a folder with more files."""
+    """A stored entry of the cache.
+
+    Attributes:
+        folder: Folder with the files of the entry.
+        columns: Memory-mapped columns by name.
+        facts: Small values of JSON types.
+    """
 
     folder: Path
     columns: Mapping[str, MappedColumns]
@@ -56,7 +64,12 @@ class CacheEntry:
 
 
 class CacheEntryWriter:
-    """An entry that is being written: files into `folder`, values of JSON's types into `facts`."""
+    """Writer of a new entry.
+
+    Attributes:
+        folder: Folder for more files of the entry.
+        facts: Small values of JSON types, to be filled by the caller.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -64,18 +77,23 @@ class CacheEntryWriter:
         self._writers: dict[str, ColumnsWriter] = {}
 
     def append(self, name: str, columns: RaggedColumns) -> None:
-        """Add some more rows to the columns of that name."""
+        """Append rows to the columns with this name.
+
+        Args:
+            name: Name of the columns; created if new.
+            columns: The rows; their arrays have the names and types of the first call.
+        """
         if name not in self._writers:
             self._writers[name] = ColumnsWriter(self.folder, name)
         self._writers[name].append(columns)
 
     def discard(self) -> None:
-        """Let go of the files, however much was written."""
+        """Close the files without completing the entry."""
         for writer in self._writers.values():
             writer.discard()
 
     def close(self) -> None:
-        """Store all files, and the manifest last."""
+        """Flush all files to disk, then write the manifest."""
         columns: dict[str, dict[str, Any]] = {}
         for name, writer in self._writers.items():
             writer.close()
@@ -98,9 +116,18 @@ class CacheEntryWriter:
 
 
 def encoding_key(*parts: str | bytes | Array) -> str:
-    """128 bits, as 32 hexadecimal digits, that tell these parts, in this order, from any others, and this version of
-    the program from any other."""
-    found = blake2b(f"nlp_app {_LAYOUT} {_program()}".encode(), digest_size=16)
+    """Compute the cache key of data from everything that affects it.
+
+    The key also depends on the version and source code of nlp_app, and on the versions of the libraries that affect the
+    encoded data. Parts of different types, or in another order, give another key.
+
+    Args:
+        parts: Everything that affects the data: settings, texts, contents of files, arrays.
+
+    Returns:
+        128 bits as 32 hexadecimal digits.
+    """
+    digest = blake2b(f"nlp_app {_LAYOUT} {_program_version()}".encode(), digest_size=16)
     for part in parts:
         if isinstance(part, str):
             kind, content = "str", part.encode("utf-8", "surrogatepass")
@@ -108,131 +135,170 @@ def encoding_key(*parts: str | bytes | Array) -> str:
             kind, content = "bytes", part
         else:
             kind, content = f"{part.dtype.str} {part.shape}", np.ascontiguousarray(part).tobytes()
-        found.update(f"\0{kind} {len(content)}\0".encode())
-        found.update(content)
-    return found.hexdigest()
+        digest.update(f"\0{kind} {len(content)}\0".encode())
+        digest.update(content)
+    return digest.hexdigest()
 
 
 @cache
-def _program() -> str:
-    """The versions, and a hash of the sources that may have a say, as they may change without them."""
-    found = blake2b(repr((__version__, *map(version, _PACKAGES))).encode(), digest_size=16)
+def _program_version() -> str:
+    """Versions of nlp_app and its libraries, and a hash of the source code, which changes more often."""
+    digest = blake2b(repr((__version__, *map(version, _PACKAGES))).encode(), digest_size=16)
     package = Path(__file__).parents[1]
     for path in sorted(package.rglob("*.py")):
-        if path.relative_to(package).parts[0] in _DECIDING:
-            found.update(path.read_bytes())
-    return found.hexdigest()
+        if path.relative_to(package).parts[0] in _KEY_FOLDERS:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def load_or_build(
     key: str | None,
-    write: Callable[[CacheEntryWriter], None],
-    read: Callable[[CacheEntry], T],
+    build: Callable[[CacheEntryWriter], None],
+    load: Callable[[CacheEntry], T],
     *,
     needs: Iterable[str] = (),
     say: Callable[[str], None] | None = None,
 ) -> T:
-    """`cached` in the directory for it; where there is no key, or no such directory, kept for this run alone.
+    """Load an entry from the cache, or build and store it.
 
-    say: told why an entry can't be kept. Raises TrainingError if there is no room at all.
+    Without a key, or if the entry cannot be stored, it is built in a temporary folder and used for this run only.
+
+    Args:
+        key: Key of the entry, from `encoding_key`. None: don't cache.
+        build: Writes the entry.
+        load: Makes the result from a complete entry.
+        needs: Keys of entries that must not be removed to make room for this one.
+        say: Receives a note on why the entry cannot be stored.
+
+    Returns:
+        The result of `load`.
+
+    Raises:
+        TrainingError: There is not enough space for a temporary folder either.
     """
     if key is not None:
         try:
-            return load_or_build_in(cache_directory(), key, write, read, needs=needs)
+            return load_or_build_in(cache_directory(), key, build, load, needs=needs)
         except TrainingError as error:
             if say is not None:
-                say(f"note: {error}; encoded for this run alone")
-    with _room(Path("temporary files")), new_folder(Path(gettempdir()), NO_ENTRY) as folder:
-        return _written(folder, write, read)
+                say(f"note: {error}; the encoded texts are used for this run only")
+    with _as_training_error(Path("temporary files")), new_folder(Path(gettempdir()), NO_ENTRY) as folder:
+        return _build_entry(folder, build, load)
 
 
 def load_or_build_derived(
-    source: str | None,
-    decisive: Iterable[str | bytes | Array],
-    write: Callable[[CacheEntryWriter], None],
-    read: Callable[[CacheEntry], T],
+    parent_key: str | None,
+    key_parts: Iterable[str | bytes | Array],
+    build: Callable[[CacheEntryWriter], None],
+    load: Callable[[CacheEntry], T],
     say: Callable[[str], None],
 ) -> T:
-    """`kept`, of what is made from another entry, which stays.
+    """Load or build an entry that is made from another entry, which is not removed.
 
-    source: the key of that, None if it isn't kept; decisive: all else that decides what is made.
+    Args:
+        parent_key: Key of the other entry. None: it isn't cached, and neither will this one be.
+        key_parts: Everything else that affects the data, for `encoding_key`.
+        build: Writes the entry.
+        load: Makes the result from a complete entry.
+        say: Receives a note on why the entry cannot be stored.
+
+    Returns:
+        The result of `load`.
+
+    Raises:
+        TrainingError: There is not enough space for a temporary folder either.
     """
-    if source is None:
-        return load_or_build(None, write, read)
-    return load_or_build(encoding_key(source, *decisive), write, read, needs=[source], say=say)
+    if parent_key is None:
+        return load_or_build(None, build, load)
+    return load_or_build(encoding_key(parent_key, *key_parts), build, load, needs=[parent_key], say=say)
 
 
 def load_or_build_in(
     directory: Path,
     key: str,
-    write: Callable[[CacheEntryWriter], None],
-    read: Callable[[CacheEntry], T],
+    build: Callable[[CacheEntryWriter], None],
+    load: Callable[[CacheEntry], T],
     *,
     needs: Iterable[str] = (),
     limit: int = LIMIT,
 ) -> T:
-    """What `read` makes of the entry with a key of `encoding_key`, which `write` has written, now or earlier.
+    """Load an entry from a cache directory, or build and store it there.
 
-    When an entry is added, those that were not used for longest are removed until all have `limit` bytes at most; the
-    new one and those that it `needs` stay. Raises TrainingError if the directory can't be written.
+    After an entry is added, the least recently used entries are removed until all have `limit` bytes at most. The new
+    entry and the entries in `needs` are not removed.
+
+    Args:
+        directory: Directory of the cache.
+        key: Key of the entry, from `encoding_key`.
+        build: Writes the entry.
+        load: Makes the result from a complete entry.
+        needs: Keys of entries that must not be removed.
+        limit: Maximum size of all entries, in bytes.
+
+    Returns:
+        The result of `load`.
+
+    Raises:
+        TrainingError: The directory cannot be written.
+        ValueError: The key is not one of `encoding_key`.
     """
     if not is_entry_name(key):
-        raise ValueError(f"key: found {key!r}, expected one of encoding_key")
+        raise ValueError(f"key: found {key!r}, expected a key from encoding_key")
     entry = directory / key
-    found = _found(entry, read)
-    if found is not None:
-        return found[0]
-    with _room(directory), new_folder(directory, key) as folder:
-        made = _written(folder, write, read)
-        if _found(entry, read) is None:  # else another run was first
+    loaded = _load_if_intact(entry, load)
+    if loaded is not None:
+        return loaded[0]
+    with _as_training_error(directory), new_folder(directory, key) as folder:
+        result = _build_entry(folder, build, load)
+        if _load_if_intact(entry, load) is None:  # otherwise another run has stored it
             remove(entry)
-            with suppress(OSError):  # it may be first now
+            with suppress(OSError):  # another run may have stored it in the meantime
                 folder.rename(entry)
         remove_oldest(directory, {key, *needs}, limit)
-        return made
+        return result
 
 
 @contextmanager
-def _room(directory: Path) -> Iterator[None]:
+def _as_training_error(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = "make room, or name another directory in NLP_APP_CACHE"
-        raise TrainingError(f"{directory}: can't keep encoded texts: {error.strerror or error}; {advice}") from error
+        advice = "make room, or choose another directory with NLP_APP_CACHE"
+        raise TrainingError(f"{directory}: cannot store encoded texts: {error.strerror or error}; {advice}") from error
 
 
-def _written(folder: Path, write: Callable[[CacheEntryWriter], None], read: Callable[[CacheEntry], T]) -> T:
+def _build_entry(folder: Path, build: Callable[[CacheEntryWriter], None], load: Callable[[CacheEntry], T]) -> T:
     writer = CacheEntryWriter(folder)
     try:
-        write(writer)
+        build(writer)
         writer.close()
     finally:
         writer.discard()
-    return _read(folder, read)
+    return _load_entry(folder, load)
 
 
-def _found(folder: Path, read: Callable[[CacheEntry], T]) -> tuple[T] | None:
-    """What `read` makes of an entry; None if it isn't there, or isn't whole."""
+def _load_if_intact(folder: Path, load: Callable[[CacheEntry], T]) -> tuple[T] | None:
+    """Load an entry; None if it is missing or incomplete. The result is in a tuple, as it may be None itself."""
     try:
-        found = _read(folder, read)
+        result = _load_entry(folder, load)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ModelError):
         return None
-    with suppress(OSError):  # a directory that can only be read
-        os.utime(folder)  # used just now
-    return (found,)
+    with suppress(OSError):  # the directory may be read-only
+        os.utime(folder)  # mark it as recently used
+    return (result,)
 
 
-def _read(folder: Path, read: Callable[[CacheEntry], T]) -> T:
+def _load_entry(folder: Path, load: Callable[[CacheEntry], T]) -> T:
     head, _, body = (folder / _MANIFEST).read_bytes().partition(b"\n")
     if head != _digest(body):
         raise ValueError(f"{folder / _MANIFEST}: the file has changed")
     manifest = json.loads(body)
     for name, size in manifest["sizes"].items():
-        found = (folder / name).stat().st_size
-        if found != size:
-            raise ValueError(f"{folder / name}: found {found} bytes, expected {size}")
+        actual = (folder / name).stat().st_size
+        if actual != size:
+            raise ValueError(f"{folder / name}: found {actual} bytes, expected {size}")
     columns = {name: _columns(folder, parts) for name, parts in manifest["columns"].items()}
-    return read(CacheEntry(folder, columns, manifest["facts"]))
+    return load(CacheEntry(folder, columns, manifest["facts"]))
 
 
 def _columns(folder: Path, parts: Mapping[str, tuple[str, str, list[int]]]) -> MappedColumns:

@@ -1,8 +1,8 @@
-"""Folders that several runs keep in one directory: written aside, moved into place, and removed when they are old or
-whoever wrote them has died.
+"""A cache directory shared by several runs: temporary folders, complete entries, and removal of old ones.
 
-Whoever writes holds a lock on its folder, which goes with the process. Where a file system has no locks, a folder that
-nothing was written to for a day counts as left behind.
+An entry is written to a temporary folder, which is then renamed. A run locks the folder that it writes to, and the lock
+ends with the process, so folders of killed runs are recognized and removed. On file systems without locks, a folder
+counts as abandoned if nothing was written to it for a day.
 """
 
 from __future__ import annotations
@@ -15,24 +15,40 @@ from pathlib import Path
 
 from nlp_app.core.files import remove_directory, remove_leftovers, temporary_directory
 
-NO_ENTRY = "nlp_app"  # names a folder that becomes no entry
+NO_ENTRY = "nlp_app"  # name of a temporary folder that doesn't become an entry
 
 _ENTRY = re.compile(r"[0-9a-f]{32}")
 
-_PRIVATE = 0o700  # training texts stand in them
+_PRIVATE = 0o700  # entries contain training texts
 
 
 def is_entry_name(name: str) -> bool:
-    """Whether an entry may have this name: 32 hexadecimal digits."""
+    """Check for a valid entry name: 32 hexadecimal digits.
+
+    Args:
+        name: Name of a folder.
+
+    Returns:
+        True if an entry may have this name.
+    """
     return _ENTRY.fullmatch(name) is not None
 
 
 @contextmanager
 def new_folder(directory: Path, name: str) -> Iterator[Path]:
-    """A new folder to write into, for this user alone; removed at the end unless it was moved away. What runs that
-    died left in the directory goes first.
+    """Create a temporary folder that only this user can access.
 
-    name: of the entry that it is to be, or NO_ENTRY. Raises OSError if there can't be such a folder.
+    The folder is removed at the end unless it was renamed. Abandoned folders of other runs are removed first.
+
+    Args:
+        directory: Directory of the cache; created if it doesn't exist.
+        name: Name of the entry that the folder will become, or NO_ENTRY.
+
+    Yields:
+        Path of the folder.
+
+    Raises:
+        OSError: The folder cannot be created.
     """
     directory.mkdir(_PRIVATE, parents=True, exist_ok=True)
     remove_leftovers(directory, pattern=f"{NO_ENTRY}|{_ENTRY.pattern}", shared=True)
@@ -40,8 +56,14 @@ def new_folder(directory: Path, name: str) -> Iterator[Path]:
         yield folder
 
 
-def remove_oldest(directory: Path, staying: set[str], limit: int) -> None:
-    """Remove the entries that were not used for longest, but those that stay, until all have `limit` bytes."""
+def remove_oldest(directory: Path, protected: set[str], limit: int) -> None:
+    """Remove the least recently used entries until the total size is within the limit.
+
+    Args:
+        directory: Directory of the cache.
+        protected: Names of entries that must not be removed.
+        limit: Maximum size of all entries, in bytes.
+    """
     ages: list[tuple[float, int, Path]] = []
     with suppress(OSError):
         for path in directory.iterdir():
@@ -49,13 +71,19 @@ def remove_oldest(directory: Path, staying: set[str], limit: int) -> None:
                 ages.append((path.stat().st_mtime, sum(file.stat().st_size for file in path.rglob("*")), path))
     total = sum(size for _, size, _ in ages)
     for _, size, path in sorted(ages):
-        if total > limit and path.name not in staying:
+        if total > limit and path.name not in protected:
             remove(path)
             total -= size
 
 
 def remove(entry: Path) -> None:
-    """Remove an entry, at once for whoever looks. Those of other users stay."""
+    """Remove an entry, unless it belongs to another user.
+
+    To other processes, it disappears at once.
+
+    Args:
+        entry: Folder of the entry.
+    """
     if os.access(entry, os.R_OK | os.W_OK | os.X_OK):
         with suppress(OSError):
             remove_directory(entry)

@@ -1,7 +1,7 @@
-"""An encoded corpus as flat integer columns, and batches cut from it by length.
+"""Token columns of a corpus as flat arrays with sentence offsets, and padded batches of sentences.
 
-A corpus of n tokens in r sentences is one array of n rows for each column, and r + 1 offsets: sentence i is rows
-offsets[i] to offsets[i + 1]. A batch is a few sentences laid side by side, padded on the right:
+A corpus of n tokens in r sentences has one array of n rows for each column, and r + 1 offsets: sentence i consists of
+the rows offsets[i] to offsets[i + 1], end exclusive. In a batch, each sentence is a row, padded on the right:
 
     mask     1 1 1 1     column   7 2 9 4
              1 1 0 0              5 3 0 0
@@ -21,9 +21,11 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class RaggedColumns:
-    """Integer columns over the tokens of a corpus; see the module for the layout.
+    """Columns over the tokens of a corpus; the module docstring describes the layout.
 
-    arrays: name -> (tokens,) or (tokens, k); offsets: (sentences + 1,).
+    Attributes:
+        arrays: Column name to array, (tokens,) or (tokens, k).
+        offsets: (sentences + 1,) start of each sentence, and the number of tokens.
     """
 
     arrays: dict[str, Array]
@@ -34,24 +36,39 @@ class RaggedColumns:
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each sentence."""
+        """(sentences,) number of tokens of each sentence."""
         return np.diff(self.offsets)
 
     def select(self, rows: NDArray[np.int64]) -> tuple[dict[str, Array], NDArray[np.int64]]:
-        """The sentences `rows` one after the other: arrays of their tokens, and offsets (rows + 1,)."""
+        """Concatenate the tokens of selected sentences.
+
+        Args:
+            rows: Numbers of the sentences, in any order.
+
+        Returns:
+            The arrays of their tokens, and their offsets (rows + 1,).
+        """
         lengths = self.offsets[rows + 1] - self.offsets[rows]
         offsets = np.concatenate(([0], np.cumsum(lengths)))
         source = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
         return {name: array[source] for name, array in self.arrays.items()}, offsets
 
     def pad(self, rows: NDArray[np.int64]) -> dict[str, Array]:
-        """The sentences `rows` as `collate` has them."""
+        """Build a padded batch of selected sentences.
+
+        Args:
+            rows: Numbers of the sentences, in any order.
+
+        Returns:
+            Each column as (rows, longest sentence, ...), padded with 0, and "mask" (rows, longest sentence), True for
+            tokens.
+        """
         lengths = (self.offsets[rows + 1] - self.offsets[rows])[:, None]
-        place = np.arange(lengths.max(initial=0))[None, :]
-        mask = place < lengths
+        position = np.arange(lengths.max(initial=0))[None, :]
+        mask = position < lengths
         batch: dict[str, Array] = {"mask": mask}
-        # Whole rows are taken, whatever follows a sentence, and what is padding cleared: faster than to pick tokens.
-        source = self.offsets[rows][:, None] + place
+        # Copy a full-width run of tokens for each sentence, then clear the padding: faster than selecting its tokens.
+        source = self.offsets[rows][:, None] + position
         padding = ~mask
         for name, array in self.arrays.items():
             batch[name] = array.take(source, axis=0, mode="clip")
@@ -60,12 +77,29 @@ class RaggedColumns:
 
 
 def collate(columns: RaggedColumns, rows: Sequence[int] | NDArray[np.int64]) -> dict[str, Array]:
-    """The sentences `rows` as padded arrays (sentences, longest, ...), with "mask" (True = real); padding is 0."""
+    """Build a padded batch of selected sentences.
+
+    Args:
+        columns: Columns of the corpus.
+        rows: Numbers of the sentences, in any order.
+
+    Returns:
+        Each column as (rows, longest sentence, ...), padded with 0, and "mask" (rows, longest sentence), True for
+        tokens.
+    """
     return columns.pad(np.asarray(rows, dtype=np.int64))
 
 
 def gather(
     columns: RaggedColumns, rows: Sequence[int] | NDArray[np.int64]
 ) -> tuple[dict[str, Array], NDArray[np.int64]]:
-    """The sentences `rows` one after the other, without padding: arrays of their tokens, and offsets (rows + 1,)."""
+    """Concatenate the tokens of selected sentences, without padding.
+
+    Args:
+        columns: Columns of the corpus.
+        rows: Numbers of the sentences, in any order.
+
+    Returns:
+        The arrays of their tokens, and their offsets (rows + 1,).
+    """
     return columns.select(np.asarray(rows, dtype=np.int64))

@@ -1,4 +1,4 @@
-"""Sentences as columns, in memory or in files: of a corpus that memory would not hold, those that are looked at."""
+"""Sentences stored as columns, in memory or in mapped files, and decoded on access."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ from nlp_app.storage.ragged import RaggedColumns
 
 Places = NDArray[np.int64]
 
-_TOGETHER = 1000  # sentences that are looked at before their pages are let go
+_CHUNK = 1000  # sentences that are read before the memory of their pages is released
 
 
 class StoredSentences(Sequence[Sentence]):
-    """Sentences that are made when they are asked for.
+    """A sequence of sentences that are decoded on access from columns.
 
-    columns: by name, a row a sentence: "texts" (array "bytes", UTF-8), "tokens" ("starts", "ends"), "lines" ("lines"),
-        "spans" and "unaligned" ("bounds" (spans, 2), "labels": numbers of `labels`), "hashes" ("tokens": one each)
-    labels: what spans carry; labeled: whether they have spans at all; source: the key of where they are kept, None if
-        nowhere; rows: which sentences, all if None
+    Attributes:
+        columns: Columns by name, a row for each stored sentence: "texts" (array "bytes", UTF-8), "tokens" ("starts",
+            "ends"), "lines" ("lines"), "spans" and "unaligned" ("bounds" (spans, 2) and "labels", which are indices
+            into `labels`), and "hashes" ("tokens", one hash for each sentence).
+        labels: Labels of the spans.
+        labeled: True if the sentences have gold spans.
+        source: Cache key of the entry that the columns are stored in. None: not cached.
+        rows: (sentences,) rows of the columns that this sequence consists of. The constructor's default is all rows.
     """
 
     def __init__(
@@ -40,8 +44,15 @@ class StoredSentences(Sequence[Sentence]):
         self.rows = np.arange(len(columns["tokens"]), dtype=np.int64) if rows is None else rows
 
     @classmethod
-    def of(cls, sentences: Sequence[Sentence]) -> StoredSentences:
-        """Sentences in memory."""
+    def from_sentences(cls, sentences: Sequence[Sentence]) -> StoredSentences:
+        """Encode sentences as columns in memory.
+
+        Args:
+            sentences: The sentences.
+
+        Returns:
+            The same sentences, in the same order.
+        """
         labels: dict[str, int] = {}
         columns = sentence_columns(sentences, labels)
         return cls(columns, tuple(labels), any(sentence.spans is not None for sentence in sentences))
@@ -50,92 +61,121 @@ class StoredSentences(Sequence[Sentence]):
         return len(self.rows)
 
     @overload
-    def __getitem__(self, place: int) -> Sentence: ...
+    def __getitem__(self, index: int) -> Sentence: ...
     @overload
-    def __getitem__(self, place: slice) -> StoredSentences: ...
+    def __getitem__(self, index: slice) -> StoredSentences: ...
 
-    def __getitem__(self, place: int | slice) -> Sentence | StoredSentences:
-        if isinstance(place, slice):
-            return self.select(np.arange(len(self))[place])
-        return self._made(int(self.rows[place]))
+    def __getitem__(self, index: int | slice) -> Sentence | StoredSentences:
+        if isinstance(index, slice):
+            return self.select(np.arange(len(self))[index])
+        return self._decode(int(self.rows[index]))
 
     def __iter__(self) -> Iterator[Sentence]:
-        for start in range(0, len(self.rows), _TOGETHER):
-            yield from map(self._made, self.rows[start : start + _TOGETHER].tolist())
+        for start in range(0, len(self.rows), _CHUNK):
+            yield from map(self._decode, self.rows[start : start + _CHUNK].tolist())
             self.release()
 
     def select(self, places: Places) -> StoredSentences:
-        """The sentences at these places."""
+        """Select sentences without copying them.
+
+        Args:
+            places: Indices of the sentences, in any order.
+
+        Returns:
+            The selected sentences, on the same columns.
+        """
         return StoredSentences(self.columns, self.labels, self.labeled, self.source, self.rows[places])
 
     def release(self) -> None:
-        """Let go of the memory that looking at sentences took."""
+        """Release the memory of mapped pages that were read."""
         for columns in self.columns.values():
             if isinstance(columns, MappedColumns):
                 columns.release()
 
-    def _made(self, row: int) -> Sentence:
+    def _decode(self, row: int) -> Sentence:
         tokens, lines = self.columns["tokens"], self.columns["lines"]
-        text, where, which = _slice(self.columns["texts"], row), _slice(tokens, row), _slice(lines, row)
+        text_bytes, token_rows, line_rows = _slice(self.columns["texts"], row), _slice(tokens, row), _slice(lines, row)
         return Sentence(
-            self.columns["texts"].arrays["bytes"][text].tobytes().decode("utf-8", "surrogatepass"),
-            tokens.arrays["starts"][where].tolist(),
-            tokens.arrays["ends"][where].tolist(),
+            self.columns["texts"].arrays["bytes"][text_bytes].tobytes().decode("utf-8", "surrogatepass"),
+            tokens.arrays["starts"][token_rows].tolist(),
+            tokens.arrays["ends"][token_rows].tolist(),
             [TokenSpan(*span) for span in self._spans("spans", row)] if self.labeled else None,
-            lines.arrays["lines"][which].tolist(),
+            lines.arrays["lines"][line_rows].tolist(),
             [CharSpan(*span) for span in self._spans("unaligned", row)],
         )
 
     def _spans(self, name: str, row: int) -> Iterator[tuple[int, int, str]]:
         columns = self.columns[name]
-        which = _slice(columns, row)
-        if which.start < which.stop:
-            numbers = columns.arrays["labels"][which].tolist()
-            for (start, end), number in zip(columns.arrays["bounds"][which].tolist(), numbers, strict=True):
+        rows = _slice(columns, row)
+        if rows.start < rows.stop:
+            numbers = columns.arrays["labels"][rows].tolist()
+            for (start, end), number in zip(columns.arrays["bounds"][rows].tolist(), numbers, strict=True):
                 yield start, end, self.labels[number]
 
     @cached_property
     def lengths(self) -> Places:
-        """(sentences,) tokens of each."""
-        found = _lengths(self.columns["tokens"], self.rows)
+        """(sentences,) number of tokens of each sentence."""
+        lengths = _lengths(self.columns["tokens"], self.rows)
         self.release()
-        return found
+        return lengths
 
     @property
     def hashes(self) -> NDArray[np.uint64]:
-        """(sentences,) a hash of the tokens of each."""
-        found: NDArray[np.uint64] = self.columns["hashes"].arrays["tokens"][self.rows]
+        """(sentences,) hash of the tokens of each sentence."""
+        hashes: NDArray[np.uint64] = self.columns["hashes"].arrays["tokens"][self.rows]
         self.release()
-        return found
+        return hashes
 
     def count(self, *names: str) -> int:
-        """How many `spans`, `unaligned` or both they have."""
-        found = sum(int(_lengths(self.columns[name], self.rows).sum()) for name in names)
+        """Count the spans of the sentences.
+
+        Args:
+            names: "spans", "unaligned" or both.
+
+        Returns:
+            Number of spans in these columns.
+        """
+        total = sum(int(_lengths(self.columns[name], self.rows).sum()) for name in names)
         self.release()
-        return found
+        return total
 
     def labels_in(self, *names: str) -> set[str]:
-        """The labels that `spans`, `unaligned` or both carry."""
-        found = np.zeros(len(self.labels), dtype=np.bool_)
+        """Collect the labels of the sentences' spans.
+
+        Args:
+            names: "spans", "unaligned" or both.
+
+        Returns:
+            Labels that occur in these columns.
+        """
+        used = np.zeros(len(self.labels), dtype=np.bool_)
         for name in names:
-            for start in range(0, len(self.rows), _TOGETHER):
-                found[self._numbers(name, self.rows[start : start + _TOGETHER])[0]] = True
+            for start in range(0, len(self.rows), _CHUNK):
+                used[self._numbers(name, self.rows[start : start + _CHUNK])[0]] = True
             self.release()
-        return {self.labels[number] for number in np.flatnonzero(found).tolist()}
+        return {self.labels[number] for number in np.flatnonzero(used).tolist()}
 
     def sentences_by_label(self, places: Places | None = None) -> Places:
-        """(labels,) in how many of the sentences (at these places) each label has a span. To be asked many times:
-        `release` lets go of what was looked at."""
+        """Count the sentences that have a span with each label.
+
+        Meant to be called many times: the memory of the pages is not released until `release` is called.
+
+        Args:
+            places: Indices of the sentences to count. None: all.
+
+        Returns:
+            (labels,) number of sentences for each of `labels`.
+        """
         rows = self.rows if places is None else self.rows[places]
         counts = np.zeros(len(self.labels), dtype=np.int64)
-        for start in range(0, len(rows), _TOGETHER):
-            numbers, owners = self._numbers("spans", rows[start : start + _TOGETHER])
+        for start in range(0, len(rows), _CHUNK):
+            numbers, owners = self._numbers("spans", rows[start : start + _CHUNK])
             once = np.unique(owners * len(self.labels) + numbers)
             counts += np.bincount(once % max(len(self.labels), 1), minlength=len(self.labels))
         return counts
 
     def _numbers(self, name: str, rows: Places) -> tuple[Places, Places]:
-        """The labels' numbers in these rows, and each one's place among the rows."""
+        """Return the label numbers of the spans in these rows, and each span's index in `rows`."""
         columns = self.columns[name]
         lengths = _lengths(columns, rows)
         owners = np.repeat(np.arange(len(rows)), lengths)
@@ -149,23 +189,31 @@ def _slice(columns: RaggedColumns, row: int) -> slice:
 
 
 def _lengths(columns: RaggedColumns, rows: Places) -> Places:
-    found: Places = columns.offsets[rows + 1] - columns.offsets[rows]
-    return found
+    lengths: Places = columns.offsets[rows + 1] - columns.offsets[rows]
+    return lengths
 
 
 def sentence_columns(sentences: Sequence[Sentence], labels: dict[str, int]) -> dict[str, RaggedColumns]:
-    """The columns of some more sentences, as `StoredSentences` has them; new labels are added to `labels`."""
+    """Encode sentences as the columns of `StoredSentences`.
+
+    Args:
+        sentences: The sentences.
+        labels: Number of each known label; labels that are new in these sentences are added.
+
+    Returns:
+        Columns by name, a row for each sentence.
+    """
     texts = [sentence.text.encode("utf-8", "surrogatepass") for sentence in sentences]
     tokens = {
-        "starts": _joined([sentence.starts for sentence in sentences]),
-        "ends": _joined([sentence.ends for sentence in sentences]),
+        "starts": _flatten([sentence.starts for sentence in sentences]),
+        "ends": _flatten([sentence.ends for sentence in sentences]),
     }
     hashes = np.array([_token_hash(sentence) for sentence in sentences], dtype=np.uint64)
     return {
         "texts": RaggedColumns({"bytes": np.frombuffer(b"".join(texts), dtype=np.uint8)}, _offsets(map(len, texts))),
         "tokens": RaggedColumns(tokens, _offsets(map(len, sentences))),
         "lines": RaggedColumns(
-            {"lines": _joined([sentence.lines for sentence in sentences])},
+            {"lines": _flatten([sentence.lines for sentence in sentences])},
             _offsets(len(sentence.lines) for sentence in sentences),
         ),
         "spans": _span_columns([sentence.spans or [] for sentence in sentences], labels),
@@ -181,7 +229,7 @@ def _span_columns(spans: Sequence[Sequence[TokenSpan | CharSpan]], labels: dict[
     return RaggedColumns({"bounds": bounds, "labels": numbers}, _offsets(map(len, spans)))
 
 
-def _joined(values: Sequence[Sequence[int]]) -> Places:
+def _flatten(values: Sequence[Sequence[int]]) -> Places:
     return np.fromiter((value for each in values for value in each), dtype=np.int64)
 
 
@@ -194,27 +242,49 @@ def _token_hash(sentence: Sentence) -> int:
     return text_hash("\0".join([*map(str, map(len, tokens)), *tokens]))
 
 
-def is_cached(sentences: Sequence[Sentence]) -> StoredSentences:
-    """The sentences as columns; those that are columns already, as they are."""
-    return sentences if isinstance(sentences, StoredSentences) else StoredSentences.of(sentences)
+def to_stored_sentences(sentences: Sequence[Sentence]) -> StoredSentences:
+    """Return the sentences as `StoredSentences`, encoding them if necessary.
+
+    Args:
+        sentences: The sentences, stored as columns or not.
+
+    Returns:
+        The same object if the sentences are stored as columns already, otherwise columns in memory.
+    """
+    return sentences if isinstance(sentences, StoredSentences) else StoredSentences.from_sentences(sentences)
 
 
 def select_sentences(sentences: Sequence[Sentence], places: Places) -> Sequence[Sentence]:
-    """The sentences at these places."""
+    """Select sentences by index, without decoding those that are stored as columns.
+
+    Args:
+        sentences: The sentences.
+        places: Indices of the sentences, in any order.
+
+    Returns:
+        The selected sentences.
+    """
     if isinstance(sentences, StoredSentences):
         return sentences.select(places)
     return [sentences[place] for place in places.tolist()]
 
 
 def cache_source(sentences: Sequence[Sentence]) -> tuple[str | None, Places]:
-    """The key of where sentences are kept, None if nowhere, and which of those there they are."""
+    """Look up the cache entry that sentences are stored in.
+
+    Args:
+        sentences: The sentences.
+
+    Returns:
+        Cache key of the entry (None: not cached), and the rows of the sentences there.
+    """
     if isinstance(sentences, StoredSentences):
         return sentences.source, sentences.rows
     return None, np.arange(len(sentences))
 
 
-class TokensOf(Sequence[Sequence[str]]):
-    """The tokens of sentences, a list each, made when they are asked for."""
+class SentenceTokens(Sequence[Sequence[str]]):
+    """The token lists of sentences, created on access."""
 
     def __init__(self, sentences: Sequence[Sentence]) -> None:
         self._sentences = sentences
@@ -223,14 +293,14 @@ class TokensOf(Sequence[Sequence[str]]):
         return len(self._sentences)
 
     @overload
-    def __getitem__(self, place: int) -> Sequence[str]: ...
+    def __getitem__(self, index: int) -> Sequence[str]: ...
     @overload
-    def __getitem__(self, place: slice) -> TokensOf: ...
+    def __getitem__(self, index: slice) -> SentenceTokens: ...
 
-    def __getitem__(self, place: int | slice) -> Sequence[str] | TokensOf:
-        if isinstance(place, slice):
-            return TokensOf(self._sentences[place])
-        return self._sentences[place].tokens
+    def __getitem__(self, index: int | slice) -> Sequence[str] | SentenceTokens:
+        if isinstance(index, slice):
+            return SentenceTokens(self._sentences[index])
+        return self._sentences[index].tokens
 
     def __iter__(self) -> Iterator[list[str]]:
         return (sentence.tokens for sentence in self._sentences)

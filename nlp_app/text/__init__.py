@@ -1,4 +1,4 @@
-"""Tokenizers: from raw text to tokens with normal forms and offsets into the untouched text."""
+"""Tokenizers: split raw text into tokens with normal forms and offsets into the original text."""
 
 from __future__ import annotations
 

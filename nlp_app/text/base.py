@@ -1,4 +1,4 @@
-"""What the tokenizers have in common."""
+"""Base classes of the tokenizers."""
 
 from __future__ import annotations
 
@@ -13,48 +13,91 @@ from nlp_app.text.codepoints import Scan, normal_form, scan_many, scan_norms, sc
 
 @dataclass(frozen=True, slots=True)
 class FormTokenizer(ABC):
-    """A tokenizer whose normal forms are cleaned and, with `do_lower_case`, lower-cased and stripped of accents."""
+    """A tokenizer whose normal forms are cleaned, and lower-cased without accents if `do_lower_case` is set.
+
+    Attributes:
+        do_lower_case: Lower-case the normal forms and strip their accents.
+    """
 
     do_lower_case: bool = False
 
     @abstractmethod
     def __call__(self, text: str) -> Tokens:
-        """The tokens of one text, with their ranges in it: never empty, in order, disjoint."""
+        """Tokenize one text. Ranges are never empty, in text order, and don't overlap."""
 
     def batch(self, texts: Sequence[str]) -> list[Tokens]:
-        """The tokens of each text, as a call for each would give."""
+        """Tokenize many texts.
+
+        Args:
+            texts: The texts.
+
+        Returns:
+            The tokens of each text, the same as from one call for each text.
+        """
         return [self(text) for text in texts]
 
     def norms(self, texts: Sequence[str]) -> tuple[list[str], list[int]]:
-        """The normal forms of all texts' tokens, one text after the other, and how many each text has."""
+        """Compute the normal forms of many texts' tokens.
+
+        Args:
+            texts: The texts.
+
+        Returns:
+            The normal forms of all texts, concatenated, and the number of tokens of each text.
+        """
         tokens = self.batch(texts)
-        return list(chain.from_iterable(found.norms for found in tokens)), list(map(len, tokens))
+        return list(chain.from_iterable(each.norms for each in tokens)), list(map(len, tokens))
 
     def normalize(self, form: str) -> str:
-        """The normal form of one given token, not split further; `form` itself if nothing would be left."""
+        """Compute the normal form of one token, without splitting it.
+
+        Args:
+            form: The token as written in the text.
+
+        Returns:
+            The normal form, or `form` itself if nothing of it would remain.
+        """
         return normal_form(form, self.do_lower_case)
 
     def settings(self) -> dict[str, bool]:
-        """What `make_tokenizer(name, **settings)` needs to make this tokenizer again."""
+        """Return the settings from which `make_tokenizer(name, **settings)` makes an equal tokenizer.
+
+        Returns:
+            Setting names and values.
+        """
         return {"do_lower_case": self.do_lower_case}
 
 
 @dataclass(frozen=True, slots=True)
 class ScanTokenizer(FormTokenizer):
-    """A tokenizer that scans columns of code points; many short texts are scanned as one."""
+    """A tokenizer that processes whole columns of code points; many short texts are processed together."""
 
     @abstractmethod
     def _scan(self, text: str) -> Scan:
-        """The tokens' norms, starts and ends. No token may cross a line end."""
+        """Compute the norms, starts and ends of the tokens. No token may cross a line end."""
 
     def __call__(self, text: str) -> Tokens:
-        """The tokens of one text, with their ranges in it: never empty, in order, disjoint."""
+        """Tokenize one text. Ranges are never empty, in text order, and don't overlap."""
         return scan_one(self._scan, text)
 
     def batch(self, texts: Sequence[str]) -> list[Tokens]:
-        """The tokens of each text, as a call for each would give; faster for many short texts."""
+        """Tokenize many texts; much faster than one call for each text if they are short.
+
+        Args:
+            texts: The texts.
+
+        Returns:
+            The tokens of each text, the same as from one call for each text.
+        """
         return scan_many(self._scan, texts)
 
     def norms(self, texts: Sequence[str]) -> tuple[list[str], list[int]]:
-        """The normal forms of all texts' tokens, one text after the other, and how many each text has."""
+        """Compute the normal forms of many texts' tokens, without their offsets.
+
+        Args:
+            texts: The texts.
+
+        Returns:
+            The normal forms of all texts, concatenated, and the number of tokens of each text.
+        """
         return scan_norms(self._scan, texts)

@@ -1,4 +1,4 @@
-"""Every visible character a token."""
+"""A tokenizer that makes each visible character a token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 from nlp_app.text.base import ScanTokenizer
 from nlp_app.text.codepoints import CodePointTable, Kinds, Scan, code_points, is_removed, normal_form, split_before
 
-# A position begins a token where its kind is above `previous is visible`.
+# Kinds of a character. Their order matters: a token starts at each character whose kind is greater than the number
+# `previous kind > _NONE` (0 or 1).
 _NONE, _EXTENDING, _BASE, _SYMBOL, _REPLACEMENT, _JOINER = range(6)
 
 _ZWJ = "\u200d"
@@ -20,13 +21,13 @@ _ZWJ = "\u200d"
 
 @dataclass(frozen=True, slots=True)
 class CharTokenizer(ScanTokenizer):
-    """Every visible character is a token; whitespace, control and format characters are none.
+    """Make each visible character a token; whitespace, control and format characters are skipped.
 
-    What only shapes the character before it stays with it: marks (M*: accents, vowel signs, variation
-    selectors), the zero-width joiner together with a symbol it joins, and emoji modifiers (skin tones).
-    These are most of the extending characters of Unicode Standard Annex #29; its rules for Hangul, conjuncts
-    and flags are not applied, so a flag is two tokens. Norms leave out joiners; with `do_lower_case` they
-    are lower-cased and stripped of accents.
+    Characters that modify the previous character stay in its token: marks (M*: accents, vowel signs, variation
+    selectors), the zero-width joiner with the symbol that it joins, and emoji modifiers (skin tones). These are most of
+    the extending characters of Unicode Standard Annex #29. Its rules for Hangul, conjuncts and flags are not applied,
+    so a flag becomes two tokens. Normal forms contain no joiners; with `do_lower_case` they are lower-cased and
+    stripped of accents.
     """
 
     name: ClassVar[str] = "char"
@@ -67,11 +68,11 @@ def _describe(char: str) -> tuple[int, str]:
 
 
 def _join(kinds: Kinds) -> None:
-    """Make each joiner after a visible character extend it, with the symbol that follows; the others none."""
-    for place in (kinds == _JOINER).nonzero()[0].tolist():
-        if place == 0 or kinds[place - 1] == _NONE:
-            kinds[place] = _NONE
+    """Attach each joiner that follows a visible character to it, with the next symbol; hide all other joiners."""
+    for index in (kinds == _JOINER).nonzero()[0].tolist():
+        if index == 0 or kinds[index - 1] == _NONE:
+            kinds[index] = _NONE
             continue
-        kinds[place] = _EXTENDING
-        if place + 1 < len(kinds) and kinds[place + 1] == _SYMBOL:
-            kinds[place + 1] = _EXTENDING
+        kinds[index] = _EXTENDING
+        if index + 1 < len(kinds) and kinds[index + 1] == _SYMBOL:
+            kinds[index + 1] = _EXTENDING

@@ -1,7 +1,7 @@
-"""Unicode classes, normal forms and code-point columns: what the tokenizers share.
+"""Unicode classes, normal forms and code-point columns, shared by the tokenizers.
 
-The classes are those of Google's BERT (`tokenization.py` of google-research/bert), by the `unicodedata` of
-the running Python: record `unidata_version()` with whatever was trained on the outcome.
+The classes are those of Google's BERT (`tokenization.py` of google-research/bert). They come from the `unicodedata`
+module of the running Python, so models record `unidata_version()`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Offsets = NDArray[np.intp]
 
 Mask = NDArray[np.bool_]
 
-Scan = tuple[list[str], Offsets, Offsets]  # the normal forms, starts and ends of one text's tokens
+Scan = tuple[list[str], Offsets, Offsets]  # normal forms, starts and ends of one text's tokens
 
 _CODE_POINTS = 0x110000
 
@@ -37,15 +37,15 @@ _CODE_UNIT = np.dtype("<u4")
 
 _BREAK = re.compile("[ \n]")
 
-_BLOCK = 256  # code points learned together: scripts come in blocks
+_BLOCK = 256  # code points added to a table at a time: the characters of a text come from few blocks
 
 _MAX_WIDTH = 4  # the longest full decomposition in Unicode
 
-_UNKNOWN = 255
+_UNKNOWN = 255  # kind of a code point that is not in the table yet
 
-_LONGEST_KEPT = 64  # characters of a token whose normal form is remembered
+_MAX_CACHED = 64  # characters of a token whose normal form is cached
 
-_SCAN_CHARS = 1 << 16  # scanned at a time: the columns then stay in the processor's cache
+_SCAN_CHARS = 1 << 16  # characters scanned at a time: their columns fit in the processor's cache
 
 _CJK = (
     (0x3400, 0x4DBF),
@@ -60,31 +60,63 @@ _CJK = (
 
 
 def unidata_version() -> str:
-    """The version of the Unicode tables that decide classes and normal forms here, such as `14.0.0`."""
+    """Return the version of the Unicode tables that determine classes and normal forms.
+
+    Returns:
+        The version, for example "14.0.0".
+    """
     return unicodedata.unidata_version
 
 
 def is_removed(char: str) -> bool:
-    """Whether cleaning deletes the character: U+FFFD, control and format characters but tab and line ends."""
+    """Check for a character that cleaning deletes.
+
+    Args:
+        char: One character.
+
+    Returns:
+        True for U+FFFD and for control and format characters other than tab and line ends.
+    """
     if char in "\t\n\r":
         return False
     return char == "\ufffd" or unicodedata.category(char) in ("Cc", "Cf")
 
 
 def is_punctuation(char: str) -> bool:
-    """Whether the character is of category P, or an ASCII sign that is neither letter, digit nor space."""
+    """Check for a punctuation mark, as defined by BERT.
+
+    Args:
+        char: One character.
+
+    Returns:
+        True for characters of category P, and for ASCII characters that are neither letter, digit, space nor control.
+    """
     if char.isascii():
         return char.isprintable() and not char.isalnum() and char != " "
     return unicodedata.category(char).startswith("P")
 
 
 def is_cjk(char: str) -> bool:
-    """Whether the character is an ideograph as BERT draws the line: no kana, no Hangul, eight blocks."""
+    """Check for a CJK ideograph, as defined by BERT: eight Unicode blocks, without kana and Hangul.
+
+    Args:
+        char: One character.
+
+    Returns:
+        True for an ideograph.
+    """
     return any(first <= ord(char) <= last for first, last in _CJK)
 
 
 def lower_and_strip(text: str) -> str:
-    """Lower-case, decompose (NFD) and drop the nonspacing marks (Mn)."""
+    """Lower-case a text, decompose it (NFD) and remove nonspacing marks (Mn).
+
+    Args:
+        text: The text.
+
+    Returns:
+        The text in lower case, without accents.
+    """
     text = text.lower()
     if text.isascii():
         return text
@@ -92,15 +124,30 @@ def lower_and_strip(text: str) -> str:
 
 
 def clean(text: str) -> str:
-    """Delete what `is_removed` names and make every whitespace character a space."""
+    """Delete the characters of `is_removed`, and replace all other whitespace by spaces.
+
+    Args:
+        text: The text.
+
+    Returns:
+        The cleaned text.
+    """
     if text.isprintable() and "\ufffd" not in text:
         return text
     return "".join(" " if c.isspace() else c for c in text if not is_removed(c))
 
 
 def normal_form(form: str, do_lower_case: bool) -> str:
-    """The normal form of one token: cleaned, maybe lower-cased without accents; `form` if that is empty."""
-    return (_short_form if len(form) <= _LONGEST_KEPT else _normal_form)(form, do_lower_case)
+    """Compute the normal form of one token.
+
+    Args:
+        form: The token as written in the text.
+        do_lower_case: Also lower-case it and strip accents.
+
+    Returns:
+        The cleaned form, or `form` itself if nothing of it would remain.
+    """
+    return (_short_form if len(form) <= _MAX_CACHED else _normal_form)(form, do_lower_case)
 
 
 def _normal_form(form: str, do_lower_case: bool) -> str:
@@ -112,15 +159,29 @@ _short_form = lru_cache(maxsize=1 << 14)(_normal_form)
 
 
 def code_points(text: str) -> CodePoints:
-    """The text's code points (n,), lone surrogates included."""
+    """Convert a text to an array of code points.
+
+    Args:
+        text: The text; may contain lone surrogates.
+
+    Returns:
+        (n,) code points; read-only.
+    """
     return np.frombuffer(utf_32_le_encode(text, "surrogatepass")[0], dtype=_CODE_UNIT)
 
 
 class CodePointTable:
-    """What becomes of each code point, learned a block at a time from `describe` when the block is first met.
+    """A lookup table with the kind and output of each code point.
 
-    `describe(char)` gives the character's kind (0 to 254) and its output, at most 4 characters. The tables
-    are only ever filled with the same values, kinds last, so threads may share one.
+    It is filled a block of code points at a time, when a character of the block first occurs. Threads may share a
+    table: they all write the same values, and write the kinds last.
+
+    Args:
+        describe: Returns the kind (0 to 254) and the output (at most 4 characters) of a character.
+
+    Attributes:
+        widths: (code points,) number of characters of each output.
+        outputs: (4, code points) characters of each output, padded with 0.
     """
 
     def __init__(self, describe: Callable[[str], tuple[int, str]]) -> None:
@@ -131,23 +192,38 @@ class CodePointTable:
         self._first = self.outputs[0]
 
     def kinds(self, points: CodePoints, out: Kinds) -> int:
-        """Write the kinds of `points` (n,) into `out` (n,); returns the highest of them, 0 for none."""
+        """Look up the kinds of code points.
+
+        Args:
+            points: (n,) code points.
+            out: (n,) array to write the kinds to.
+
+        Returns:
+            The highest kind; 0 if there are no code points.
+        """
         if not len(points):
             return 0
         self._kinds.take(points, out=out, mode="clip")
         highest = int(np.maximum.reduce(out))
         if highest == _UNKNOWN:
             for block in np.unique(points[out == _UNKNOWN] // _BLOCK).tolist():
-                self._learn(block * _BLOCK)
+                self._add_block(block * _BLOCK)
             return self.kinds(points, out)
         return highest
 
     def first_outputs(self, points: CodePoints) -> CodePoints:
-        """The first output of each of `points` (n,): the whole output where every width is one."""
+        """Look up the first character of each code point's output.
+
+        Args:
+            points: (n,) code points whose blocks are in the table (see `kinds`).
+
+        Returns:
+            (n,) first characters: the whole outputs if each has one character.
+        """
         first: CodePoints = self._first.take(points, mode="clip")
         return first
 
-    def _learn(self, start: int) -> None:
+    def _add_block(self, start: int) -> None:
         block = slice(start, start + _BLOCK)
         kinds, outputs = zip(*map(self._describe, map(chr, range(start, start + _BLOCK))), strict=True)
         filled = "".join(output.ljust(_MAX_WIDTH, "\0") for output in outputs)
@@ -157,24 +233,41 @@ class CodePointTable:
 
 
 def split_before(points: CodePoints, firsts: Mask, count: int) -> list[str]:
-    """Cut `points` (n,) before each of the `count` True of `firsts` (n,) and at spaces, which are dropped."""
-    places = firsts.cumsum()
-    places += np.arange(len(points))
+    """Split code points at the start of each token and at spaces, which are dropped.
+
+    Args:
+        points: (n,) code points.
+        firsts: (n,) True at the first code point of each token.
+        count: Number of True in `firsts`.
+
+    Returns:
+        The tokens.
+    """
+    targets = firsts.cumsum()
+    targets += np.arange(len(points))
     spaced = np.empty(len(points) + count, dtype=_CODE_UNIT)
     spaced.fill(ord(" "))
-    spaced[places] = points
+    spaced[targets] = points
     return utf_32_le_decode(spaced.data, "surrogatepass", True)[0].split()
 
 
 def scan_one(scan: Callable[[str], Scan], text: str) -> Tokens:
-    """The scan of one text as lists. No token may cross a space or a line end."""
+    """Tokenize one text, a part at a time if it is long.
+
+    Args:
+        scan: Tokenizes a part; no token may cross a space or a line end.
+        text: The text.
+
+    Returns:
+        The tokens.
+    """
     if len(text) <= _SCAN_CHARS:
         norms, starts, ends = scan(text)
         return Tokens(norms, starts.tolist(), ends.tolist())
     tokens = Tokens([], [], [])
     low = 0
     while low < len(text):
-        high = _cut(text, low)
+        high = _part_end(text, low)
         norms, starts, ends = scan(text[low:high])
         tokens.norms += norms
         tokens.starts += (starts + low).tolist()
@@ -184,8 +277,15 @@ def scan_one(scan: Callable[[str], Scan], text: str) -> Tokens:
 
 
 def scan_many(scan: Callable[[str], Scan], texts: Sequence[str]) -> list[Tokens]:
-    """Scan many texts, joined by line ends: short ones then cost no more than long ones. `scan` must never
-    see a token across a line end."""
+    """Tokenize many texts, joined by line ends; short texts then cost no more per character than long ones.
+
+    Args:
+        scan: Tokenizes the joined texts; no token may cross a line end.
+        texts: The texts.
+
+    Returns:
+        The tokens of each text.
+    """
     results: list[Tokens] = []
     for group in _groups(texts):
         norms, starts, ends = scan("\n".join(group))
@@ -199,30 +299,41 @@ def scan_many(scan: Callable[[str], Scan], texts: Sequence[str]) -> list[Tokens]
 
 
 def scan_norms(scan: Callable[[str], Scan], texts: Sequence[str]) -> tuple[list[str], list[int]]:
-    """The normal forms that `scan_many` finds, one text after the other, and how many each text has."""
+    """Tokenize many texts, and return the normal forms only.
+
+    Args:
+        scan: Tokenizes the joined texts; no token may cross a space or a line end.
+        texts: The texts.
+
+    Returns:
+        The normal forms of all texts, concatenated, and the number of tokens of each text.
+    """
     norms: list[str] = []
     counts: list[int] = []
     for group in _groups(texts):
-        if len(group) == 1:  # maybe a long one
+        if len(group) == 1:  # it may be long
             tokens = scan_one(scan, group[0])
             norms += tokens.norms
             counts.append(len(tokens))
             continue
-        found, starts, _ = scan("\n".join(group))
-        norms += found
+        group_norms, starts, _ = scan("\n".join(group))
+        norms += group_norms
         counts += np.diff(starts.searchsorted(_bases(group))).tolist()
     return norms, counts
 
 
 def _bases(group: Sequence[str]) -> Offsets:
-    """Where each text begins when they are joined by line ends, and where the next one would."""
+    """Return the start of each text when they are joined by line ends, and the start of a text after them."""
     bases = np.zeros(len(group) + 1, dtype=np.intp)
     np.cumsum(np.fromiter(map(len, group), dtype=np.intp, count=len(group)) + 1, out=bases[1:])
     return bases
 
 
-def _cut(text: str, low: int) -> int:
-    """Past the last space or line end within reach of `low`, else past the next one, else the text's end."""
+def _part_end(text: str, low: int) -> int:
+    """Find the end of the part that begins at `low`: after a space or line end.
+
+    It is the last one within `_SCAN_CHARS` characters, otherwise the next one, otherwise the end of the text.
+    """
     high = low + _SCAN_CHARS
     if high >= len(text):
         return len(text)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
-# Scripts written without spaces between words, with their punctuation and full-width forms. Hangul is not
-# among them: Korean separates words. Emoji are wide but stand among words of any script, so width is no
-# guide.
+# Scripts written without spaces between words, with their punctuation and full-width forms. Hangul is not included:
+# Korean separates words. East Asian width is no criterion: emoji are wide too, and occur in texts of any script.
 _UNSPACED = (
     (0x2E80, 0x2FDF),  # CJK and Kangxi radicals
     (0x2FF0, 0x312F),  # description characters, CJK punctuation, kana, bopomofo
@@ -18,10 +17,10 @@ _UNSPACED = (
     (0xFE30, 0xFE4F),  # vertical punctuation
     (0xFF01, 0xFF9F),  # full-width forms, half-width kana
     (0xFFE0, 0xFFE6),
-    (0x20000, 0x323AF),  # the extensions B and after
+    (0x20000, 0x323AF),  # extensions B and later
 )
 
-_ATTACHED = frozenset(",.;:!?%)]}'\u2019\u2026")  # to the word before
+_ATTACHED = frozenset(",.;:!?%)]}'\u2019\u2026")  # written without a space after the previous word
 
 _OPENING = frozenset("([{")
 
@@ -29,48 +28,87 @@ _UNSPACED_STARTS = [first for first, _ in _UNSPACED]
 
 
 def is_unspaced(character: str) -> bool:
-    """Whether the character belongs to Chinese or Japanese writing, which puts no spaces between words."""
+    """Check for a character of Chinese or Japanese writing, which has no spaces between words.
+
+    Args:
+        character: One character.
+
+    Returns:
+        True for ideographs, kana, bopomofo, and their punctuation and full-width forms.
+    """
     code = ord(character)
     row = bisect_right(_UNSPACED_STARTS, code) - 1
     return row >= 0 and code <= _UNSPACED[row][1]
 
 
 def between_words(left: str, right: str) -> bool:
-    """Whether a space stands between two tokens: not beside a Chinese or Japanese character."""
+    """Check if a space separates two tokens, by script.
+
+    Args:
+        left: A token; not empty.
+        right: The next token; not empty.
+
+    Returns:
+        False next to a Chinese or Japanese character, otherwise True.
+    """
     return not (is_unspaced(left[-1]) or is_unspaced(right[0]))
 
 
 def between_written_words(left: str, right: str) -> bool:
-    """As `between_words`, and with punctuation where people write it: `"("` and `")"` closed, `"n't"`
-    joined."""
+    """Check if a space separates two tokens, by script and punctuation.
+
+    Like `between_words`, but punctuation is attached as people write it: no space after "(", before ")" or before
+    "n't".
+
+    Args:
+        left: A token; not empty.
+        right: The next token; not empty.
+
+    Returns:
+        True if a space separates them.
+    """
     if right[0] in _ATTACHED or right == "n't" or left[-1] in _OPENING:
         return False
     return between_words(left, right)
 
 
 def no_spaces(left: str, right: str) -> bool:
-    """No space between any two tokens: those of corpora whose tokens are characters."""
+    """Never put a space between tokens, for corpora whose tokens are characters.
+
+    Args:
+        left: A token; not empty.
+        right: The next token; not empty.
+
+    Returns:
+        False.
+    """
     return False
 
 
 def join_tokens(
     tokens: Sequence[str], space: Callable[[str, str], bool] = between_words
 ) -> tuple[str, list[int], list[int]]:
-    """A text for tokens whose raw text is lost, with each token's offsets in it: `text[start:end] == token`.
+    """Build a text from tokens whose original text is unknown.
 
-    `space` decides for neighboring tokens, which are not empty, whether a space stands between them. Tokens
-    that contain spaces stay whole: offsets, not spaces, divide the text.
+    Tokens that contain spaces stay whole: the offsets separate the tokens, not the spaces.
+
+    Args:
+        tokens: The tokens; none is empty.
+        space: Decides for a token and the next one if a space is put between them.
+
+    Returns:
+        The text, and the starts and ends of the tokens in it: `text[start:end] == token`.
     """
-    pieces: list[str] = []
+    parts: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
     position = 0
     for index, token in enumerate(tokens):
         if index and space(tokens[index - 1], token):
-            pieces.append(" ")
+            parts.append(" ")
             position += 1
         starts.append(position)
-        pieces.append(token)
+        parts.append(token)
         position += len(token)
         ends.append(position)
-    return "".join(pieces), starts, ends
+    return "".join(parts), starts, ends

@@ -1,4 +1,4 @@
-"""What every tokenizer offers, tokenizers by name, and how well one reproduces given tokens."""
+"""The tokenizer interface, a registry of tokenizers by name, and their agreement with gold tokens."""
 
 from __future__ import annotations
 
@@ -14,35 +14,67 @@ from nlp_app.text.whitespace import WhitespaceTokenizer
 
 
 def tokenizer_key(tokenizer: Tokenizer | None) -> str:
-    """What tells how a tokenizer divides texts, as a part of a key."""
+    """Describe a tokenizer's behavior as a string, for cache keys.
+
+    Args:
+        tokenizer: The tokenizer. None: texts are not tokenized.
+
+    Returns:
+        Name, settings and Unicode version.
+    """
     settings = None if tokenizer is None else (tokenizer.name, sorted(tokenizer.settings().items()))
     return repr((settings, unicodedata.unidata_version))
 
 
 class Tokenizer(Protocol):
-    """Cuts raw text into tokens: offsets into the untouched text, and a normal form for each."""
+    """A function that splits raw text into tokens, with offsets into the original text and normal forms."""
 
     @property
     def name(self) -> str:
-        """Its name in `TOKENIZERS`."""
+        """Name of the tokenizer in `TOKENIZERS`."""
 
     def __call__(self, text: str) -> Tokens:
-        """The tokens of one text: ranges in code points, end exclusive; never empty, in order, disjoint."""
+        """Tokenize one text. Ranges are in code points, end exclusive; never empty, in order, without overlap."""
 
     def batch(self, texts: Sequence[str]) -> list[Tokens]:
-        """The tokens of each text, as a call for each would give; the fast way for many."""
+        """Tokenize many texts, faster than one call for each text.
+
+        Args:
+            texts: The texts.
+
+        Returns:
+            The tokens of each text, the same as from one call for each text.
+        """
 
     def norms(self, texts: Sequence[str]) -> tuple[list[str], list[int]]:
-        """The normal forms of all texts' tokens, one text after the other, and how many each text has."""
+        """Compute the normal forms of many texts' tokens.
+
+        Args:
+            texts: The texts.
+
+        Returns:
+            The normal forms of all texts, concatenated, and the number of tokens of each text.
+        """
 
     def normalize(self, form: str) -> str:
-        """The normal form of one token that was given (pre-tokenized); never empty unless `form` is."""
+        """Compute the normal form of one token of pre-tokenized text, without splitting it.
+
+        Args:
+            form: The token as written in the text.
+
+        Returns:
+            The normal form; empty only if `form` is.
+        """
 
     def settings(self) -> dict[str, bool]:
-        """What `make_tokenizer(name, **settings)` needs to make this tokenizer again."""
+        """Return the settings from which `make_tokenizer(name, **settings)` makes an equal tokenizer.
+
+        Returns:
+            Setting names and values.
+        """
 
 
-# In order of preference where they reproduce a corpus equally well.
+# In order of preference, if several reproduce the tokens of a corpus equally well.
 TOKENIZERS: Final[Mapping[str, Callable[..., Tokenizer]]] = {
     "basic": BasicTokenizer,
     "char": CharTokenizer,
@@ -51,35 +83,56 @@ TOKENIZERS: Final[Mapping[str, Callable[..., Tokenizer]]] = {
 
 
 def make_tokenizer(name: str, **settings: bool) -> Tokenizer:
-    """The tokenizer of that name. Settings left out keep the tokenizer's own default.
+    """Create a tokenizer by name.
 
-    Raises SettingsError for an unknown name or setting, and for a value that is not true or false.
+    Args:
+        name: One of `TOKENIZERS`: "basic", "char" or "whitespace".
+        settings: Settings of the tokenizer (`do_lower_case`). The tokenizer's own defaults apply to all others.
+
+    Returns:
+        The tokenizer.
+
+    Raises:
+        SettingsError: The name or a setting is unknown, or a value is not true or false.
+
+    Example:
+        >>> make_tokenizer("basic", do_lower_case=False)("U.S. news").norms
+        ['U', '.', 'S', '.', 'news']
     """
     if name not in TOKENIZERS:
-        raise SettingsError(_unknown(f"tokenizer {name!r}", name, list(TOKENIZERS)))
+        raise SettingsError(_unknown_message(f"tokenizer {name!r}", name, list(TOKENIZERS)))
     for setting, value in settings.items():
         if setting != "do_lower_case":
-            message = _unknown(f"setting {setting!r} of tokenizer {name!r}", setting, ["do_lower_case"])
+            message = _unknown_message(f"setting {setting!r} of tokenizer {name!r}", setting, ["do_lower_case"])
             raise SettingsError(message)
         if not isinstance(value, bool):
-            found = f"tokenizer {name!r}: {setting} is {value!r}"
-            raise SettingsError(f"{found}, expected true or false; write one of the two")
+            raise SettingsError(
+                f"tokenizer {name!r}: {setting} is {value!r}, expected true or false; set it to one of them"
+            )
     return TOKENIZERS[name](**settings)
 
 
 def agreement(tokenizer: Tokenizer, texts: Sequence[str], boundaries: Sequence[tuple[list[int], list[int]]]) -> float:
-    """The share of given tokens that the tokenizer yields exactly, from 0 to 1; 1 where none are given.
+    """Compute the share of gold tokens that a tokenizer reproduces exactly.
 
-    `boundaries` holds the given tokens' starts and ends in each of `texts` (code points, end exclusive).
-    Raises ValueError where there are not as many boundaries as texts, or ends as starts.
+    Args:
+        tokenizer: The tokenizer.
+        texts: The texts.
+        boundaries: Starts and ends of the gold tokens in each text, in code points, end exclusive.
+
+    Returns:
+        The share, 0 to 1; 1 if there are no gold tokens.
+
+    Raises:
+        ValueError: There are not as many boundaries as texts, or not as many ends as starts.
     """
-    found = given = 0
+    matching = total = 0
     for tokens, (starts, ends) in zip(tokenizer.batch(texts), boundaries, strict=True):
-        wanted = set(zip(starts, ends, strict=True))
-        found += len(wanted.intersection(zip(tokens.starts, tokens.ends, strict=True)))
-        given += len(wanted)
-    return found / given if given else 1.0
+        gold = set(zip(starts, ends, strict=True))
+        matching += len(gold.intersection(zip(tokens.starts, tokens.ends, strict=True)))
+        total += len(gold)
+    return matching / total if total else 1.0
 
 
-def _unknown(what: str, name: str, known: list[str]) -> str:
-    return f"unknown {what}, expected {', '.join(known)}{did_you_mean(name, known) or '; use one of these'}"
+def _unknown_message(subject: str, name: str, known: list[str]) -> str:
+    return f"unknown {subject}, expected {', '.join(known)}{did_you_mean(name, known) or '; use one of these'}"

@@ -1,4 +1,4 @@
-"""Tokens between whitespace."""
+"""A tokenizer that splits at whitespace."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _FORM = re.compile(r"\S+")
 
 @dataclass(frozen=True, slots=True)
 class WhitespaceTokenizer(FormTokenizer):
-    """Tokens as `str.split()` makes them: everything between whitespace, invisible characters included.
+    """Split text at whitespace, like `str.split()`; a token may contain or consist of invisible characters.
 
-    Norms are cleaned of control and format characters; with `do_lower_case` also lower-cased and stripped of
-    accents. A token of which nothing would be left keeps its form.
+    Normal forms don't contain control and format characters; with `do_lower_case` they are also lower-cased and
+    stripped of accents. A token whose normal form would be empty keeps its form.
     """
 
     name: ClassVar[str] = "whitespace"
 
     def __call__(self, text: str) -> Tokens:
-        """The tokens of one text, with their ranges in it: never empty, in order, disjoint."""
+        """Tokenize one text. Ranges are never empty, in text order, and don't overlap."""
         spans = [match.span() for match in _FORM.finditer(text)]
         lower = self.do_lower_case
         norms = [normal_form(form, lower) for form in text.split()]

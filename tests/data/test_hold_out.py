@@ -85,7 +85,7 @@ def reference_held_out(sentences: list[Sentence], share: float, seed: int) -> se
 def test_held_out_sentences_equal_the_reference(pairs: list[tuple[str, str | None]], share: float, seed: int) -> None:
     sentences = [sentence(word, label, line) for line, (word, label) in enumerate(pairs)]
     expected = reference_held_out(sentences, share, seed)
-    for some in (sentences, StoredSentences.of(sentences)):
+    for some in (sentences, StoredSentences.from_sentences(sentences)):
         whole = Corpus("a.conll", "conll", some)
         if not expected:
             with pytest.raises(DataError, match="too few different sentences"):

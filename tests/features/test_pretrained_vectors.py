@@ -40,7 +40,7 @@ def test_a_two_dimensional_table_of_numbers_is_no_header(tmp_path: Path) -> None
     ("text", "message"),
     [
         ("a 1 2\nb 1\n", r"v\.txt:2: found 1 numbers, expected 2"),
-        ("a 1 2\nb 1 x\n", r"v\.txt:2: found something that is no number"),
+        ("a 1 2\nb 1 x\n", r"v\.txt:2: found a value that is not a number"),
         ("", "found no vectors"),
         ("a 1 2\nb 1 nan\n", "not finite"),
     ],

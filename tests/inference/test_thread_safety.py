@@ -116,7 +116,7 @@ def test_threads_with_small_caches(
     alone = call_of(directories(kind))
     expected = [alone(job) for job in jobs]
     monkeypatch.setattr(word_shapes, "_TABLE_SIZE", 20)
-    monkeypatch.setattr(tokenizer, "_MOST_CACHED", 20)
+    monkeypatch.setattr(tokenizer, "_MAX_CACHED_FORMS", 20)
     assert wrong_in_threads(call_of(directories(kind)), jobs, expected) == []
 
 
@@ -188,7 +188,7 @@ def test_forked_and_spawned_processes_give_the_same_results(
 def test_memory_stays_flat(directories: Callable[[str], Path], kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here with small tables and fewer calls; in full in `benchmarks/steadiness.py`."""
     monkeypatch.setattr(word_shapes, "_TABLE_SIZE", 500)
-    monkeypatch.setattr(tokenizer, "_MOST_CACHED", 500)
+    monkeypatch.setattr(tokenizer, "_MAX_CACHED_FORMS", 500)
     call = call_of(directories(kind))
     for number in range(300):
         call([f"Anna lives in w{number} {number}é x{number}y and {'long' * 20}{number}"])

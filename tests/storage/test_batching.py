@@ -16,10 +16,10 @@ lengths_lists = st.lists(st.integers(0, 60), min_size=1, max_size=80)
 def test_every_row_comes_once_and_within_budget(lengths: list[int], budget: int, epoch: int, ranks: int) -> None:
     array = np.array(lengths)
     batches = list(training_batches(array, budget, seed=3, epoch=epoch))
-    shares = [ProcessShare(rank, ranks).of(batch) for batch in batches for rank in range(ranks)]
+    shares = [ProcessShare(rank, ranks).select(batch) for batch in batches for rank in range(ranks)]
     assert sorted(np.concatenate(shares).tolist()) == list(range(len(lengths)))
     for batch in batches:  # each process has as many rows of a batch as the others, one aside
-        sizes = [len(ProcessShare(rank, ranks).of(batch)) for rank in range(ranks)]
+        sizes = [len(ProcessShare(rank, ranks).select(batch)) for rank in range(ranks)]
         assert max(sizes) - min(sizes) <= 1
     for rows in [*batches, *length_batches(array, budget)]:
         assert len(rows) == 1 or len(rows) * array[rows].max() <= budget

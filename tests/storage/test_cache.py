@@ -246,7 +246,7 @@ def test_nowhere_to_keep_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     notes: list[str] = []
     assert_same(load_or_build(KEY, write_some, lambda entry: entry.columns, say=notes.append), some())
     assert len(notes) == 1
-    assert "NLP_APP_CACHE; encoded for this run alone" in notes[0]
+    assert "NLP_APP_CACHE; the encoded texts are used for this run only" in notes[0]
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == others
 
 
@@ -324,8 +324,8 @@ def test_what_is_needed_stays(tmp_path: Path) -> None:
 
 def test_no_room(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(TrainingError, match=r"can't keep encoded texts: .*; make room, .* NLP_APP_CACHE") as caught:
+    with pytest.raises(TrainingError, match=r"cannot store encoded texts: .*; make room, .* NLP_APP_CACHE") as caught:
         cached_columns(tmp_path / "file", KEY, unwanted)
     assert "\n" not in str(caught.value)
-    with pytest.raises(ValueError, match="expected one of encoding_key"):
+    with pytest.raises(ValueError, match="expected a key from encoding_key"):
         cached_columns(tmp_path, "../elsewhere", some)

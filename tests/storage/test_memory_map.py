@@ -92,7 +92,7 @@ def test_stored_columns_can_not_be_changed(tmp_path: Path) -> None:
 
 def test_no_room(tmp_path: Path) -> None:
     for place in (tmp_path / "missing", Path("/dev/full")):
-        with pytest.raises(TrainingError, match=r"can't write the encoded texts: .*; make room") as caught:
+        with pytest.raises(TrainingError, match=r"cannot write encoded texts: .*; make room") as caught:
             stored([piece([2])], place)
         assert "\n" not in str(caught.value)
 
@@ -100,7 +100,7 @@ def test_no_room(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_a_full_disk(tmp_path: Path) -> None:
     (tmp_path / "some-rows").symlink_to("/dev/full")
-    with pytest.raises(TrainingError, match="can't write the encoded texts") as caught:
+    with pytest.raises(TrainingError, match="cannot write encoded texts") as caught:
         stored([piece([1000] * 1000)], tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -111,7 +111,7 @@ def test_a_disk_that_fills_up_with_small_pieces(tmp_path: Path) -> None:
     small = RaggedColumns({"rows": np.arange(100, dtype=np.int32)}, np.array([0, 100]))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, hard))
     try:
-        with pytest.raises(TrainingError, match="can't write the encoded texts"):
+        with pytest.raises(TrainingError, match="cannot write encoded texts"):
             stored([small] * 3000, tmp_path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -131,12 +131,12 @@ def test_a_system_may_read_less_than_it_is_asked_for(tmp_path: Path, monkeypatch
         pytest.skip("batches are read through the map")
     read = os.preadv
     monkeypatch.setattr(os, "preadv", lambda file, buffers, place: read(file, [buffers[0][:5]], place))
-    monkeypatch.setattr("nlp_app.storage.memory_map._FEW", 0)
+    monkeypatch.setattr("nlp_app.storage.memory_map._MAX_RESIDENT", 0)
     pieces = [piece([3, 0, 5]), piece([2, 4], 7)]
     found, expected = stored(pieces, tmp_path), together(pieces)
     rows = np.array([4, 0, 2])
     assert all(np.array_equal(found.select(rows)[0][name], array) for name, array in expected.select(rows)[0].items())
     for name in expected.arrays:
         os.truncate(tmp_path / f"some-{name}", 4)
-    with pytest.raises(TrainingError, match="found a file that was cut"):
+    with pytest.raises(TrainingError, match="a file was truncated while it was read"):
         found.select(rows)

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from nlp_app.core.types import CharSpan, Sentence, TokenSpan
 from nlp_app.storage.cache import CacheEntryWriter
 from nlp_app.storage.memory_map import map_columns
-from nlp_app.storage.sentences import StoredSentences, TokensOf, is_cached, select_sentences, sentence_columns
+from nlp_app.storage.sentences import (
+    SentenceTokens,
+    StoredSentences,
+    select_sentences,
+    sentence_columns,
+    to_stored_sentences,
+)
 
 labels = st.sampled_from(["PER", "", "a b", "\u2028", "马"])
 
@@ -49,7 +55,7 @@ def written(folder: Path, pieces: list[list[Sentence]]) -> StoredSentences:
 @settings(deadline=None, max_examples=60)
 @given(corpora, st.data())
 def test_what_is_stored_is_what_was_given(expected: list[Sentence], data: st.DataObject) -> None:
-    memory = StoredSentences.of(expected)
+    memory = StoredSentences.from_sentences(expected)
     cut = data.draw(st.integers(0, len(expected)))
     with TemporaryDirectory() as folder:
         pieces = [piece for piece in (expected[:cut], expected[cut:]) if piece]
@@ -60,7 +66,7 @@ def test_what_is_stored_is_what_was_given(expected: list[Sentence], data: st.Dat
             some, those = found.select(np.array(rows, dtype=np.int64)), [expected[row] for row in rows]
             assert list(some) == select_sentences(expected, np.array(rows, dtype=np.int64)) == those
             assert list(some[1::2]) == those[1::2]
-            assert [*TokensOf(some)] == [sentence.tokens for sentence in those]
+            assert [*SentenceTokens(some)] == [sentence.tokens for sentence in those]
             assert_counted(some, those)
 
 
@@ -84,4 +90,4 @@ def assert_counted(found: StoredSentences, expected: list[Sentence]) -> None:
 def test_tokens_that_join_to_the_same_text_differ() -> None:
     whole = Sentence("ab", [0], [2], None, [1])
     parts = Sentence("ab", [0, 1], [1, 2], None, [1])
-    assert len(set(is_cached([whole, parts]).hashes.tolist())) == 2
+    assert len(set(to_stored_sentences([whole, parts]).hashes.tolist())) == 2

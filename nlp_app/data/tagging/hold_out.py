@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from nlp_app.core.errors import DataError
 from nlp_app.data.partition import MAX_HELD_OUT
 from nlp_app.data.tagging.corpus import Corpus
-from nlp_app.storage.sentences import Places, StoredSentences, is_cached, select_sentences
+from nlp_app.storage.sentences import Places, StoredSentences, select_sentences, to_stored_sentences
 
 
 def hold_out_sentences(train: Corpus, share: float, seed: int, limit: int = MAX_HELD_OUT) -> tuple[Corpus, Corpus]:
@@ -31,7 +31,7 @@ def hold_out_sentences(train: Corpus, share: float, seed: int, limit: int = MAX_
         DataError: No sentence can be held out.
     """
     held = np.zeros(len(train.sentences), dtype=np.bool_)
-    held[_select(is_cached(train.sentences), share, seed, limit)] = True
+    held[_select(to_stored_sentences(train.sentences), share, seed, limit)] = True
     if not held.any():
         raise DataError(
             "found too few different sentences to hold out a dev set; name a dev file with --dev FILE", train.path

@@ -18,7 +18,7 @@ from nlp_app.data.tagging.corpus import Corpus, CorpusOptions, choose_tokenizer
 from nlp_app.data.tagging.hold_out import hold_out_sentences
 from nlp_app.formats.tagging import FORMATS, ReadOptions
 from nlp_app.labels.schemes import NONE
-from nlp_app.storage.sentences import StoredSentences, is_cached, select_sentences
+from nlp_app.storage.sentences import StoredSentences, select_sentences, to_stored_sentences
 from nlp_app.text import Tokenizer, make_tokenizer
 
 _SEPARATORS = {"auto": None, "tab": "\t", "space": " "}
@@ -181,7 +181,7 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
     options = corpus_options(settings)
     notes: list[str] = []
     read = _labeled(settings.train, options, notes)
-    nonempty = np.flatnonzero(is_cached(read.sentences).lengths)
+    nonempty = np.flatnonzero(to_stored_sentences(read.sentences).lengths)
     train = replace(read, sentences=select_sentences(read.sentences, nonempty))
     labels = collect_labels(train.sentences)
     if not labels:
@@ -257,7 +257,7 @@ def _labeled(path: str, options: CorpusOptions, notes: list[str]) -> Corpus:
     corpus = read_cached_corpus(path, options, notes.append)
     if not corpus.labeled:
         raise DataError("found no labels; training and evaluation need tags or labeled spans", path)
-    if not is_cached(corpus.sentences).lengths.any():
+    if not to_stored_sentences(corpus.sentences).lengths.any():
         raise DataError("found no token in any sentence; check the file", path)
     return corpus
 
@@ -278,8 +278,8 @@ def _count_spans(sentences: Sequence[Sentence]) -> int:
 
 def _count_shared(train: Sequence[Sentence], other: Sequence[Sentence]) -> int:
     """Count the sentences of the other corpus that also occur in train, without empty ones."""
-    columns = is_cached(other)
-    return int(np.isin(columns.hashes[columns.lengths > 0], is_cached(train).hashes).sum())
+    columns = to_stored_sentences(other)
+    return int(np.isin(columns.hashes[columns.lengths > 0], to_stored_sentences(train).hashes).sum())
 
 
 def collect_labels(sentences: Iterable[Sentence]) -> set[str]:

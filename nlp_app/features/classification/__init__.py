@@ -1,1 +1,1 @@
-"""N-gram features and the encoder of texts."""
+"""N-gram features and the encoder of texts for classifiers."""

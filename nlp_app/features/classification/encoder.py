@@ -1,4 +1,4 @@
-"""The classifier's encoder: texts in, bags of n-grams and sequences of words out; fitted on training data."""
+"""The encoder of a text classifier: bags of n-grams and word sequences, fitted on the training data."""
 
 from __future__ import annotations
 
@@ -14,31 +14,43 @@ from nlp_app.storage.ragged import RaggedColumns
 from nlp_app.text import Tokenizer
 from nlp_app.text.vocab import Vocabulary
 
-_MOST_WORDS = 1 << 20  # counted at a time
+_MAX_COUNTED_WORDS = 1 << 20  # above it, the rarer half of the counts is dropped
 
 
 @dataclass(frozen=True)
 class EncodedTexts:
-    """Texts as columns; None where the encoder has no such part.
+    """Texts as columns.
 
-    bags: arrays `rows` and `weights`, a row an n-gram; words: array `words` and, with pretrained vectors, `vectors`, a
-    row a word.
+    Attributes:
+        bags: Arrays `rows` and `weights`, one element for each distinct n-gram of a text. None: the encoder has no
+            n-grams.
+        words: Array `words` and, with pretrained vectors, `vectors`: one row number for each word. None: the encoder
+            has no words.
     """
 
     bags: RaggedColumns | None
     words: RaggedColumns | None
 
     def columns(self) -> dict[str, RaggedColumns]:
-        """The parts that there are, by name."""
+        """Return the columns by name.
+
+        Returns:
+            The columns of "bags" and "words", without those that are None.
+        """
         parts = {"bags": self.bags, "words": self.words}
         return {name: columns for name, columns in parts.items() if columns is not None}
 
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """What a classifier knows of texts: n-grams, words, words that have a pretrained vector.
+    """An encoder of texts with the vocabularies of a classifier.
 
-    forgotten: words whose counts were dropped as it was fitted, to stay within bounds
+    Attributes:
+        tokenizer: Splits texts into words.
+        bags: Encoder of n-grams. None: no n-grams.
+        words: Vocabulary of words. None: no words.
+        vectors: Words that have a pretrained vector. None: no pretrained vectors.
+        forgotten: Number of word counts that `fit` dropped to limit its memory.
     """
 
     tokenizer: Tokenizer
@@ -57,8 +69,18 @@ class TextEncoder:
         word_min_count: int | None,
         vectors: Vocabulary | None = None,
     ) -> TextEncoder:
-        """N-grams and words of the training texts, in one pass. bags: None for none; word_min_count: texts' words that
-        a word needs to be, None for no words."""
+        """Collect the n-grams and words of the training texts, in one pass.
+
+        Args:
+            chunks: The training texts, in chunks.
+            tokenizer: Splits texts into words.
+            bags: Options for n-grams. None: no n-grams.
+            word_min_count: Minimum number of occurrences of a word. None: no words.
+            vectors: Words that have a pretrained vector.
+
+        Returns:
+            The encoder.
+        """
         counter = BagCounter(bags) if bags is not None else None
         words: Counter[str] = Counter()
         forgotten = 0
@@ -68,9 +90,9 @@ class TextEncoder:
                 counter.add(norms)
             if word_min_count is not None:
                 words.update(norms[0])
-                if len(words) > _MOST_WORDS:
-                    forgotten += len(words) - _MOST_WORDS // 2
-                    words = Counter(dict(words.most_common(_MOST_WORDS // 2)))
+                if len(words) > _MAX_COUNTED_WORDS:
+                    forgotten += len(words) - _MAX_COUNTED_WORDS // 2
+                    words = Counter(dict(words.most_common(_MAX_COUNTED_WORDS // 2)))
         return cls(
             tokenizer,
             counter.encoder() if counter is not None else None,
@@ -80,7 +102,15 @@ class TextEncoder:
         )
 
     def with_class_weights(self, chunks: Iterable[tuple[Sequence[str], RaggedColumns]], classes: int) -> TextEncoder:
-        """The same encoder, with n-grams weighed by what they tell of the classes; as `BagEncoder.weighed`."""
+        """Return a copy with n-grams weighted by how well they separate the classes.
+
+        Args:
+            chunks: The training texts again, in chunks, with their class ids (array "labels", a row for each text).
+            classes: Number of classes.
+
+        Returns:
+            The encoder with weights; this encoder if it has no n-grams.
+        """
         if self.bags is None:
             return self
         bags = self.bags.with_class_weights(
@@ -90,7 +120,7 @@ class TextEncoder:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Rows of each table that the columns point into; 0 for none."""
+        """Number of rows of each table that the columns refer to; 0 if there is no table."""
         return {
             "ngrams": len(self.bags) if self.bags is not None else 0,
             "words": len(self.words) if self.words is not None else 0,
@@ -98,7 +128,14 @@ class TextEncoder:
         }
 
     def encode(self, texts: Sequence[str]) -> EncodedTexts:
-        """The columns of texts."""
+        """Encode texts as columns.
+
+        Args:
+            texts: The texts.
+
+        Returns:
+            The columns, a row for each text.
+        """
         norms = self.tokenizer.norms(texts)
         words = None
         if self.words is not None:
@@ -109,7 +146,11 @@ class TextEncoder:
         return EncodedTexts(self.bags.encode(norms) if self.bags is not None else None, words)
 
     def save(self, directory: Path) -> None:
-        """The vocabularies as text, the n-grams' keys and frequencies as arrays."""
+        """Save the vocabularies as text, and the keys and frequencies of n-grams as arrays.
+
+        Args:
+            directory: Directory to write to.
+        """
         if self.bags is not None:
             self.bags.save(directory)
         if self.words is not None:
@@ -121,7 +162,22 @@ class TextEncoder:
 def load_text_encoder(
     directory: Path, tokenizer: Tokenizer, sizes: dict[str, int], bags: BagOptions | None, texts: int
 ) -> TextEncoder:
-    """What `TextEncoder.save` wrote; texts: the training texts that were counted."""
+    """Load an encoder that `TextEncoder.save` wrote.
+
+    Args:
+        directory: Directory to read from.
+        tokenizer: The tokenizer that the encoder was fitted with.
+        sizes: `TextEncoder.sizes` of the saved encoder.
+        bags: Options for n-grams. None: no n-grams.
+        texts: Number of training texts.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        ModelError: A file cannot be read.
+        ValueError: The files of n-grams contradict each other.
+    """
     return TextEncoder(
         tokenizer,
         BagEncoder.load(directory, bags, texts) if bags is not None else None,

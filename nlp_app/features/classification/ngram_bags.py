@@ -1,12 +1,13 @@
-"""Bags of n-grams: which n-grams a model knows, and what each weighs in a text.
+"""Bags of n-grams: select the n-grams of a model, and compute their weights in a text.
 
-A text's weight for an n-gram that stands in it c times is (1 + ln c) * idf, or c, or 1, scaled so that each kind of
-n-gram (of words, of characters) has a Euclidean length of its own share: a word's many character n-grams would drown
-it otherwise. idf = 1 + ln((1 + n) / (1 + d)) for an n-gram that d of n training texts have (Salton & Buckley 1988, as
-scikit-learn smooths it).
+The weight of an n-gram that occurs c times in a text is (1 + ln c) * idf, or c, or 1. The weights of each kind of
+n-gram (words, characters) are scaled to a Euclidean length that is set for the kind; otherwise the many character
+n-grams of a text would dominate its words. idf = 1 + ln((1 + n) / (1 + d)) for an n-gram that occurs in d of n training
+texts (Salton & Buckley 1988, smoothed as in scikit-learn).
 
-An n-gram that stands in texts of all classes alike tells nothing of them. So its weight is multiplied by the square
-root of 1 - H / ln k, where H is the entropy of the k classes among its texts, one text more added in equal shares.
+An n-gram that is equally frequent in the texts of all classes doesn't help to separate them. Its weight is therefore
+multiplied by the square root of 1 - H / ln k: H is the entropy of the k classes among the training texts with this
+n-gram, plus one text that is shared equally by all classes.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nlp_app.features.classification.ngrams import (
-    Found,
     NgramRange,
+    Ngrams,
     character_keys,
     mark_text_ends,
     skip_gram_keys,
@@ -34,19 +35,24 @@ KINDS = ("word", "character", "skip")
 
 WEIGHTINGS = ("tfidf", "count", "binary")
 
-_STEPS = 1 << 16  # of the scale that tellings are kept on
+_WEIGHT_STEPS = 1 << 16  # class weights are rounded to multiples of 1 / 65,536
 
-_MERGED = 1 << 20  # counts that are merged at a time
+_MERGE_SIZE = 1 << 20  # minimum number of pending counts before they are merged
 
 
 @dataclass(frozen=True)
 class BagOptions:
-    """`words`, `characters`: the orders of n-grams, (shortest, longest). `weighting`: one of WEIGHTINGS.
+    """Options of n-gram features.
 
-    `character_share`, `skip_share`: the lengths of the parts of a text's weights that n-grams of characters and pairs
-    of words around a third have; the words' is 1, and 0 leaves such pairs out. `min_count`: training texts that an
-    n-gram needs to get a row. `buckets`: 0, or the rows that all n-grams are hashed into, known or not.
-    `max_features`: n-grams kept at most, those of most texts.
+    Attributes:
+        words: Lengths of word n-grams, in words.
+        characters: Lengths of character n-grams within words, in characters.
+        weighting: One of WEIGHTINGS.
+        character_share: Euclidean length of a text's weights of character n-grams; that of word n-grams is 1.
+        skip_share: The same for pairs of words with one word between them. 0: don't use these pairs.
+        min_count: Minimum number of training texts that contain an n-gram.
+        buckets: Number of rows that all n-grams are hashed to, known or not. 0: a row for each known n-gram.
+        max_features: Maximum number of n-grams; the most frequent ones are selected.
     """
 
     words: NgramRange
@@ -59,44 +65,58 @@ class BagOptions:
     max_features: int = 1 << 22
 
 
-Norms = tuple[Sequence[str], Sequence[int]]  # the words of many texts, and how many each text has
+Norms = tuple[Sequence[str], Sequence[int]]  # words of many texts, concatenated, and the number of words of each text
 
 
 class BagCounter:
-    """The document frequencies of n-grams, a chunk of texts at a time, in bounded memory."""
+    """A counter of the texts that contain each n-gram, with bounded memory.
+
+    Attributes:
+        options: Options of the n-grams.
+        texts: Number of texts so far.
+        pruned: Number of n-grams that were dropped to limit the memory.
+    """
 
     def __init__(self, options: BagOptions) -> None:
         self.options = options
         self.texts = 0
-        self.pruned = 0  # n-grams dropped to stay within bounds
+        self.pruned = 0
         self._keys = [np.zeros(0, dtype=np.uint64) for _ in KINDS]
         self._counts = [np.zeros(0, dtype=np.int64) for _ in KINDS]
         self._pending: list[list[tuple[Keys, NDArray[np.int64]]]] = [[] for _ in KINDS]
 
     def add(self, norms: Norms) -> None:
-        """Count the n-grams of some more texts."""
+        """Count the n-grams of more texts.
+
+        Args:
+            norms: Words of the texts, concatenated, and the number of words of each text.
+        """
         self.texts += len(norms[1])
-        for kind, (keys, texts) in enumerate(_found(norms, self.options)):
+        for kind, (keys, texts) in enumerate(_ngrams_by_kind(norms, self.options)):
             if self.options.buckets:
                 keys = _bucket(keys, self.options.buckets).astype(np.uint64)
             self._pending[kind].append(_document_frequencies(keys, texts))
-            if sum(len(keys) for keys, _ in self._pending[kind]) > max(_MERGED, len(self._keys[kind])):
+            if sum(len(keys) for keys, _ in self._pending[kind]) > max(_MERGE_SIZE, len(self._keys[kind])):
                 self._merge(kind)
 
     def _merge(self, kind: int) -> None:
-        """Add what is pending to what was counted before."""
+        """Add the pending counts to the previous ones."""
         parts = [(self._keys[kind], self._counts[kind]), *self._pending[kind]]
         self._pending[kind].clear()
-        both, places = np.unique(np.concatenate([keys for keys, _ in parts]), return_inverse=True)
-        total = np.bincount(places, np.concatenate([counts for _, counts in parts]), len(both)).astype(np.int64)
-        # Lossy counting (Manku & Motwani 2002) in its simplest form: the rarest go when there are too many.
-        kept = _most_frequent(total, 4 * self.options.max_features)
-        self.pruned += int((~kept).sum())
-        both, total = both[kept], total[kept]
-        self._keys[kind], self._counts[kind] = both, total
+        distinct, places = np.unique(np.concatenate([keys for keys, _ in parts]), return_inverse=True)
+        totals = np.bincount(places, np.concatenate([counts for _, counts in parts]), len(distinct)).astype(np.int64)
+        # Lossy counting (Manku & Motwani 2002) in its simplest form: drop the rarest n-grams if there are too many.
+        selected = _most_frequent(totals, 4 * self.options.max_features)
+        self.pruned += int((~selected).sum())
+        distinct, totals = distinct[selected], totals[selected]
+        self._keys[kind], self._counts[kind] = distinct, totals
 
     def encoder(self) -> BagEncoder:
-        """An encoder that knows what was counted."""
+        """Create an encoder from the counts.
+
+        Returns:
+            An encoder for the n-grams that are frequent enough.
+        """
         for kind in range(len(KINDS)):
             self._merge(kind)
         if self.options.buckets:
@@ -109,17 +129,27 @@ class BagCounter:
         known = frequent & _most_frequent(counts, self.options.max_features)
         self.pruned += int((frequent & ~known).sum())
         chosen = np.split(known, np.cumsum([len(counts) for counts in self._counts])[:-1])
-        indexes = [FeatureIndex(keys[kept]) for keys, kept in zip(self._keys, chosen, strict=True)]
+        indexes = [FeatureIndex(keys[mask]) for keys, mask in zip(self._keys, chosen, strict=True)]
         encoder = BagEncoder(self.options, indexes, counts[known], self.texts)
         encoder.pruned = self.pruned
         return encoder
 
 
 class BagEncoder:
-    """Columns of texts' n-grams, a row an n-gram of a text, each n-gram once:
+    """An encoder of texts as bags of n-grams: columns with one element for each distinct n-gram of a text.
 
-    rows     (n-grams,)  rows of a table, from 1
-    weights  (n-grams,)  float32
+        rows     (n-grams,)  table rows, from 1
+        weights  (n-grams,)  float32
+
+    Args:
+        options: Options of the n-grams.
+        indexes: Known n-grams of each kind; empty with buckets.
+        frequencies: (n-grams,) number of training texts that contain each n-gram (with buckets: (buckets,)).
+        texts: Number of training texts.
+        class_weights: (n-grams,) how well each n-gram separates the classes, 0 to 1. None: 1 for all.
+
+    Attributes:
+        pruned: Number of n-grams that were dropped because of `BagOptions.max_features`.
     """
 
     def __init__(
@@ -128,25 +158,30 @@ class BagEncoder:
         indexes: list[FeatureIndex],
         frequencies: NDArray[np.int64],
         texts: int,
-        tellings: NDArray[np.float64] | None = None,
+        class_weights: NDArray[np.float64] | None = None,
     ) -> None:
-        """frequencies: (n-grams,) training texts that have each; tellings: (n-grams,) how much each tells of the
-        classes, 0 to 1."""
         self.options, self.indexes, self.frequencies, self.texts = options, indexes, frequencies, texts
-        self.pruned = 0  # n-grams of the training texts that there was no room for
-        self.tellings = np.ones(len(frequencies)) if tellings is None else tellings
+        self.pruned = 0
+        self.class_weights = np.ones(len(frequencies)) if class_weights is None else class_weights
         self._factors = np.zeros(len(frequencies) + 1, dtype=np.float32)
-        self._factors[1:] = self.tellings
+        self._factors[1:] = self.class_weights
         if options.weighting == "tfidf":
             self._factors[1:] *= 1 + np.log((1 + texts) / (1 + frequencies))
         self._first = [0, *np.cumsum([len(index) - 1 for index in indexes]).tolist()]
 
     def __len__(self) -> int:
-        """Rows of the table, row 0 included."""
+        """Return the number of table rows, including row 0."""
         return len(self.frequencies) + 1
 
     def encode(self, norms: Norms) -> RaggedColumns:
-        """The bags of texts."""
+        """Encode texts as bags of n-grams.
+
+        Args:
+            norms: Words of the texts, concatenated, and the number of words of each text.
+
+        Returns:
+            The columns, a row for each text.
+        """
         size = len(norms[1])
         texts, rows, kinds, counts = self._entries(norms)
         weights = self._factors[rows]
@@ -154,35 +189,43 @@ class BagEncoder:
             weights *= 1 + np.log(counts)
         elif self.options.weighting == "count":
             weights *= counts
-        place = texts * len(KINDS) + kinds
-        lengths = np.sqrt(np.bincount(place, weights.astype(np.float64) ** 2, size * len(KINDS)))
+        parts = texts * len(KINDS) + kinds  # a number for each text and kind
+        lengths = np.sqrt(np.bincount(parts, weights.astype(np.float64) ** 2, size * len(KINDS)))
         for kind, share in enumerate((1.0, self.options.character_share, self.options.skip_share)):
             if share:
                 lengths[kind :: len(KINDS)] /= share
-        lengths[lengths == 0] = 1  # nothing known, or only n-grams that tell nothing of the classes
-        weights /= lengths[place]
+        lengths[lengths == 0] = 1  # no known n-grams, or only n-grams with class weight 0
+        weights /= lengths[parts]
         offsets = np.concatenate(([0], np.cumsum(np.bincount(texts, minlength=size))))
         return RaggedColumns({"rows": rows.astype(np.int32), "weights": weights.astype(np.float32)}, offsets)
 
     def with_class_weights(self, chunks: Iterable[tuple[Norms, RaggedColumns]], classes: int) -> BagEncoder:
-        """The same encoder, with n-grams weighed by what they tell of the classes. chunks: the training texts again,
-        with their class ids, a row a label of a text."""
+        """Return a copy with n-grams weighted by how well they separate the classes (see the module docstring).
+
+        Args:
+            chunks: The training texts again, in chunks: their words, and their class ids (array "labels", a row for
+                each text).
+            classes: Number of classes.
+
+        Returns:
+            The encoder with weights.
+        """
         counts = _ClassCounts(len(self), classes)
         for norms, labels in chunks:
             texts, rows, _, _ = self._entries(norms)
             counts.add(rows, texts, labels)
-        encoder = BagEncoder(self.options, self.indexes, self.frequencies, self.texts, counts.tellings()[1:])
+        encoder = BagEncoder(self.options, self.indexes, self.frequencies, self.texts, counts.class_weights()[1:])
         encoder.pruned = self.pruned
         return encoder
 
     def _entries(self, norms: Norms) -> tuple[NDArray[np.int64], ...]:
-        """Each known n-gram of each text once: text, row, kind, and how often it stands there."""
+        """Return the known n-grams of each text without duplicates: text, row, kind, and number of occurrences."""
         parts = []
-        for kind, (keys, texts) in enumerate(_found(norms, self.options)):
+        for kind, (keys, texts) in enumerate(_ngrams_by_kind(norms, self.options)):
             rows = self._rows(kind, keys)
             known = rows > 0
             parts.append((texts[known] << 34) + (rows[known] << 2) + kind)
-        entries, counts = _counted(np.concatenate(parts))
+        entries, counts = _count_distinct(np.concatenate(parts))
         return entries >> 34, (entries >> 2) & 0xFFFFFFFF, entries & 3, counts
 
     def _rows(self, kind: int, keys: Keys) -> NDArray[np.int64]:
@@ -193,30 +236,49 @@ class BagEncoder:
         return rows
 
     def save(self, directory: Path) -> None:
-        """The keys of known n-grams, and how many training texts have each."""
+        """Save the keys of the known n-grams, their frequencies and their class weights as arrays.
+
+        Args:
+            directory: Directory to write to; created if it doesn't exist.
+        """
         directory.mkdir(exist_ok=True)
         for kind, index in zip(KINDS, self.indexes, strict=False):
             np.save(directory / f"{kind}-ngrams.npy", index.keys, allow_pickle=False)
         np.save(directory / "frequencies.npy", self.frequencies, allow_pickle=False)
-        np.save(directory / "tellings.npy", (self.tellings * _STEPS).astype(np.int64), allow_pickle=False)
+        np.save(directory / "tellings.npy", (self.class_weights * _WEIGHT_STEPS).astype(np.int64), allow_pickle=False)
 
     @classmethod
     def load(cls, directory: Path, options: BagOptions, texts: int) -> BagEncoder:
-        """What `save` wrote."""
+        """Load an encoder that `save` wrote.
+
+        Args:
+            directory: Directory to read from.
+            options: Options of the n-grams.
+            texts: Number of training texts.
+
+        Returns:
+            The encoder.
+
+        Raises:
+            ModelError: A file cannot be read.
+            ValueError: The files contradict each other.
+        """
         keys = [] if options.buckets else [load_array(directory / f"{kind}-ngrams.npy") for kind in KINDS]
         frequencies = load_array(directory / "frequencies.npy").astype(np.int64)
-        tellings = load_array(directory / "tellings.npy") / _STEPS
+        class_weights = load_array(directory / "tellings.npy") / _WEIGHT_STEPS
         indexes = [FeatureIndex(known.astype(np.uint64)) for known in keys]
         rows = options.buckets or sum(len(index.keys) for index in indexes)
-        if not len(tellings) == len(frequencies) == rows:
-            raise ValueError(f"found {len(frequencies)} frequencies and {len(tellings)} tellings of {rows} n-grams")
+        if not len(class_weights) == len(frequencies) == rows:
+            raise ValueError(
+                f"found {len(frequencies)} frequencies and {len(class_weights)} class weights for {rows} n-grams"
+            )
         if frequencies.min(initial=0) < 0 or any((index.keys[1:] <= index.keys[:-1]).any() for index in indexes):
-            raise ValueError("found n-grams that are not in order, or frequencies below 0")
-        return cls(options, indexes, frequencies, texts, tellings)
+            raise ValueError("found n-grams that are not sorted, or frequencies below 0")
+        return cls(options, indexes, frequencies, texts, class_weights)
 
 
 class _ClassCounts:
-    """How many texts of each class have each n-gram, added up in pieces."""
+    """The number of texts of each class that contain each n-gram, counted in chunks."""
 
     def __init__(self, rows: int, classes: int) -> None:
         self._rows, self._classes = rows, classes
@@ -228,8 +290,8 @@ class _ClassCounts:
         lengths = labels.lengths[texts]
         starts = np.repeat(labels.offsets[texts] - np.cumsum(lengths) + lengths, lengths)
         classes = labels.arrays["labels"][starts + np.arange(len(starts))]
-        self._pending.append(_counted(np.repeat(rows, lengths) * self._classes + classes))
-        if sum(len(cells) for cells, _ in self._pending) > max(_MERGED, len(self._cells)):
+        self._pending.append(_count_distinct(np.repeat(rows, lengths) * self._classes + classes))
+        if sum(len(cells) for cells, _ in self._pending) > max(_MERGE_SIZE, len(self._cells)):
             self._merge()
 
     def _merge(self) -> None:
@@ -238,36 +300,36 @@ class _ClassCounts:
         self._cells, places = np.unique(np.concatenate([cells for cells, _ in parts]), return_inverse=True)
         self._counts = np.bincount(places, np.concatenate([counts for _, counts in parts])).astype(np.int64)
 
-    def tellings(self) -> NDArray[np.float64]:
-        """(rows,) the square root of 1 - H / ln k."""
+    def class_weights(self) -> NDArray[np.float64]:
+        """Compute (rows,) the square root of 1 - H / ln k."""
         self._merge()
         rows, k = self._cells // self._classes, self._classes
         totals = np.bincount(rows, self._counts, self._rows) + 1
         present = np.bincount(rows, minlength=self._rows)
         shares = (self._counts + 1 / k) / totals[rows]
-        rest = 1 / k / totals  # of each class that none of the texts has
+        rest = 1 / k / totals  # share of each class that no text with the n-gram has
         entropy = np.bincount(rows, -shares * np.log(shares), self._rows) - (k - present) * rest * np.log(rest)
         if k == 1:
             return np.ones(self._rows)
-        # On the scale that is saved, so that a model weighs alike before and after.
-        tellings: NDArray[np.float64] = np.sqrt(np.clip(1 - entropy / np.log(k), 0, 1))
-        return np.round(tellings * _STEPS) / _STEPS
+        # Round like `save`, so that a model has the same weights before and after it is saved.
+        class_weights: NDArray[np.float64] = np.sqrt(np.clip(1 - entropy / np.log(k), 0, 1))
+        return np.round(class_weights * _WEIGHT_STEPS) / _WEIGHT_STEPS
 
 
-def _found(norms: Norms, options: BagOptions) -> Sequence[Found]:
-    """The n-grams of each kind."""
+def _ngrams_by_kind(norms: Norms, options: BagOptions) -> Sequence[Ngrams]:
+    """Compute the n-grams of each kind."""
     words = word_characters(*norms)
     ends = mark_text_ends(words, norms[1])
-    found = [word_keys(ends, options.words), character_keys(words, options.characters)]
-    return [*found, skip_gram_keys(ends)] if options.skip_share else found
+    ngrams = [word_keys(ends, options.words), character_keys(words, options.characters)]
+    return [*ngrams, skip_gram_keys(ends)] if options.skip_share else ngrams
 
 
 def _bucket(keys: Keys, buckets: int) -> NDArray[np.int64]:
     return (mix_bits(keys) % np.uint64(buckets)).astype(np.int64)
 
 
-def _counted(entries: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Distinct entries in order, and how often each occurs."""
+def _count_distinct(entries: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the distinct entries, sorted, and the number of occurrences of each."""
     entries = np.sort(entries)
     new = np.ones(len(entries), dtype=bool)
     np.not_equal(entries[1:], entries[:-1], out=new[1:])
@@ -275,18 +337,18 @@ def _counted(entries: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.
     return entries[firsts], np.diff(firsts, append=len(entries))
 
 
-def _most_frequent(counts: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
-    """Which are the `most` largest; of equal ones the first."""
-    if len(counts) <= most:
+def _most_frequent(counts: NDArray[np.int64], limit: int) -> NDArray[np.bool_]:
+    """Return a mask of the `limit` largest counts; among equal ones, the first are selected."""
+    if len(counts) <= limit:
         return np.ones(len(counts), dtype=bool)
-    least = np.partition(counts, len(counts) - most)[-most]
-    chosen: NDArray[np.bool_] = counts > least
-    chosen[np.flatnonzero(counts == least)[: most - int(chosen.sum())]] = True
+    smallest = np.partition(counts, len(counts) - limit)[-limit]
+    chosen: NDArray[np.bool_] = counts > smallest
+    chosen[np.flatnonzero(counts == smallest)[: limit - int(chosen.sum())]] = True
     return chosen
 
 
 def _document_frequencies(keys: Keys, texts: NDArray[np.intp]) -> tuple[Keys, NDArray[np.int64]]:
-    """The distinct keys, and how many texts each occurs in."""
+    """Return the distinct keys, and the number of texts that contain each."""
     distinct, places = np.unique(keys, return_inverse=True)
-    entries, _ = _counted((places << 32) + texts)
+    entries, _ = _count_distinct((places << 32) + texts)
     return distinct, np.bincount(entries >> 32, minlength=len(distinct)).astype(np.int64)

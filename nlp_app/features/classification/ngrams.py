@@ -1,7 +1,7 @@
-"""N-grams of a text as 64-bit keys: runs of words, and runs of characters inside a word.
+"""N-grams of texts as 64-bit keys: sequences of words, and sequences of characters within a word.
 
-Whole columns are computed at once, for many texts together; no n-gram is ever spelt out. A Chinese character is a word
-of its own (the tokenizer has cut it so), and its n-grams are those of words.
+They are computed on whole columns, for many texts together, without building strings. The tokenizer makes each Chinese
+character a word, so the character n-grams of Chinese are word n-grams.
 """
 
 from __future__ import annotations
@@ -17,22 +17,31 @@ from nlp_app.text.codepoints import code_points
 
 _SPACE = 0x20
 
-_SKIP = np.uint64(0xD6E8FEB86659FD93)
+_SKIP = np.uint64(0xD6E8FEB86659FD93)  # distinguishes a pair with a gap from a pair of adjacent words
 
-_EDGE = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], dtype=np.uint64)  # the words before and after a text
+_EDGE = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], dtype=np.uint64)  # hashes of the marks around a text
 
 
 class NgramRange(NamedTuple):
-    """N-grams of `shortest` to `longest` parts; none if `longest` is 0."""
+    """The lengths of n-grams.
+
+    Attributes:
+        shortest: Minimum number of parts (words or characters).
+        longest: Maximum number of parts. 0: no n-grams.
+    """
 
     shortest: int
     longest: int
 
 
 class WordCharacters(NamedTuple):
-    """The words of many texts, one after the other, as code points: `points` has a space before and after each.
+    """The words of many texts, concatenated, as code points.
 
-    starts, lengths: (words,), where each begins and its code points; texts: (words,), the number of its text.
+    Attributes:
+        points: Code points of the words, with a space before and after each word.
+        starts: (words,) position of each word's first code point.
+        lengths: (words,) number of code points of each word.
+        texts: (words,) number of each word's text.
     """
 
     points: NDArray[np.uint32]
@@ -41,11 +50,19 @@ class WordCharacters(NamedTuple):
     texts: NDArray[np.intp]
 
 
-Found = tuple[Keys, NDArray[np.intp]]  # the keys of n-grams, and the text each belongs to
+Ngrams = tuple[Keys, NDArray[np.intp]]  # the keys of n-grams, and the number of each one's text
 
 
 def word_characters(norms: Sequence[str], counts: Sequence[int]) -> WordCharacters:
-    """The words `norms` of texts that have `counts` of them each. No norm may be empty or hold a space."""
+    """Convert the words of many texts to code points.
+
+    Args:
+        norms: Words of all texts, concatenated; none is empty or contains a space.
+        counts: (texts,) number of words of each text.
+
+    Returns:
+        The words as code points.
+    """
     points = code_points(f" {' '.join(norms)} ") if norms else np.zeros(0, dtype=np.uint32)
     breaks = (points == _SPACE).nonzero()[0]
     starts = breaks[:-1] + 1
@@ -53,9 +70,14 @@ def word_characters(norms: Sequence[str], counts: Sequence[int]) -> WordCharacte
 
 
 class MarkedWords(NamedTuple):
-    """The words of texts as hashes, those of a text between two marks for its ends; `inner` is False for the marks.
+    """The words of many texts as hashes, with a mark before and after the words of each text.
 
-    hashes, inner, texts: (words + 2 * texts that have words,), texts the number of each one's text.
+    n is the number of words, plus two for each text that has words.
+
+    Attributes:
+        hashes: (n,) hashes of the words and marks.
+        inner: (n,) False for the marks.
+        texts: (n,) number of each one's text.
     """
 
     hashes: Keys
@@ -64,7 +86,17 @@ class MarkedWords(NamedTuple):
 
 
 def mark_text_ends(words: WordCharacters, counts: Sequence[int]) -> MarkedWords:
-    """The words with their texts' ends marked: the first word of a text is then a feature of its own."""
+    """Hash the words, and mark the start and end of each text.
+
+    The first and last words of a text thereby become features of their own.
+
+    Args:
+        words: The words as code points.
+        counts: (texts,) number of words of each text.
+
+    Returns:
+        The hashes, with marks.
+    """
     numbers = np.flatnonzero(counts)
     sizes = np.asarray(counts, dtype=np.intp)[numbers] + 2
     ends = np.cumsum(sizes)
@@ -77,10 +109,18 @@ def mark_text_ends(words: WordCharacters, counts: Sequence[int]) -> MarkedWords:
     return MarkedWords(hashes, inner, texts)
 
 
-def word_keys(words: MarkedWords, orders: NgramRange) -> Found:
-    """N-grams of words, those at a text's ends with a mark for the end."""
+def word_keys(words: MarkedWords, orders: NgramRange) -> Ngrams:
+    """Compute the keys of word n-grams; those at a text's start or end include the mark.
+
+    Args:
+        words: Hashes of the words, with marks.
+        orders: Lengths of the n-grams.
+
+    Returns:
+        Keys of the n-grams, and the number of each one's text.
+    """
     hashes, inner, texts = words
-    key = mix_bits(hashes)  # not the hash itself: a sum of two of these would be the same in either order
+    key = mix_bits(hashes)  # without this, the sum of two hashes would be the same in either order
     keys, owners = [], []
     for order in range(1, orders.longest + 1):
         reach = order - 1
@@ -91,25 +131,42 @@ def word_keys(words: MarkedWords, orders: NgramRange) -> Found:
         chosen = inner if order == 1 else texts[: len(key)] == texts[reach:]
         keys.append(key[chosen])
         owners.append(texts[: len(key)][chosen])
-    return _joined(keys, owners)
+    return _concatenate(keys, owners)
 
 
-def skip_gram_keys(words: MarkedWords) -> Found:
-    """Pairs of words with one word between them, whichever it is."""
+def skip_gram_keys(words: MarkedWords) -> Ngrams:
+    """Compute the keys of word pairs with one arbitrary word between them.
+
+    Args:
+        words: Hashes of the words, with marks.
+
+    Returns:
+        Keys of the pairs, and the number of each one's text.
+    """
     hashes, _, texts = words
     if len(hashes) < 3:
-        return _joined([], [])
+        return _concatenate([], [])
     chosen = texts[:-2] == texts[2:]
     return mix_bits(mix_bits(hashes[:-2] + _SKIP) + hashes[2:])[chosen], texts[:-2][chosen]
 
 
-def character_keys(words: WordCharacters, orders: NgramRange) -> Found:
-    """N-grams of characters within each word of two or more, a word's ends counted as characters; never a whole word,
-    which is a feature already."""
+def character_keys(words: WordCharacters, orders: NgramRange) -> Ngrams:
+    """Compute the keys of character n-grams within words of two or more characters.
+
+    The start and the end of a word count as a character each. An n-gram never covers a whole word, which is a word
+    n-gram already.
+
+    Args:
+        words: The words as code points.
+        orders: Lengths of the n-grams.
+
+    Returns:
+        Keys of the n-grams, and the number of each one's text.
+    """
     long = words.lengths > 1
     if not long.any() or not orders.longest:
-        return _joined([], [])
-    points, texts = _only(words, long)
+        return _concatenate([], [])
+    points, texts = _select_words(words, long)
     breaks = points == _SPACE
     before = np.cumsum(breaks)
     key = mix_bits(points.astype(np.uint64))
@@ -120,21 +177,22 @@ def character_keys(words: WordCharacters, orders: NgramRange) -> Found:
         if order < max(orders.shortest, 2):
             continue
         first, last = breaks[: len(key)], breaks[reach:]
-        whole = before[reach - 1 : reach - 1 + len(key)] == before[: len(key)]  # no break but at the ends
+        whole = before[reach - 1 : reach - 1 + len(key)] == before[: len(key)]  # no space within
         chosen = whole & ~(first & last)
         keys.append(key[chosen])
         owners.append(texts[: len(key)][chosen])
-    return _joined(keys, owners)
+    return _concatenate(keys, owners)
 
 
-def _only(words: WordCharacters, chosen: NDArray[np.bool_]) -> tuple[NDArray[np.uint32], NDArray[np.intp]]:
-    """The points of the chosen words, a space before and after each, and the text of each point."""
+def _select_words(words: WordCharacters, chosen: NDArray[np.bool_]) -> tuple[NDArray[np.uint32], NDArray[np.intp]]:
+    """Return the code points of the selected words, with spaces around each, and the text of each code point."""
     lengths, texts = words.lengths[chosen] + 1, words.texts[chosen]  # with the space after it
     sources = np.repeat(words.starts[chosen] - np.concatenate(([0], np.cumsum(lengths)[:-1])), lengths)
     places = np.arange(len(sources)) + sources
     points = np.concatenate((np.array([_SPACE], dtype=np.uint32), words.points[places]))
     owners = np.repeat(texts, lengths)
-    # A space is the end of the word before it and the beginning of the next one: as a beginning, it is the next text's.
+    # A space ends a word and starts the next one. N-grams belong to the text of their first code point, so it gets the
+    # text of the next word.
     owner = np.concatenate((owners[:1], owners))
     follows = np.flatnonzero(points == _SPACE)[:-1]
     owner[follows] = texts
@@ -142,10 +200,10 @@ def _only(words: WordCharacters, chosen: NDArray[np.bool_]) -> tuple[NDArray[np.
 
 
 def _word_hashes(words: WordCharacters) -> Keys:
-    """A hash of each word, of its code points and their places."""
+    """Hash each word, from its code points and their positions."""
     if not len(words.starts):
         return np.zeros(0, dtype=np.uint64)
-    points = words.points[1:]  # each word now begins where the one before ends, with the space after it
+    points = words.points[1:]  # without the first space, the column is a sequence of words with a space after each
     begins = words.starts - 1
     places = np.arange(len(points)) - np.repeat(begins, words.lengths + 1)
     mixed = mix_bits(points + (places.astype(np.uint64) << np.uint64(32)))
@@ -153,7 +211,7 @@ def _word_hashes(words: WordCharacters) -> Keys:
     return mix_bits(np.add.reduceat(mixed, begins))
 
 
-def _joined(keys: list[Keys], owners: list[NDArray[np.intp]]) -> Found:
+def _concatenate(keys: list[Keys], owners: list[NDArray[np.intp]]) -> Ngrams:
     if not keys:
         return np.zeros(0, dtype=np.uint64), np.zeros(0, dtype=np.intp)
     return np.concatenate(keys), np.concatenate(owners)

@@ -1,1 +1,1 @@
-"""Subwords, casing and overlapping windows for transformers."""
+"""Subword tokenizer, casing and overlapping windows for transformers."""

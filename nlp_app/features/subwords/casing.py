@@ -1,10 +1,10 @@
-"""How a token is written: what an uncased pretrained model, which reads lower case alone, can't see of it.
+"""Casing kinds of tokens, for uncased pretrained models, which read lower case only.
 
-0  no token: special pieces, padding       5  McDonald: begins with a capital, others inside
+0  no token: special subwords, padding     5  McDonald: starts with a capital, more inside
 1  paris, covid-19: small letters          6  iPhone: a capital inside
 2  I: one capital                          7  1984: digits
 3  NATO, COVID-19: capitals                8  3.14, 10%: digits and signs
-4  Paris, Jean-Luc: words with a capital   9  signs, and letters that are neither small nor capital
+4  Paris, Jean-Luc: words with a capital   9  signs, and letters without case
 """
 
 from __future__ import annotations
@@ -20,7 +20,14 @@ Kinds = NDArray[np.int8]
 
 
 def casing_kind(form: str) -> int:
-    """The kind of a token's form, 1 to 9."""
+    """Determine the casing kind of a token.
+
+    Args:
+        form: The token as written in the text.
+
+    Returns:
+        The kind, 1 to 9; the module docstring lists them.
+    """
     if form.islower():
         return 1
     if form.isupper():
@@ -35,6 +42,13 @@ def casing_kind(form: str) -> int:
 
 
 def casing_kinds(forms: Sequence[str]) -> Kinds:
-    """The kind of each form, (forms,)."""
+    """Determine the casing kinds of many tokens.
+
+    Args:
+        forms: The tokens as written in the text.
+
+    Returns:
+        (forms,) the kind of each.
+    """
     kinds = {form: casing_kind(form) for form in set(forms)}
     return np.fromiter(map(kinds.__getitem__, forms), dtype=np.int8, count=len(forms))

@@ -1,1 +1,1 @@
-"""Word shapes, context features and the encoder of sentences."""
+"""Word shapes, context features and the encoder of sentences for taggers."""

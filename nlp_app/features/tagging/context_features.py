@@ -1,6 +1,6 @@
-"""Features of a token in its window, as a feature CRF has them: conjunctions of what is known of neighboring forms.
+"""Context features of a token, as in a feature-based CRF: conjunctions of properties of the tokens around it.
 
-A feature is a 64-bit key, mixed from a template's number and the ids it looks at; no string is built for it.
+A feature is a 64-bit key, hashed from the number of its template and the ids of its parts. No strings are built.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from nlp_app.text.vocab import UNKNOWN
 
 Template = tuple[tuple[int, int], ...]  # (column of the forms table, offset from the token), ...
 
-REACH = 2  # no template looks farther than this many tokens
+REACH = 2  # maximum distance of a template's parts from the token
 
-_OUTSIDE = -1  # the id of a position before the first or after the last token
+_OUTSIDE = -1  # id of a position before the first or after the last token
 
-_CHUNK = 1 << 12  # tokens whose keys are computed together: what stays in a processor's cache
+_CHUNK = 1 << 12  # tokens whose keys are computed together: they fit in the processor's cache
 
 FORM_TEMPLATES: tuple[Template, ...] = (
     ((FORM, 0),),
@@ -51,83 +51,115 @@ CLUSTER_TEMPLATES: tuple[Template, ...] = tuple(
     )
 )
 
-# Those whose features are also embedded for the network: affixes, and the pairs with either neighbor.
+# Templates whose features also get an embedding: affixes, and pairs of normal forms with either neighbor.
 _EMBEDDED = {
     ((NORM, -1), (NORM, 0)),
     ((NORM, 0), (NORM, 1)),
     *(((column, 0),) for column in (*PREFIXES, *SUFFIXES)),
 }
 
-OUTSIDE_IDS = np.full(COLUMNS, _OUTSIDE, dtype=np.int32)  # of a position before or after the sentence
+OUTSIDE_IDS = np.full(COLUMNS, _OUTSIDE, dtype=np.int32)  # the row of a position before or after the sentence
 
 
-class _Mixture(NamedTuple):
-    """Templates whose keys are computed side by side: n of them, those of more parts first."""
+class _TemplateGroup(NamedTuple):
+    """n templates whose keys are computed together, sorted by decreasing number of parts.
 
-    numbers: NDArray[np.intp]  # (n,) where they stand in the list of templates
-    seeds: Keys  # (n, 1)
-    columns: NDArray[np.intp]  # of the forms table: those that they look at
-    # Part by part, of those that have it: which of the columns it looks at, how far from the token.
+    Attributes:
+        numbers: (n,) indices in the list of templates.
+        seeds: (n, 1) start values of the keys.
+        columns: Columns of the forms table that the templates use.
+        parts: For the first part of the templates, the second one and so on, of all templates that have it: index into
+            `columns`, and offset from the token.
+    """
+
+    numbers: NDArray[np.intp]
+    seeds: Keys
+    columns: NDArray[np.intp]
     parts: tuple[tuple[NDArray[np.intp], NDArray[np.intp]], ...]
 
 
 class ContextFeatures:
-    """The window features of a list of templates: `FORM_WINDOWS`, or with clusters of vectors `CLUSTER_WINDOWS`."""
+    """The context features of a list of templates: `FORM_WINDOWS`, or `CLUSTER_WINDOWS` with vector clusters.
+
+    Attributes:
+        templates: The templates.
+        embedded: Indices of the templates whose features also get an embedding.
+    """
 
     def __init__(self, templates: tuple[Template, ...]) -> None:
         self.templates = templates
         self.embedded = np.array([number for number, template in enumerate(templates) if template in _EMBEDDED])
         single = np.array([len(template) == 1 for template in templates])
-        self._all = self._mixture(range(len(templates)))
-        # A template of one part looks at one form, wherever that stands: its features are looked up once for each form.
-        self._single = self._mixture(np.flatnonzero(single).tolist())
-        self._joint = self._mixture(np.flatnonzero(~single).tolist())
+        self._all = self._group_templates(range(len(templates)))
+        # The feature of a template with one part depends on one form only, so it is looked up once for each form.
+        self._single = self._group_templates(np.flatnonzero(single).tolist())
+        self._joint = self._group_templates(np.flatnonzero(~single).tolist())
 
     @property
     def single(self) -> NDArray[np.intp]:
-        """The numbers of the templates of one part, in the order of `single_keys`."""
+        """Indices of the templates with one part, in the order of `single_keys`."""
         return self._single.numbers
 
     @property
     def joint(self) -> NDArray[np.intp]:
-        """The numbers of the templates of several parts."""
+        """Indices of the templates with several parts."""
         return self._joint.numbers
 
-    def _mixture(self, numbers: Sequence[int]) -> _Mixture:
+    def _group_templates(self, numbers: Sequence[int]) -> _TemplateGroup:
         order = np.array(sorted(numbers, key=lambda number: -len(self.templates[number])), dtype=np.intp)
         templates = [self.templates[number] for number in order.tolist()]
         columns = np.unique([column for template in templates for column, _ in template]).astype(np.intp)
         parts = []
         for place in range(max(map(len, templates), default=0)):
-            looked_at, offsets = np.array([template[place] for template in templates if len(template) > place]).T
-            parts.append((np.searchsorted(columns, looked_at), offsets))
-        # The number is mixed in by itself first: added to the first part, it would be lost in it.
-        return _Mixture(order, mix_bits((order[:, None] + 1).astype(np.uint64)), columns, tuple(parts))
+            part_columns, offsets = np.array([template[place] for template in templates if len(template) > place]).T
+            parts.append((np.searchsorted(columns, part_columns), offsets))
+        # Hash the number by itself first: numbers and ids are small, so their sums would collide.
+        return _TemplateGroup(order, mix_bits((order[:, None] + 1).astype(np.uint64)), columns, tuple(parts))
 
     def keys(self, ids: Rows, lengths: Sequence[int]) -> Keys:
-        """The keys of every template at every token.
+        """Compute the keys of all templates at all tokens.
 
-        ids: (tokens, COLUMNS), the rows of the forms of all sentences one after the other; lengths: of each sentence.
-        Returns (tokens, templates).
+        Args:
+            ids: (tokens, COLUMNS) ids of the forms of all sentences, concatenated.
+            lengths: Number of tokens of each sentence.
+
+        Returns:
+            (tokens, templates) keys; NO_KEY where a part is unknown.
         """
         positions, size = _with_margins(lengths)
         columns = np.full((len(self._all.columns), size), _OUTSIDE, dtype=np.int64)
         columns[:, positions] = ids[:, self._all.columns].T
         keys = np.empty((len(positions), len(self.templates)), dtype=np.uint64)
-        keys[:, self._all.numbers] = _mix(self._all, columns, positions).T
+        keys[:, self._all.numbers] = _hash_templates(self._all, columns, positions).T
         return keys
 
     def single_keys(self, ids: Rows) -> Keys:
-        """The keys that forms give the templates of one part: (forms, COLUMNS) ids -> (forms, templates)."""
+        """Compute the keys of the templates with one part for each form.
+
+        Args:
+            ids: (forms, COLUMNS) ids of the forms.
+
+        Returns:
+            (forms, templates with one part) keys.
+        """
         ((columns, offsets),) = self._single.parts
         at_the_form = self._single._replace(parts=((columns, np.zeros_like(offsets)),))
-        return _mix(at_the_form, ids[:, self._single.columns].T.astype(np.int64, order="C"), np.arange(len(ids))).T
+        return _hash_templates(
+            at_the_form, ids[:, self._single.columns].T.astype(np.int64, order="C"), np.arange(len(ids))
+        ).T
 
     def rows(self, index: FeatureIndex, table: Rows, numbers: NDArray[np.intp], lengths: Sequence[int]) -> Rows:
-        """The rows of every template at every token, (tokens, templates): those that the index has for `keys`.
+        """Look up the rows of all templates at all tokens: those that the index has for `keys`, computed faster.
 
-        table: (forms, COLUMNS + templates of one part, or more), each form's ids and the rows of its `single_keys`,
-        first those of OUTSIDE_IDS; numbers: (tokens,), each token's row of it.
+        Args:
+            index: Rows of the known features.
+            table: (forms, COLUMNS + templates with one part, or more) ids of each form, and the rows of its
+                `single_keys`; the first row is that of OUTSIDE_IDS.
+            numbers: (tokens,) row of each token in the table.
+            lengths: Number of tokens of each sentence.
+
+        Returns:
+            (tokens, templates) rows; 0 for unknown features.
         """
         positions, size = _with_margins(lengths)
         forms = np.zeros(size, dtype=np.intp)
@@ -138,35 +170,35 @@ class ContextFeatures:
             chunk = positions[start : start + _CHUNK]
             first, last = chunk[0] - REACH, chunk[-1] + REACH
             near, chunk = forms[first : last + 1], chunk - first
-            found = rows[start : start + _CHUNK]
-            found[:, self.single] = table.take(near.take(chunk[:, None] + offsets) * table.shape[1] + places)
+            chunk_rows = rows[start : start + _CHUNK]
+            chunk_rows[:, self.single] = table.take(near.take(chunk[:, None] + offsets) * table.shape[1] + places)
             columns = table.take(near * table.shape[1] + self._joint.columns[:, None]).astype(np.int64)
-            found[:, self.joint] = index.rows(_mix(self._joint, columns, chunk)).T
+            chunk_rows[:, self.joint] = index.rows(_hash_templates(self._joint, columns, chunk)).T
         return rows
 
 
 def _with_margins(lengths: Sequence[int]) -> tuple[NDArray[np.intp], int]:
-    """Where the tokens are if REACH outside positions are laid around each sentence, and how many that makes in all."""
+    """Return the positions of the tokens with REACH outside positions around each sentence, and the total length."""
     margins = np.arange(REACH, REACH * len(lengths) + 1, REACH).repeat(lengths)
     margins += np.arange(len(margins))
     return margins, len(margins) + REACH * (len(lengths) + 1)
 
 
-def _mix(mixture: _Mixture, columns: NDArray[np.int64], positions: NDArray[np.intp]) -> Keys:
-    """A 64-bit key of each template's number and parts, (n, positions), each step a finalizer of splitmix64.
+def _hash_templates(group: _TemplateGroup, columns: NDArray[np.int64], positions: NDArray[np.intp]) -> Keys:
+    """Compute (n, positions) keys of templates: hash the number of the template and the ids of its parts in turn.
 
-    columns: (columns, width), the ids at all positions and around them.
+    `columns` (columns, width) has the ids at all positions and around them.
     """
     width = columns.shape[1]
     known = (columns != 0) & (columns != UNKNOWN)
-    keys = np.repeat(mixture.seeds, len(positions), axis=1)
+    keys = np.repeat(group.seeds, len(positions), axis=1)
     seen = np.ones(keys.shape, dtype=np.bool_)
-    for looked_at, offsets in mixture.parts:
-        places = (looked_at * width + offsets)[:, None] + positions
-        some = slice(len(places))
-        keys[some] = mix_bits(keys[some] + columns.take(places).view(np.uint64))
-        seen[some] &= known.take(places)
-    np.maximum(keys, np.uint64(1), out=keys)  # NO_KEY is for those that aren't seen
+    for part_columns, offsets in group.parts:
+        places = (part_columns * width + offsets)[:, None] + positions
+        with_part = slice(len(places))  # the templates with the most parts are first
+        keys[with_part] = mix_bits(keys[with_part] + columns.take(places).view(np.uint64))
+        seen[with_part] &= known.take(places)
+    np.maximum(keys, np.uint64(1), out=keys)  # NO_KEY (0) is reserved for unknown parts
     keys *= seen
     return keys
 

@@ -1,4 +1,4 @@
-"""The tagger's encoder: forms of tokens in, integer columns out; fitted on training data and saved with the model."""
+"""The encoder of a tagger: token forms to integer columns, fitted on the training data and saved with the model."""
 
 from __future__ import annotations
 
@@ -19,33 +19,41 @@ from nlp_app.features.tagging.word_shapes import CLUSTER_LEVELS, CLUSTERS, NORM,
 from nlp_app.storage.ragged import RaggedColumns
 from nlp_app.text.vocab import PADDING, UNKNOWN, Vocabulary
 
-_CLUSTERS = "clusters.npy"  # beside vectors.txt, if they are used
+_CLUSTERS = "clusters.npy"  # in the directory of vectors.txt, if clusters are used
 
-_EMBEDDED_MIN_COUNT = 2  # an embedding seen once is noise; a window feature's weight is one number a tag
+_EMBEDDED_MIN_COUNT = 2  # an embedding needs more examples than the weights of a window feature, one number per tag
 
-_CHUNK_TOKENS = 1 << 14  # whose features are counted, or looked up, together
+_CHUNK_TOKENS = 1 << 14  # tokens whose features are counted or looked up together
 
 S = TypeVar("S", bound=Sized)
 
 
 class TaggingEncoder:
-    """Columns of the tagger's input, one row a token:
+    """An encoder of sentences as the input columns of a tagger.
 
-    norms    (tokens,)       rows of the table of normal forms
-    shapes   (tokens,)       rows of the table of shapes
-    parts    (tokens, E)     rows of the embedded features (affixes, pairs with a neighbor); 0: none
-    features (tokens, F)     rows of the window features; 0: none
-    vectors  (tokens,)       rows of the pretrained vectors, where the model has them
+    The columns have one row for each token:
+
+        norms    (tokens,)       rows of the table of normal forms
+        shapes   (tokens,)       rows of the table of shapes
+        parts    (tokens, E)     rows of the embedded features (affixes, pairs with a neighbor); 0: none
+        features (tokens, F)     rows of the window features; 0: none
+        vectors  (tokens,)       rows of the pretrained vectors, if the model has them
+
+    Args:
+        forms: Vocabularies of forms.
+        index: Rows of the known window features.
+        part_rows: Rows of the window features that also get an embedding, in the order of their embeddings.
+        vectors: Words that have a pretrained vector. None: no pretrained vectors.
     """
 
     def __init__(self, forms: Forms, index: FeatureIndex, part_rows: Rows, vectors: VectorWords | None = None) -> None:
         self.forms, self.index, self.vectors = forms, index, vectors
         self.windows = FORM_WINDOWS if vectors is None or vectors.clusters is None else CLUSTER_WINDOWS
-        self.part_rows = part_rows  # the window features that are embedded too, in the order of their embeddings
+        self.part_rows = part_rows
         self._part_of = np.zeros(len(index), dtype=np.int32)
         self._part_of[part_rows] = np.arange(1, len(part_rows) + 1)
-        # Of each form that was met: its ids, its rows of the features that look at one form, and its vector's row.
-        self._table = FormTable(self._describe, self._described(OUTSIDE_IDS[None], np.array([PADDING]))[0])
+        # For each form that has occurred: its ids, the rows of its features with one part, and the row of its vector.
+        self._table = FormTable(self._describe, self._table_rows(OUTSIDE_IDS[None], np.array([PADDING]))[0])
 
     @classmethod
     def fit(
@@ -57,9 +65,17 @@ class TaggingEncoder:
         joint_min_count: int = 2,
         vectors: VectorWords | None = None,
     ) -> TaggingEncoder:
-        """Vocabularies and features of the training sentences, which are gone through twice, some at a time.
+        """Collect the vocabularies and features of the training sentences, in two passes.
 
-        min_count: occurrences that each entry needs; joint_min_count: those that a feature of several tokens needs.
+        Args:
+            sentences: The training sentences, as token forms; read in chunks.
+            normalize: Returns the normal form of a token.
+            min_count: Minimum number of occurrences of a vocabulary entry or a feature.
+            joint_min_count: Minimum number of occurrences of a feature of several tokens.
+            vectors: Words that have a pretrained vector.
+
+        Returns:
+            The encoder.
         """
         nothing = FeatureIndex(np.zeros(0, dtype=np.uint64))
         empty = cls(Forms.empty(normalize), nothing, np.zeros(0, dtype=np.int32), vectors)
@@ -68,9 +84,18 @@ class TaggingEncoder:
     def extended(
         self, sentences: Collection[Sequence[str]], min_count: int = 1, joint_min_count: int = 2
     ) -> TaggingEncoder:
-        """This encoder with the vocabularies and features of more sentences, which are gone through twice.
+        """Return a copy with the vocabularies and features of more sentences, which are read in two passes.
 
-        What it knew keeps its meaning, if not its row (see `rows_of`). Pretrained vectors are still those it had.
+        Known entries keep their meaning, but their rows may change (see `map_rows`). The pretrained vectors stay the
+        same.
+
+        Args:
+            sentences: The new sentences, as token forms.
+            min_count: Minimum number of occurrences of a new entry or feature.
+            joint_min_count: Minimum number of occurrences of a new feature of several tokens.
+
+        Returns:
+            The extended encoder.
         """
         occurrences: Counter[str] = Counter()
         for sentence in sentences:
@@ -80,19 +105,21 @@ class TaggingEncoder:
         vectors = self._vector_rows(distinct)
         ids = self._with_clusters(known.lookup(distinct), vectors)
         counters = self._count(sentences, {form: number for number, form in enumerate(distinct)}, ids)
-        counts = {True: min_count, False: max(min_count, joint_min_count)}  # of features of one token, of several
-        frequent = [counter.frequent(counts[is_single]) for (is_single, _), counter in counters.items()]
+        min_counts = {True: min_count, False: max(min_count, joint_min_count)}  # by "has one part"
+        frequent = [counter.frequent(min_counts[is_single]) for (is_single, _), counter in counters.items()]
         index = self.index.with_keys(np.concatenate(frequent))
-        often = [counter.frequent(_EMBEDDED_MIN_COUNT) for (_, embedded), counter in counters.items() if embedded]
-        parts = index.rows(np.concatenate([*often, self._part_keys]))
-        longer = TaggingEncoder(known, index, np.unique(parts[parts > 0]), self.vectors)
-        longer._table.add(distinct, longer._described(ids, vectors))
-        return longer
+        embedded_keys = [
+            counter.frequent(_EMBEDDED_MIN_COUNT) for (_, embedded), counter in counters.items() if embedded
+        ]
+        parts = index.rows(np.concatenate([*embedded_keys, self._part_keys]))
+        extended = TaggingEncoder(known, index, np.unique(parts[parts > 0]), self.vectors)
+        extended._table.add(distinct, extended._table_rows(ids, vectors))
+        return extended
 
     def _count(
         self, sentences: Iterable[Sequence[str]], number_of: Mapping[str, int], ids: Rows
     ) -> dict[tuple[bool, bool], KeyCounter]:
-        """The window features of sentences, counted: those of templates of one part or several, embedded or not."""
+        """Count the window features of sentences, in groups by number of parts (one, several) and by embedding."""
         windows = self.windows
         groups = {
             (is_single, embedded): np.array([n for n in numbers.tolist() if (n in windows.embedded) == embedded])
@@ -111,19 +138,26 @@ class TaggingEncoder:
     def _part_keys(self) -> Keys:
         return self.index.keys[self.part_rows - 1]
 
-    def rows_of(self, shorter: TaggingEncoder) -> dict[str, Rows]:
-        """Where the rows of the tables of an encoder that this one extends stand now, by the name of their column."""
-        features, parts = self.index.rows(shorter.index.keys), self._part_of[self.index.rows(shorter._part_keys)]
+    def map_rows(self, previous: TaggingEncoder) -> dict[str, Rows]:
+        """Map the table rows of an encoder that this one extends to the rows of this encoder.
+
+        Args:
+            previous: The encoder before it was extended.
+
+        Returns:
+            For each column, the present row of each previous row.
+        """
+        features, parts = self.index.rows(previous.index.keys), self._part_of[self.index.rows(previous._part_keys)]
         return {
-            "norms": np.arange(len(shorter.forms.vocabularies["norms"]), dtype=np.int32),
-            "shapes": np.arange(len(shorter.forms.vocabularies["shapes"]), dtype=np.int32),
+            "norms": np.arange(len(previous.forms.vocabularies["norms"]), dtype=np.int32),
+            "shapes": np.arange(len(previous.forms.vocabularies["shapes"]), dtype=np.int32),
             "parts": np.concatenate(([0], parts), dtype=np.int32),
             "features": np.concatenate(([0], features), dtype=np.int32),
         }
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Rows of each table that the columns point into."""
+        """Number of rows of each table that the columns refer to."""
         sizes = {
             "norms": len(self.forms.vocabularies["norms"]),
             "shapes": len(self.forms.vocabularies["shapes"]),
@@ -133,7 +167,14 @@ class TaggingEncoder:
         return sizes | ({"vectors": len(self.vectors.vocabulary)} if self.vectors is not None else {})
 
     def encode(self, sentences: Iterable[Sequence[str]]) -> RaggedColumns:
-        """The columns of sentences of token forms."""
+        """Encode sentences as columns.
+
+        Args:
+            sentences: The sentences, as token forms.
+
+        Returns:
+            The columns; the class docstring lists them.
+        """
         forms, lengths = _flatten(sentences)
         numbers, table = self._table.lookup(forms)
         features = self.windows.rows(self.index, table, numbers, lengths)
@@ -149,9 +190,9 @@ class TaggingEncoder:
 
     def _describe(self, forms: Sequence[str]) -> Rows:
         vectors = self._vector_rows(forms)
-        return self._described(self._with_clusters(self.forms.lookup(forms), vectors), vectors)
+        return self._table_rows(self._with_clusters(self.forms.lookup(forms), vectors), vectors)
 
-    def _described(self, ids: Rows, vectors: Rows) -> Rows:
+    def _table_rows(self, ids: Rows, vectors: Rows) -> Rows:
         return np.column_stack((ids, self.index.rows(self.windows.single_keys(ids)), vectors)).astype(np.int32)
 
     def _with_clusters(self, ids: Rows, vectors: Rows) -> Rows:
@@ -165,7 +206,14 @@ class TaggingEncoder:
         return self.vectors.rows(forms, self.forms.normalize)
 
     def coverage(self, sentences: Iterable[Sequence[str]]) -> float:
-        """The share of the sentences' tokens that have a pretrained vector, 0 to 1."""
+        """Compute the share of tokens that have a pretrained vector.
+
+        Args:
+            sentences: The sentences, as token forms.
+
+        Returns:
+            The share, 0 to 1; 0 if there are no tokens.
+        """
         counts: Counter[str] = Counter()
         for sentence in sentences:
             counts.update(sentence)
@@ -173,7 +221,11 @@ class TaggingEncoder:
         return float(known @ np.fromiter(counts.values(), np.int64)) / max(counts.total(), 1)
 
     def save(self, directory: Path) -> None:
-        """The vocabularies as text, the features' keys as arrays."""
+        """Save the vocabularies as text and the keys of the features as arrays.
+
+        Args:
+            directory: Directory to write to; created if it doesn't exist.
+        """
         self.forms.save(directory)
         np.save(directory / "features.npy", self.index.keys, allow_pickle=False)
         np.save(directory / "parts.npy", self.part_rows, allow_pickle=False)
@@ -184,7 +236,19 @@ class TaggingEncoder:
 
     @classmethod
     def load(cls, directory: Path, normalize: Callable[[str], str], *, vectors: bool = False) -> TaggingEncoder:
-        """What `save` wrote; `vectors`: whether the encoder had pretrained vectors."""
+        """Load an encoder that `save` wrote.
+
+        Args:
+            directory: Directory to read from.
+            normalize: Returns the normal form of a token; the same function as at training.
+            vectors: True if the encoder has pretrained vectors.
+
+        Returns:
+            The encoder.
+
+        Raises:
+            ModelError: A file cannot be read, or does not match the others.
+        """
         forms = Forms.load(directory, normalize)
         return cls(
             forms,
@@ -199,13 +263,20 @@ def _load_vectors(directory: Path) -> VectorWords:
     clusters = load_array(path).astype(np.int32) if path.is_file() else None
     if clusters is not None and (len(clusters) != CLUSTER_LEVELS * len(vocabulary) or clusters.min(initial=0) < 0):
         raise ModelError(
-            f"{path}: found {len(clusters)} clusters that don't fit {len(vocabulary)} vectors; copy it again"
+            f"{path}: found {len(clusters)} clusters that do not match {len(vocabulary)} vectors; copy the model again"
         )
     return VectorWords(vocabulary, None if clusters is None else clusters.reshape(-1, CLUSTER_LEVELS))
 
 
 def chunk_sentences(sentences: Iterable[S]) -> Iterator[list[S]]:
-    """Runs of sentences that are encoded together."""
+    """Group sentences into chunks that are encoded together.
+
+    Args:
+        sentences: The sentences.
+
+    Yields:
+        Chunks of consecutive sentences; a chunk ends when it has 16,384 tokens or more.
+    """
     return chunk_by_size(sentences, len, _CHUNK_TOKENS, _CHUNK_TOKENS)
 
 
@@ -219,9 +290,15 @@ def _flatten(sentences: Iterable[Sequence[str]]) -> tuple[list[str], list[int]]:
 
 
 def hide_singletons(norms: Rows, rare: NDArray[np.bool_], share: float, random: np.random.Generator) -> None:
-    """Turn a share of the normal forms that training has once into the unknown one, in place.
+    """Replace a share of the normal forms that occur once in training by the unknown one, in place.
 
-    So the unknown form's embedding learns what an unknown word is like. rare: whether each row is such a form.
+    The embedding of unknown words is trained on them.
+
+    Args:
+        norms: Rows of the normal forms, of any shape; changed in place.
+        rare: (rows of the table,) True for the forms that occur once.
+        share: Share of the occurrences of rare forms to replace, 0 to 1.
+        random: Source of random numbers.
     """
     hidden = rare[norms] & (random.random(norms.shape) < share)
     norms[hidden] = UNKNOWN

@@ -139,7 +139,7 @@ class _TrainingTexts(ABC):
         if sample is not None and lengths is not None:
             lengths = lengths[sample]
         for indices in text_batches(self._num_texts(), train.batch_size, seed=train.seed, epoch=epoch, lengths=lengths):
-            rows = share.of(indices if sample is None else sample[indices])
+            rows = share.select(indices if sample is None else sample[indices])
             inputs = batch_inputs(texts, rows)
             inputs["targets"] = torch.from_numpy(self._batch_targets(rows))
             yield TrainBatch(inputs, len(rows), rows.tolist())

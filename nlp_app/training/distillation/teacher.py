@@ -152,7 +152,7 @@ def fit_word_replacement(
         {token.lower() if lower_case else token for sentence in sentences for token in sentence if _is_word(token)}
     )
     words = sorted({*(word for word in tokenizer.whole_words() if _is_word(word)), *used})
-    subwords = tokenizer.token_pieces(words, [True] * len(words))
+    subwords = tokenizer.token_subwords(words, [True] * len(words))
     embeddings: Any = parts.network.body.get_input_embeddings()
     table = embeddings.weight.detach().float().cpu().numpy()
     offsets = np.cumsum([0, *map(len, subwords)])

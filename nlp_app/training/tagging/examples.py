@@ -144,7 +144,7 @@ class EncodedSentences:
         """
         random = np.random.default_rng((self.settings.train.seed, epoch, 1, share.rank))
         for batch in self._batch_rows(epoch):
-            rows = share.of(batch)
+            rows = share.select(batch)
             arrays = collate(self.columns, rows)
             hide_singletons(arrays["norms"], self._singletons, self.settings.model.singleton_dropout, random)
             inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}

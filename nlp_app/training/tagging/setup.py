@@ -20,7 +20,7 @@ from nlp_app.labels.tag_set import TagSet
 from nlp_app.models import AnyTaggerParts, TaggerParts
 from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
 from nlp_app.storage.cache import CacheEntry, CacheEntryWriter, load_or_build_derived
-from nlp_app.storage.sentences import TokensOf, cache_source
+from nlp_app.storage.sentences import SentenceTokens, cache_source
 from nlp_app.text.tokenizer import tokenizer_key
 from nlp_app.training.examples import LearningRates, PreparedRun
 from nlp_app.training.learner_setup import load_vectors
@@ -99,7 +99,7 @@ def make_parts(
     Raises:
         SettingsError: The network does not fit into memory.
     """
-    encoder = _fit(settings, data, vectors, TokensOf(data.train.sentences) if sentences is None else sentences)
+    encoder = _fit(settings, data, vectors, SentenceTokens(data.train.sentences) if sentences is None else sentences)
     return _make_parts(settings, data, vectors, tag_set or _tag_set(settings, data), encoder)
 
 
@@ -134,9 +134,9 @@ def _load_or_fit(
     sentences = data.train.sentences
 
     def build(writer: CacheEntryWriter) -> None:
-        encoder = _fit(settings, data, vectors, TokensOf(sentences))
+        encoder = _fit(settings, data, vectors, SentenceTokens(sentences))
         encoder.save(writer.folder / _ENCODER_FOLDER)
-        writer.facts["coverage"] = encoder.coverage(TokensOf(sentences)) if vectors else 0.0
+        writer.facts["coverage"] = encoder.coverage(SentenceTokens(sentences)) if vectors else 0.0
         write_sentences(writer, encoder, tag_set, sentences)
 
     def load(entry: CacheEntry) -> _FittedEncoder:
@@ -195,7 +195,7 @@ def _with_coverage(parts: TaggerParts, data: TaggingData, train_coverage: float,
     if parts.encoder.vectors is None:
         return parts
     coverage = {
-        name: round(train_coverage if name == "train" else parts.encoder.coverage(TokensOf(corpus.sentences)), 4)
+        name: round(train_coverage if name == "train" else parts.encoder.coverage(SentenceTokens(corpus.sentences)), 4)
         for name, corpus in data.corpora()
     }
     clustered = "" if parts.encoder.vectors.clusters is None else "; their clusters are window features"

@@ -166,7 +166,7 @@ class SentenceWindows(_Windows):
             Batches in the order of training.
         """
         for batch in self._batch_rows(epoch):
-            rows = share.of(batch)
+            rows = share.select(batch)
             arrays = collate_sentences(self.encoded, rows, self.padding_id)
             arrays["tags"] = collate(self.encoded.tokens, rows)["tags"]
             self._trim()
@@ -275,7 +275,7 @@ class TextWindows(_Windows):
             Batches in the order of training.
         """
         for batch in self._batch_rows(epoch):
-            rows = share.of(batch)
+            rows = share.select(batch)
             arrays = collate_texts(self.encoded, rows, self.padding_id)
             arrays["targets"] = class_targets(self.labels, rows, self.class_set)
             self._trim()

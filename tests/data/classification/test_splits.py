@@ -253,4 +253,4 @@ def test_texts_that_can_not_be_cached(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NLP_APP_CACHE", str(tmp_path / "file"))
     data = read(tmp_path)
-    assert [line for line in data.report() if "encoded for this run alone" in line] == [data.report()[-1]]
+    assert [line for line in data.report() if "encoded texts are used for this run only" in line] == [data.report()[-1]]

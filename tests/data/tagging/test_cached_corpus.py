@@ -90,7 +90,7 @@ def test_sentences_that_can_not_be_cached(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "a.conll").write_text(COLUMNS, encoding="utf-8")
     path = str(tmp_path / "a.conll")
     said = read_splits(TaggingDataSettings(train=path, dev=path, scheme="IOB1"), seed=1).report()
-    assert [line for line in said if "encoded for this run alone" in line] == [said[-1]]
+    assert [line for line in said if "encoded texts are used for this run only" in line] == [said[-1]]
 
 
 def test_an_invalid_file_leaves_no_cache_entry(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_features_are_counted_in_chunks_as_at_once(sentences: list[list[str]], m
         known |= {key for key, count in joint.items() if count >= max(2, min_count) and key}
         assert whole.index.keys.tolist() == sorted(known)
         patch.setattr("nlp_app.features.tagging.encoder._CHUNK_TOKENS", 3)
-        patch.setattr("nlp_app.features.feature_index._MERGED", 5)
+        patch.setattr("nlp_app.features.feature_index._MERGE_SIZE", 5)
         pieces = TaggingEncoder.fit(sentences, str.lower, min_count=min_count)
     assert pieces.index.keys.tolist() == whole.index.keys.tolist()
     assert pieces.part_rows.tolist() == whole.part_rows.tolist()
@@ -167,12 +167,12 @@ import sys
 from pathlib import Path
 from nlp_app.data.tagging.corpus import CorpusOptions
 from nlp_app.features.tagging.encoder import TaggingEncoder, chunk_sentences
-from nlp_app.storage.sentences import TokensOf
+from nlp_app.storage.sentences import SentenceTokens
 from nlp_app.data.tagging.cached_corpus import read_cached_corpus
 import tracemalloc
 tracemalloc.start()
 sentences = read_cached_corpus(sys.argv[1], CorpusOptions(scheme="BIO")).sentences
-encoder = TaggingEncoder.fit(TokensOf(sentences), str.lower)
+encoder = TaggingEncoder.fit(SentenceTokens(sentences), str.lower)
 for chunk in chunk_sentences(sentences):
     encoder.encode([sentence.tokens for sentence in chunk])
 print(tracemalloc.get_traced_memory()[1])

@@ -16,7 +16,14 @@ from sklearn.feature_extraction.text import TfidfTransformer
 from spelled_ngrams import Gram, spell_characters, spell_skips, spell_words
 
 from nlp_app.features.classification import ngram_bags
-from nlp_app.features.classification.ngram_bags import WEIGHTINGS, BagCounter, BagEncoder, BagOptions, Norms, _found
+from nlp_app.features.classification.ngram_bags import (
+    WEIGHTINGS,
+    BagCounter,
+    BagEncoder,
+    BagOptions,
+    Norms,
+    _ngrams_by_kind,
+)
 from nlp_app.features.classification.ngrams import NgramRange
 from nlp_app.storage.ragged import RaggedColumns
 
@@ -46,7 +53,7 @@ def spell(text: list[str], options: BagOptions) -> list[Spelt]:
 
 def rows_of(text: list[str], encoder: BagEncoder) -> dict[Spelt, int]:
     """The row that the encoder has for each n-gram of a text, 0 for those that it doesn't know."""
-    keys = _found(norms([text]), encoder.options)
+    keys = _ngrams_by_kind(norms([text]), encoder.options)
     rows = np.concatenate([encoder._rows(kind, found) for kind, (found, _) in enumerate(keys)])
     return dict(zip(spell(text, encoder.options), rows.tolist(), strict=True))
 
@@ -68,7 +75,7 @@ def labels(ids: Sequence[Sequence[int]]) -> RaggedColumns:
 
 
 def expected_bag(
-    text: list[str], train: Texts, options: BagOptions, tellings: dict[Spelt, float] | None = None
+    text: list[str], train: Texts, options: BagOptions, class_weights: dict[Spelt, float] | None = None
 ) -> dict[Spelt, float]:
     """The weights of a text's n-grams, as the module's docstring has them."""
     known = Counter(gram for each in train for gram in set(spell(each, options)))
@@ -78,7 +85,7 @@ def expected_bag(
         if known[gram]:
             idf = 1 + math.log((1 + len(train)) / (1 + known[gram]))
             raw = {"tfidf": (1 + math.log(count)) * idf, "count": float(count), "binary": 1.0}[options.weighting]
-            weights[gram] = raw * (1.0 if tellings is None else tellings[gram])
+            weights[gram] = raw * (1.0 if class_weights is None else class_weights[gram])
     for kind, share in enumerate((1.0, options.character_share, options.skip_share)):
         length = math.sqrt(sum(weight**2 for gram, weight in weights.items() if gram[0] == kind))
         for gram in weights:
@@ -87,18 +94,20 @@ def expected_bag(
     return weights
 
 
-def slow_tellings(train: Texts, ids: Sequence[Sequence[int]], classes: int, options: BagOptions) -> dict[Spelt, float]:
+def slow_class_weights(
+    train: Texts, ids: Sequence[Sequence[int]], classes: int, options: BagOptions
+) -> dict[Spelt, float]:
     counts: dict[Spelt, Counter[int]] = {}
     for text, each in zip(train, ids, strict=True):
         for gram in set(spell(text, options)):
             counts.setdefault(gram, Counter()).update(each)
-    tellings = {}
+    class_weights = {}
     for gram, found in counts.items():
         shares = [(found[number] + 1 / classes) / (found.total() + 1) for number in range(classes)]
         entropy = -sum(share * math.log(share) for share in shares)
-        telling = math.sqrt(max(0.0, 1 - entropy / math.log(classes))) if classes > 1 else 1.0
-        tellings[gram] = round(telling * 65536) / 65536  # the scale that they are kept on
-    return tellings
+        weight = math.sqrt(max(0.0, 1 - entropy / math.log(classes))) if classes > 1 else 1.0
+        class_weights[gram] = round(weight * 65536) / 65536  # rounded as in the saved model
+    return class_weights
 
 
 def assert_bags(encoder: BagEncoder, texts: Texts, expected: list[dict[Spelt, float]], atol: float = 1e-6) -> None:
@@ -138,8 +147,8 @@ def test_weights_by_hand_with_what_ngrams_tell_of_classes(
     several = st.lists(st.integers(0, classes - 1), max_size=2, unique=True)
     ids = data.draw(st.lists(several, min_size=len(train), max_size=len(train)))
     encoder = fitted(train, options).with_class_weights([(norms(train), labels(ids))], classes)
-    tellings = slow_tellings(train, ids, classes, options)
-    assert_bags(encoder, train, [expected_bag(text, train, options, tellings) for text in train], atol=1e-3)
+    class_weights = slow_class_weights(train, ids, classes, options)
+    assert_bags(encoder, train, [expected_bag(text, train, options, class_weights) for text in train], atol=1e-3)
 
 
 def test_ngrams_that_tell_nothing_weigh_nothing() -> None:
@@ -211,7 +220,7 @@ def assert_same(one: BagEncoder, other: BagEncoder) -> None:
     assert (one.options, one.texts, len(one)) == (other.options, other.texts, len(other))
     assert [index.keys.tolist() for index in one.indexes] == [index.keys.tolist() for index in other.indexes]
     assert one.frequencies.tolist() == other.frequencies.tolist()
-    assert one.tellings.tolist() == other.tellings.tolist()
+    assert one.class_weights.tolist() == other.class_weights.tolist()
 
 
 @pytest.mark.parametrize("merged", [1, 3, 1000])
@@ -222,7 +231,7 @@ def test_merging_often_or_never(monkeypatch: pytest.MonkeyPatch, merged: int) ->
         [[number % 4] for number in range(60)],
     )
     at_once = fitted(texts, options).with_class_weights([(norms(texts), labels(ids))], 4)
-    monkeypatch.setattr(ngram_bags, "_MERGED", merged)
+    monkeypatch.setattr(ngram_bags, "_MERGE_SIZE", merged)
     counter = BagCounter(options)
     for text in texts:
         counter.add(norms([text]))
@@ -247,7 +256,7 @@ def test_the_most_frequent_are_kept(texts: Texts, min_count: int, most: int) -> 
 
 def test_frequencies_in_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Words in every text stay, with their exact frequencies, whatever number of others comes and goes."""
-    monkeypatch.setattr(ngram_bags, "_MERGED", 100)
+    monkeypatch.setattr(ngram_bags, "_MERGE_SIZE", 100)
     often = [f"often{number}" for number in range(10)]
     counter = BagCounter(BagOptions(NgramRange(1, 1), NONE, max_features=20))
     most = 0

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from spelled_ngrams import spell_characters, spell_skips, spell_words
 
 from nlp_app.features.classification.ngrams import (
-    Found,
     NgramRange,
+    Ngrams,
     character_keys,
     mark_text_ends,
     skip_gram_keys,
@@ -28,16 +28,16 @@ texts_of_words = st.lists(st.lists(words, max_size=6), max_size=6)
 orders = st.tuples(st.integers(1, 4), st.integers(0, 9)).map(lambda pair: NgramRange(*pair))
 
 
-def found_words(texts: list[list[str]], orders: NgramRange) -> Found:
+def found_words(texts: list[list[str]], orders: NgramRange) -> Ngrams:
     counts = list(map(len, texts))
     return word_keys(mark_text_ends(word_characters(list(chain(*texts)), counts), counts), orders)
 
 
-def found_characters(texts: list[list[str]], orders: NgramRange) -> Found:
+def found_characters(texts: list[list[str]], orders: NgramRange) -> Ngrams:
     return character_keys(word_characters(list(chain(*texts)), list(map(len, texts))), orders)
 
 
-def found_skips(texts: list[list[str]], orders: NgramRange) -> Found:
+def found_skips(texts: list[list[str]], orders: NgramRange) -> Ngrams:
     counts = list(map(len, texts))
     return skip_gram_keys(mark_text_ends(word_characters(list(chain(*texts)), counts), counts))
 

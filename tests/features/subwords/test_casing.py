@@ -90,7 +90,7 @@ def test_context_beyond_the_seam_is_written_too() -> None:
     encoded = SubwordEncoder(UNCASED, 6, 2, capitals=True).encode([["a", "B", "c", "De", "f", "G"]])
     found = np.split(encoded.pieces.arrays["capitals"], encoded.pieces.offsets[1:-1])
     ids = np.split(encoded.pieces.arrays["ids"], encoded.pieces.offsets[1:-1])
-    letters = {UNCASED.token_pieces([letter], [True])[0][0]: letter for letter in "abcdfg"}
+    letters = {UNCASED.token_subwords([letter], [True])[0][0]: letter for letter in "abcdfg"}
     kinds = {"a": 1, "b": 2, "c": 1, "d": 4, "f": 1, "g": 2}
     for window, pieces in zip(found, ids, strict=True):
         for kind, piece in zip(window.tolist(), pieces.tolist(), strict=True):

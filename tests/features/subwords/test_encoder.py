@@ -54,7 +54,7 @@ class Window(NamedTuple):
 
 
 def pieces_of(tokens: Sequence[str]) -> list[list[int]]:
-    return [ids.tolist() for ids in TOKENIZER.token_pieces(tokens, [False] * len(tokens))]
+    return [ids.tolist() for ids in TOKENIZER.token_subwords(tokens, [False] * len(tokens))]
 
 
 def checked_windows(encoded: SubwordSentences, sentences: Sequence[Sequence[str]], size: int) -> list[list[Window]]:
@@ -286,7 +286,7 @@ def test_texts_are_cut_into_windows_that_overlap(texts: list[str], size: int, ov
         room = size - len(tokenizer.prefix + tokenizer.suffix)
         found = text_windows(SubwordEncoder(tokenizer, size, overlap).encode_texts(texts))
         for text, windows in zip(texts, found, strict=True):
-            ids = tokenizer.text_pieces([text])[0].tolist() or ([] if tokenizer.prefix else [UNK])
+            ids = tokenizer.text_subwords([text])[0].tolist() or ([] if tokenizer.prefix else [UNK])
             expected, start = [ids[:room]], 0
             while start + room < len(ids):
                 start = min(start + room - min(overlap, room // 2), len(ids) - room)
@@ -333,14 +333,14 @@ def test_batches_of_texts() -> None:
     encoded = SubwordEncoder(TOKENIZER, 6, 2).encode_texts(["abc", "", "a b c d e f"])
     batch = collate_texts(encoded, [2, 1, 0], PAD)
     assert batch["input_ids"].tolist() == [
-        [CLS, 4, 5, 6, 7, SEP], [CLS, SEP] + [PAD] * 4, [CLS, 4, *TOKENIZER.text_pieces(["abc"])[0][1:], SEP, PAD]
+        [CLS, 4, 5, 6, 7, SEP], [CLS, SEP] + [PAD] * 4, [CLS, 4, *TOKENIZER.text_subwords(["abc"])[0][1:], SEP, PAD]
     ]  # fmt: skip
     assert batch["attention_mask"].tolist() == [[1] * 6, [1, 1, 0, 0, 0, 0], [1] * 5 + [0]]
 
 
 def test_a_window_without_room_is_an_error() -> None:
     with pytest.raises(
-        SettingsError, match=r"^model\.window_subwords: found 2 pieces, expected at least 3: 2 of them are special"
+        SettingsError, match=r"^model\.window_subwords: found 2 subwords, expected at least 3: 2 of them are special"
     ):
         SubwordEncoder(TOKENIZER, 2, 0)
     with pytest.raises(SettingsError, match=r"^model\.window_overlap: found -1, expected at least 0"):

@@ -123,7 +123,7 @@ def by_offsets(backend: Tokenizer, tokens: list[str]) -> list[list[str]]:
 @given(tokens=st.lists(st.sampled_from(LATIN + CHINESE), min_size=1, max_size=12))
 def test_tokens_have_the_pieces_that_they_have_in_the_text(kind: str, tokens: list[str]) -> None:
     tokenizer, backend = MADE[kind], KINDS[kind]()
-    found = tokenizer.token_pieces(tokens, spaces(tokens, tokenizer.spaced_start))
+    found = tokenizer.token_subwords(tokens, spaces(tokens, tokenizer.spaced_start))
     assert [[backend.id_to_token(number) for number in ids.tolist()] for ids in found] == [
         [piece if backend.token_to_id(piece) is not None else "<unk>" for piece in pieces]
         for pieces in by_offsets(backend, tokens)
@@ -146,13 +146,15 @@ def test_tokens_have_the_pieces_that_they_have_in_the_text(kind: str, tokens: li
 def test_a_space_before_a_word_is_part_of_it(kind: str, start: bool, joined: list[str], apart: list[str]) -> None:
     tokenizer, backend = MADE[kind], KINDS[kind]()
     assert tokenizer.spaced_start is start
-    found = [list(map(backend.id_to_token, ids.tolist())) for ids in tokenizer.token_pieces(["the"] * 2, [False, True])]
+    found = [
+        list(map(backend.id_to_token, ids.tolist())) for ids in tokenizer.token_subwords(["the"] * 2, [False, True])
+    ]
     assert found == [joined, apart]
 
 
 def test_no_piece_stands_for_a_space_alone() -> None:
     for kind, tokenizer in MADE.items():
-        alone, number = tokenizer.token_pieces(["京", "1"], [True, True])
+        alone, number = tokenizer.token_subwords(["京", "1"], [True, True])
         names = list(map(KINDS[kind]().id_to_token, alone.tolist()))
         assert len(number) == 1
         assert names == (["京"] if "BPE" not in kind else ["äº", "¬"] if len(names) == 2 else ["ä", "º", "¬"])
@@ -160,11 +162,11 @@ def test_no_piece_stands_for_a_space_alone() -> None:
 
 def test_a_character_that_looks_like_the_space_is_kept() -> None:
     backend = metaspace("always")
-    ids = SubwordTokenizer(backend, 0, 0).token_pieces(["▁"], [True])[0]
+    ids = SubwordTokenizer(backend, 0, 0).token_subwords(["▁"], [True])[0]
     assert [backend.id_to_token(number) for number in ids.tolist()] == ["▁"]
     cased = Tokenizer(models.WordPiece({"[UNK]": 0, "Ġ": 1, ".": 2}, unk_token="[UNK]"))
     cased.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    assert SubwordTokenizer(cased, 0, 0).token_pieces(["Ġ."], [True])[0].tolist() == [1, 2]
+    assert SubwordTokenizer(cased, 0, 0).token_subwords(["Ġ."], [True])[0].tolist() == [1, 2]
 
 
 ODD = [
@@ -205,7 +207,7 @@ ODD += [
 def test_odd_characters_have_a_piece(kind: str) -> None:
     tokenizer = SubwordTokenizer(KINDS[kind](), UNKNOWN.get(kind, 5), 0)
     for spaced in (False, True):
-        found = tokenizer.token_pieces(ODD, [spaced] * len(ODD))
+        found = tokenizer.token_subwords(ODD, [spaced] * len(ODD))
         assert all(len(ids) and ids.min() >= 0 and ids.max() < tokenizer.size for ids in found)
 
 
@@ -213,14 +215,14 @@ def test_odd_characters_have_a_piece(kind: str) -> None:
 def test_any_characters_have_a_piece(tokens: list[tuple[str, bool]]) -> None:
     forms, spaced = [form for form, _ in tokens], [space for _, space in tokens]
     for kind in ("WordPiece", "Metaspace always"):
-        assert all(len(ids) for ids in MADE[kind].token_pieces(forms, spaced))
+        assert all(len(ids) for ids in MADE[kind].token_subwords(forms, spaced))
 
 
 def test_without_an_unknown_piece_a_form_without_pieces_is_an_error() -> None:
     backend = Tokenizer(models.BPE({"a": 0}, []))
-    with pytest.raises(ModelError, match=r"found no piece for '中' and no unknown token"):
-        SubwordTokenizer(backend, None, 0).token_pieces(["a", "中"], [True, False])
-    assert [ids.tolist() for ids in SubwordTokenizer(backend, 0, 0).token_pieces(["a", "中"], [True, False])] == [
+    with pytest.raises(ModelError, match=r"found no subwords for '中' and no unknown token"):
+        SubwordTokenizer(backend, None, 0).token_subwords(["a", "中"], [True, False])
+    assert [ids.tolist() for ids in SubwordTokenizer(backend, 0, 0).token_subwords(["a", "中"], [True, False])] == [
         [0],
         [0],
     ]
@@ -228,37 +230,39 @@ def test_without_an_unknown_piece_a_form_without_pieces_is_an_error() -> None:
 
 def test_a_vocabulary_without_its_unknown_token_is_an_error() -> None:
     tokenizer = SubwordTokenizer(wordpiece(unknown=None), None, 0)
-    with pytest.raises(ModelError, match=r"can't divide into pieces \(WordPiece error: Missing \[UNK\]"):
-        tokenizer.token_pieces(["☃"], [True])
-    with pytest.raises(ModelError, match="can't divide into pieces"):
-        tokenizer.text_pieces(["☃"])
+    with pytest.raises(ModelError, match=r"cannot split a text into subwords \(WordPiece error: Missing \[UNK\]"):
+        tokenizer.token_subwords(["☃"], [True])
+    with pytest.raises(ModelError, match="cannot split a text into subwords"):
+        tokenizer.text_subwords(["☃"])
 
 
 def test_forms_are_divided_once_and_the_cache_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nlp_app.features.subwords.tokenizer, "_MOST_CACHED", 50)
+    monkeypatch.setattr(nlp_app.features.subwords.tokenizer, "_MAX_CACHED_FORMS", 50)
     tokenizer = SubwordTokenizer(byte_level(False), None, 0)
-    first, again = (tokenizer.token_pieces(["the"], [True])[0] for _ in range(2))
+    first, again = (tokenizer.token_subwords(["the"], [True])[0] for _ in range(2))
     assert again is first
     assert not first.flags.writeable
     for size in (30, 30, 49, 200):
         forms = [f"w{number}x{size}" for number in range(size)]
-        ids = tokenizer.token_pieces(forms * 2, [False] * (2 * size))
+        ids = tokenizer.token_subwords(forms * 2, [False] * (2 * size))
         backend = byte_level(False)
         assert [list(map(backend.id_to_token, row.tolist())) for row in ids[size:]] == [
             backend.encode(form).tokens for form in forms
         ]
         assert len(tokenizer._cache) <= 50
     long = "a" * 1000
-    tokenizer.token_pieces([long], [False])
+    tokenizer.token_subwords([long], [False])
     assert (long, False) not in tokenizer._cache
 
 
 def test_threads_share_a_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nlp_app.features.subwords.tokenizer, "_MOST_CACHED", 40)  # so that it is cleared now and then
+    monkeypatch.setattr(
+        nlp_app.features.subwords.tokenizer, "_MAX_CACHED_FORMS", 40
+    )  # so that it is cleared now and then
     tokenizer = SubwordTokenizer(metaspace("always"), 0, 0)
     forms = [left + right for left in LATIN[:10] for right in LATIN]
     spaced = [number % 2 == 0 for number in range(len(forms))]
-    expected = [ids.tolist() for ids in SubwordTokenizer(metaspace("always"), 0, 0).token_pieces(forms, spaced)]
+    expected = [ids.tolist() for ids in SubwordTokenizer(metaspace("always"), 0, 0).token_subwords(forms, spaced)]
     wrong: list[object] = []
 
     def work(seed: int) -> None:
@@ -266,10 +270,10 @@ def test_threads_share_a_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(60):
             rows = random.integers(0, len(forms), 15).tolist()
             try:
-                found = tokenizer.token_pieces([forms[row] for row in rows], [spaced[row] for row in rows])
+                found = tokenizer.token_subwords([forms[row] for row in rows], [spaced[row] for row in rows])
                 if [ids.tolist() for ids in found] != [expected[row] for row in rows]:
                     wrong.append(rows)
-                tokenizer.text_pieces([forms[rows[0]]])
+                tokenizer.text_subwords([forms[rows[0]]])
             except RuntimeError as error:  # "Already borrowed"
                 wrong.append(error)
 
@@ -314,8 +318,8 @@ def test_truncation_and_padding_of_the_file_have_no_effect() -> None:
     backend.enable_truncation(4)
     backend.enable_padding(length=6)
     tokenizer = SubwordTokenizer.from_json(backend.to_str(), "[UNK]", "[PAD]")
-    assert len(tokenizer.token_pieces(["hello1234567"], [False])[0]) == len("o1234567") + 1
-    assert [len(ids) for ids in tokenizer.text_pieces(["the the the the the the the", ""])] == [7, 0]
+    assert len(tokenizer.token_subwords(["hello1234567"], [False])[0]) == len("o1234567") + 1
+    assert [len(ids) for ids in tokenizer.text_subwords(["the the the the the the the", ""])] == [7, 0]
     assert (tokenizer.prefix, tokenizer.suffix) == ((1,), (2,))
     assert json.loads(tokenizer.json())["truncation"] is None
     assert json.loads(tokenizer.json())["padding"] is None
@@ -332,7 +336,7 @@ def test_json_round_trip(kind: str) -> None:
     forms = LATIN + CHINESE
     for spaced in (False, True):
         for left, right in zip(
-            *(t.token_pieces(forms, [spaced] * len(forms)) for t in (tokenizer, again)), strict=True
+            *(t.token_subwords(forms, [spaced] * len(forms)) for t in (tokenizer, again)), strict=True
         ):
             assert left.tolist() == right.tolist()
 
@@ -358,7 +362,7 @@ def test_ids_that_no_memory_has_room_for_are_refused() -> None:
             changed["model"]["vocab"][min(changed["model"]["vocab"])] = number
         else:
             changed["added_tokens"] = [{"id": number, "content": "[NEW]", "special": True}]
-        with pytest.raises(ModelError, match=f"tokenizer.json: found a piece with the id {number}, expected"):
+        with pytest.raises(ModelError, match=f"tokenizer.json: found a subword with the id {number}, expected"):
             SubwordTokenizer.from_json(json.dumps(changed), "[UNK]", None)
 
 
@@ -372,7 +376,7 @@ def test_added_tokens_keep_their_ids() -> None:
     for made in (SubwordTokenizer(backend, 0, 0), SubwordTokenizer.from_json(json.dumps(gapped), "<unk>", None)):
         assert made.size == unigram_size + 2
         for spaced in (False, True):
-            found = made.token_pieces(["XMASKX", "QQ"], [spaced] * 2)
+            found = made.token_subwords(["XMASKX", "QQ"], [spaced] * 2)
             assert [ids.tolist() for ids in found] == [[unigram_size], [unigram_size + 1]]
 
 
@@ -380,13 +384,13 @@ def test_added_tokens_keep_their_ids() -> None:
 def test_texts_are_divided_as_the_backend_divides_them(texts: list[str]) -> None:
     for kind in ("WordPiece", "byte-level BPE", "Metaspace always"):
         backend = KINDS[kind]()
-        assert [ids.tolist() for ids in MADE[kind].text_pieces(texts)] == [
+        assert [ids.tolist() for ids in MADE[kind].text_subwords(texts)] == [
             backend.encode(text, add_special_tokens=False).ids for text in texts
         ]
 
 
 def test_more_texts_than_one_call_of_the_backend_takes() -> None:
     texts = ["the " * (number % 7) for number in range(2500)]
-    found = MADE["WordPiece"].text_pieces(texts)
+    found = MADE["WordPiece"].text_subwords(texts)
     assert [len(ids) for ids in found] == [number % 7 for number in range(2500)]
     assert all(ids.dtype == np.int32 for ids in found)

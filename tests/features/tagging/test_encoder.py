@@ -204,7 +204,7 @@ def test_more_sentences_leave_the_meaning_of_clusters(train: list[list[str]], mo
     before = TaggingEncoder.fit(train, str.lower, vectors=CLUSTERED)
     after = before.extended(more)
     old, new = (encoder.encode(train).arrays["features"] for encoder in (before, after))
-    place = after.rows_of(before)["features"]
+    place = after.map_rows(before)["features"]
     assert np.array_equal(new[old > 0], place[old[old > 0]])
     # What is of one form is known once it was met; what is of several, if it was met twice in one go.
     again = all_spelled(more, clustered=True)

@@ -72,7 +72,7 @@ def test_a_vector_without_a_direction() -> None:
 
 
 def test_later_vectors_are_put_to_the_nearest_centre(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nlp_app.features.tagging.vector_clusters._MOST_FITTED", WAYS)
+    monkeypatch.setattr("nlp_app.features.tagging.vector_clusters._MAX_FITTED", WAYS)
     monkeypatch.setattr("nlp_app.features.tagging.vector_clusters._CHUNK", 7)
     others = np.random.default_rng(2).normal(size=(100, DIMENSIONS))
     found = cluster_vectors(vectors_of(np.concatenate((AXES, others))), seed=1)[2:]

@@ -56,7 +56,7 @@ def stock_tagger(directory: Path) -> Callable[[list[str]], list[str]]:
     pieces = read_model(directory).encoder.tokenizer
 
     def tags(tokens: list[str]) -> list[str]:
-        of_tokens = pieces.token_pieces(tokens, [True] * len(tokens))
+        of_tokens = pieces.token_subwords(tokens, [True] * len(tokens))
         firsts = np.cumsum([len(pieces.prefix), *map(len, of_tokens[:-1])])
         ids = np.concatenate([pieces.prefix, *of_tokens, pieces.suffix]).astype(np.int64)
         with torch.inference_mode():

@@ -170,8 +170,8 @@ def test_a_vocabulary_alone_makes_the_fast_tokenizer(tmp_path: Path) -> None:
     (directory / "vocab.txt").write_text("\n".join(words) + "\n")
     alone = read_pretrained(str(directory))
     assert alone.tokenizer.size == len(words)
-    assert [ids.tolist() for ids in alone.tokenizer.text_pieces(["Rome is Rom"])] == [
-        ids.tolist() for ids in with_tokenizer.tokenizer.text_pieces(["Rome is Rom"])
+    assert [ids.tolist() for ids in alone.tokenizer.text_subwords(["Rome is Rom"])] == [
+        ids.tolist() for ids in with_tokenizer.tokenizer.text_subwords(["Rome is Rom"])
     ]
 
 

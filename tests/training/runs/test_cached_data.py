@@ -53,7 +53,7 @@ def test_weights_are_the_same_cold_and_cached(tmp_path: Path, monkeypatch: pytes
             patch.setattr(f"nlp_app.training.{place}", _unwanted)
         assert train("cached") == cold
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == made
-    monkeypatch.setattr("nlp_app.storage.memory_map._FEW", 0)  # all batches are read from the files
+    monkeypatch.setattr("nlp_app.storage.memory_map._MAX_RESIDENT", 0)  # all batches are read from the files
     assert train("from-files") == cold
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("NLP_APP_CACHE", str(tmp_path / "file"))  # no place to keep anything
@@ -103,7 +103,7 @@ def test_words_that_were_too_many_are_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("NLP_APP_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("nlp_app.features.classification.encoder._MOST_WORDS", 20)
+    monkeypatch.setattr("nlp_app.features.classification.encoder._MAX_COUNTED_WORDS", 20)
     settings = read_settings(ClassificationSettings, None, _classes(tmp_path))
     for _ in range(2):
         prepared = prepare_classifier(settings, read_class_splits(settings.data, 1), Progress(quiet=False))
