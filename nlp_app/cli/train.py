@@ -115,7 +115,7 @@ def _search(task: str, trials: int, output: Path, given: dict[str, Any], **how: 
     fixed = [change.partition("=")[0].strip() for change in given["changes"]]
     settings = _run_settings(task, output, how["resume"], given, plan)
     searched = search(settings, output, trials, plan["asked"]["fixed"] if plan else fixed, **how)
-    show(trial_table(searched.account) + "\n")
+    show(trial_table(searched.report) + "\n")
     return searched.metrics
 
 
@@ -127,7 +127,7 @@ def _cross_validate(folds: int, output: Path, given: dict[str, Any], **how: bool
     plan = read_plan(output / DIRECTORY) if how["resume"] else None
     settings = _run_settings("ner", output, how["resume"], given, plan)
     done = cross_validate(settings, output, folds, **how)
-    show(fold_table(done.account) + "\n")
+    show(fold_table(done.report) + "\n")
     _print_tagger_scores({"all folds" if name == "dev" else name: scores for name, scores in done.metrics.items()})
 
 

@@ -238,7 +238,7 @@ def test_what_folds_cannot_be_made_of(cli: Cli, data: Path, tmp_path: Path) -> N
     refused(cli("train", "cls", "--folds", 3, "--output", output), "train ner")
     one = tmp_path / "one.conll"
     one.write_text("a O\n\nb O\n\nc B-X\n", encoding="utf-8")
-    refused(cli("train", "ner", "--train", one, "--folds", 3, "--output", output, "--quiet"), one, "alone")
+    refused(cli("train", "ner", "--train", one, "--folds", 3, "--output", output, "--quiet"), one, "only fold")
     assert not output.exists()
 
 

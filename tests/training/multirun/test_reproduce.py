@@ -137,7 +137,7 @@ def test_data_that_moved_are_named(cli: Cli, tiny: Small, copy: Path, tmp_path: 
     data = json.loads((copy / "checkpoints/run.json").read_text())["data"]
     data["/gone/train.conll"] = data.pop(str(tiny.train))
     change_run(copy, "data", value=data)
-    refused(cli("reproduce", copy, "--quiet"), "/gone/train.conll", "is not there any more", "--train")
+    refused(cli("reproduce", copy, "--quiet"), "/gone/train.conll", "file of the run not found", "--train")
     same(cli("reproduce", copy, "--quiet", "--json", "--train", moved))
     moved.write_text(sentences("train", 119), encoding="utf-8")
     refused(cli("reproduce", copy, "--quiet", "--train", moved), moved, "has changed since the run")
@@ -152,8 +152,8 @@ def test_being_stopped_leaves_nothing_to_go_on_from_or_says_where_it_is(
     place = tmp_path / "again"
     with signal_in("record_epoch", signal.SIGTERM):
         outcome = cli("reproduce", tiny.run, "--quiet", *(["--output", place] if kept else []))
-    where = f"; what was trained so far is in {place}" if kept else ""
-    assert outcome == (143, "", f"stopped; nothing was compared{where}\n")
+    where = f"; the unfinished run is in {place}" if kept else ""
+    assert outcome == (143, "", f"stopped before the comparison{where}\n")
     assert any((place / "checkpoints").glob("checkpoint-*")) == kept
     assert [path.name for path in tmp_path.iterdir()] == ["again"] * kept
 
@@ -167,7 +167,7 @@ def test_what_is_no_finished_run_is_refused(cli: Cli, copy: Path, tmp_path: Path
 def test_the_place_of_the_new_run(cli: Cli, copy: Path, tmp_path: Path) -> None:
     for output in (copy, copy / "again", copy / "README.md"):
         refused(cli("reproduce", copy, "--output", output), output, "in the run to reproduce")
-    refused(cli("reproduce", copy, "--output", tmp_path), tmp_path, "is there already")
+    refused(cli("reproduce", copy, "--output", tmp_path), tmp_path, "already exists")
 
 
 def test_other_versions_are_told_before_training(cli: Cli, copy: Path) -> None:
@@ -178,7 +178,7 @@ def test_other_versions_are_told_before_training(cli: Cli, copy: Path) -> None:
     assert (outcome.status, len(found["differing"])) == (0, 2)
     first, second = outcome.err.splitlines()[:2]
     assert first.startswith("warning: torch: found ")
-    assert first.endswith("the run had 0.4.1; the result may differ in bits")
+    assert first.endswith("the run had 0.4.1; results may not be bit-identical")
     assert second.startswith("warning: device: found ")
     assert "abacus" in second
 

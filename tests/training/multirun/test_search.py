@@ -166,7 +166,7 @@ class Stop(Exception):
 
 
 @pytest.mark.parametrize(
-    "place", ["record_epoch 1", "record_epoch 4", "propose 3", "record 2", "tidy 2", "record_epoch 7"]
+    "place", ["record_epoch 1", "record_epoch 4", "propose 3", "record 2", "cleanup 2", "record_epoch 7"]
 )
 def test_stopped_and_resumed(
     cli: Cli, data: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
@@ -176,8 +176,8 @@ def test_stopped_and_resumed(
     from nlp_app.training.runs.directory import RunDirectory
 
     name, _, number = place.partition(" ")
-    owner: Any = {"record_epoch": RunDirectory, "propose": Study, "record": Study, "tidy": search}[name]
-    attribute = "_tidy" if name == "tidy" else name
+    owner: Any = {"record_epoch": RunDirectory, "propose": Study, "record": Study, "cleanup": search}[name]
+    attribute = "_cleanup" if name == "cleanup" else name
     real, calls = getattr(owner, attribute), 0
 
     def stopping(*arguments: Any) -> Any:
@@ -209,7 +209,7 @@ def test_a_search_goes_on_with_more_trials(cli: Cli, data: Path, run: Path, tmp_
     assert outcome.status == 0
     assert result(tmp_path / "run") == result(run)
     assert outcome.out.startswith("3 trials finished; ")
-    assert "the best of many dev scores is an optimistic one" in outcome.out
+    assert "the best of many dev scores is optimistic" in outcome.out
     refused(
         cli(*command(data, tmp_path / "run", 3, "--resume", "--set=model.hidden_size=9")),
         "model.hidden_size = 9 (was 16)",

@@ -79,7 +79,7 @@ def test_nothing_is_left_to_do_of_a_finished_run(cli: Cli, small: Small, tmp_pat
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     again = cli("train", "ner", "--output", run, "--resume")
     assert (again.status, again.out) == (0, first.out)
-    assert again.err == f"note: the run in {run} has finished: nothing is left to do\n"
+    assert again.err == f"note: the run in {run} is already finished\n"
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
@@ -161,7 +161,7 @@ def test_one_directory_is_one_process_s(cli: Cli, small: Small, tmp_path: Path) 
     assert train(cli, small, run).status == 0
     before, descriptor = files_of(run), lock(run)
     try:
-        refused(train(cli, small, run, "--seed", 2), f"--output {run}: another process trains in it")
+        refused(train(cli, small, run, "--seed", 2), f"--output {run}: in use by another process")
     finally:
         os.close(descriptor)
     assert files_of(run) == before
@@ -207,7 +207,7 @@ def test_where_a_run_went_on_otherwise_is_recorded(
         torch.set_num_threads(threads + 1)
         outcome = cli("train", "ner", "--output", tmp_path / "run", "--resume")
         line = f"threads: found {threads + 1}, the run had {threads}"
-        assert f"warning: {line}; the result may differ in bits" in outcome.err
+        assert f"warning: {line}; results may not be bit-identical" in outcome.err
         found = json.loads(record.read_text())
         assert (found["environment"], found["resumed"], found["finished"]) == (began, [line], True)
         torch.set_num_threads(threads + 2)  # a finished run isn't changed by that
@@ -215,7 +215,7 @@ def test_where_a_run_went_on_otherwise_is_recorded(
         assert json.loads(record.read_text()) == found
     finally:
         torch.set_num_threads(threads)
-    assert f"warning: when the run was taken up again, {line}" in cli("reproduce", tmp_path / "run").err
+    assert f"warning: when the run was resumed, {line}" in cli("reproduce", tmp_path / "run").err
 
 
 @pytest.mark.parametrize(
