@@ -85,7 +85,7 @@ def begin_runs(directory: Path, plan: Mapping[str, Any], resume: bool) -> None:
         directory.mkdir(parents=True)
     except OSError as error:
         raise SettingsError(
-            f"--output {directory.parent}: cannot be written ({error.strerror}); choose another directory"
+            f"--output {directory.parent}: can't be written ({error.strerror}); choose another directory"
         ) from error
     write_text(directory / PLAN, json.dumps(plan, indent=1) + "\n")
 

@@ -357,5 +357,5 @@ def _make_directory(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(
-            f"--output {path.parent}: cannot be written ({error.strerror}); choose another directory"
+            f"--output {path.parent}: can't be written ({error.strerror}); choose another directory"
         ) from error

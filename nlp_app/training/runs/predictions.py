@@ -54,11 +54,11 @@ def write_class_predictions(
     with atomic_file(directory / JSONL_FILE) as file:
         for record, labels, score in zip(records, predicted, scores, strict=True):
             gold = record.labels or ()
-            several = len(gold) != 1 or len(labels) != 1
+            as_lists = len(gold) != 1 or len(labels) != 1
             line = {
                 "text": record.text,
-                "label": list(gold) if several else gold[0],
-                "predicted": list(labels) if several else labels[0],
+                "label": list(gold) if as_lists else gold[0],
+                "predicted": list(labels) if as_lists else labels[0],
                 "score": round(score, 6),
             }
             file.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -1,4 +1,4 @@
-"""How a run begins in a directory, beside what is there already, and what it takes to be taken up again."""
+"""Start and resume runs in directories that already have files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def train(cli: Cli, small: Small, output: Path, *more: object) -> Outcome:
 
 
 def advised(outcome: Outcome) -> list[str]:
-    """The arguments of the command that goes on, as the last line says."""
+    """The arguments of the command to resume, from the last line."""
     words = shlex.split(outcome.err.strip().rpartition("\n")[2].partition("; to go on: ")[2])
     return words[words.index("train") :]
 
@@ -72,7 +72,7 @@ def test_what_was_to_replace_a_run_is_taken_up_and_not_that_run(
 
 
 def test_nothing_is_left_to_do_of_a_finished_run(cli: Cli, small: Small, tmp_path: Path) -> None:
-    """Also without a checkpoint: the run was shorter than the pause between two."""
+    """Also without a checkpoint: the run was shorter than the interval between checkpoints."""
     run, long = tmp_path / "run", "--set=train.checkpoint_seconds=1000"
     first = train(cli, small, run, long)
     assert not any((run / "checkpoints").glob("checkpoint-*"))
@@ -126,7 +126,7 @@ def test_a_run_that_fails_in_a_new_place_leaves_nothing(cli: Cli, small: Small, 
 def test_scores_of_one_run_never_stand_beside_the_record_of_another(
     cli: Cli, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that is full as the finished model is saved."""
+    """The disk is full when the final model is saved."""
     run, long = tmp_path / "run", "--set=train.checkpoint_seconds=1000"
     assert train(cli, small, run).status == 0
 
@@ -169,7 +169,7 @@ def test_one_directory_is_one_process_s(cli: Cli, small: Small, tmp_path: Path) 
 
 
 def test_mistakes_are_told_before_anything_is_read(cli: Cli, small: Small, tmp_path: Path) -> None:
-    """Each is the one line that a command says, without --quiet too."""
+    """Each is the only line of output, also without --quiet."""
     copy = Small(*(Path(shutil.copy(path, tmp_path)) for path in small[:3]), tmp_path / "run")
     assert train(cli, copy, copy.run).status == 0
 

@@ -41,7 +41,7 @@ def points(directory: Path, name: str) -> list[tuple[int, float]]:
 
 
 class Network(nn.Module):
-    """A large table, a layer and a loss, as a classifier has them."""
+    """A large table, a layer and a loss, like those of a classifier."""
 
     def __init__(self) -> None:
         super().__init__()
