@@ -82,7 +82,7 @@ def main() -> None:
     RunDirectory.save = clock.timed(RunDirectory.save)  # type: ignore[method-assign]
     ended = 0.0
 
-    def watch(report: EpochReport) -> None:
+    def on_epoch_end(report: EpochReport) -> None:
         nonlocal ended
         ended = time.perf_counter()
         if ended - clock.began > arguments.seconds:
@@ -90,7 +90,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as directory:
         with contextlib.suppress(Enough):
-            (train_cls if task == "cls" else train_ner)(settings, Path(directory) / "run", watch=watch)
+            (train_cls if task == "cls" else train_ner)(settings, Path(directory) / "run", on_epoch_end=on_epoch_end)
         newest = max((Path(directory) / "run" / "checkpoints").glob("checkpoint-*"))
         size = sum(path.stat().st_size for path in newest.iterdir()) / 1e6
     seconds = ended - clock.began

@@ -36,7 +36,7 @@ from nlp_app import engine as training
 from nlp_app.config import TaggingSettings, read_settings
 from nlp_app.data.tagging.splits import TaggingData, read_splits
 from nlp_app.labels.tag_set import TagSet
-from nlp_app.training.learner_setup import epochs_of, make_learner
+from nlp_app.training.learner_setup import make_learner, resolve_epochs
 from nlp_app.training.tagging.examples import EncodedSentences
 from nlp_app.training.tagging.setup import make_parts
 
@@ -96,7 +96,7 @@ def train_ours(case: Case) -> Cost:
     updates = examples.batch_count()
     rates = {"crf.": settings.train.crf_learning_rate / settings.train.learning_rate}
     # The schedule is that of the whole run by default, of which only the first epochs are made.
-    fixed = settings.train.model_copy(update={"epochs": max(epochs_of(settings.train, updates), case.rounds)})
+    fixed = settings.train.model_copy(update={"epochs": max(resolve_epochs(settings.train, updates), case.rounds)})
     learner = make_learner(
         fixed, parts.network, updates, {"sparse_rate": settings.train.sparse_learning_rate, "rate_factors": rates}
     )
@@ -107,7 +107,7 @@ def train_ours(case: Case) -> Cost:
         list(training.train(learner, examples.batches, None, options))
         seconds.append(time.process_time() - began)
     tokens, peak = sum(map(len, sentences)), memory("VmHWM") - before
-    default = epochs_of(settings.train, updates)
+    default = resolve_epochs(settings.train, updates)
     cost = Cost(len(sentences), tokens, len(parts.tag_set.tags), preparing, statistics.median(seconds), peak)
     return cost._replace(updates=updates, epochs=default)
 

@@ -99,7 +99,7 @@ class Killer:
             self._wait_until(lambda: wait_for in self.log.read_text(errors="replace"), process)
             aim = self.chance.choice(AIMS) if self.chance.random() < 0.5 else None
             if aim is None and self.chance.random() < 0.8:
-                self._wait_until(lambda: "\ntraining: " in self.log.read_text(errors="replace"), process)
+                self._wait_until(lambda: "\ntraining on " in self.log.read_text(errors="replace"), process)
             self._aim(aim, seconds, output, before, process)
             hit = process.is_alive()
         phase = self._end(process) if hit else None

@@ -202,9 +202,9 @@ def until_finished(case: Case, output: Path, killer: Killer, tally: Tally, optio
             command,
             output,
             None if enough else case.seconds,
-            "damaged and left out" if damaged and not finished(output) else "",
+            "skipped a damaged checkpoint" if damaged and not finished(output) else "",
         )
-        if damaged and "damaged and left out" not in ended.said and "has finished: nothing" not in ended.said:
+        if damaged and "skipped a damaged checkpoint" not in ended.said and "is already finished" not in ended.said:
             return [*done, f"the damage was not reported: {ended.said}"]
         if ended.phase is None:
             break

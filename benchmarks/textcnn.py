@@ -31,7 +31,7 @@ from nlp_app.inference.classifier import Classifier
 from nlp_app.training.classification.examples import StoredTexts
 from nlp_app.training.classification.loss import training_loss
 from nlp_app.training.classification.setup import make_classifier, table_rates
-from nlp_app.training.learner_setup import epochs_of, make_learner
+from nlp_app.training.learner_setup import make_learner, resolve_epochs
 
 CLASSIFYING_ROUNDS = 5
 
@@ -83,7 +83,7 @@ class Ours:
         self.parts = make_classifier(settings, data, None)
         self.parts.network.loss = training_loss(settings.train, data.class_set, data.label_counts, data.train_size)
         batches = -(-data.train_size // settings.train.batch_size)
-        self.epochs = epochs_of(settings.train, batches)
+        self.epochs = resolve_epochs(settings.train, batches)
         self.train = settings.train.model_copy(update={"epochs": self.epochs})
         rates = table_rates(self.train, self.parts.network, data.class_set.multi_label)
         self.learner = make_learner(self.train, self.parts.network, batches, rates)

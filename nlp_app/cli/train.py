@@ -149,7 +149,7 @@ def _search(task: str, trials: int, output: Path, options: dict[str, Any], **fla
     fixed = [change.partition("=")[0].strip() for change in options["changes"]]
     settings = _run_settings(task, output, flags["resume"], options, plan)
     result = search(settings, output, trials, plan["asked"]["fixed"] if plan else fixed, **flags)
-    show(trial_table(result.account) + "\n")
+    show(trial_table(result.report) + "\n")
     return result.metrics
 
 
@@ -161,7 +161,7 @@ def _cross_validate(folds: int, output: Path, options: dict[str, Any], **flags: 
     plan = read_plan(output / DIRECTORY) if flags["resume"] else None
     settings = _run_settings("ner", output, flags["resume"], options, plan)
     result = cross_validate(settings, output, folds, **flags)
-    show(fold_table(result.account) + "\n")
+    show(fold_table(result.report) + "\n")
     _print_tagger_scores({"all folds" if name == "dev" else name: scores for name, scores in result.metrics.items()})
 
 

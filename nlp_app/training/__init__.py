@@ -1,11 +1,13 @@
-"""One training run of each task, from files to a model directory.
+"""Train taggers and classifiers: read the data, fit the model, and save it with its scores.
+
+A run writes to its output directory:
 
 output/
-  nlp_app.json  model.safetensors  vocab/  README.md     the best model, and its card
-  config.toml  metrics.json  predictions.*               settings as resolved, scores, what was found
-  history.jsonl  history.png                             a line an epoch, as training goes on; the curves, at the end
-  checkpoints/                                           what `--resume` continues from
-  folds/ search/  folds.json search.json                 the runs that it stands on, if there are any
+  nlp_app.json  model.safetensors  vocab/  README.md     the best model and its model card
+  config.toml  metrics.json  predictions.*               settings with all defaults, scores, predictions
+  history.jsonl  history.png                             one line per epoch; the training curves
+  checkpoints/                                           checkpoints for `--resume`
+  folds/ search/  folds.json search.json                 runs and report of a cross-validation or search
 """
 
 from __future__ import annotations

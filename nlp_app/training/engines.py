@@ -11,15 +11,26 @@ Batches = Callable[[int], Iterable[engine.Batch]]
 
 Evaluate = Callable[[], engine.Evaluation]
 
-Handle = Callable[[engine.Report], None]
+HandleReport = Callable[[engine.Report], None]
 
-Engine = Callable[[engine.Learner, Batches, Evaluate | None, engine.LoopOptions, Handle], None]
+Engine = Callable[[engine.Learner, Batches, Evaluate | None, engine.LoopOptions, HandleReport], None]
 
 
 def select_engine(name: str, processes: engine.Processes, progress: Progress) -> Engine:
-    """Return the engine of a name (`train.engine`); in several processes there is only the loop, with a note."""
+    """Select the engine for a run. With several processes it is always the package's own loop.
+
+    Args:
+        name: The setting `train.engine`: "loop" or "trainer".
+        processes: The processes of the run.
+        progress: Shows a note if the trainer was asked for, but the loop is used instead.
+
+    Returns:
+        A function that trains a learner and calls `handle_report` with each report.
+    """
     if name == "trainer" and processes.count > 1:
-        progress.say("note: in several processes the engine is train.engine=loop; the results are the same")
+        progress.say(
+            "note: train.engine=trainer runs in one process only; used train.engine=loop, with the same results"
+        )
     elif name == "trainer":
         from nlp_app.engine.hf_trainer import train_with_trainer  # noqa: PLC0415 - transformers.Trainer takes seconds
 
@@ -32,7 +43,7 @@ def _loop(
     batches: Batches,
     evaluate: Evaluate | None,
     options: engine.LoopOptions,
-    handle: Handle,
+    handle_report: HandleReport,
 ) -> None:
     for report in engine.train(learner, batches, evaluate, options):
-        handle(report)
+        handle_report(report)

@@ -1,4 +1,4 @@
-"""What learns a network: device and precision, optimizers, schedule, average; and for how long."""
+"""Set up device, precision, optimizers, learning-rate schedule and number of epochs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,23 @@ from nlp_app.training.examples import LearningRates
 
 
 def load_vectors(path: str, say: Callable[[str], None]) -> Vectors | None:
-    """The pretrained vectors of a file; none without a path. `say` gets their size."""
+    """Load pretrained vectors and report their number and size.
+
+    Args:
+        path: A file that `read_vectors` can read, or "".
+        say: Called with a message about the vectors.
+
+    Returns:
+        The vectors; None if `path` is empty.
+
+    Raises:
+        DataError: The file cannot be read, or has no vectors.
+    """
     if not path:
         return None
     vectors = read_vectors(Path(path))
     rows, width = len(vectors.vocabulary.symbols), vectors.matrix.shape[1]
-    say(f"vectors: {rows:,} of {width} dimensions; {vectors.untrained} untrained rows left out")
+    say(f"vectors: {rows:,} with {width} dimensions each; untrained rows skipped: {vectors.untrained:,}")
     return vectors
 
 
@@ -35,37 +46,71 @@ _COMPUTE_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 S = TypeVar("S", bound=Settings)
 
 
-def epochs_of(train: TrainSettings, batches: int) -> int:
-    """The epochs of a run, where the settings leave them to the size of the data."""
+def resolve_epochs(train: TrainSettings, batches: int) -> int:
+    """Return the number of epochs of a run; if the settings leave it open, choose it by the size of the data.
+
+    Args:
+        train: The training settings.
+        batches: The number of batches per epoch.
+
+    Returns:
+        The number of epochs.
+    """
     if train.epochs:
         return train.epochs
-    return min(max(round(train.UPDATES / updates_per_epoch(train, batches)), train.FEWEST_EPOCHS), train.MOST_EPOCHS)
+    return min(max(round(train.UPDATES / steps_per_epoch(train, batches)), train.FEWEST_EPOCHS), train.MOST_EPOCHS)
 
 
 def with_epochs(settings: S, batches: int) -> S:
-    """The settings of a run with its number of epochs."""
-    train = settings.train.model_copy(update={"epochs": epochs_of(settings.train, batches)})
+    """Set the number of epochs in the settings of a run, see `resolve_epochs`.
+
+    Args:
+        settings: The settings of the run.
+        batches: The number of batches per epoch.
+
+    Returns:
+        A copy of the settings with the number of epochs.
+    """
+    train = settings.train.model_copy(update={"epochs": resolve_epochs(settings.train, batches)})
     return settings.model_copy(update={"train": train})
 
 
-def updates_per_epoch(train: TrainSettings, batches: int) -> int:
-    """Optimizer updates in an epoch of so many batches."""
+def steps_per_epoch(train: TrainSettings, batches: int) -> int:
+    """Count the steps (optimizer updates) per epoch.
+
+    Args:
+        train: The training settings.
+        batches: The number of batches per epoch.
+
+    Returns:
+        The number of steps; the last one may accumulate fewer batches.
+    """
     return -(-batches // train.gradient_accumulation_steps)
 
 
-def check_precision(precision: str) -> str:
-    """The precision to train in, on this machine. Raises SettingsError for one that it can't."""
+def resolve_precision(precision: str) -> str:
+    """Choose the precision for training on this machine.
+
+    Args:
+        precision: The setting `train.precision`; "auto" means bf16 if the machine computes fast in it.
+
+    Returns:
+        "no", "bf16" or "fp16".
+
+    Raises:
+        SettingsError: The machine does not support the precision.
+    """
     has_cuda = torch.cuda.is_available()
     if precision == "auto":
         return "bf16" if has_fast_bf16(torch.device("cuda" if has_cuda else "cpu")) else "no"
     if precision == "fp16" and not has_cuda:
-        raise SettingsError("train.precision: found fp16 on a CPU, which needs CUDA; use bf16, auto or no")
+        raise SettingsError("train.precision: found fp16 on a CPU, but fp16 needs CUDA; use bf16, auto or no")
     return precision
 
 
 def _common_precision(precision: str, processes: engine.Processes) -> str:
-    """Return the precision of all processes; the main one decides on "auto", as it may rest on a measurement."""
-    local = check_precision(precision)
+    """Choose one precision for all processes. The main one resolves "auto", as a speed test may decide it."""
+    local = resolve_precision(precision)
     if precision != "auto":
         return local
     is_bf16 = processes.all_reduce_max([int(processes.is_main and local == "bf16")])[0]
@@ -79,9 +124,21 @@ def make_learner(
     rates: LearningRates,
     processes: engine.Processes = engine.ALONE,
 ) -> engine.Learner:
-    """What trains a network, `batches` an epoch: device and precision, optimizers, schedule, average.
+    """Make a learner: move the network to its device, make optimizers, schedule and weight average.
 
-    Raises TrainingError if other processes have another network.
+    Args:
+        train: The training settings, with the number of epochs.
+        network: The network to train.
+        batches: The number of batches per epoch.
+        rates: Learning rates of parts of the network.
+        processes: The processes that train it together.
+
+    Returns:
+        The learner.
+
+    Raises:
+        SettingsError: The machine does not support the precision.
+        TrainingError: Other processes have a different network.
     """
     accelerator = engine.make_accelerator(_common_precision(train.precision, processes))
     network.to(accelerator.device)
@@ -98,13 +155,13 @@ def make_learner(
             rate_factors=rates.get("rate_factors", {}),
         ),
     )
-    updates = updates_per_epoch(train, batches)
+    steps = steps_per_epoch(train, batches)
     schedule = engine.Schedule(
         engine.ScheduleOptions(
-            total_steps=updates * train.epochs,
+            total_steps=steps * train.epochs,
             name=train.lr_schedule,
             warmup_ratio=train.warmup_ratio,
-            step_size=updates * train.lr_step_epochs,
+            step_size=steps * train.lr_step_epochs,
             lr_decay_factor=train.lr_decay_factor,
         )
     )
@@ -112,24 +169,38 @@ def make_learner(
     return engine.Learner(network, optimizers, schedule, accelerator, train.seed, average, processes=processes)
 
 
-def precision_note(learner: engine.Learner) -> Iterator[str]:
-    """Name the layers that learn in single precision because the processor has nothing else for them."""
+def precision_notes(learner: engine.Learner) -> Iterator[str]:
+    """Report an LSTM that is computed in single precision because the CPU does not support a lower one.
+
+    Args:
+        learner: The learner of the network.
+
+    Yields:
+        One note, or none.
+    """
     kind = _COMPUTE_TYPES.get(learner.accelerator.mixed_precision)
     if kind is None or learner.accelerator.device.type != "cpu" or supports_lstm(kind):
         return
     if any(isinstance(layer, BiLstm) for layer in learner.model.modules()):
         name = learner.accelerator.mixed_precision
-        yield f"note: train.precision: this processor has no LSTM in {name}; the LSTM is computed in single precision"
+        yield f"note: train.precision: this CPU cannot compute an LSTM in {name}; it is computed in single precision"
 
 
 def describe_device(learner: engine.Learner) -> str:
-    """Where a network learns, for a person."""
+    """Describe the device and, if there are several, the number of processes.
+
+    Args:
+        learner: The learner.
+
+    Returns:
+        For example "cpu", "cuda:0", or "cuda, in 2 processes".
+    """
     count = learner.processes.count
     return str(learner.accelerator.device) if count == 1 else f"{learner.accelerator.device.type}, in {count} processes"
 
 
 def _check_equal(network: nn.Module, processes: engine.Processes) -> None:
-    """Whether all processes begin with the same network, as the same data, settings and versions make it."""
+    """Check that all processes start with the same network. Other files or versions make it differ."""
     if processes.count == 1:
         return
     digest = blake2b(digest_size=7)
@@ -139,14 +210,22 @@ def _check_equal(network: nn.Module, processes: engine.Processes) -> None:
     own = int.from_bytes(digest.digest(), "little")
     if processes.all_reduce_max([own, -own]) != [own, -own]:
         raise TrainingError(
-            f"process {processes.rank}: found another network than other processes have, expected the same one; give "
-            "all machines the same files and versions"
+            f"process {processes.rank}: its network differs from the other processes' network; use the same files and "
+            "versions of packages on all machines"
         )
 
 
 @contextmanager
 def evaluate_in_precision(network: nn.Module, learner: engine.Learner) -> Iterator[None]:
-    """While a pretrained body trains, let dev be scored in the precision that it is trained in."""
+    """Evaluate a pretrained transformer in its training precision while the block runs.
+
+    Args:
+        network: The network; nothing changes for one without a pretrained body.
+        learner: Its learner.
+
+    Yields:
+        Nothing.
+    """
     has_body = hasattr(network, "compute_type")
     if has_body:
         network.compute_type = _COMPUTE_TYPES.get(learner.accelerator.mixed_precision)  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Table of the networks that can be trained: a new one is a row here and a module that prepares it."""
+"""Register the networks that can be trained. A new network needs a row here and a module that prepares it."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from nlp_app.training.examples import PreparedRun
 
 Prepare = Callable[..., PreparedRun[Any, Any]]
 
-# Class of the settings: module and function that make the untrained model and encode the training examples.
-# Names, as the import of transformers takes a second that the other networks don't need.
+# By class of the settings: module and function that make the untrained model and encode the training examples. They are
+# names and not functions because importing transformers takes a second, and other networks don't need it.
 PREPARE: Mapping[type[Settings], tuple[str, str]] = {
     TaggingSettings: ("nlp_app.training.tagging.setup", "prepare_tagger"),
     TransformerTaggingSettings: ("nlp_app.training.transformers.setup", "prepare_transformer_tagger"),
@@ -32,13 +32,13 @@ PREPARE: Mapping[type[Settings], tuple[str, str]] = {
 
 
 def load_prepare(settings: type[Settings]) -> Prepare:
-    """Import the function that prepares a network.
+    """Import the function that prepares a network for training.
 
     Args:
         settings: The class of the run's settings.
 
     Returns:
-        A function of settings, data and progress; for taggers also of the initial model or None.
+        A function with the arguments settings, data and progress; for taggers also the initial model or None.
     """
     module, name = PREPARE[settings]
     prepare: Prepare = getattr(import_module(module), name)

@@ -1,4 +1,4 @@
-"""One training run of a tagger or classifier, from settings to a model directory."""
+"""Train a tagger or classifier in one run, from settings to a model directory."""
 
 from __future__ import annotations
 
@@ -36,28 +36,34 @@ def train_ner(
     output: Path,
     resume: bool = False,
     quiet: bool = False,
-    watch: OnEpochEnd | None = None,
+    on_epoch_end: OnEpochEnd | None = None,
 ) -> dict[str, Any]:
-    """Train a tagger and save it, its scores and predictions in a directory.
+    """Train a tagger and save it with its scores and predictions.
 
-    With several processes each of them calls this.
+    With several processes, each of them calls this function.
 
     Args:
-        settings: Settings of a run, by the kind of network.
-        output: The directory.
-        resume: Continue the run in `output` from its last checkpoint.
-        quiet: Report nothing on standard error.
-        watch: Called with the report of each epoch after the epoch is saved. It may end the run by raising.
+        settings: Settings of the run.
+        output: The run directory; it is created if it does not exist.
+        resume: Resume the run in `output` from its last checkpoint.
+        quiet: Show no progress on standard error.
+        on_epoch_end: Called with the report of each epoch after the epoch is recorded. It may end the run by raising
+            an exception.
 
     Returns:
-        The scores in metrics.json; empty except in the main process.
+        The scores in metrics.json, by split; empty except in the main process.
 
     Raises:
-        SettingsError, DataError: The settings or data are wrong; nothing in `output` has changed.
-        TrainingError: The run cannot be resumed, or training has failed.
-        Interrupted: SIGINT or SIGTERM has stopped the run; `resume` continues it.
+        SettingsError: The settings are wrong; nothing in `output` has changed.
+        DataError: The data are wrong; nothing in `output` has changed.
+        TrainingError: The run cannot be resumed, or training failed.
+        Interrupted: SIGINT or SIGTERM stopped the run; `resume` continues it.
+
+    Example:
+        >>> settings = read_settings(TaggingSettings, None, ["data.train=train.conll"])
+        >>> metrics = train_ner(settings, Path("runs/ner"))
     """
-    options = _run_options(output, resume, quiet, watch)
+    options = _run_options(output, resume, quiet, on_epoch_end)
     return _run("ner", settings, lambda: TaggingTask.read(settings, output), options)
 
 
@@ -66,36 +72,57 @@ def train_cls(
     output: Path,
     resume: bool = False,
     quiet: bool = False,
-    watch: OnEpochEnd | None = None,
+    on_epoch_end: OnEpochEnd | None = None,
 ) -> dict[str, Any]:
-    """Train a classifier and save it, its scores and predictions in a directory.
+    """Train a text classifier and save it with its scores and predictions.
 
-    Args, Returns and Raises are those of `train_ner`.
+    With several processes, each of them calls this function.
+
+    Args:
+        settings: Settings of the run.
+        output: The run directory; it is created if it does not exist.
+        resume: Resume the run in `output` from its last checkpoint.
+        quiet: Show no progress on standard error.
+        on_epoch_end: Called with the report of each epoch after the epoch is recorded. It may end the run by raising
+            an exception.
+
+    Returns:
+        The scores in metrics.json, by split; empty except in the main process.
+
+    Raises:
+        SettingsError: The settings are wrong; nothing in `output` has changed.
+        DataError: The data are wrong; nothing in `output` has changed.
+        TrainingError: The run cannot be resumed, or training failed.
+        Interrupted: SIGINT or SIGTERM stopped the run; `resume` continues it.
+
+    Example:
+        >>> settings = read_settings(ClassificationSettings, None, ["data.train=train.csv"])
+        >>> metrics = train_cls(settings, Path("runs/cls"))
     """
-    options = _run_options(output, resume, quiet, watch)
+    options = _run_options(output, resume, quiet, on_epoch_end)
     return _run("cls", settings, lambda: ClassificationTask.read(settings), options)
 
 
 def train_tagger(
     settings: TaggingSettings | TransformerTaggingSettings,
-    start: AnyTaggerParts | None,
+    initial_model: AnyTaggerParts | None,
     data: TaggingData,
     options: RunOptions,
     run: RunDirectory,
 ) -> TrainingResult:
-    """Train a tagger on splits that are already read, in an open run directory.
+    """Train a tagger on splits that are already in memory, in an open run directory.
 
     Args:
-        settings: The settings that `read_start` returned.
-        start: The initial model that `read_start` returned.
+        settings: The settings that `read_initial_model` returned.
+        initial_model: The model that `read_initial_model` returned.
         data: The splits.
         options: Options of the run.
-        run: The directory, opened by `open_run`.
+        run: The run directory, opened by `open_run`.
 
     Returns:
         Scores and spans by split.
     """
-    return train(TaggingTask(settings, data, start), options, run)
+    return train(TaggingTask(settings, data, initial_model), options, run)
 
 
 def _run_options(output: Path, resume: bool, quiet: bool, on_epoch_end: OnEpochEnd | None) -> RunOptions:
@@ -106,9 +133,9 @@ def _run_options(output: Path, resume: bool, quiet: bool, on_epoch_end: OnEpochE
 def _run(
     name: str, settings: Settings, read_task: Callable[[], TrainingTask[P, E]], options: RunOptions
 ) -> dict[str, Any]:
-    """Open the run directory, read the data and train; return the scores."""
+    """Open the run directory, read the data, train, and return the scores."""
     with open_run(options, name, settings) as run:
-        if run is None:  # it has finished
+        if run is None:  # the run has finished
             return stored_metrics(options.output) if options.processes.is_main else {}
         with options.processes.main_process_first():
             task = read_task()
@@ -117,7 +144,16 @@ def _run(
 
 
 def train(task: TrainingTask[P, E], options: RunOptions, run: RunDirectory) -> TrainingResult:
-    """Train the model of a task in an open run directory: prepare, fit, finish."""
+    """Train the model of a task in an open run directory: prepare it, fit it, evaluate and save it.
+
+    Args:
+        task: The task with its settings and data.
+        options: Options of the run.
+        run: The run directory, opened by `open_run`.
+
+    Returns:
+        Scores and predictions by split; empty except in the main process.
+    """
     progress, processes = options.progress, options.processes
     train_settings = task.settings.train
     if train_settings.threads:
@@ -133,7 +169,7 @@ def train(task: TrainingTask[P, E], options: RunOptions, run: RunDirectory) -> T
 
         start_run(run, options, task.name, task.settings, [*task.data.files(), *prepared.files], learner)
         with task.stored(examples, options.output):
-            progress.say(f"training: {task.summary(examples)}, on {describe_device(learner)}")
+            progress.say(f"training on {describe_device(learner)}: {task.summary(examples)}")
             with evaluate_in_precision(parts.network, learner):
                 fit(task, parts, examples, learner, run, options)
 
@@ -145,12 +181,12 @@ def train(task: TrainingTask[P, E], options: RunOptions, run: RunDirectory) -> T
 def _finish(
     task: TrainingTask[P, E], parts: P, best_epoch: int, run: RunDirectory, progress: Progress
 ) -> TrainingResult:
-    """Complete and score the best model, and save it with its scores, predictions and card."""
+    """Complete and evaluate the best model; save it with its scores, predictions and model card."""
     parts = task.complete(run.load_best(best_epoch, parts), progress)
     result = task.score(parts, run.output)
     write_run_outputs(run, task.settings, result.metrics, task.card(parts, result.metrics), progress)
     write_model(parts, run.output)
     run.close()
-    chosen = "the best on dev" if task.has_dev else "the last"
-    progress.say("", f"the model of epoch {best_epoch}, {chosen}, is in {run.output}")
+    reason = "best dev score" if task.has_dev else "the last one"
+    progress.say("", f"saved the model of epoch {best_epoch} ({reason}) in {run.output}")
     return result

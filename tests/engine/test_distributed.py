@@ -607,7 +607,7 @@ def different(processes: Processes) -> None:
 def test_processes_with_different_networks_are_refused(team: Team) -> None:
     for rank, error in enumerate(team.do(different)):
         assert isinstance(error, TrainingError)
-        assert str(error).startswith(f"process {rank}: found another network than other processes have")
+        assert str(error).startswith(f"process {rank}: its network differs from the other processes' network")
 
 
 def with_bf16_at(processes: Processes, rank: int) -> str:
@@ -706,12 +706,12 @@ def test_a_run_that_was_told_to_stop_goes_on_in_another_number_of_processes(
         run.send_signal(signal.SIGTERM)
         _, err = run.communicate(timeout=SOON)
     assert run.returncode != 0
-    assert err.count("stopped after step ") == 1, err
+    assert err.count("stopped at step ") == 1, err
     assert "--resume" in err
     epochs = len(history(stopped_run))
     assert 2 <= epochs < 20
     (newest,) = sorted((stopped_run / "checkpoints").glob("checkpoint-*"))[-1:]
-    assert f"stopped after step {json.loads((newest / 'state.json').read_text())['state']['step']}," in err
+    assert f"stopped at step {json.loads((newest / 'state.json').read_text())['state']['step']};" in err
     go_on = [*files.arguments, "--set=train.epochs=20", "--set=train.lr_schedule=constant", "--quiet", "--resume"]
     outcomes = (
         [command(ALONE, *go_on, "--output", str(stopped_run))]

@@ -312,7 +312,7 @@ def test_an_lstm_that_a_processor_has_no_bf16_for(given: list[object], tmp_path:
     wanted = [*given, "--output", tmp_path / "run", "--set=train.precision=bf16", "--set=train.epochs=1"]
     able, status, said = on_a_plain_processor("asked", *wanted)
     assert status == 0, said
-    note = "note: train.precision: this processor has no LSTM in bf16; the LSTM is computed in single precision"
+    note = "note: train.precision: this CPU cannot compute an LSTM in bf16; it is computed in single precision"
     assert (note in said) == (not able), said
 
 
@@ -323,6 +323,6 @@ def test_a_layer_that_a_processor_refuses_is_no_lack_of_memory(given: list[objec
     assert status == (0 if able else 2), said
     assert "memory" not in said
     if not able:
-        assert said.startswith("error: train.precision: found bf16, expected one that this machine can compute"), said
+        assert said.startswith("error: train.precision: found bf16, but the cpu of this machine cannot compute"), said
         assert said.endswith("Set train.precision=no.\n")
         assert not (tmp_path / "run").exists()

@@ -1,1 +1,1 @@
-"""Work made of several runs: cross-validation, search, reproduction."""
+"""Tasks of several runs: cross-validation, search for settings, reproduction of a run."""

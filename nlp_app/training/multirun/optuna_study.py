@@ -1,7 +1,7 @@
-"""A search's trials, as Optuna has them: its journal, what it proposes, which trials it gives up on, what mattered.
+"""Trials of a search in an Optuna study: propose settings, prune trials, record them, rank the settings' importance.
 
-A trial comes into the journal when it is over, in one line. So there is never half a trial in it, and whatever stopped
-a search, it goes on from what is there.
+A trial is recorded in the journal when it has ended, in one line. So the journal never has an incomplete trial, and a
+search can be resumed however it was stopped.
 """
 
 from __future__ import annotations
@@ -24,22 +24,31 @@ if TYPE_CHECKING:
 
 FINISHED, STOPPED, FAILED = "finished", "stopped", "failed"
 
-QUARTERS = (1, 2, 3)  # of a trial's epochs; after each, trials are compared
+QUARTERS = (1, 2, 3)  # quarters of a trial's epochs; trials are compared after each
 
 _STATES = {FINISHED: "COMPLETE", STOPPED: "PRUNED", FAILED: "FAIL"}
 
 _NAME = "search"
 
-_DIGITS = 3  # of real numbers that are proposed
+_DIGITS = 3  # significant digits of proposed real numbers
 
-_BEFORE_STOPPING = 5  # trials that have to be finished
+_TRIALS_BEFORE_PRUNING = 5  # trials that must have finished before one can be pruned
 
-_FOR_IMPORTANCE = 4  # likewise
+_TRIALS_FOR_IMPORTANCE = 4  # trials that must have finished before importance is estimated
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial that is over. `score`: of dev, None if there is none; `quarters`: the score after each of `QUARTERS`."""
+    """A trial that has ended.
+
+    Attributes:
+        values: The values of the searched settings, by name.
+        state: `FINISHED`, `STOPPED` (pruned) or `FAILED`.
+        score: The dev score; None if the trial failed.
+        seconds: The duration.
+        quarters: The dev score after each of `QUARTERS` that was reached.
+        error: The message of a failed trial.
+    """
 
     values: Mapping[str, Value]
     state: str
@@ -50,24 +59,39 @@ class Trial:
 
 
 def require_optuna() -> None:
-    """Raises SettingsError without Optuna, an extra."""
+    """Check that Optuna, an optional dependency, is installed.
+
+    Raises:
+        SettingsError: It is not installed.
+    """
     try:
         import optuna  # noqa: F401, PLC0415
     except ImportError as error:
-        raise SettingsError("--search: needs Optuna; pip install 'nlp-app[search]'") from error
+        raise SettingsError("--search: needs Optuna, which is not installed; pip install 'nlp-app[search]'") from error
 
 
 class Study:
-    """The trials in a journal, and those to come.
+    """A study with its trials in a journal file.
 
-    The first trial has the values that are `given`. Each proposal follows from the seed, its number and the trials
-    before it; nothing is kept in memory from one to the next. Raises TrainingError if the journal is damaged.
+    The first trial has the initial values. Each later proposal depends only on the seed, its number and the recorded
+    trials, so a resumed search proposes the same values.
+
+    Args:
+        journal: The journal file; it is created if it does not exist.
+        space: The values to search, by name of setting.
+        initial_values: The values of the first trial.
+        seed: The seed of the proposals.
+
+    Raises:
+        TrainingError: The journal is damaged.
     """
 
-    def __init__(self, journal: Path, space: Mapping[str, Range], given: Mapping[str, Value], seed: int) -> None:
-        self._space, self._given, self._seed = space, given, seed
-        self._distributions = {name: _distribution(each) for name, each in space.items()}
-        _mend(journal)
+    def __init__(
+        self, journal: Path, space: Mapping[str, Range], initial_values: Mapping[str, Value], seed: int
+    ) -> None:
+        self._space, self._initial_values, self._seed = space, initial_values, seed
+        self._distributions = {name: _distribution(values) for name, values in space.items()}
+        _repair(journal)
         with _quiet():
             import optuna  # noqa: PLC0415 - an extra
             from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock  # noqa: PLC0415
@@ -84,12 +108,12 @@ class Study:
 
     @property
     def trials(self) -> list[Trial]:
-        """The trials that are over, in their order."""
-        names = {optuna_name: ours for ours, optuna_name in _STATES.items()}
+        """Trials that have ended, in order."""
+        states = {optuna_state: state for state, optuna_state in _STATES.items()}
         return [
             Trial(
                 trial.params,
-                names[trial.state.name],
+                states[trial.state.name],
                 trial.user_attrs["score"],
                 trial.user_attrs["seconds"],
                 trial.intermediate_values,
@@ -99,18 +123,22 @@ class Study:
         ]
 
     def propose(self) -> dict[str, Value]:
-        """The values of the next trial."""
+        """Propose values for the next trial.
+
+        Returns:
+            The values of the searched settings, by name.
+        """
         number = len(self._study.trials)
         if number == 0:
-            return dict(self._given)
+            return dict(self._initial_values)
         from optuna.samplers import TPESampler  # noqa: PLC0415
 
         seed = int(np.random.SeedSequence((self._seed, number)).generate_state(1)[0])
         with _quiet():
-            proposed = self._aside(sampler=TPESampler(seed=seed)).ask(self._distributions).params
-        return {name: self._rounded(name, value) for name, value in proposed.items()}
+            proposed = self._copy_in_memory(sampler=TPESampler(seed=seed)).ask(self._distributions).params
+        return {name: self._round(name, value) for name, value in proposed.items()}
 
-    def _rounded(self, name: str, value: Value) -> Value:
+    def _round(self, name: str, value: Value) -> Value:
         space = self._space[name]
         if not isinstance(space, Interval):
             return value
@@ -118,23 +146,29 @@ class Study:
         return rounded if space.low <= rounded <= space.high else value
 
     def should_prune(self, quarters: Mapping[int, float]) -> int | None:
-        """The first quarter after which a trial with these scores was worse than the median of the trials that
-        finished; None if it is worth going on."""
+        """Compare the scores of a running trial with the median of the finished trials.
+
+        Args:
+            quarters: The dev score after each quarter that the trial has reached.
+
+        Returns:
+            The first quarter after which the trial was worse than the median; None if it should continue.
+        """
         from optuna.pruners import MedianPruner  # noqa: PLC0415
 
         with _quiet():
-            pruner = MedianPruner(n_startup_trials=_BEFORE_STOPPING, n_warmup_steps=QUARTERS[1])
-            trial = self._aside(pruner=pruner).ask()
+            pruner = MedianPruner(n_startup_trials=_TRIALS_BEFORE_PRUNING, n_warmup_steps=QUARTERS[1])
+            trial = self._copy_in_memory(pruner=pruner).ask()
             for quarter, score in sorted(quarters.items()):
                 trial.report(score, quarter)
                 if trial.should_prune():
                     return quarter
         return None
 
-    def _aside(
+    def _copy_in_memory(
         self, sampler: optuna.samplers.BaseSampler | None = None, pruner: optuna.pruners.BasePruner | None = None
     ) -> optuna.Study:
-        """A copy of the study in memory, to ask without a trace."""
+        """Copy the study to memory, so that asking Optuna leaves no entry in the journal."""
         import optuna  # noqa: PLC0415
 
         study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
@@ -142,7 +176,11 @@ class Study:
         return study
 
     def record(self, trial: Trial) -> None:
-        """Put a trial into the journal."""
+        """Record a trial that has ended in the journal.
+
+        Args:
+            trial: The trial.
+        """
         from optuna.trial import TrialState, create_trial  # noqa: PLC0415
 
         with _quiet():
@@ -158,16 +196,20 @@ class Study:
             )
 
     def importance(self) -> dict[str, float]:
-        """How much of the scores' differences each setting accounts for, in parts of one, largest first; empty where
-        too few trials have finished, or all alike."""
+        """Estimate how much each setting contributes to the differences between scores (fANOVA).
+
+        Returns:
+            Fractions that sum to 1, by name of setting, largest first. Empty if fewer than four trials have finished,
+            or all have the same score.
+        """
         scores = [trial.score for trial in self.trials if trial.state == FINISHED and trial.score is not None]
-        if len(scores) < _FOR_IMPORTANCE or max(scores) == min(scores):
+        if len(scores) < _TRIALS_FOR_IMPORTANCE or max(scores) == min(scores):
             return {}
         from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # noqa: PLC0415
 
         with _quiet():
-            found = get_param_importances(self._study, evaluator=FanovaImportanceEvaluator(seed=0))
-        return {name: round(share, 4) for name, share in found.items()}
+            fractions = get_param_importances(self._study, evaluator=FanovaImportanceEvaluator(seed=0))
+        return {name: round(fraction, 4) for name, fraction in fractions.items()}
 
 
 def _distribution(space: Range) -> BaseDistribution:
@@ -178,8 +220,8 @@ def _distribution(space: Range) -> BaseDistribution:
     return CategoricalDistribution(space.values)
 
 
-def _mend(journal: Path) -> None:
-    """Take away what a search that was killed as it wrote left behind: half a line, and its lock."""
+def _repair(journal: Path) -> None:
+    """Remove an incomplete last line and the lock of a search that was killed while it was writing."""
     journal.with_name(f"{journal.name}.lock").unlink(missing_ok=True)
     if not journal.is_file():
         return
@@ -190,7 +232,7 @@ def _mend(journal: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Optuna would log each step."""
+    """Turn off Optuna's log messages while the block runs."""
     import optuna  # noqa: PLC0415
 
     level = optuna.logging.get_verbosity()

@@ -1,4 +1,4 @@
-"""A finished run once more, from what its directory says of it, and the two side by side."""
+"""Repeat a finished run from the record in its directory and compare the two runs."""
 
 from __future__ import annotations
 
@@ -32,20 +32,27 @@ from nlp_app.training.multirun.cross_validation import cross_validate
 from nlp_app.training.multirun.plan import read_plan
 from nlp_app.training.multirun.search import search
 from nlp_app.training.runs.compare import ComparedPart, compare_runs, read_json
-from nlp_app.training.runs.environment import differing_environment, environment
-from nlp_app.training.runs.record import SEVERAL, read_run, run_record_path
+from nlp_app.training.runs.environment import changed_environment, describe_environment
+from nlp_app.training.runs.record import MULTIRUN_DIRECTORIES, read_run, run_record_path
 
 _DISTILLED: Mapping[str, type[Settings]] = {"ner": DistilledTaggingSettings, "cls": DistilledClassificationSettings}
 
 _SPLITS = ("train", "dev", "test")
 
-_SHOWN = 5  # tensors that are named
+_SHOWN = 5  # tensors in the table
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """`differing`: what of the two environments is not the same, a line each. `tensors`: the largest difference in each
-    tensor that differs; None where the shapes do, or one is missing."""
+    """Result of repeating a run.
+
+    Attributes:
+        directory: The directory of the original run.
+        differing: Differences between the two environments, one line each.
+        parts: The compared parts of the runs.
+        tensors: The largest absolute difference for each tensor that differs; None if the shapes or number formats
+            differ, or the tensor is missing in one run.
+    """
 
     directory: str
     differing: list[str]
@@ -54,40 +61,57 @@ class Reproduction:
 
     @property
     def identical(self) -> bool:
-        """Whether all parts are the same."""
+        """True if all parts are the same in both runs."""
         return all(part.same for part in self.parts)
 
     def table(self) -> str:
-        """What a person wants to know, a part a line."""
+        """Format the comparison as a table.
+
+        Returns:
+            One line per part, the tensors that differ most, and the verdict.
+        """
         rows = [[part.what, "same" if part.same else "differs", part.detail] for part in self.parts]
         lines = [
             f"{line}  {row[2]}".rstrip() for line, row in zip(format_table([r[:2] for r in rows]), rows, strict=True)
         ]
-        lines += [f"  {name}: {_far(value)}" for name, value in self._furthest()]
+        lines += [f"  {name}: {_format_difference(value)}" for name, value in self._largest_differences()]
         return "\n".join([*lines, "", "identical" if self.identical else "not identical"])
 
-    def _furthest(self) -> list[tuple[str, float | None]]:
-        by_distance = sorted(self.tensors.items(), key=lambda item: -float("inf") if item[1] is None else -item[1])
-        return by_distance[:_SHOWN]
+    def _largest_differences(self) -> list[tuple[str, float | None]]:
+        ordered = sorted(self.tensors.items(), key=lambda item: -float("inf") if item[1] is None else -item[1])
+        return ordered[:_SHOWN]
 
     def to_json(self) -> dict[str, Any]:
-        """The same for machines."""
+        """Convert the comparison to a JSON object.
+
+        Returns:
+            The object that `reproduce --json` prints.
+        """
         fields = {"directory": self.directory, "differing": self.differing, "tensors": self.tensors}
         return {"identical": self.identical, **fields, "parts": [asdict(part) for part in self.parts]}
 
 
 @dataclass(frozen=True)
-class _Recorded:
-    """What is known of a finished run. `several`: "folds" or "search" if it was the last of such runs; all else is then
-    what was asked for. `asked`: the number of folds; the number of trials, and the settings that were not searched."""
+class _RecordedRun:
+    """Record of a finished run, or of a finished cross-validation or search.
+
+    Attributes:
+        task: "ner" or "cls".
+        settings: Settings by table; of a cross-validation or search, those it was started with.
+        data: Checksums of the data files by path.
+        environment: Versions, threads, processes and device when the run began.
+        resumed: Differences to this environment when the run was resumed.
+        multirun: "folds", "search", or "" for a single run.
+        options: The number of folds; or the number of trials and the names of fixed settings.
+    """
 
     task: str
     settings: dict[str, Any]
     data: dict[str, str]
     environment: dict[str, Any]
     resumed: list[str]
-    several: str = ""
-    asked: Any = None
+    multirun: str = ""
+    options: Any = None
 
 
 def reproduce(
@@ -99,64 +123,87 @@ def reproduce(
     quiet: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> Reproduction:
-    """Train as the run in `directory` was trained, in `output` (None: a temporary directory), and compare.
+    """Repeat a finished run and compare the two runs.
 
-    moved: where "train", "dev" or "test" is now. say: told of what may make a difference. Raises SettingsError,
-    DataError or TrainingError if the run has not finished, if its files have changed, or if it can't be repeated.
+    Several processes can repeat a run together; the main one compares, for the others the result is always identical.
 
-    Several processes repeat a run together; the first one compares, and to the others all is identical.
+    Args:
+        directory: The directory of the finished run.
+        output: A new directory for the repeated run; None uses a temporary directory.
+        moved: New paths of data files, by "train", "dev" or "test".
+        trust_remote_code: Run the code of the run's pretrained model.
+        quiet: Show no progress on standard error.
+        say: Called with notes, and warnings about differences between the environments.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        SettingsError: The run cannot be repeated with these arguments, or its kind of model is unknown.
+        DataError: The run has not finished, or its data files are missing or have changed.
+        TrainingError: The record of the run is damaged, or training failed.
+        Interrupted: SIGINT or SIGTERM stopped the repeated run.
+
+    Example:
+        >>> result = reproduce(Path("runs/ner"))
+        >>> result.identical
+        True
     """
     processes = join_processes()
     run = _read(directory)
     settings = _with_moved(_settings(directory, run), moved or {})
     if getattr(settings.model, "trust_remote_code", False) and not trust_remote_code:
-        raise SettingsError(f"{directory}: the run used code that its model brings; give --trust-remote-code to run it")
+        raise SettingsError(
+            f"{directory}: the run used code of its pretrained model; give --trust-remote-code to run this code"
+        )
     _check_files(run.data, _moves(run, settings))
     _check_output(directory, output)
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.train.threads or run.environment.get("threads") or threads)
     try:
-        differing = [*_differing(run, processes)]
+        differing = [*_environment_differences(run, processes)]
         for line in differing:
-            say(f"warning: {line}; the result may differ in bits")
+            say(f"warning: {line}; results may not be bit-identical")
         for name in _SPLITS:
             if getattr(settings.data, name).startswith("hf:"):
-                say(f"note: {getattr(settings.data, name)}: no checksum is known; it may have changed")
-        with _room(output, processes) as place:
-            _train(run, settings, place, quiet)
-            parts, tensors = compare_runs(directory, place) if processes.is_main else ([], {})
+                say(f"note: {getattr(settings.data, name)}: it has no checksum, so it may have changed since the run")
+        with _output_directory(output, processes) as target:
+            _train(run, settings, target, quiet)
+            parts, tensors = compare_runs(directory, target) if processes.is_main else ([], {})
         if output is None and not quiet:
-            say("note: the new run is compared and removed; --output DIR keeps it")
+            say("note: the new run was deleted after the comparison; use --output DIR to keep it")
     finally:
         torch.set_num_threads(threads)
     return Reproduction(str(directory), differing, parts, tensors)
 
 
-def _read(directory: Path) -> _Recorded:
+def _read(directory: Path) -> _RecordedRun:
     if not run_record_path(directory).is_file():
-        found = "found no checkpoints/run.json" if directory.is_dir() else "found no such directory"
-        raise DataError(f"{found}, expected the directory of a finished run; check the name", directory)
+        problem = "found no checkpoints/run.json" if directory.is_dir() else "directory not found"
+        raise DataError(f"{problem}; expected the directory of a finished run; check the name", directory)
     run = read_run(directory)
     if not run.finished or not all((directory / name).is_file() for name in (DESCRIPTION, WEIGHTS)):
         raise DataError("has not finished; finish it with --resume", directory)
-    for kind in SEVERAL:
+    for kind in MULTIRUN_DIRECTORIES:
         plan = read_plan(directory / kind)
         if plan is None:
             continue
-        account = read_json(directory / f"{kind}.json")
-        if account is None:
+        report = read_json(directory / f"{kind}.json")
+        if report is None:
             raise DataError(f"has not finished its {kind}; finish it with --resume", directory)
-        asked = plan["asked"]["folds"] if kind == "folds" else (len(account["trials"]), plan["asked"]["fixed"])
+        options = plan["asked"]["folds"] if kind == "folds" else (len(report["trials"]), plan["asked"]["fixed"])
         data = run.data | plan["data"]
-        return _Recorded(plan["task"], plan["settings"], data, run.environment, run.resumed, kind, asked)
-    return _Recorded(run.task, run.settings, run.data, run.environment, run.resumed)
+        return _RecordedRun(plan["task"], plan["settings"], data, run.environment, run.resumed, kind, options)
+    return _RecordedRun(run.task, run.settings, run.data, run.environment, run.resumed)
 
 
-def _settings(directory: Path, run: _Recorded) -> Settings:
+def _settings(directory: Path, run: _RecordedRun) -> Settings:
     name = run.settings.get("model", {}).get("kind")
     kind = KINDS.get(run.task, {}).get(name) if isinstance(name, str) else None
     if kind is None:
-        raise SettingsError(f"{directory}: found a run of another kind ({run.task}); use the version that trained it")
+        raise SettingsError(
+            f"{directory}: found an unknown kind of run ({run.task}); use the version of nlp_app that trained it"
+        )
     kind = _DISTILLED[run.task] if "distill" in run.settings else kind
     return validate(kind, run.settings, f"{directory}: the run's settings")
 
@@ -164,35 +211,37 @@ def _settings(directory: Path, run: _Recorded) -> Settings:
 def _with_moved(settings: Settings, moved: Mapping[str, str]) -> Settings:
     for name in moved:
         if not getattr(settings.data, name):
-            raise SettingsError(f"--{name}: the run was given no such file; leave it out")
+            raise SettingsError(f"--{name}: the run had no {name} file; remove the option")
     return settings.model_copy(update={"data": settings.data.model_copy(update=dict(moved))})
 
 
-def _moves(run: _Recorded, settings: Settings) -> dict[str, str]:
-    """Where the files and folders of the run's data are now, by where they were."""
+def _moves(run: _RecordedRun, settings: Settings) -> dict[str, str]:
+    """Map the old paths of the run's data files and folders to their current paths."""
     before, now = run.settings["data"], with_bundled_corpus(settings.data)
     if before.get("train"):
         return {before[name]: getattr(now, name) for name in _SPLITS if before.get(name)}
-    # The bundled corpus, wherever it was installed: it is known by the last of its files' names.
+    # The bundled corpus may be installed elsewhere now: match its files by the last two parts of their paths.
     places = {tuple(Path(getattr(now, name)).parts[-2:]): getattr(now, name) for name in _SPLITS}
     return {path: places[tuple(Path(path).parts[-2:])] for path in run.data if tuple(Path(path).parts[-2:]) in places}
 
 
 def _check_files(data: Mapping[str, str], moves: Mapping[str, str]) -> None:
-    """That the files of a run are there and what they were. Raises DataError naming the first that isn't."""
+    """Check that the data files of a run exist and have not changed."""
     for path, expected in data.items():
-        place = _moved(path, moves)
-        if not place.is_file():
-            raise DataError("is not there any more; put it back, or say where it is with --train, --dev, --test", place)
-        found = checksum(place)
+        current = _moved(path, moves)
+        if not current.is_file():
+            raise DataError(
+                "file of the run not found; restore it, or give its new path with --train, --dev, --test", current
+            )
+        found = checksum(current)
         if found != expected:
             raise DataError(
-                f"has changed since the run: found checksum {found}, expected {expected}; put the old one back", place
+                f"has changed since the run: found checksum {found}, expected {expected}; restore the old file", current
             )
 
 
 def _moved(path: str, moves: Mapping[str, str]) -> Path:
-    """Where a file is now that was at `path`, by itself or in a folder that moved."""
+    """Return the current path of a file that has moved, by itself or with its folder."""
     for before, now in moves.items():
         if Path(path).is_relative_to(before):
             return Path(now) / Path(path).relative_to(before)
@@ -203,41 +252,41 @@ def _check_output(directory: Path, output: Path | None) -> None:
     if output is None:
         return
     if output.resolve().is_relative_to(directory.resolve()):
-        raise SettingsError(f"--output {output}: is in the run to reproduce; name a new directory")
+        raise SettingsError(f"--output {output}: is in the run to reproduce; choose a new directory")
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise SettingsError(f"--output {output}: is there already; name an empty or new directory")
+        raise SettingsError(f"--output {output}: already exists; choose an empty or new directory")
 
 
-def _differing(run: _Recorded, processes: Processes) -> Iterator[str]:
-    """What is not as it was around a run, or wasn't always."""
+def _environment_differences(run: _RecordedRun, processes: Processes) -> Iterator[str]:
+    """List differences between the run's environment and the current one, and those recorded when it was resumed."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    yield from differing_environment(run.environment, environment(processes, device))
+    yield from changed_environment(run.environment, describe_environment(processes, device))
     for line in run.resumed:
-        yield f"when the run was taken up again, {line}"
+        yield f"when the run was resumed, {line}"
 
 
 @contextmanager
-def _room(output: Path | None, processes: Processes) -> Iterator[Path]:
-    """Where the run is repeated; the same place for all processes. Raises Interrupted with what is left of it."""
+def _output_directory(output: Path | None, processes: Processes) -> Iterator[Path]:
+    """Provide the directory of the repeated run, the same one for all processes; None makes a temporary one."""
     try:
         if output is not None:
             yield output
             return
         with tempfile.TemporaryDirectory(prefix="nlp_app-reproduce-") as own:
-            # The first one's; that of the others stays empty.
+            # All processes use the directory of the main one; their own stay empty.
             (name, *_) = processes.gather(np.frombuffer(os.fsencode(own), dtype=np.uint8))
             yield Path(os.fsdecode(name.tobytes())) / "run"
             processes.barrier()
     except Interrupted as error:
-        kept = "" if output is None else f"; what was trained so far is in {output}"
-        raise Interrupted(f"stopped; nothing was compared{kept}", error.number) from error
+        kept = "" if output is None else f"; the unfinished run is in {output}"
+        raise Interrupted(f"stopped before the comparison{kept}", error.number) from error
 
 
-def _train(run: _Recorded, settings: Any, output: Path, quiet: bool) -> None:
-    if run.several == "folds":
-        cross_validate(settings, output, run.asked, quiet=quiet)
-    elif run.several == "search":
-        trials, fixed = run.asked
+def _train(run: _RecordedRun, settings: Any, output: Path, quiet: bool) -> None:
+    if run.multirun == "folds":
+        cross_validate(settings, output, run.options, quiet=quiet)
+    elif run.multirun == "search":
+        trials, fixed = run.options
         search(settings, output, trials, fixed, quiet=quiet)
     elif run.task == "ner":
         train_ner(settings, output, quiet=quiet)
@@ -245,5 +294,9 @@ def _train(run: _Recorded, settings: Any, output: Path, quiet: bool) -> None:
         train_cls(settings, output, quiet=quiet)
 
 
-def _far(value: float | None) -> str:
-    return "of another shape, or in one of the two alone" if value is None else f"largest difference {value:.3g}"
+def _format_difference(value: float | None) -> str:
+    return (
+        "different shapes or number formats, or only in one of the two runs"
+        if value is None
+        else f"largest difference {value:.3g}"
+    )

@@ -1,7 +1,7 @@
-"""Which settings a search tries, and from where to where: a small space for each kind of model.
+"""Search spaces: the settings that a search varies and their ranges, for each kind of model.
 
-Left out is what decides about data (formats, the dev share), what mostly costs time (layers, more epochs of small
-networks), and what hardly ever matters.
+Not searched: settings of the data (formats, size of the dev set), settings that mostly cost time (layers, more epochs
+of small networks), and settings that rarely matter.
 """
 
 from __future__ import annotations
@@ -20,27 +20,47 @@ S = TypeVar("S", bound=Settings)
 
 @dataclass(frozen=True)
 class Interval:
-    """Real numbers from `low` to `high`; `log`: each order of magnitude is as likely."""
+    """A range of real numbers.
+
+    Attributes:
+        low: The lowest value.
+        high: The highest value.
+        log: Sample on a logarithmic scale: each order of magnitude is equally likely.
+    """
 
     low: float
     high: float
     log: bool = False
 
-    def including(self, given: Value) -> Interval:
-        """The interval, made wide enough for a value."""
-        low, high = min(self.low, given), max(self.high, given)
+    def including(self, value: Value) -> Interval:
+        """Extend the interval to include a value.
+
+        Args:
+            value: The value.
+
+        Returns:
+            The extended interval; the scale is linear if it now starts at 0 or below.
+        """
+        low, high = min(self.low, value), max(self.high, value)
         return replace(self, low=low, high=high, log=self.log and low > 0)
 
 
 @dataclass(frozen=True)
 class Choices:
-    """One of a few values."""
+    """A few values to choose from."""
 
     values: tuple[Value, ...]
 
-    def including(self, given: Value) -> Choices:
-        """The choices, and a value if it isn't one of them."""
-        return self if given in self.values else Choices((*self.values, given))
+    def including(self, value: Value) -> Choices:
+        """Add a value to the choices if it is not one of them.
+
+        Args:
+            value: The value.
+
+        Returns:
+            Choices with the value.
+        """
+        return self if value in self.values else Choices((*self.values, value))
 
 
 Range = Interval | Choices
@@ -92,30 +112,59 @@ _SPACES: Mapping[str, Mapping[str, Range]] = {
     "combined": {**_CLASSIFIER, **_BAGS, **_CONVOLUTIONS},
 }
 
-_OF_START = {"model.hidden_size"}  # what a model that training goes on from has decided
+_FIXED_BY_INITIAL_MODEL = {"model.hidden_size"}
 
 
 def search_space(settings: Settings, fixed: Collection[str]) -> dict[str, Range]:
-    """What is searched: the space of `model.kind` without the settings that are fixed, such as "train.learning_rate".
+    """Build the search space for the kind of model in the settings. It includes the current values.
 
-    What the settings say lies in it. Raises SettingsError if nothing is left.
+    Args:
+        settings: The settings that the search starts from.
+        fixed: Names of settings that are not searched, such as "train.learning_rate".
+
+    Returns:
+        Ranges by name of setting.
+
+    Raises:
+        SettingsError: All settings are fixed.
     """
-    left_out = {*fixed, *(_OF_START if getattr(settings.model, "initial_model", "") else ())}
+    skipped = {*fixed, *(_FIXED_BY_INITIAL_MODEL if getattr(settings.model, "initial_model", "") else ())}
     space = _SPACES[getattr(settings.model, "kind")]  # noqa: B009 - each task's [model] has it, the common one doesn't
-    found = {name: each for name, each in space.items() if name not in left_out}
-    if not found:
-        raise SettingsError("--search: found every setting fixed by --set, expected some to search over")
-    return {name: found[name].including(value) for name, value in current_values(settings, found).items()}
+    searched = {name: values for name, values in space.items() if name not in skipped}
+    if not searched:
+        raise SettingsError(
+            "--search: found every setting fixed by --set, expected some to search over; remove some of --set"
+        )
+    return {name: searched[name].including(value) for name, value in current_values(settings, searched).items()}
 
 
 def current_values(settings: Settings, names: Collection[str]) -> dict[str, Value]:
-    """What the settings say, by names such as "train.learning_rate"."""
+    """Read values of settings by name.
+
+    Args:
+        settings: The settings.
+        names: Names such as "train.learning_rate".
+
+    Returns:
+        The values by name.
+    """
     tables = settings.model_dump()
     return {name: tables[name.partition(".")[0]][name.partition(".")[2]] for name in names}
 
 
 def with_values(settings: S, values: Mapping[str, Value]) -> S:
-    """The settings with other values, by names such as "train.learning_rate"."""
+    """Replace values of settings.
+
+    Args:
+        settings: The settings.
+        values: New values by name, such as "train.learning_rate".
+
+    Returns:
+        A validated copy of the settings.
+
+    Raises:
+        SettingsError: A value is not allowed.
+    """
     tables = settings.model_dump()
     for name, value in values.items():
         table, _, key = name.partition(".")

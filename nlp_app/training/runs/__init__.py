@@ -1,1 +1,1 @@
-"""The directory of a run: lock, record, checkpoints, progress, files left behind."""
+"""Run directory: lock, run record, checkpoints, progress and output files."""

@@ -1,4 +1,4 @@
-"""Two finished runs side by side: what is the same in both, and how far the rest differs."""
+"""Compare two finished runs: which parts are identical, and by how much the others differ."""
 
 from __future__ import annotations
 
@@ -15,15 +15,21 @@ from torch import Tensor
 
 from nlp_app.core.errors import DataError, ModelError
 from nlp_app.models.directory import CONFIG, PIECES, VOCABULARY, WEIGHTS, read_description
-from nlp_app.training.runs.environment import plain_values
-from nlp_app.training.runs.predictions import COLUMNS, RECORDS
+from nlp_app.training.runs.environment import flatten_values
+from nlp_app.training.runs.predictions import CONLL_FILE, JSONL_FILE
 
-_SHOWN = 5  # names, values and lines that are told
+_SHOWN = 5  # names, values and line numbers in a message
 
 
 @dataclass(frozen=True)
 class ComparedPart:
-    """A part of what two runs left: whether it is the same, and how much it is or how far it differs."""
+    """One part of the comparison of two runs.
+
+    Attributes:
+        what: Name of the part, such as "weights".
+        same: True if it is identical in both runs.
+        detail: Its size if it is identical, otherwise the first differences.
+    """
 
     what: str
     same: bool
@@ -31,9 +37,19 @@ class ComparedPart:
 
 
 def compare_runs(one: Path, other: Path) -> tuple[list[ComparedPart], dict[str, float | None]]:
-    """The parts of two finished runs side by side, and the largest difference in each tensor of weights that differs.
+    """Compare weights, descriptions, vocabularies, scores, history and predictions of two finished runs.
 
-    Raises ModelError if there is no model in one of the two, or it can't be read.
+    Args:
+        one: Directory of the first run.
+        other: Directory of the second run.
+
+    Returns:
+        The compared parts; and the largest absolute difference for each tensor that differs, None if the shapes or
+        number formats differ, or the tensor is missing in one run.
+
+    Raises:
+        ModelError: A run has no model, or its model cannot be read.
+        DataError: Scores or history cannot be read.
     """
     tensors = _tensors(one / WEIGHTS, other / WEIGHTS)
     parts = [
@@ -45,17 +61,18 @@ def compare_runs(one: Path, other: Path) -> tuple[list[ComparedPart], dict[str, 
         _predictions(one, other),
     ]
     for name in ("folds", "search"):
-        accounts = [read_json(place / f"{name}.json") for place in (one, other)]
-        if any(account is not None for account in accounts):
-            parts.append(_values(name, *accounts))
+        reports = [read_json(place / f"{name}.json") for place in (one, other)]
+        if any(report is not None for report in reports):
+            parts.append(_values(name, *reports))
     return parts, tensors
 
 
 def _tensors(one: Path, other: Path) -> dict[str, float | None]:
     if _bytes(one) == _bytes(other):
         return {}
-    found, expected = _load(other), _load(one)
-    distances = {name: _largest(found.get(name), expected.get(name)) for name in sorted(found.keys() | expected.keys())}
+    second, first = _load(other), _load(one)
+    names = sorted(second.keys() | first.keys())
+    distances = {name: _max_difference(second.get(name), first.get(name)) for name in names}
     return {name: value for name, value in distances.items() if value != 0}
 
 
@@ -66,8 +83,8 @@ def _load(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"{path}: not readable ({' '.join(str(error).split())}); train again") from error
 
 
-def _largest(one: Tensor | None, other: Tensor | None) -> float | None:
-    """The largest difference of two tensors; None where they can't be compared."""
+def _max_difference(one: Tensor | None, other: Tensor | None) -> float | None:
+    """Return the largest absolute difference of two tensors; None if they cannot be compared."""
     if one is None or other is None or one.shape != other.shape or one.dtype != other.dtype:
         return None
     if not one.numel() or torch.equal(one, other):
@@ -87,16 +104,16 @@ def _weights(one: Path, other: Path, tensors: Mapping[str, float | None]) -> Com
 
 
 def _description(one: Path, other: Path) -> ComparedPart:
-    """What the models say of themselves, checksums of files and the names of the data aside."""
-    texts = []
+    """Compare the models' descriptions, without checksums and names of data files."""
+    descriptions = []
     for place in (one, other):
         description = read_description(place)
         for name in ("files", "checksum", "unidata_version"):
             description.pop(name, None)
         for split in description.get("about", {}).get("splits", {}).values():
             split.pop("file", None)
-        texts.append(description)
-    return _values("description", *texts)
+        descriptions.append(description)
+    return _values("description", *descriptions)
 
 
 def _vocabularies(place: Path) -> dict[str, bytes]:
@@ -105,17 +122,17 @@ def _vocabularies(place: Path) -> dict[str, bytes]:
     return {path.relative_to(place).as_posix(): path.read_bytes() for path in paths if path.is_file()}
 
 
-def _files(what: str, one: Mapping[str, bytes], other: Mapping[str, bytes]) -> ComparedPart:
-    names = sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
-    return ComparedPart(what, not names, _some(names) if names else f"{len(one)} files")
+def _files(name: str, one: Mapping[str, bytes], other: Mapping[str, bytes]) -> ComparedPart:
+    changed = sorted(path for path in one.keys() | other.keys() if one.get(path) != other.get(path))
+    return ComparedPart(name, not changed, _shorten(changed) if changed else f"{len(one)} files")
 
 
-def _values(what: str, one: Any, other: Any) -> ComparedPart:
-    """Two JSON values, side by side; what differs is named."""
-    before, now = plain_values(one), plain_values(other)
-    names = [name for name in dict.fromkeys([*before, *now]) if repr(before.get(name, "-")) != repr(now.get(name, "-"))]
-    told = [f"{name} {before.get(name, '-')} -> {now.get(name, '-')}" for name in names]
-    return ComparedPart(what, not told, _some(told) if told else f"{len(before):,} values")
+def _values(name: str, one: Any, other: Any) -> ComparedPart:
+    """Compare two JSON values; the details name the paths of the values that differ."""
+    before, now = flatten_values(one), flatten_values(other)
+    paths = [path for path in dict.fromkeys([*before, *now]) if repr(before.get(path, "-")) != repr(now.get(path, "-"))]
+    changes = [f"{path} {before.get(path, '-')} -> {now.get(path, '-')}" for path in paths]
+    return ComparedPart(name, not changes, _shorten(changes) if changes else f"{len(before):,} values")
 
 
 def _history(place: Path) -> Any:
@@ -127,18 +144,21 @@ def _history(place: Path) -> Any:
 
 
 def _predictions(one: Path, other: Path) -> ComparedPart:
-    found = {}
-    for name in (COLUMNS, RECORDS):
+    differing = {}
+    for name in (CONLL_FILE, JSONL_FILE):
         first, second = (_lines(place / name) for place in (one, other))
         if first is None and second is None:
             continue
         if first is None or second is None:
-            return ComparedPart("predictions", False, f"{name} in one of the two alone")
-        found[name] = [number for number, pair in enumerate(zip(first, second, strict=False), 1) if pair[0] != pair[1]]
-        found[name] += range(min(len(first), len(second)) + 1, max(len(first), len(second)) + 1)
-        if not found[name]:
+            return ComparedPart("predictions", False, f"{name} only in one of the two runs")
+        pairs = zip(first, second, strict=False)
+        differing[name] = [number for number, pair in enumerate(pairs, 1) if pair[0] != pair[1]]
+        differing[name] += range(min(len(first), len(second)) + 1, max(len(first), len(second)) + 1)
+        if not differing[name]:
             return ComparedPart("predictions", True, f"{len(first):,} lines")
-        return ComparedPart("predictions", False, f"{name}: lines {_some([str(number) for number in found[name]])}")
+        return ComparedPart(
+            "predictions", False, f"{name}: lines {_shorten([str(number) for number in differing[name]])}"
+        )
     return ComparedPart("predictions", True, "none")
 
 
@@ -146,12 +166,23 @@ def _lines(path: Path) -> list[bytes] | None:
     return path.read_bytes().splitlines() if path.is_file() else None
 
 
-def _some(names: list[str]) -> str:
+def _shorten(names: list[str]) -> str:
     rest = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def read_json(path: Path) -> Any:
+    """Read a JSON file of a run.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its content; None if there is no file.
+
+    Raises:
+        DataError: The file cannot be read or is not JSON.
+    """
     if not path.is_file():
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a run's numbers depend on beside its settings and data."""
+"""Record the environment of a run: versions, threads, processes and device, which can change its numbers."""
 
 from __future__ import annotations
 
@@ -15,26 +15,46 @@ from nlp_app.core.version import __version__
 from nlp_app.engine import Processes
 
 
-def plain_values(value: Any, place: str = "") -> dict[str, Any]:
-    """The plain values in a JSON value, by their place such as `dev.f1`, the seconds that things took aside."""
+def flatten_values(value: Any, place: str = "") -> dict[str, Any]:
+    """Flatten nested JSON objects and arrays. Keys named "seconds" are skipped, as they differ between equal runs.
+
+    Args:
+        value: A JSON value.
+        place: The path of the value, a prefix of all paths in the result.
+
+    Returns:
+        Strings, numbers, booleans and nulls by their path, such as "dev.f1"; indices in arrays count from 1.
+
+    Example:
+        >>> flatten_values({"dev": {"f1": 0.5}, "rates": [0.1]})
+        {'dev.f1': 0.5, 'rates.1': 0.1}
+    """
     if not isinstance(value, dict | list):
         return {place: value}
     items = value.items() if isinstance(value, dict) else enumerate(value, 1)
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, inner in items:
         if key != "seconds":
-            found |= plain_values(inner, f"{place}.{key}" if place else str(key))
-    return found
+            flat |= flatten_values(inner, f"{place}.{key}" if place else str(key))
+    return flat
 
 
 _ACCELERATE = "ACCELERATE_MIXED_PRECISION"  # set by `accelerate launch`
 
-# Those that compute something, or read the data.
+# Packages that compute something or read the data.
 _PACKAGES = ("torch", "numpy", "accelerate", "transformers", "tokenizers", "datasets", "scikit-learn", "seqeval")
 
 
-def environment(processes: Processes, device: torch.device) -> dict[str, Any]:
-    """Versions, threads, processes and device of this run: plain values."""
+def describe_environment(processes: Processes, device: torch.device) -> dict[str, Any]:
+    """Describe the environment of the current run.
+
+    Args:
+        processes: The processes of the run.
+        device: The device of the network.
+
+    Returns:
+        Versions of packages, numbers of threads and processes, and the name of the device.
+    """
     return {
         "versions": {
             "nlp_app": __version__,
@@ -48,20 +68,35 @@ def environment(processes: Processes, device: torch.device) -> dict[str, Any]:
     }
 
 
-def differing_environment(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What is not as it was, a line each; nothing of what wasn't noted."""
-    found = plain_values(dict(now))
+def changed_environment(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """List the differences between two environments. Values that the first one does not have are ignored.
+
+    Args:
+        before: The environment that a run has recorded.
+        now: The current environment.
+
+    Returns:
+        One line per difference.
+    """
+    current = flatten_values(dict(now))
     return [
-        f"{name.removeprefix('versions.')}: found {found.get(name)}, the run had {value}"
-        for name, value in plain_values(dict(before)).items()
-        if found.get(name) != value
+        f"{name.removeprefix('versions.')}: found {current.get(name)}, the run had {value}"
+        for name, value in flatten_values(dict(before)).items()
+        if current.get(name) != value
     ]
 
 
-def launch_note(processes: Processes) -> Iterator[str]:
-    """What is to be said of how the processes were started."""
+def launch_notes(processes: Processes) -> Iterator[str]:
+    """Note that `accelerate launch` has started only one process on a machine without an accelerator.
+
+    Args:
+        processes: The processes of the run.
+
+    Yields:
+        One note, or none.
+    """
     if processes.count == 1 and _ACCELERATE in os.environ and not torch.accelerator.is_available():
-        yield "note: accelerate launch starts one process on CPUs; torchrun --nproc_per_node N starts several"
+        yield "note: accelerate launch starts only one process on CPUs; use torchrun --nproc_per_node N for several"
 
 
 def _version(package: str) -> str | None:

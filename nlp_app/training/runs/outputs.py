@@ -1,4 +1,4 @@
-"""Files of a run for people and programs: lines of history, scores, settings, model card, curves."""
+"""Write the output files of a run: history, scores, settings, model card and training curves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from nlp_app.training.runs.progress import Progress
 
 
 def history_line(report: engine.EpochReport, learning_rates: Mapping[str, float]) -> dict[str, Any]:
-    """Make the line of an epoch in history.jsonl."""
+    """Make the line of an epoch in history.jsonl.
+
+    Args:
+        report: The report of the epoch.
+        learning_rates: The current learning rate of each group of parameters, by name.
+
+    Returns:
+        The line as a JSON object.
+    """
     return {
         "epoch": report.epoch,
         "step": report.step,
@@ -31,7 +39,15 @@ def history_line(report: engine.EpochReport, learning_rates: Mapping[str, float]
 def write_run_outputs(
     run: RunDirectory, settings: Settings, metrics: Mapping[str, Any], card: str, progress: Progress
 ) -> None:
-    """Write metrics.json, config.toml, README.md and, with matplotlib, history.png."""
+    """Write metrics.json, config.toml, README.md and, if matplotlib is installed, history.png.
+
+    Args:
+        run: The run directory.
+        settings: The settings of the run.
+        metrics: Scores by split.
+        card: The model card in Markdown.
+        progress: Shows a note if history.png cannot be drawn.
+    """
     write_text(run.output / "metrics.json", json.dumps(metrics, ensure_ascii=False, indent=1) + "\n")
     write_text(run.output / "config.toml", write_settings(settings))
     write_text(run.output / "README.md", card)
@@ -41,4 +57,4 @@ def write_run_outputs(
         history = [json.loads(line) for line in run.read_history()]
         draw_history(history, run.output / "history.png")
     else:
-        progress.say("note: no history.png without matplotlib; pip install 'nlp-app[plot]'")
+        progress.say("note: history.png needs matplotlib, which is not installed; pip install 'nlp-app[plot]'")

@@ -1,4 +1,4 @@
-"""Files that a run leaves beside its model: each complete or absent."""
+"""Write the predictions of a run. Each file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,45 +14,58 @@ from nlp_app.labels import schemes
 
 Spans = Sequence[TokenSpan]
 
-COLUMNS, RECORDS = "predictions.conll", "predictions.jsonl"
+CONLL_FILE, JSONL_FILE = "predictions.conll", "predictions.jsonl"
 
 
-def write_predictions(directory: Path, corpus: Corpus, found: Sequence[Spans], scheme: str) -> None:
-    """What was found beside what is right, and nothing that an earlier run left in its place.
+def write_predictions(directory: Path, corpus: Corpus, predicted: Sequence[Spans], scheme: str) -> None:
+    """Write gold and predicted spans side by side, and remove the predictions of a previous run.
 
-    `predictions.conll` (token, gold and predicted tag, as the CoNLL scorer reads them) for data that came with
-    tokens; `predictions.jsonl` for raw text, and for tokens that columns can't hold.
+    Data that came with tokens go to `predictions.conll` (token, gold tag and predicted tag, the format of the CoNLL
+    scorer). Raw text, and tokens that contain separators, go to `predictions.jsonl`.
+
+    Args:
+        directory: The run directory.
+        corpus: The sentences with their gold spans.
+        predicted: The predicted spans of each sentence.
+        scheme: The tag scheme of the file.
     """
-    pairs = list(zip(corpus.sentences, found, strict=True))
+    pairs = list(zip(corpus.sentences, predicted, strict=True))
     separator = _separator(corpus.sentences) if corpus.tokenizer is None else None
     if separator is not None:
         blocks = ("".join(f"{line}\n" for line in _columns(*pair, scheme, separator)) for pair in pairs)
-        write_text(directory / COLUMNS, "\n".join(blocks))
+        write_text(directory / CONLL_FILE, "\n".join(blocks))
     else:
         lines = (_record(*pair) if corpus.tokenizer else _token_record(*pair, scheme) for pair in pairs)
-        write_text(directory / RECORDS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    (directory / (COLUMNS if separator is None else RECORDS)).unlink(missing_ok=True)
+        write_text(directory / JSONL_FILE, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    (directory / (CONLL_FILE if separator is None else JSONL_FILE)).unlink(missing_ok=True)
 
 
 def write_class_predictions(
-    directory: Path, records: Sequence[ClassRecord], found: Sequence[tuple[str, ...]], scores: Sequence[float]
+    directory: Path, records: Sequence[ClassRecord], predicted: Sequence[tuple[str, ...]], scores: Sequence[float]
 ) -> None:
-    """`predictions.jsonl`: each text, its gold label or labels, those predicted, and the score of the best one."""
-    with atomic_file(directory / RECORDS) as file:
-        for record, labels, score in zip(records, found, scores, strict=True):
+    """Write `predictions.jsonl`: each text with its gold labels, its predicted labels and the best score.
+
+    Args:
+        directory: The run directory.
+        records: The texts with their gold labels.
+        predicted: The predicted labels of each text.
+        scores: The score of the best label of each text.
+    """
+    with atomic_file(directory / JSONL_FILE) as file:
+        for record, labels, score in zip(records, predicted, scores, strict=True):
             gold = record.labels or ()
-            several = len(gold) != 1 or len(labels) != 1
+            as_lists = len(gold) != 1 or len(labels) != 1
             line = {
                 "text": record.text,
-                "label": list(gold) if several else gold[0],
-                "predicted": list(labels) if several else labels[0],
+                "label": list(gold) if as_lists else gold[0],
+                "predicted": list(labels) if as_lists else labels[0],
                 "score": round(score, 6),
             }
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def _separator(sentences: Sequence[Sentence]) -> str | None:
-    """What can stand between the columns of all sentences; None if nothing can."""
+    """Choose a column separator that no token or label contains: space, tab, or None if neither is possible."""
     fields = [field for s in sentences for field in (*s.tokens, *(span.label for span in s.spans or ()))]
     if not any(mark in field for field in fields for mark in " \t\n\r"):
         return " "

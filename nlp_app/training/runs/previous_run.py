@@ -1,5 +1,4 @@
-"""What an earlier run has left where another begins: out of the way at first, gone when the new one has saved
-something, and back in place if it never does."""
+"""Stash the files of a previous run until the new run has saved a checkpoint; restore them if it fails first."""
 
 from __future__ import annotations
 
@@ -7,55 +6,62 @@ import shutil
 from pathlib import Path
 
 from nlp_app.core.files import is_temporary, remove_directory, temporary_path
-from nlp_app.training.runs.predictions import COLUMNS, RECORDS
-from nlp_app.training.runs.record import PLAN, SEVERAL, run_record_path
+from nlp_app.training.runs.predictions import CONLL_FILE, JSONL_FILE
+from nlp_app.training.runs.record import MULTIRUN_DIRECTORIES, PLAN, run_record_path
 
-# What a run may leave or not: of an earlier one in the same place, nothing must stay.
-_NOT_ALWAYS = ("history.jsonl", "history.png", "confusion.png", COLUMNS, RECORDS)
+# Files that not every run writes: those of a previous run must not be mistaken for files of the new one.
+_OPTIONAL_FILES = ("history.jsonl", "history.png", "confusion.png", CONLL_FILE, JSONL_FILE)
 
 
 class PreviousRun:
-    """The files of an earlier run in `output`, its model, scores and settings aside: those stay until others come."""
+    """Files of a previous run in the same directory.
+
+    The model, scores and settings are not among them: they stay in place until the new run replaces them.
+    """
 
     def __init__(self, output: Path) -> None:
         self._output = output
-        self._aside = temporary_path(output / "checkpoints" / "earlier")  # the next run sweeps it away
-        self._moved: list[tuple[Path, Path]] = []  # where it was, where it is
+        self._stash = temporary_path(output / "checkpoints" / "earlier")  # a later run removes it
+        self._moved: list[tuple[Path, Path]] = []  # original path, stashed path
 
     def stash(self) -> None:
-        """Move them, so that none can be taken for the new run's."""
+        """Move the files to a temporary directory, so that none is mistaken for a file of the new run."""
         checkpoints = run_record_path(self._output).parent
-        found = [path for path in checkpoints.iterdir() if path.is_dir() and not is_temporary(path.name)]
-        found += [path for path in map(self._output.joinpath, _NOT_ALWAYS) if path.is_file()]
-        for name in SEVERAL:  # of what is under way there is no account yet
-            account = self._output / f"{name}.json"
-            if account.is_file():
-                found += [account, *([self._output / name] if (self._output / name / PLAN).is_file() else [])]
-        if run_record_path(self._output).is_file():  # the last, as by it the others are known for a run's
-            found.append(run_record_path(self._output))
-        if not found:
+        paths = [path for path in checkpoints.iterdir() if path.is_dir() and not is_temporary(path.name)]
+        paths += [path for path in map(self._output.joinpath, _OPTIONAL_FILES) if path.is_file()]
+        for name in MULTIRUN_DIRECTORIES:  # an unfinished one has no report yet
+            report = self._output / f"{name}.json"
+            if report.is_file():
+                paths += [report, *([self._output / name] if (self._output / name / PLAN).is_file() else [])]
+        if run_record_path(self._output).is_file():  # last: without it, the other files are not recognized
+            paths.append(run_record_path(self._output))
+        if not paths:
             return
-        self._aside.mkdir(exist_ok=True)
-        for path in found:
-            place = self._aside / path.name
-            path.rename(place)
-            self._moved.append((path, place))
+        self._stash.mkdir(exist_ok=True)
+        for path in paths:
+            stashed = self._stash / path.name
+            path.rename(stashed)
+            self._moved.append((path, stashed))
 
     def restore(self) -> bool:
-        """Move them to where they were, in place of what is there now; whether there were any."""
-        found = bool(self._moved)
-        if found:
+        """Move the files back, replacing those of the new run.
+
+        Returns:
+            True if there were files to restore.
+        """
+        has_files = bool(self._moved)
+        if has_files:
             for path in run_record_path(self._output).parent.glob("best-*"):  # of the run that failed
                 remove_directory(path)
         while self._moved:
-            path, place = self._moved.pop()
+            path, stashed = self._moved.pop()
             if path.is_dir():
                 shutil.rmtree(path)
-            place.replace(path)
-        shutil.rmtree(self._aside, ignore_errors=True)
-        return found
+            stashed.replace(path)
+        shutil.rmtree(self._stash, ignore_errors=True)
+        return has_files
 
     def delete(self) -> None:
-        """Remove them."""
+        """Delete the stashed files."""
         self._moved.clear()
-        shutil.rmtree(self._aside, ignore_errors=True)
+        shutil.rmtree(self._stash, ignore_errors=True)

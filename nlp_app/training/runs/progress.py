@@ -1,4 +1,4 @@
-"""What a run shows while it lasts, on standard error: lines, and how far it has come. Nothing when quiet."""
+"""Show messages and the progress of a run on standard error."""
 
 from __future__ import annotations
 
@@ -13,24 +13,41 @@ from nlp_app.engine import EpochReport, Report, TrainState
 
 
 class Progress:
-    """Says what a person at the terminal wants to know; `quiet` silences it."""
+    """Messages and progress bar of a run, on standard error.
+
+    Args:
+        quiet: Show nothing.
+    """
 
     def __init__(self, quiet: bool) -> None:
         self.quiet = quiet or sys.stderr is None
 
     def say(self, *lines: str) -> None:
-        """Show lines, above the bar if there is one."""
+        """Show lines; if there is a progress bar, above the bar.
+
+        Args:
+            lines: The lines, without line ends.
+        """
         if not self.quiet:
             for line in lines:
                 tqdm.write(line, file=sys.stderr)
 
     @contextmanager
-    def training(self, state: TrainState, epochs: int, updates: int, score: str) -> Iterator[Callable[[Report], None]]:
-        """A bar over a run's updates, from where the run stands; gives what to call with each report.
+    def training(
+        self, state: TrainState, epochs: int, steps: int, score_name: str
+    ) -> Iterator[Callable[[Report], None]]:
+        """Show a progress bar over the steps of a run, and a line for each epoch.
 
-        `score`: what the dev score is called.
+        Args:
+            state: The state of training; the bar starts at its step.
+            epochs: The number of epochs of the run.
+            steps: The number of steps of the run.
+            score_name: The name of the dev score.
+
+        Yields:
+            A function to be called with each report of the training loop.
         """
-        with progress_bar(self.quiet, " steps", updates, state.step + state.skipped) as bar:
+        with progress_bar(self.quiet, " steps", steps, state.step + state.skipped) as bar:
             parts = state.parts
 
             def show(report: Report) -> None:
@@ -39,7 +56,7 @@ class Progress:
                     parts = report.parts
                     self.say(f"note: out of memory; from step {report.step} on each batch is computed in {parts} parts")
                 if isinstance(report, EpochReport):
-                    self.say(_epoch_line(report, epochs, score))
+                    self.say(_epoch_line(report, epochs, score_name))
                 else:
                     bar.set_description(f"epoch {report.epoch}", refresh=False)
                     bar.set_postfix_str(
@@ -52,9 +69,9 @@ class Progress:
             yield show
 
 
-def _epoch_line(report: EpochReport, epochs: int, name: str) -> str:
-    score = "" if report.score is None else f"  dev {name} {report.score:.4f}"
+def _epoch_line(report: EpochReport, epochs: int, score_name: str) -> str:
+    score = "" if report.score is None else f"  dev {score_name} {report.score:.4f}"
     best = "  best so far" if report.is_best and report.score is not None else ""
-    skipped = f"  {report.skipped} updates left out so far, as fp16 overflowed" if report.skipped else ""
-    place = f"{report.epoch:>{len(str(epochs))}}/{epochs}"
-    return f"epoch {place}  loss {report.train_loss:.4f}{score}  {report.seconds:.1f} s{best}{skipped}"
+    skipped = f"  steps skipped so far because of fp16 overflow: {report.skipped}" if report.skipped else ""
+    position = f"{report.epoch:>{len(str(epochs))}}/{epochs}"
+    return f"epoch {position}  loss {report.train_loss:.4f}{score}  {report.seconds:.1f} s{best}{skipped}"

@@ -1,4 +1,4 @@
-"""Options of a run; open and start its directory."""
+"""Options of a run; open and prepare its directory."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 from nlp_app import engine
 from nlp_app.config import Settings
 from nlp_app.core.files import checksum
-from nlp_app.training.learner_setup import check_precision
+from nlp_app.training.learner_setup import resolve_precision
 from nlp_app.training.runs.directory import RunDirectory
-from nlp_app.training.runs.environment import environment, launch_note
+from nlp_app.training.runs.environment import describe_environment, launch_notes
 from nlp_app.training.runs.progress import Progress
 from nlp_app.training.runs.record import RunRecord, check_output, has_finished, run_record_path
 
@@ -21,10 +21,15 @@ OnEpochEnd = Callable[[engine.EpochReport], None]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of a run that are no settings.
+    """Options of a run that are not part of its settings.
 
-    resume: continue from the last checkpoint. on_epoch_end: called with the report of each epoch after the epoch is
-    saved; it may end the run by raising. processes: the processes that take part.
+    Attributes:
+        output: The run directory.
+        resume: Resume the run from its last checkpoint.
+        progress: Shows messages and a progress bar.
+        on_epoch_end: Called with the report of each epoch after the epoch is recorded. It may end the run by raising
+            an exception.
+        processes: The processes that train together.
     """
 
     output: Path
@@ -36,26 +41,39 @@ class RunOptions:
 
 @contextmanager
 def open_run(options: RunOptions, task: str, settings: Settings) -> Iterator[RunDirectory | None]:
-    """The directory of a run, its own within the block; None if a run that was to go on has finished.
+    """Open and lock the directory of a run while the block runs.
 
-    Raises SettingsError, DataError or TrainingError, before anything is read, for a place that can't be used and for a
-    run that can't be taken up. What raises one of them within the block leaves nothing of a run that has saved nothing.
+    The checks come before any data are read. If the block raises a project error before the run has saved anything,
+    the files of the run are removed.
+
+    Args:
+        options: Options of the run.
+        task: The task, "ner" or "cls".
+        settings: The settings of the run.
+
+    Yields:
+        The directory; None if the run to be resumed has already finished.
+
+    Raises:
+        SettingsError: The directory cannot be used, or the settings of the resumed run have changed.
+        DataError: A data file of the resumed run has changed.
+        TrainingError: The run cannot be resumed.
     """
     output, progress = options.output, options.progress
     check_output(output, task)
-    check_precision(settings.train.precision)
-    progress.say(*launch_note(options.processes))
+    resolve_precision(settings.train.precision)
+    progress.say(*launch_notes(options.processes))
     run = RunDirectory(output, settings.train.checkpoint_seconds)
     if options.resume:
         if has_finished(output, settings):
-            progress.say(f"note: the run in {output} has finished: nothing is left to do")
+            progress.say(f"note: the run in {output} is already finished")
             if options.processes.is_main:
-                run.cleanup()  # it may have been killed as it ended
+                run.cleanup()  # it may have been killed during its own cleanup
             yield None
             return
         if not run_record_path(output).is_file():
             corpus = "" if settings.data.train else ", on the bundled corpus"
-            progress.say(f"note: nothing was saved in {output}: starting from the beginning{corpus}")
+            progress.say(f"note: no checkpoint in {output}; starting from the beginning{corpus}")
     with run.claim(task, settings, options.resume) if options.processes.is_main else nullcontext():
         yield run
 
@@ -68,11 +86,25 @@ def start_run(
     files: Iterable[Path],
     learner: engine.Learner,
 ) -> None:
-    """Make a run's directory ready for its first update, with these settings on these files."""
+    """Prepare the run directory for the next step: start a new run, or load the last checkpoint.
+
+    Args:
+        run: The directory, opened by `open_run`.
+        options: Options of the run.
+        task: The task, "ner" or "cls".
+        settings: The settings of the run.
+        files: Files whose checksums are recorded; they must not change before the run is resumed.
+        learner: The learner, which a checkpoint is loaded into.
+
+    Raises:
+        SettingsError: The settings of the resumed run have changed.
+        DataError: A data file of the resumed run has changed.
+        TrainingError: The run cannot be resumed.
+    """
     record = RunRecord(
         task,
         settings.model_dump(),
         {str(path): checksum(path) for path in files},
-        environment(options.processes, learner.accelerator.device),
+        describe_environment(options.processes, learner.accelerator.device),
     )
     run.start(record, learner, options.resume, options.progress)

@@ -1,4 +1,4 @@
-"""A run for TensorBoard, which is an extra: scalars, histograms of the parameters, the network's graph."""
+"""Write events for TensorBoard (an optional dependency): scalars, histograms of parameters, the network's graph."""
 
 from __future__ import annotations
 
@@ -16,17 +16,24 @@ from torch import Tensor, nn
 from nlp_app.core.errors import SettingsError, TrainingError
 from nlp_app.engine import EpochReport, Report, StepReport
 
-SAMPLE = 100_000  # numbers of a parameter that a histogram looks at
+SAMPLE = 100_000  # maximum number of values of a parameter in its histogram
 
 EVENTS = "events.out.tfevents.*"
 
 
 class Tracker:
-    """Writes a run's events into `directory`, at the number of updates they belong to.
+    """Writer of a run's events. Use it as a context manager, or call `close`.
 
-    `step`: the updates already made, 0 for a new run. A new run removes the events of an earlier one there; one that
-    is resumed goes on with them, and what they have beyond `step` is hidden. Use it as a context manager, or `close`
-    it. Raises SettingsError without tensorboard, TrainingError if the events can't be written.
+    A new run deletes the events of a previous run in its directory. A resumed run appends to its own events and hides
+    those after the step it resumes from.
+
+    Args:
+        directory: The directory for the events.
+        step: Steps that are already made; 0 for a new run.
+
+    Raises:
+        SettingsError: tensorboard is not installed.
+        TrainingError: The events cannot be written.
     """
 
     def __init__(self, directory: Path, step: int = 0) -> None:
@@ -43,16 +50,33 @@ class Tracker:
                     path.unlink()
             self._writer: Any = SummaryWriter(str(directory), purge_step=step + 1)
 
-    def report(self, report: Report) -> None:
-        """Write what a report of the training loop tells, numbers only."""
+    def log_report(self, report: Report) -> None:
+        """Write the numbers of a report of the training loop as scalars.
+
+        Args:
+            report: The report of a step or an epoch.
+
+        Raises:
+            TrainingError: The events cannot be written.
+        """
         scalars = _step_scalars(report) if isinstance(report, StepReport) else _epoch_scalars(report)
         with self._writing():
             for name, value in scalars:
                 self._writer.add_scalar(name, value, report.step)
 
-    def histograms(self, network: nn.Module, step: int) -> None:
-        """Write how the values of each parameter are spread; of one with more than 100,000 numbers, those of evenly
-        spaced rows."""
+    def log_histograms(self, network: nn.Module, step: int) -> None:
+        """Write a histogram of each parameter.
+
+        A parameter with more than 100,000 values is sampled: evenly spaced rows are used. Values that are not finite
+        are skipped.
+
+        Args:
+            network: The network.
+            step: The current step.
+
+        Raises:
+            TrainingError: The events cannot be written.
+        """
         for name, parameter in network.named_parameters():
             values = _sample(parameter.detach())
             values = values[values.isfinite()]
@@ -60,25 +84,35 @@ class Tracker:
                 with self._writing():
                     self._writer.add_histogram(name.replace(".", "/"), values, step)
 
-    def graph(self, network: nn.Module, inputs: Mapping[str, Tensor], tell: Callable[[str], None]) -> None:
-        """Write the network's graph, traced with one batch's `inputs`; if it can't be traced, `tell` why."""
+    def log_graph(self, network: nn.Module, inputs: Mapping[str, Tensor], report: Callable[[str], None]) -> None:
+        """Trace the network with one batch and write its graph.
+
+        Args:
+            network: The network.
+            inputs: The keyword arguments of the network, for one batch.
+            report: Called with a note if the network cannot be traced; no graph is written then.
+        """
         device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
         values = tuple(value.to(device) for value in inputs.values())
         modes = {part: part.training for part in network.modules()}
         try:
-            # What the tracer has to say of constants and mismatches concerns those who would run the trace.
+            # The tracer warns about constants and mismatches, which matter only if the trace is executed.
             with torch.no_grad(), warnings.catch_warnings(), redirect_stdout(io.StringIO()):
                 warnings.simplefilter("ignore")
                 self._writer.add_graph(_Positional(network, list(inputs)), values)
         except _TRACING as error:
             reason = " ".join(str(error).split())[:200] or type(error).__name__
-            tell(f"note: TensorBoard has no graph, as the network can't be traced: {reason}")
+            report(f"note: TensorBoard has no graph: the network cannot be traced ({reason})")
         finally:
             for part, training in modes.items():
                 part.training = training
 
     def close(self) -> None:
-        """Write what is still held back; the tracker can't be used any more."""
+        """Write all pending events and close the tracker.
+
+        Raises:
+            TrainingError: The events cannot be written.
+        """
         with self._writing():
             self._writer.close()
 
@@ -96,14 +130,27 @@ class Tracker:
             yield
         except OSError as error:
             raise TrainingError(
-                f"{self.directory}: can't write events for TensorBoard: {error.strerror or error}; make room, or set "
-                "track.tensorboard to false"
+                f"{self.directory}: can't write events for TensorBoard: {error.strerror or error}; free disk space, "
+                "or set track.tensorboard to false"
             ) from error
 
 
 @contextmanager
 def open_tracker(directory: Path, step: int, enabled: bool) -> Iterator[Tracker | None]:
-    """Open a run's tracker; if it is not `enabled`, remove the events of a previous run and yield None."""
+    """Open the tracker of a run; if it is not enabled, delete the events of a previous run instead.
+
+    Args:
+        directory: The directory for the events.
+        step: Steps that are already made; 0 for a new run.
+        enabled: The setting `track.tensorboard`.
+
+    Yields:
+        The tracker; None if it is not enabled.
+
+    Raises:
+        SettingsError: tensorboard is not installed.
+        TrainingError: The events cannot be written.
+    """
     if enabled:
         with Tracker(directory, step) as tracker:
             yield tracker
@@ -116,18 +163,18 @@ def open_tracker(directory: Path, step: int, enabled: bool) -> Iterator[Tracker 
 
 
 _TRACING: tuple[type[Exception], ...] = (
-    RuntimeError,  # and its subclasses, as for what the tracer does not support
+    RuntimeError,  # its subclasses are raised for code that the tracer does not support
     TypeError,
     ValueError,
     AttributeError,
     LookupError,
-    OSError,  # no source for the tracer to read
+    OSError,  # the tracer finds no source code
     torch.jit.TracingCheckError,  # type: ignore[attr-defined]
 )
 
 
 class _Positional(nn.Module):
-    """The network with its keyword arguments by position, as the tracer gives them."""
+    """A network called with positional arguments, as the tracer does."""
 
     def __init__(self, network: nn.Module, names: list[str]) -> None:
         super().__init__()
@@ -163,7 +210,7 @@ def _epoch_scalars(report: EpochReport) -> Iterator[tuple[str, float]]:
 
 
 def _sample(parameter: Tensor) -> Tensor:
-    """The parameter's values in one row, on the CPU; of a large one those of evenly spaced rows."""
+    """Flatten a parameter on the CPU; of a large one, use evenly spaced rows."""
     if parameter.numel() > SAMPLE and parameter.ndim:
         parameter = parameter[:: -(-parameter.numel() // SAMPLE)]
     return parameter.flatten()[:SAMPLE].float().cpu()

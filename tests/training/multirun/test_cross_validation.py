@@ -1,4 +1,4 @@
-"""Cross-validation: who falls into which fold, that nothing leaks, that the scores are those of all sentences."""
+"""Cross-validation: the folds are a partition, nothing leaks, and the scores are over all sentences."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PEOPLE, PLACES = ("Ann", "Bob", "Cid", "Dora"), ("Oslo", "Rome", "Lima")
 
 
 def easy(count: int, seed: int) -> str:
-    """Sentences that soon are learned, as CoNLL columns; each has a word of its own."""
+    """Sentences that are learned quickly, as CoNLL columns; each has a unique word."""
     chance, blocks = random.Random(seed), []
     for number in range(count):
         rows = [(chance.choice(PEOPLE), "B-PER"), ("sees", "O"), (f"w{seed}x{number}", "O"), ("in", "O")]
@@ -65,7 +65,7 @@ def rows_of(path: Path) -> list[list[list[str]]]:
 
 
 def result(output: Path) -> dict[str, Any]:
-    """What two equal runs have in common: all files, checkpoints and the seconds of epochs aside."""
+    """All files of a run that are equal in two equal runs: without checkpoints and the seconds of epochs."""
     files = {name: content for name, content in files_of(output).items() if "checkpoints" not in name}
     for name in [name for name in files if name.endswith("history.jsonl")]:
         lines = [json.loads(line) for line in files[name].decode().splitlines()]
@@ -75,7 +75,7 @@ def result(output: Path) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training file, some sentences of which stand in it twice."""
+    """A training file with some sentences twice."""
     directory = tmp_path_factory.mktemp("data")
     (directory / "train.conll").write_text(easy(42, seed=1) + easy(6, seed=1), encoding="utf-8")
     (directory / "test.conll").write_text(easy(12, seed=2), encoding="utf-8")
@@ -101,8 +101,8 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_sentence_is_found_once_by_a_tagger_that_never_saw_it(data: Path, run: Path) -> None:
     gold, found = rows_of(data / "train.conll"), rows_of(run / "folds/predictions.conll")
     assert [[row[0] for row in sentence] for sentence in found] == [[row[0] for row in sentence] for sentence in gold]
-    account = json.loads((run / "folds.json").read_text())
-    assert sum(each["sentences"] for each in account["each"]) == len(gold)
+    report = json.loads((run / "folds.json").read_text())
+    assert sum(each["sentences"] for each in report["each"]) == len(gold)
     met = 0
     for fold in (1, 2, 3):
         mine = rows_of(run / f"folds/{fold}/predictions.conll")
@@ -122,16 +122,16 @@ def test_every_sentence_is_found_once_by_a_tagger_that_never_saw_it(data: Path, 
 def test_the_score_is_that_of_all_folds_together(run: Path) -> None:
     found = rows_of(run / "folds/predictions.conll")
     gold, predicted = ([[row[column] for row in sentence] for sentence in found] for column in (1, 2))
-    account, metrics = (json.loads((run / name).read_text()) for name in ("folds.json", "metrics.json"))
+    report, metrics = (json.loads((run / name).read_text()) for name in ("folds.json", "metrics.json"))
     expected = f1_score(gold, predicted)
     assert expected > 0
-    assert account["pooled"]["f1"] == metrics["dev"]["f1"] == pytest.approx(expected, abs=1e-12)
+    assert report["pooled"]["f1"] == metrics["dev"]["f1"] == pytest.approx(expected, abs=1e-12)
     assert list(metrics) == ["dev", "test"]
-    values = [each["scores"]["f1"] for each in account["each"]]
+    values = [each["scores"]["f1"] for each in report["each"]]
     mean = sum(values) / 3
-    assert account["mean"]["f1"] == pytest.approx(mean)
+    assert report["mean"]["f1"] == pytest.approx(mean)
     deviation = (sum((value - mean) ** 2 for value in values) / 2) ** 0.5
-    assert account["standard_deviation"]["f1"] == pytest.approx(deviation)
+    assert report["standard_deviation"]["f1"] == pytest.approx(deviation)
     assert f"F1 {expected:.4f} over all sentences of 3 folds" in (run / "README.md").read_text()
 
 
@@ -160,7 +160,7 @@ def test_what_is_said(cli: Cli, data: Path, run: Path, tmp_path: Path) -> None:
 
 
 class Stop(Exception):
-    """What stops a run in a test, from within."""
+    """Stops a run from within a test."""
 
 
 @pytest.mark.parametrize("epochs", [1, 4, 7])  # in the first fold, just before the third, in the final model
@@ -238,7 +238,7 @@ def test_what_folds_cannot_be_made_of(cli: Cli, data: Path, tmp_path: Path) -> N
     refused(cli("train", "cls", "--folds", 3, "--output", output), "train ner")
     one = tmp_path / "one.conll"
     one.write_text("a O\n\nb O\n\nc B-X\n", encoding="utf-8")
-    refused(cli("train", "ner", "--train", one, "--folds", 3, "--output", output, "--quiet"), one, "alone")
+    refused(cli("train", "ner", "--train", one, "--folds", 3, "--output", output, "--quiet"), one, "only fold")
     assert not output.exists()
 
 
@@ -253,7 +253,7 @@ def test_a_folder_of_the_same_name_is_left_alone(cli: Cli, data: Path, tmp_path:
 def test_what_is_kept_of_a_file_is_not_taken_for_a_fold(
     cli: Cli, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A transformer's encoded training data are kept between runs; those of a fold are not the file's."""
+    """A transformer's encoded training data are cached between runs; a fold must not use those of the whole file."""
     from tiny_transformers import tiny_bert
 
     monkeypatch.setenv("NLP_APP_CACHE", str(tmp_path / "cache"))

@@ -1,4 +1,4 @@
-"""`reproduce`: the same run again is the same; whatever is changed by hand in one of the two is found."""
+"""`reproduce`: a repeated run is identical, and any change made by hand in one of the two runs is found."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Small:
 
 @pytest.fixture
 def copy(tiny: Small, tmp_path: Path) -> Path:
-    """A copy of the run, to be changed."""
+    """A copy of the run for tests that change it."""
     shutil.copytree(tiny.run, tmp_path / "copy")
     return tmp_path / "copy"
 
@@ -58,7 +58,7 @@ def body(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def same(outcome: Outcome) -> dict[str, Any]:
-    """What a reproduction that ends well says, as JSON."""
+    """The JSON output of a successful reproduction."""
     assert outcome.status == 0, outcome
     found: dict[str, Any] = json.loads(outcome.out)
     assert found["identical"]
@@ -73,7 +73,7 @@ def by_name(parts: list[ComparedPart]) -> dict[str, ComparedPart]:
 
 
 def change_run(run: Path, *place: str, value: object) -> None:
-    """Change what a run's directory says of the run."""
+    """Change the record in a run's directory."""
     path = run / "checkpoints/run.json"
     table = whole = json.loads(path.read_text())
     for key in place[:-1]:
@@ -137,7 +137,7 @@ def test_data_that_moved_are_named(cli: Cli, tiny: Small, copy: Path, tmp_path: 
     data = json.loads((copy / "checkpoints/run.json").read_text())["data"]
     data["/gone/train.conll"] = data.pop(str(tiny.train))
     change_run(copy, "data", value=data)
-    refused(cli("reproduce", copy, "--quiet"), "/gone/train.conll", "is not there any more", "--train")
+    refused(cli("reproduce", copy, "--quiet"), "/gone/train.conll", "file of the run not found", "--train")
     same(cli("reproduce", copy, "--quiet", "--json", "--train", moved))
     moved.write_text(sentences("train", 119), encoding="utf-8")
     refused(cli("reproduce", copy, "--quiet", "--train", moved), moved, "has changed since the run")
@@ -152,8 +152,8 @@ def test_being_stopped_leaves_nothing_to_go_on_from_or_says_where_it_is(
     place = tmp_path / "again"
     with signal_in("record_epoch", signal.SIGTERM):
         outcome = cli("reproduce", tiny.run, "--quiet", *(["--output", place] if kept else []))
-    where = f"; what was trained so far is in {place}" if kept else ""
-    assert outcome == (143, "", f"stopped; nothing was compared{where}\n")
+    where = f"; the unfinished run is in {place}" if kept else ""
+    assert outcome == (143, "", f"stopped before the comparison{where}\n")
     assert any((place / "checkpoints").glob("checkpoint-*")) == kept
     assert [path.name for path in tmp_path.iterdir()] == ["again"] * kept
 
@@ -167,7 +167,7 @@ def test_what_is_no_finished_run_is_refused(cli: Cli, copy: Path, tmp_path: Path
 def test_the_place_of_the_new_run(cli: Cli, copy: Path, tmp_path: Path) -> None:
     for output in (copy, copy / "again", copy / "README.md"):
         refused(cli("reproduce", copy, "--output", output), output, "in the run to reproduce")
-    refused(cli("reproduce", copy, "--output", tmp_path), tmp_path, "is there already")
+    refused(cli("reproduce", copy, "--output", tmp_path), tmp_path, "already exists")
 
 
 def test_other_versions_are_told_before_training(cli: Cli, copy: Path) -> None:
@@ -178,13 +178,13 @@ def test_other_versions_are_told_before_training(cli: Cli, copy: Path) -> None:
     assert (outcome.status, len(found["differing"])) == (0, 2)
     first, second = outcome.err.splitlines()[:2]
     assert first.startswith("warning: torch: found ")
-    assert first.endswith("the run had 0.4.1; the result may differ in bits")
+    assert first.endswith("the run had 0.4.1; results may not be bit-identical")
     assert second.startswith("warning: device: found ")
     assert "abacus" in second
 
 
 def test_the_threads_of_the_run_are_used(cli: Cli, tiny: Small, tmp_path: Path) -> None:
-    """Even where the settings leave their number open, and the machine now has another."""
+    """Even if the settings leave the number of threads open and the machine now has a different one."""
     import torch
 
     threads = torch.get_num_threads()
@@ -208,7 +208,7 @@ def test_code_of_a_model_is_not_run_unasked(cli: Cli, tiny: Small, body: Path, t
 
 
 def test_a_difference_in_any_part_is_found(cli: Cli, tiny: Small, copy: Path) -> None:
-    """In weights by so much, in scores and history by place, in predictions by line, in the rest by file."""
+    """Weights report the largest difference, scores and history the path, predictions the line, others the file."""
     weights = load_file(copy / "model.safetensors")
     floats = [name for name, values in weights.items() if values.dtype == np.float32]
     name, other = floats[0], next(name for name in floats[1:] if weights[name].ndim > 1)
@@ -256,7 +256,7 @@ def test_seconds_are_no_difference(tiny: Small, copy: Path) -> None:
 
 
 def test_another_temperature_is_a_difference(small_classes: Small, tmp_path: Path) -> None:
-    """What a model says of itself counts; names of files and checksums don't."""
+    """The model's description is compared, but not names of files and checksums."""
     from nlp_app.models.directory import own_checksum
 
     shutil.copytree(small_classes.run, tmp_path / "copy")

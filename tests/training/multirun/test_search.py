@@ -1,4 +1,4 @@
-"""A search over settings: what is tried and chosen, that test has no part in it, that nothing is lost or doubled."""
+"""Search for settings: trials and their selection; the test set is not used; no trial is lost or run twice."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FIXED = {change.removeprefix("--set=").partition("=")[0] for change in QUICK}
 
 
 def easy(count: int, seed: int) -> str:
-    """Sentences that are learned sooner or later, as CoNLL columns."""
+    """Sentences that are learned at different speeds, as CoNLL columns."""
     chance, blocks = random.Random(seed), []
     for _ in range(count):
         rows = [(chance.choice(PEOPLE), "B-PER"), ("sees", "O"), (chance.choice(PLACES), "B-LOC")]
@@ -65,21 +65,21 @@ def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def account_of(output: Path) -> dict[str, Any]:
-    """What stands in search.json, without the seconds."""
-    account: dict[str, Any] = json.loads((output / "search.json").read_text())
-    for trial in account["trials"]:
+def report_of(output: Path) -> dict[str, Any]:
+    """The content of search.json without seconds."""
+    report: dict[str, Any] = json.loads((output / "search.json").read_text())
+    for trial in report["trials"]:
         trial.pop("seconds")
-    return account
+    return report
 
 
 def result(output: Path) -> dict[str, Any]:
-    """What two equal searches have in common: all but checkpoints, seconds, and the names and times in the journal."""
+    """All files that are equal in two equal searches: without checkpoints, seconds and the journal."""
     files: dict[str, Any] = {n: c for n, c in files_of(output).items() if not n.startswith("checkpoints")}
     del files["search/journal.log"]
     for name in [name for name in files if name.endswith("history.jsonl")]:
         files[name] = [json.loads(line) | {"seconds": 0} for line in files[name].decode().splitlines()]
-    return files | {"search.json": account_of(output)}
+    return files | {"search.json": report_of(output)}
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_a_space_has_what_is_given_and_not_what_is_fixed() -> None:
 
 def test_the_first_trial_is_what_was_given_and_what_is_fixed_stays(data: Path, run: Path) -> None:
     base = read_settings(TaggingSettings, None, [change.removeprefix("--set=") for change in QUICK])
-    trials = account_of(run)["trials"]
+    trials = report_of(run)["trials"]
     assert [trial["trial"] for trial in trials] == list(range(3))
     assert trials[0]["settings"] == current_values(base, search_space(base, FIXED))
     assert len({json.dumps(trial["settings"]) for trial in trials}) == 3
@@ -134,11 +134,11 @@ def test_the_first_trial_is_what_was_given_and_what_is_fixed_stays(data: Path, r
 
 
 def test_the_model_is_that_of_the_best_trial(data: Path, run: Path, tmp_path: Path) -> None:
-    account = account_of(run)
-    scores = [trial["dev"] for trial in account["trials"]]
+    report = report_of(run)
+    scores = [trial["dev"] for trial in report["trials"]]
     assert len(set(scores)) > 1
-    assert account["best"] == scores.index(max(scores))
-    best = run / f"search/trial-{account['best']:04d}"
+    assert report["best"] == scores.index(max(scores))
+    best = run / f"search/trial-{report['best']:04d}"
     again = train_ner(read_settings(TaggingSettings, best / "config.toml"), tmp_path / "again", quiet=True)
     assert (tmp_path / "again/model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
     metrics = json.loads((run / "metrics.json").read_text())
@@ -148,7 +148,7 @@ def test_the_model_is_that_of_the_best_trial(data: Path, run: Path, tmp_path: Pa
 
 
 def test_test_is_read_at_the_end_alone(cli: Cli, data: Path, run: Path, tmp_path: Path) -> None:
-    """A test file that can't be read stops the final model, and no trial."""
+    """A test file that can't be read makes only the final run fail, not the trials."""
     copy = tmp_path / "data"
     shutil.copytree(data, copy)
     (copy / "test.conll").write_bytes(b"\xff\xfe\xff\x00\xd8")
@@ -158,26 +158,26 @@ def test_test_is_read_at_the_end_alone(cli: Cli, data: Path, run: Path, tmp_path
     shutil.copy(data / "test.conll", copy)
     assert cli(*command(copy, tmp_path / "run", 2, "--resume")).status == 0
     assert files_of(tmp_path / "run/search") == before
-    assert account_of(tmp_path / "run")["trials"] == account_of(run)["trials"][:2]
+    assert report_of(tmp_path / "run")["trials"] == report_of(run)["trials"][:2]
 
 
 class Stop(Exception):
-    """What stops a search in a test, from within."""
+    """Stops a search from within a test."""
 
 
 @pytest.mark.parametrize(
-    "place", ["record_epoch 1", "record_epoch 4", "propose 3", "record 2", "tidy 2", "record_epoch 7"]
+    "place", ["record_epoch 1", "record_epoch 4", "propose 3", "record 2", "cleanup 2", "record_epoch 7"]
 )
 def test_stopped_and_resumed(
     cli: Cli, data: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
-    """Stopped in a trial, before one, before and after it is recorded, in the final model: nothing differs."""
+    """Stop in a trial, before one, before and after it is recorded, and in the final run: the result is the same."""
     from nlp_app.training.multirun import search
     from nlp_app.training.runs.directory import RunDirectory
 
     name, _, number = place.partition(" ")
-    owner: Any = {"record_epoch": RunDirectory, "propose": Study, "record": Study, "tidy": search}[name]
-    attribute = "_tidy" if name == "tidy" else name
+    owner: Any = {"record_epoch": RunDirectory, "propose": Study, "record": Study, "cleanup": search}[name]
+    attribute = "_cleanup" if name == "cleanup" else name
     real, calls = getattr(owner, attribute), 0
 
     def stopping(*arguments: Any) -> Any:
@@ -209,7 +209,7 @@ def test_a_search_goes_on_with_more_trials(cli: Cli, data: Path, run: Path, tmp_
     assert outcome.status == 0
     assert result(tmp_path / "run") == result(run)
     assert outcome.out.startswith("3 trials finished; ")
-    assert "the best of many dev scores is an optimistic one" in outcome.out
+    assert "the best of many dev scores is optimistic" in outcome.out
     refused(
         cli(*command(data, tmp_path / "run", 3, "--resume", "--set=model.hidden_size=9")),
         "model.hidden_size = 9 (was 16)",
@@ -236,7 +236,7 @@ def test_a_trial_that_fails_is_counted_and_the_search_goes_on(
 
     monkeypatch.setattr(search_space, "_SPACES", {"bilstm_crf": {"train.learning_rate": Choices((1e30,))}})
     assert cli(*command(data, tmp_path / "run", 6, "--set=train.max_grad_norm=0")).status == 0
-    trials = account_of(tmp_path / "run")["trials"]
+    trials = report_of(tmp_path / "run")["trials"]
     assert trials[0]["state"] == FINISHED
     failed = [trial for trial in trials if trial["settings"] == {"train.learning_rate": 1e30}]
     assert failed
@@ -254,7 +254,7 @@ def test_a_trial_that_fails_is_counted_and_the_search_goes_on(
 def test_a_trial_is_stopped_when_it_is_below_the_median(
     tmp_path_factory: pytest.TempPathFactory, others: list[list[int]], mine: list[int]
 ) -> None:
-    """From half of the epochs on, once five trials have finished: the best so far against the median of theirs."""
+    """From half of the epochs on, after five finished trials: its best score so far is compared with their median."""
     study = Study(
         tmp_path_factory.mktemp("study") / "journal.log",
         {"train.learning_rate": Interval(0, 1)},
@@ -284,7 +284,7 @@ def test_a_hopeless_trial_ends_early(cli: Cli, data: Path, tmp_path: Path) -> No
     for _ in range(5):
         study.record(Trial(study.propose(), FINISHED, 1.0, 1.0, dict.fromkeys(QUARTERS, 1.0)))
     assert cli(*command(data, output, 7, *more, "--resume")).status == 0
-    last = account_of(output)["trials"][6]
+    last = report_of(output)["trials"][6]
     directory = output / "search/trial-0006"
     assert last["state"] == STOPPED
     history = [json.loads(line) for line in (directory / "history.jsonl").read_text().splitlines()]
@@ -316,10 +316,10 @@ def test_classifiers_are_searched_over_too(cli: Cli, small_classes: Small, tmp_p
     files = ("--train", small_classes.train, "--test", small_classes.test, "--output", tmp_path / "run")
     outcome = cli("train", "cls", *files, "--search", 3, "--quiet", *SMALL_CLASSES, "--set=train.epochs=2")
     assert outcome.status == 0, outcome
-    account = account_of(tmp_path / "run")
+    report = report_of(tmp_path / "run")
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())
-    assert metrics["dev"]["weighted_f1"] == max(trial["dev"] for trial in account["trials"])
-    assert set(account["trials"][0]["settings"]) == {
+    assert metrics["dev"]["weighted_f1"] == max(trial["dev"] for trial in report["trials"])
+    assert set(report["trials"][0]["settings"]) == {
         "train.learning_rate", "train.wide_learning_rate", "model.ngram_dropout", "model.hidden_dropout"
     }  # fmt: skip
     assert "most often confused" in outcome.out or "gold" in outcome.out

@@ -1,4 +1,4 @@
-"""Runs that find their encoded data again: the same weights, and nothing read or encoded a second time."""
+"""Runs that use cached data: the weights are the same, and nothing is read or encoded a second time."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Runs that are killed at random moments and resumed end as undisturbed ones do: `benchmarks/kills.py`, a few kills of
-it. That it would notice if they didn't is shown on files that are changed by hand."""
+"""Runs that are killed at random moments and resumed end like uninterrupted runs: a few kills of `benchmarks/kills.py`.
+
+Files that are changed by hand show that it detects a difference.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a run begins in a directory, beside what is there already, and what it takes to be taken up again."""
+"""Start and resume runs in directories that already have files."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ def test_what_was_to_replace_a_run_is_taken_up_and_not_that_run(
 
 
 def test_nothing_is_left_to_do_of_a_finished_run(cli: Cli, small: Small, tmp_path: Path) -> None:
-    """Also without a checkpoint: the run was shorter than the pause between two."""
+    """Also without a checkpoint: the run was shorter than the interval between checkpoints."""
     run, long = tmp_path / "run", "--set=train.checkpoint_seconds=1000"
     first = train(cli, small, run, long)
     assert not any((run / "checkpoints").glob("checkpoint-*"))
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
     again = cli("train", "ner", "--output", run, "--resume")
     assert (again.status, again.out) == (0, first.out)
-    assert again.err == f"note: the run in {run} has finished: nothing is left to do\n"
+    assert again.err == f"note: the run in {run} is already finished\n"
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
 
 
@@ -126,7 +126,7 @@ def test_a_run_that_fails_in_a_new_place_leaves_nothing(cli: Cli, small: Small, 
 def test_scores_of_one_run_never_stand_beside_the_record_of_another(
     cli: Cli, small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that is full as the finished model is saved."""
+    """The disk is full when the final model is saved."""
     run, long = tmp_path / "run", "--set=train.checkpoint_seconds=1000"
     assert train(cli, small, run).status == 0
 
@@ -161,7 +161,7 @@ def test_one_directory_is_one_process_s(cli: Cli, small: Small, tmp_path: Path) 
     assert train(cli, small, run).status == 0
     before, descriptor = files_of(run), lock(run)
     try:
-        refused(train(cli, small, run, "--seed", 2), f"--output {run}: another process trains in it")
+        refused(train(cli, small, run, "--seed", 2), f"--output {run}: in use by another process")
     finally:
         os.close(descriptor)
     assert files_of(run) == before
@@ -169,7 +169,7 @@ def test_one_directory_is_one_process_s(cli: Cli, small: Small, tmp_path: Path) 
 
 
 def test_mistakes_are_told_before_anything_is_read(cli: Cli, small: Small, tmp_path: Path) -> None:
-    """Each is the one line that a command says, without --quiet too."""
+    """Each is the only line of output, also without --quiet."""
     copy = Small(*(Path(shutil.copy(path, tmp_path)) for path in small[:3]), tmp_path / "run")
     assert train(cli, copy, copy.run).status == 0
 
@@ -207,7 +207,7 @@ def test_where_a_run_went_on_otherwise_is_recorded(
         torch.set_num_threads(threads + 1)
         outcome = cli("train", "ner", "--output", tmp_path / "run", "--resume")
         line = f"threads: found {threads + 1}, the run had {threads}"
-        assert f"warning: {line}; the result may differ in bits" in outcome.err
+        assert f"warning: {line}; results may not be bit-identical" in outcome.err
         found = json.loads(record.read_text())
         assert (found["environment"], found["resumed"], found["finished"]) == (began, [line], True)
         torch.set_num_threads(threads + 2)  # a finished run isn't changed by that
@@ -215,7 +215,7 @@ def test_where_a_run_went_on_otherwise_is_recorded(
         assert json.loads(record.read_text()) == found
     finally:
         torch.set_num_threads(threads)
-    assert f"warning: when the run was taken up again, {line}" in cli("reproduce", tmp_path / "run").err
+    assert f"warning: when the run was resumed, {line}" in cli("reproduce", tmp_path / "run").err
 
 
 @pytest.mark.parametrize(

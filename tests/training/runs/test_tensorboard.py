@@ -41,7 +41,7 @@ def points(directory: Path, name: str) -> list[tuple[int, float]]:
 
 
 class Network(nn.Module):
-    """A large table, a layer and a loss, as a classifier has them."""
+    """A large table, a layer and a loss, like those of a classifier."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,10 +66,10 @@ def test_reports_become_scalars(tmp_path: Path) -> None:
         "calibration": {"ece": 0.125, "nll": 0.5, "bins": []},
     }
     with Tracker(tmp_path / "events") as tracker:
-        tracker.report(step_report(10, 2.0))
-        tracker.report(step_report(20, 1.0, norm=None))
-        tracker.report(epoch_report(1, 25, metrics))
-        tracker.report(epoch_report(2, 50, None))
+        tracker.log_report(step_report(10, 2.0))
+        tracker.log_report(step_report(20, 1.0, norm=None))
+        tracker.log_report(epoch_report(1, 25, metrics))
+        tracker.log_report(epoch_report(2, 50, None))
     assert points(tmp_path / "events", "train/loss") == [(10, 2.0), (20, 1.0)]
     assert points(tmp_path / "events", "train/grad_norm") == [(10, 0.5)]
     assert points(tmp_path / "events", "rate/wide") == [(10, 0.2), (20, 0.2)]
@@ -89,10 +89,10 @@ def test_reports_become_scalars(tmp_path: Path) -> None:
 def test_a_resumed_run_has_each_step_once(tmp_path: Path) -> None:
     with Tracker(tmp_path) as tracker:
         for step in (10, 20, 30, 40):
-            tracker.report(step_report(step, 1.0))
+            tracker.log_report(step_report(step, 1.0))
     with Tracker(tmp_path, step=20) as tracker:  # the checkpoint was of step 20
         for step in (30, 40, 50):
-            tracker.report(step_report(step, 2.0))
+            tracker.log_report(step_report(step, 2.0))
     assert points(tmp_path, "train/loss") == [(10, 1.0), (20, 1.0), (30, 2.0), (40, 2.0), (50, 2.0)]
 
 
@@ -100,7 +100,7 @@ def test_a_new_run_starts_over(tmp_path: Path) -> None:
     (tmp_path / "other.txt").write_text("kept")
     for loss in (1.0, 2.0):
         with Tracker(tmp_path) as tracker:
-            tracker.report(step_report(10, loss))
+            tracker.log_report(step_report(10, loss))
     assert points(tmp_path, "train/loss") == [(10, 2.0)]
     assert (tmp_path / "other.txt").read_text() == "kept"
     assert len(list(tmp_path.iterdir())) == 2
@@ -115,7 +115,7 @@ def test_histograms_of_parameters(tmp_path: Path) -> None:
     network.register_parameter("row", nn.Parameter(torch.ones(1, 200_000, dtype=torch.bfloat16)))
     with Tracker(tmp_path) as tracker:
         for step in (10, 20):
-            tracker.histograms(network, step)
+            tracker.log_histograms(network, step)
     read = events(tmp_path)
     assert set(read.Tags()["histograms"]) == {"bags/weight", "layer/weight", "layer/bias", "row"}
     table = read.Histograms("bags/weight")
@@ -143,7 +143,7 @@ def test_the_graph_of_the_network(tmp_path: Path, capfd: pytest.CaptureFixture[s
     state = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()
     told: list[str] = []
     with Tracker(tmp_path) as tracker:
-        tracker.graph(network, INPUTS, told.append)
+        tracker.log_graph(network, INPUTS, told.append)
     assert_undisturbed(network, before, state)
     assert told == []
     assert capfd.readouterr() == ("", "")
@@ -162,9 +162,9 @@ def test_a_network_that_can_not_be_traced_is_reported(tmp_path: Path, capfd: pyt
     network = Untraceable().train()
     told: list[str] = []
     with Tracker(tmp_path) as tracker:
-        tracker.graph(network, INPUTS, told.append)
-        tracker.graph(network, {"rows": INPUTS["rows"]}, told.append)
-        tracker.report(step_report(1, 1.0))
+        tracker.log_graph(network, INPUTS, told.append)
+        tracker.log_graph(network, {"rows": INPUTS["rows"]}, told.append)
+        tracker.log_report(step_report(1, 1.0))
     assert [message.startswith("note: TensorBoard has no graph") for message in told] == [True, True]
     assert all("\n" not in message and len(message) < 300 for message in told)
     assert all(part.training for part in network.modules())
@@ -186,7 +186,7 @@ def test_a_crf_is_traced_or_reported(tmp_path: Path) -> None:
     inputs = {"x": torch.randn(2, 4, 2), "tags": torch.zeros(2, 4, dtype=torch.long)}
     told: list[str] = []
     with Tracker(tmp_path) as tracker:
-        tracker.graph(Tagger(), {**inputs, "mask": torch.ones(2, 4, dtype=torch.bool)}, told.append)
+        tracker.log_graph(Tagger(), {**inputs, "mask": torch.ones(2, 4, dtype=torch.bool)}, told.append)
     assert len(told) + ("graph" in events(tmp_path).Tags() and events(tmp_path).Tags()["graph"]) == 1
 
 

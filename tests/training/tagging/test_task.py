@@ -153,7 +153,7 @@ def test_a_damaged_newest_checkpoint(
         file.truncate(1000)
     outcome = cli("train", "ner", "--output", tmp_path / "run", "--resume")
     assert outcome.status == 0
-    assert f"note: damaged and left out: {checkpoints[-1]}" in outcome.err
+    assert f"note: skipped a damaged checkpoint: {checkpoints[-1]}" in outcome.err
     assert f"resuming after epoch 1, from {checkpoints[0]}" in outcome.err
     assert essence(tmp_path / "run") == whole()
 
@@ -328,7 +328,7 @@ def test_told_to_stop(
     assert process.returncode == status
     assert out == ""
     assert "Traceback" not in err
-    said = re.fullmatch(r"stopped after step (\d+), and saved\. To resume: (.*) --resume", err.split("\n")[-2])
+    said = re.fullmatch(r"stopped at step (\d+); checkpoint saved\. To resume: (.*) --resume", err.split("\n")[-2])
     assert said is not None
     (saved,) = (tmp_path / "run" / "checkpoints").glob("checkpoint-*")  # none but the one that it stopped with
     assert json.loads((saved / "state.json").read_text())["state"]["step"] == int(said[1])
@@ -347,7 +347,7 @@ def test_an_ignored_ctrl_c_stops_no_run_and_sigterm_does(small: Small, tmp_path:
         _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 143, err
     assert len((run / "history.jsonl").read_text().splitlines()) == 4
-    assert err.count("stopped after step") == 1
+    assert err.count("stopped at step") == 1
 
 
 def test_resuming_without_checkpoints_keeps_to_the_settings_of_the_run(cli: Cli, small: Small, tmp_path: Path) -> None:
@@ -414,7 +414,9 @@ def test_deterministic_ways_are_taken_while_a_run_lasts(cli: Cli, small: Small, 
     for value in ("true", "false"):
         settings = read_task_settings("ner", None, [*changes, f"train.deterministic={value}"], None)
         run = tmp_path / value
-        train_ner(settings, run, quiet=True, watch=lambda _: seen.append(torch.are_deterministic_algorithms_enabled()))
+        train_ner(
+            settings, run, quiet=True, on_epoch_end=lambda _: seen.append(torch.are_deterministic_algorithms_enabled())
+        )
         assert not torch.are_deterministic_algorithms_enabled()
     assert seen == [True] * 3 + [False] * 3
     assert (tmp_path / "true/model.safetensors").read_bytes() == (tmp_path / "false/model.safetensors").read_bytes()
