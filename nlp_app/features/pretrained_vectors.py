@@ -95,10 +95,10 @@ def read_vectors(path: Path) -> Vectors:
             "that tools use for unknown words. Check the file",
             path,
         )
-    kept = rows[trained]
-    spread = float(kept.std()) or 1.0
-    matrix = np.zeros((len(kept) + len(SPECIALS), rows.shape[1]), dtype=np.float32)
-    matrix[len(SPECIALS) :] = kept * (_STANDARD_DEVIATION / spread)
+    trained_rows = rows[trained]
+    spread = float(trained_rows.std()) or 1.0
+    matrix = np.zeros((len(trained_rows) + len(SPECIALS), rows.shape[1]), dtype=np.float32)
+    matrix[len(SPECIALS) :] = trained_rows * (_STANDARD_DEVIATION / spread)
     vocabulary = Vocabulary(word for word, good in zip(words, trained.tolist(), strict=True) if good)
     return Vectors(vocabulary, matrix, int((~trained).sum()))
 

@@ -550,7 +550,7 @@ def test_a_disk_that_is_full_as_texts_are_encoded(
         nonlocal calls
         calls += 1
         if calls >= count:
-            with self._room():
+            with self._as_training_error():
                 raise OSError(28, "No space left on device")
         append(self, columns)
 
