@@ -29,7 +29,7 @@ def train(
         quiet: Show no progress.
 
     Returns:
-        The model, and its scores on dev.
+        The model, and its scores on dev; none without a dev set (`dev_share=0`).
 
     Raises:
         NlpAppError: Training failed; messages name `X` or `dev` as the file.
@@ -45,7 +45,7 @@ def train(
             update={"data": settings.data.model_copy(update=paths | {"format": "jsonl"})},
         )
         try:
-            scores = _train(settings, directory / "run", quiet)["dev"]
+            scores = _train(settings, directory / "run", quiet).get("dev", {})
             return load(directory / "run"), scores
         except NlpAppError as error:  # "X:3: found ..." instead of the path of a temporary file
             raise type(error)(str(error).replace(f"{directory}/", "")) from error

@@ -476,3 +476,14 @@ def test_wrong_sentences(X, y, error, message):
 def test_importing_does_not_import_torch():
     code = "import sys, nlp_app.sklearn as s; s.TextClassifier(epochs=2).get_params(); sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+@pytest.mark.slow
+def test_without_a_dev_set_there_are_no_scores():
+    for estimator, X, y in (
+        (TextClassifier(**QUICK, dev_share=0.0), TEXTS, KINDS),
+        (SequenceTagger(**QUICK_TAGGER, dev_share=0.0), SENTENCES, TAGS),
+    ):
+        fitted = estimator.fit(X, y)
+        assert fitted.scores_ == {}
+        assert len(fitted.predict(X[:2])) == 2

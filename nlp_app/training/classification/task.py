@@ -111,7 +111,7 @@ class ClassificationTask:
         Returns:
             A text for the log.
         """
-        return f"{self.data.train_size:,} texts, {examples.batch_count()} batches an epoch"
+        return f"{self.data.train_size:,} texts, {examples.batch_count()} batches per epoch"
 
     @contextmanager
     def stored(self, examples: StoredExamples, output: Path) -> Iterator[None]:

@@ -116,7 +116,7 @@ class TaggingTask:
             A text for the log.
         """
         return (
-            f"{len(self.data.train.sentences):,} sentences, {examples.batch_count()} batches an epoch, "
+            f"{len(self.data.train.sentences):,} sentences, {examples.batch_count()} batches per epoch, "
             f"{examples.padding():.1%} padding"
         )
 
