@@ -185,7 +185,7 @@ def ended_rightly(ended: Ended, kind: signal.Signals, arguments: Sequence[str]) 
     if kind == signal.SIGKILL:
         return ended.status == -kind
     if ended.status == STATUS[kind]:
-        command = ended.said.strip().rpartition("\n")[2].partition("to go on: ")[2]
+        command = ended.said.strip().rpartition("\n")[2].partition("To resume: ")[2]
         return shlex.split(command)[2:] == [*(each for each in arguments if each != "--resume"), "--resume"]
     return ended.phase not in HEARD and ended.status in (-kind, 1 if ended.phase == BEFORE else -kind)
 

@@ -246,7 +246,7 @@ def test_nowhere_to_keep_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     notes: list[str] = []
     assert_same(load_or_build(KEY, write_some, lambda entry: entry.columns, say=notes.append), some())
     assert len(notes) == 1
-    assert "NLP_APP_CACHE; the encoded texts are used for this run only" in notes[0]
+    assert "NLP_APP_CACHE to a directory; the encoded texts are used for this run only" in notes[0]
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == others
 
 

@@ -395,7 +395,7 @@ def test_without_dev_the_last_epoch_is_the_model(cli: Cli, small_classes: Small,
     files = ("--train", small_classes.train, "--output", run, *SMALL_CLASSES, "--set=data.dev_share=0")
     outcome = cli("train", "cls", *files, "--test", small_classes.test)
     assert outcome.status == 0
-    assert "the model of epoch 3, the last" in outcome.err
+    assert "the model of epoch 3 (the last one)" in outcome.err
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     assert set(metrics) == {"test"}
     assert len(records_of(run / "predictions.jsonl")) == 80

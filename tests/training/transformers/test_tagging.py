@@ -220,7 +220,7 @@ def test_what_is_wrong_is_said(cli: Cli, small: Small, body: Path, tmp_path: Pat
         train(cli, small, body, tmp_path / "run", "--set=model.window_subwords=65"), "model.window_subwords", 65, 64
     )
     refused(train(cli, small, body, tmp_path / "run", "--set=model.window_subwords=2"), "model.window_subwords", 2)
-    refused(train(cli, small, body, tmp_path / "run", "--set=model.frozen_layers=3"), "freeze", 3, 2)
+    refused(train(cli, small, body, tmp_path / "run", "--set=model.frozen_layers=3"), "model.frozen_layers", 3, 2)
     refused(train(cli, small, body, tmp_path / "run", "--set=model.hidden_size=3"), "model.hidden_size")
     assert not (tmp_path / "run").exists()
 
