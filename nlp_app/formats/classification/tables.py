@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import ClassRecord
-from nlp_app.formats.classification.column_detection import BINARY_VALUES, TableColumns, choose_columns
+from nlp_app.formats.classification.column_detection import TableColumns, choose_columns
 from nlp_app.formats.classification.column_names import TEXT_NAMES, normalize_name
+from nlp_app.formats.classification.column_profiles import BINARY_VALUES
 from nlp_app.formats.classification.dialect import Dialect, find_delimiter, parse_rows, sample_rows, usual_width
 from nlp_app.formats.classification.options import ClassReadOptions, is_number
 from nlp_app.formats.classification.quoting import find_quoting
