@@ -16,6 +16,7 @@ from nlp_app.formats.classification.column_detection import TableColumns, choose
 from nlp_app.formats.classification.column_names import TEXT_NAMES, normalize_name
 from nlp_app.formats.classification.column_profiles import BINARY_VALUES
 from nlp_app.formats.classification.dialect import Dialect, find_delimiter, parse_rows, sample_rows, usual_width
+from nlp_app.formats.classification.json_labels import parse_cell
 from nlp_app.formats.classification.options import ClassReadOptions, is_number
 from nlp_app.formats.classification.quoting import find_quoting
 from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, ReadPlan, RepairLog, Sample
@@ -27,6 +28,8 @@ _BLANK = "blank lines, skipped"
 _EXTRA_CELLS = "rows with extra cells, which were added to the text"
 
 _EMPTY_BINARY = "empty cells among label columns, read as 0"
+
+_LISTS = "cells with a list of labels, read as several labels"
 
 _Labeler = Callable[[Sequence[str], int], tuple[str, ...] | None]
 
@@ -137,6 +140,9 @@ def _labeler(table: TableLayout, options: ClassReadOptions, repair_log: RepairLo
 
     def single(row: Sequence[str], number: int) -> tuple[str, ...] | None:
         label = row[only].strip()
+        if label.startswith(("[", "{")) and (listed := _parse_list(label, names[only], name, number)) is not None:
+            repair_log.add(_LISTS, number)
+            return listed
         if separator and separator in label:
             labels = tuple(dict.fromkeys(part.strip() for part in label.split(separator) if part.strip()))
         else:
@@ -162,6 +168,13 @@ def _labeler(table: TableLayout, options: ClassReadOptions, repair_log: RepairLo
         return tuple(dict.fromkeys(labels))  # two columns may have the same name
 
     return single if len(columns) == 1 else binary
+
+
+def _parse_list(cell: str, column: str, name: str, number: int) -> tuple[str, ...] | None:
+    try:
+        return parse_cell(cell, column)
+    except ValueError as error:
+        raise DataError(str(error), name, number) from error
 
 
 def _repair_row(row: list[str], table: TableLayout, repair_log: RepairLog, name: str, number: int) -> list[str]:

@@ -178,3 +178,37 @@ def test_an_ambiguous_table_without_names_shows_its_first_row(tmp_path: Path) ->
     message = "2 columns without names, 0 to 1, which begin with 0 'is it 0 here yet'.*data.header=yes"
     with pytest.raises(DataError, match=message):
         open_classes(write(tmp_path, "a.csv", rows))
+
+
+@pytest.mark.parametrize(
+    ("cell", "labels"),
+    [
+        ('["slow", "rude"]', ("slow", "rude")),
+        ("['slow', 'rude']", ("slow", "rude")),
+        ('{"choices":["slow","rude"]}', ("slow", "rude")),
+        ('{"slow": 1.0, "rude": 0.0}', ("slow",)),
+        ('["slow"]', ("slow",)),
+        ("[3, 7]", ("3", "7")),
+        ("[]", ()),
+    ],
+)
+def test_a_list_of_labels_in_a_cell(tmp_path: Path, cell: str, labels: tuple[str, ...]) -> None:
+    quoted = cell.replace('"', '""')
+    file = open_classes(write(tmp_path, "a.csv", f'text,label\nAt last,slow\nNo word,"{quoted}"\n'))
+    assert [record.labels for record in file] == [("slow",), labels]
+    assert [(repair.what, repair.line) for repair in file.repairs] == [
+        ("cells with a list of labels, read as several labels", 3)
+    ]
+
+
+@pytest.mark.parametrize("cell", ["[slow]", "{slow}", "[slow, rude]", "(slow)", "[1", "[a]b"])
+def test_a_label_in_brackets(tmp_path: Path, cell: str) -> None:
+    file = open_classes(write(tmp_path, "a.csv", f'text,label\nAt last,slow\nNo word,"{cell}"\n'))
+    assert [record.labels for record in file] == [("slow",), (cell,)]
+
+
+def test_spans_in_a_cell_are_refused(tmp_path: Path) -> None:
+    spans = '"[{""start"": 0, ""end"": 3, ""text"": ""Ann"", ""labels"": [""PER""]}]"'
+    file = open_classes(write(tmp_path, "a.csv", f"text,id,label\nAnn left,1,{spans}\n"))
+    with pytest.raises(DataError, match=r"a.csv:2: `label`: found spans; export them as JSON"):
+        list(file)
