@@ -50,6 +50,7 @@ def sequence_options(choices: Choices) -> ReadOptions:
         token_pattern=choices.pick(_PATTERNS) or None,
         column=choices.pick(_COLUMNS),
         labels=bool(choices.number(4)),
+        quote_character=choices.pick((None, '"', "'")),
     )
 
 

@@ -13,6 +13,8 @@ from nlp_app.formats.classification.joined_labels import describe_joined_labels
 
 CHOICES = {"auto": None, "yes": True, "no": False}
 
+_QUOTES = {"auto": None, "double": '"', "single": "'"}
+
 _LINES = ("text", "label_text", "fasttext")  # formats without columns
 
 F = TypeVar("F", bound=ClassFile)
@@ -27,6 +29,7 @@ def read_options(settings: ClassificationDataSettings, labels: bool = True) -> C
         label_columns=columns_of(settings.label_column),
         header=CHOICES[settings.header],
         quoting=CHOICES[settings.quoting],
+        quote_character=_QUOTES[settings.quote_character],
         label_separator=settings.label_separator,
         labels=labels,
     )

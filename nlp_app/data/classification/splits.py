@@ -132,6 +132,7 @@ def _plain(options: ClassReadOptions) -> dict[str, Any]:
         "label_columns": list(options.label_columns),
         "header": options.header,
         "quoting": options.quoting,
+        "quote_character": options.quote_character,
         "label_separator": options.label_separator,
     }
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from nlp_app.core.errors import DataError
 from nlp_app.formats.classification.column_names import LABEL_NAMES, TEXT_NAMES, normalize_name
-from nlp_app.formats.classification.dialect import Dialect, find_delimiter, sample_rows
+from nlp_app.formats.classification.dialect import Dialect, find_declared_delimiter, find_delimiter, sample_rows
 from nlp_app.formats.classification.label_lines import MARK
 from nlp_app.formats.classification.options import ClassReadOptions
 from nlp_app.formats.classification.read_plan import Sample
@@ -57,6 +57,8 @@ def detect_format(sample: Sample, suffix: str, options: ClassReadOptions) -> str
     suffix = suffix.lower()
     if SUFFIXES.get(suffix) == "jsonl" or first.startswith("{") or re.match(r"\[\s*(\{|$)", first):
         return "jsonl"
+    if declared := find_declared_delimiter(sample.lines[0]):
+        return "tsv" if declared == "\t" else "csv"
     _reject_sequences(sample.lines, lines, suffix, sample.name)
     if suffix in SUFFIXES:
         return SUFFIXES[suffix]

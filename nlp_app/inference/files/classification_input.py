@@ -15,7 +15,7 @@ from nlp_app.core.errors import DataError
 from nlp_app.core.types import ClassRecord
 from nlp_app.formats.classification import ClassFile, ClassReadOptions, open_classes, read_class_lines
 from nlp_app.formats.classification.detection import SUFFIXES
-from nlp_app.formats.classification.dialect import NOT_CLOSED, RFC_4180
+from nlp_app.formats.classification.dialect import NOT_CLOSED, RFC_4180, find_declared_delimiter
 from nlp_app.formats.classification.read_plan import ReadPlan, RepairLog
 from nlp_app.formats.io.compression import strip_compression_suffix
 from nlp_app.formats.io.encodings import find_input_encoding
@@ -99,7 +99,7 @@ class ClassSource:
         while run := waiting.take(1):
             taken.append(next(require_readable(line for _, line in run)))
             try:
-                if any(taken):
+                if any(line and find_declared_delimiter(line) is None for line in taken):
                     for _ in self.plan.read(taken, RepairLog()):
                         continue
                     break
@@ -124,7 +124,7 @@ class ClassSource:
                 wrong = with_file_line(error, self.name, number)
                 if is_open:  # which was read behind the header, and says another line
                     wrong = DataError(f"a quote opened in this row {NOT_CLOSED}; {RFC_4180}", self.name, number)
-            more = waiting.take_to_quote(_ROW_LIMIT - size) if is_open else []
+            more = waiting.take_to_quote(_ROW_LIMIT - size, self.plan.options.quote_character or '"') if is_open else []
             if not more:
                 waiting.put_back(taken[1:])
                 return [unreadable_item(wrong, self.name)]
@@ -164,7 +164,7 @@ class _Waiting:
         taken += itertools.islice(self._lines, count - len(taken))
         return taken
 
-    def take_to_quote(self, limit: int) -> list[tuple[int, str | DataError]]:
+    def take_to_quote(self, limit: int, quote: str) -> list[tuple[int, str | DataError]]:
         """The lines up to one that may close a quote. None are taken if a bad line, the end or `limit` comes first."""
         taken: list[tuple[int, str | DataError]] = []
         size = 0
@@ -173,7 +173,7 @@ class _Waiting:
             line = found[0][1]
             if isinstance(line, DataError):
                 break
-            if '"' in line:
+            if quote in line:
                 return taken
             size += len(line)
         self.put_back(taken)
