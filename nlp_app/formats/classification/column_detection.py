@@ -140,12 +140,18 @@ def find_labels(names: Sequence[str], profiles: Sequence[Profile], text: Sequenc
         column
         for column in others
         if profiles[column].filled
-        and not (names and (names[column].strip().casefold() in _ID_NAMES or is_description(names[column])))
+        and not (
+            names and (names[column].strip().casefold() in _ID_NAMES or is_description(names[column], LABEL_NAMES))
+        )
     ]
+    words = [column for column in filled if profiles[column].may_be_label and not profiles[column].kind]
     binary = [column for column in filled if profiles[column].is_binary]
-    if not named and names and len(binary) > 1:
+    if not named and names and len(binary) > 1 and not words:
         return tuple(binary)
     likely = [column for column in (named or filled) if profiles[column].may_be_label]
+    if words:
+        likely = [column for column in likely if profiles[column].kind != "truth"]
+    likely = [column for column in likely if not (names and is_description(names[column], TEXT_NAMES))] or likely
     if not likely and len(filled) == 1 and profiles[filled[0]].may_be_label_of(profiles[text[0]]):
         return (filled[0],)
     if len(likely) == 1:

@@ -119,22 +119,18 @@ def find_named(names: Sequence[str], known: Sequence[str], fits: Callable[[int],
     return find_exact(names, known) or find_partial(names, known, fits)
 
 
-def is_description(name: str) -> bool:
+def is_description(name: str, known: Sequence[str]) -> bool:
     """Return True if a name says that the column describes texts or labels, as `text_lang` and `label_count` do.
 
     Args:
         name: The name.
+        known: The known names, of texts or of labels.
 
     Returns:
         True for a description.
     """
     words = split_name(name)
-    return any(
-        words[position] in known and _describes(words, position, known)
-        for known in (TEXT_NAMES, LABEL_NAMES)
-        for position in (-1, 0)
-        if words
-    )
+    return any(words[position] in known and _describes(words, position, known) for position in (-1, 0) if words)
 
 
 def _describes(words: Sequence[str], position: int, known: Sequence[str]) -> bool:

@@ -18,6 +18,8 @@ _IDENTIFIER = re.compile(r"[^\W\d]\w{0,39}")
 
 _NUMBERED = re.compile(r"[A-Za-z]+[ _.]?[0-9]{1,2}")  # `v1`, `Column 2`
 
+_UNNAMED = re.compile(r"Unnamed: [0-9]+")  # as pandas writes a column without a name
+
 _NAMES = "header: the first row contains column names"
 
 _MIN_ROWS = 4  # with fewer rows, a first row that differs from the others is no evidence
@@ -29,6 +31,13 @@ _NAME_WORDS = frozenset({*TEXT_NAMES, *LABEL_NAMES}) | frozenset({
     "phrase", "post", "posts", "questions", "rating", "remark", "remarks", "reply", "response", "result", "reviews",
     "score", "sentences", "source", "split", "stance", "stars", "statement", "status", "subject", "summary", "texts",
     "time", "timestamp", "tone", "transcript", "tweets", "type", "user", "value", "verdict",
+})  # fmt: skip
+
+
+# Words that also begin short texts: one of them is no evidence.
+_MORE_NAME_WORDS = frozenset({
+    "channel", "complaint", "decision", "department", "dept", "grade", "issue", "level", "number", "priority",
+    "problem", "product", "reason", "region", "section", "severity", "state", "team", "ticket", "version",
 })  # fmt: skip
 
 
@@ -49,6 +58,8 @@ def find_header(rows: Sequence[Sequence[str]], options: ClassReadOptions) -> tup
     first, below = _without_empty_columns(rows)
     if len(first) > 1 and _has_numbers_as_names(first, below):
         return True, f"{_NAMES}, which are numbers"
+    if any(map(_UNNAMED.fullmatch, first)):
+        return True, _NAMES
     new = [cell not in cells for cell, cells in zip(first, below, strict=True)]
     if all(not cell or _NAME.fullmatch(cell) for cell in first):
         exact = {cell.casefold() for cell, is_new in zip(first, new, strict=True) if is_new}
@@ -119,7 +130,8 @@ def _has_known_word(name: str) -> bool:
 def _is_typical_name(name: str, cells: Sequence[str]) -> bool:
     """Return True for a known word, or for a form that names have and the cells have not: `v1`, `text_lang`."""
     is_numbered = bool(_NUMBERED.fullmatch(name)) and not any(map(_NUMBERED.fullmatch, cells))
-    return is_numbered or _has_known_word(name) or ("_" in name and not any("_" in cell for cell in cells))
+    is_known = _has_known_word(name) or not _MORE_NAME_WORDS.isdisjoint(split_name(name))
+    return is_numbered or is_known or ("_" in name and not any("_" in cell for cell in cells))
 
 
 def _find_longest(profiles: Sequence[Profile]) -> int:

@@ -20,9 +20,9 @@ from nlp_app.formats.classification.column_names import (
 )
 from nlp_app.formats.classification.column_profiles import Profile, profile_values
 from nlp_app.formats.classification.detection import SEQUENCES
-from nlp_app.formats.classification.json_labels import parse_labels
+from nlp_app.formats.classification.json_labels import parse_cell, parse_labels
 from nlp_app.formats.classification.options import ClassReadOptions
-from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, ReadPlan, RepairLog
+from nlp_app.formats.classification.read_plan import LISTED, NO_LABEL, NO_TEXT, ReadPlan, RepairLog
 from nlp_app.formats.io.hf_datasets import BATCH, load_data_set, parse_address
 
 _SAMPLE = 200  # rows whose values show if a column may contain texts or labels
@@ -119,7 +119,7 @@ def _read(
 ) -> Iterator[ClassRecord]:
     text_keys = [str(key) for key in options.text_columns]
     label_keys = [str(key) for key in options.label_columns] if options.labels else []
-    label_of = _labeler(label_keys, dataset.features, options.label_separator)
+    label_of = _labeler(label_keys, dataset.features, options.label_separator, repair_log)
     number = 0
     for batch in dataset.select_columns([*text_keys, *label_keys]).iter(BATCH):
         texts = zip(*(batch[key] for key in text_keys), strict=True)
@@ -142,7 +142,7 @@ def _read(
             yield ClassRecord(text, labels, number)
 
 
-def _labeler(keys: Sequence[str], features: Any, separator: str) -> _Labeler:
+def _labeler(keys: Sequence[str], features: Any, separator: str, repair_log: RepairLog) -> _Labeler:
     """Return a function that turns a row's cells into labels: the names of class numbers, or of columns that are 1."""
     if len(keys) != 1:
         return lambda cells, number: _binary_labels(keys, cells)
@@ -150,6 +150,9 @@ def _labeler(keys: Sequence[str], features: Any, separator: str) -> _Labeler:
 
     def single(cells: Sequence[Any], number: int) -> tuple[str, ...] | None:
         value = cells[0]
+        if (listed := parse_cell(value, keys[0])) is not None:
+            repair_log.add(LISTED, number)
+            return listed
         if classes is None or value is None:
             return parse_labels(value, keys[0], separator)
         if isinstance(value, list):

@@ -49,7 +49,7 @@ def parse_labels(item: Any, key: str, separator: str = "") -> tuple[str, ...] | 
     return tuple(dict.fromkeys(label for label in labels if label is not None))
 
 
-def parse_cell(cell: str, key: str) -> tuple[str, ...] | None:
+def parse_cell(cell: Any, key: str) -> tuple[str, ...] | None:
     """Parse a cell of a table that contains labels as JSON or Python writes them: `["x", "y"]`, `{"choices": ["x"]}`.
 
     Args:
@@ -57,11 +57,13 @@ def parse_cell(cell: str, key: str) -> tuple[str, ...] | None:
         key: The name of the column, for messages.
 
     Returns:
-        The labels; None if the cell is an ordinary label.
+        The labels; None if the cell is an ordinary label, or no string.
 
     Raises:
         ValueError: The cell contains an object or a list without labels, such as spans.
     """
+    if not isinstance(cell, str) or not cell.startswith(("[", "{")):
+        return None
     try:
         value = json.loads(cell)
     except (ValueError, RecursionError):
@@ -73,7 +75,7 @@ def parse_cell(cell: str, key: str) -> tuple[str, ...] | None:
         return None
     entries = value if isinstance(value, list) else [value]
     if any(isinstance(entry, dict) and {"start", "start_offset"} & entry.keys() for entry in entries):
-        raise ValueError(f"`{key}`: found spans; export them as JSON instead of CSV, and use `train ner`")
+        raise ValueError(f"`{key}`: found spans; export them as JSON, not in a string, and use `train ner`")
     return parse_labels(value, key)
 
 

@@ -26,9 +26,15 @@ from nlp_app.formats.classification.column_names import (
 )
 from nlp_app.formats.classification.column_profiles import Profile, profile_values
 from nlp_app.formats.classification.detection import SEQUENCES
-from nlp_app.formats.classification.json_labels import choice_names, chosen_labels, parse_labels, parse_scores
+from nlp_app.formats.classification.json_labels import (
+    choice_names,
+    chosen_labels,
+    parse_cell,
+    parse_labels,
+    parse_scores,
+)
 from nlp_app.formats.classification.options import ClassReadOptions
-from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, ReadPlan, RepairLog, Sample
+from nlp_app.formats.classification.read_plan import LISTED, NO_LABEL, NO_TEXT, ReadPlan, RepairLog, Sample
 from nlp_app.formats.io.json_objects import json_type, read_objects
 
 _SAMPLE = 1000
@@ -92,7 +98,7 @@ def _read(
             if value.get("answer") in _NOT_ACCEPTED and "answer" not in label_keys:
                 repair_log.add(_REJECTED, number)
                 continue
-            labels = _get_labels(value, label_keys, options.label_separator, name, number)
+            labels = _get_labels(value, label_keys, options.label_separator, repair_log, name, number)
             if labels is None and label_keys:
                 repair_log.add(NO_LABEL, number)
         parts = [_get_text(value, key, name, number) for key in keys]
@@ -218,7 +224,7 @@ def _is_task(value: Mapping[str, Any]) -> bool:
 
 
 def _get_labels(
-    value: dict[str, Any], keys: Sequence[str], separator: str, name: str, number: int
+    value: dict[str, Any], keys: Sequence[str], separator: str, repair_log: RepairLog, name: str, number: int
 ) -> tuple[str, ...] | None:
     if _is_task(value) and not any("." in key for key in keys):
         return chosen_labels(value, keys, name, number)
@@ -230,7 +236,11 @@ def _get_labels(
         return None
     try:
         if len(keys) == 1:
-            return parse_labels(_get_path(value, keys[0]), keys[0], separator)
+            item = _get_path(value, keys[0])
+            if (listed := parse_cell(item, keys[0])) is not None:
+                repair_log.add(LISTED, number)
+                return listed
+            return parse_labels(item, keys[0], separator)
         values = {key: _get_path(value, key) for key in keys}
         if all(item is None for item in values.values()):
             return None

@@ -2,7 +2,8 @@
 
 In CSV quotes enclose cells, unless reading by RFC 4180 and by its common variants fails or gives rows that are too
 wide. In tab-separated files quotes are characters, unless every quoted cell contains a character that has to be quoted,
-or a column is quoted throughout. Single quotes enclose cells only if no other reading gives rows of equal width.
+or a column is quoted throughout. Single quotes enclose cells only if no other reading gives rows of equal width, or if
+a column is quoted throughout.
 """
 
 from __future__ import annotations
@@ -80,22 +81,18 @@ def find_single_quoting(sample: Sample, delimiters: Sequence[str], options: Clas
 
     Returns:
         The quoting. None if single quotes are characters of the text: unless they are set, all rows must be equally
-        wide only when read with single quotes, and quoted cells must need their quotes.
+        wide when read with single quotes, and not without them, or a column must be quoted throughout.
     """
     if options.quote_character == '"' or options.quoting is False:
         return None
     for delimiter in delimiters:
-        mark = re.escape(delimiter)
-        cell = re.compile(f"(?:^|{mark})'[^']*{mark}")
         dialect = Dialect(delimiter, True, quote="'")
-        if (
-            any(map(cell.search, sample.lines))
-            and _is_rectangular(sample.all_lines(), dialect)
-            and not _is_rectangular(sample.all_lines(), Dialect(delimiter, False))
-            and not _is_rectangular(sample.all_lines(), Dialect(delimiter, True))
-            and _fit(sample.all_lines(), dialect).is_needed(has_equal_widths=False)
-        ):
-            return Quoting(dialect, True, f"quotes: {_SINGLE} (if they do not, set data.quote_character=double)")
+        begins = re.compile(f"(?:^|{re.escape(delimiter)})'")
+        if any(map(begins.search, sample.lines)) and _is_rectangular(sample.all_lines(), dialect):
+            unlike = (Dialect(delimiter, False), Dialect(delimiter, True))
+            is_only_reading = not any(_is_rectangular(sample.all_lines(), other) for other in unlike)
+            if is_only_reading or _fit(sample.all_lines(), dialect).is_for_columns:
+                return Quoting(dialect, True, f"quotes: {_SINGLE} (if they do not, set data.quote_character=double)")
     if options.quote_character is None:
         return None
     widths = {

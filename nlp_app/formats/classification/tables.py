@@ -28,7 +28,7 @@ from nlp_app.formats.classification.dialect import (
 from nlp_app.formats.classification.json_labels import parse_cell
 from nlp_app.formats.classification.options import ClassReadOptions, is_number
 from nlp_app.formats.classification.quoting import Quoting, find_quoting, find_single_quoting
-from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, ReadPlan, RepairLog, Sample
+from nlp_app.formats.classification.read_plan import LISTED, NO_LABEL, NO_TEXT, ReadPlan, RepairLog, Sample
 
 _MISSING = "rows with a missing cell"
 
@@ -37,8 +37,6 @@ _BLANK = "blank lines, skipped"
 _EXTRA_CELLS = "rows with extra cells, which were added to the text"
 
 _EMPTY_BINARY = "empty cells among label columns, read as 0"
-
-_LISTS = "cells with a list of labels, read as several labels"
 
 _Labeler = Callable[[Sequence[str], int], tuple[str, ...] | None]
 
@@ -165,8 +163,8 @@ def _labeler(table: TableLayout, options: ClassReadOptions, repair_log: RepairLo
 
     def single(row: Sequence[str], number: int) -> tuple[str, ...] | None:
         label = row[only].strip()
-        if label.startswith(("[", "{")) and (listed := _parse_list(label, names[only], name, number)) is not None:
-            repair_log.add(_LISTS, number)
+        if (listed := _parse_list(label, names[only], name, number)) is not None:
+            repair_log.add(LISTED, number)
             return listed
         if separator and separator in label:
             labels = tuple(dict.fromkeys(part.strip() for part in label.split(separator) if part.strip()))

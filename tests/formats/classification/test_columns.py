@@ -53,6 +53,8 @@ def check(file: ClassFile) -> None:
         ("note,multi_label,verdict", "{text},{truth},{label}"),
         ("note,label_confidence,verdict", "{text},0.9{n},{label}"),
         ("note,label_source,verdict", "{text},crowd,{label}"),
+        ("note,is_checked,verdict", "{text},{truth},{label}"),
+        ("is_late,note,is_checked,verdict", "{truth},{text},{truth},{label}"),
         ("uuid,note,verdict", "9b2f61c0-7d1e-4a52-8c3b-00000000000{n},{text},{label}"),
     ],
 )
@@ -132,6 +134,8 @@ def test_keys_of_two_texts_are_ambiguous(tmp_path: Path) -> None:
         ("v1,v2,,,", "{label},{text},,,"),
         ("v2,v1", "{text},{label}"),
         ("0,1", "{text},{label}"),
+        ("Unnamed: 0,Unnamed: 1", "{text},{label}"),
+        ("priority,complaint,dept", "{n},{text},{label}"),
         (",0,1", "{n},{text},{label}"),
         ("text_lang,remark,verdict", "en,{text},{label}"),
         ("post,mood", "{text},{label}"),
@@ -166,7 +170,7 @@ def test_cells_beyond_the_named_ones(tmp_path: Path) -> None:
         "Refund,billing_issue",
     ],
 )
-def test_a_first_row_that_is_data(tmp_path: Path, first: str) -> None:
+def test_first_row_that_is_data(tmp_path: Path, first: str) -> None:
     text, label = first.split(",")
     file = open_classes(write(tmp_path, "a.csv", table(first, "{text},{label}")))
     assert (next(iter(file)).text, next(iter(file)).labels) == (text, (label,))
@@ -201,6 +205,13 @@ def test_a_list_of_labels_in_a_cell(tmp_path: Path, cell: str, labels: tuple[str
     ]
 
 
+def test_a_list_of_labels_in_a_string(tmp_path: Path) -> None:
+    lines = [json.dumps({"text": "No word", "label": label}) for label in ("slow", "['slow', 'rude']", "[slow]")]
+    file = open_classes(write(tmp_path, "a.jsonl", "\n".join(lines)))
+    assert [record.labels for record in file] == [("slow",), ("slow", "rude"), ("[slow]",)]
+    assert [(repair.count, repair.line) for repair in file.repairs] == [(1, 2)]
+
+
 @pytest.mark.parametrize("cell", ["[slow]", "{slow}", "[slow, rude]", "(slow)", "[1", "[a]b"])
 def test_a_label_in_brackets(tmp_path: Path, cell: str) -> None:
     file = open_classes(write(tmp_path, "a.csv", f'text,label\nAt last,slow\nNo word,"{cell}"\n'))
@@ -210,5 +221,5 @@ def test_a_label_in_brackets(tmp_path: Path, cell: str) -> None:
 def test_spans_in_a_cell_are_refused(tmp_path: Path) -> None:
     spans = '"[{""start"": 0, ""end"": 3, ""text"": ""Ann"", ""labels"": [""PER""]}]"'
     file = open_classes(write(tmp_path, "a.csv", f"text,id,label\nAnn left,1,{spans}\n"))
-    with pytest.raises(DataError, match=r"a.csv:2: `label`: found spans; export them as JSON"):
+    with pytest.raises(DataError, match=r"a.csv:2: `label`: found spans; export them as JSON, not in a string"):
         list(file)

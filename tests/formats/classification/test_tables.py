@@ -333,6 +333,11 @@ def test_single_quotes(tmp_path: Path, delimiter: str, options: ClassReadOptions
     assert list(open_classes(file.path, file.options)) == list(file)
 
 
+def test_a_column_in_single_quotes(tmp_path: Path) -> None:
+    file = opened(tmp_path, "a.csv", "'text','label'\n'It is late, again',slow\n'Kind people',kind\n'No','slow'\n")
+    assert [label for _, label in pairs(file)] == [("slow",), ("kind",), ("slow",)]
+
+
 @pytest.mark.parametrize(
     "text",
     [
