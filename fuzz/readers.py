@@ -50,7 +50,6 @@ def sequence_options(choices: Choices) -> ReadOptions:
         token_pattern=choices.pick(_PATTERNS) or None,
         column=choices.pick(_COLUMNS),
         labels=bool(choices.number(4)),
-        quote_character=choices.pick((None, '"', "'")),
     )
 
 
@@ -126,6 +125,7 @@ def class_options(choices: Choices) -> ClassReadOptions:
         quoting=choices.pick((None, True, False)),
         label_separator=choices.pick(("", "|", ",", " ")),
         labels=bool(choices.number(4)),
+        quote_character=choices.pick((None, '"', "'")),
     )
 
 
