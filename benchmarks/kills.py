@@ -11,7 +11,7 @@ Half of the kills come at any time. The others are aimed: at the moment that a c
 new, or some milliseconds later. Just before its end each process notes where it stands (`faulthandler`), from which
 the phase is known.
 
-With TERM or INT a run saves and ends by itself; it has to say how to resume, and with what status it ends. With --damage
+With TERM or INT a run saves and ends; it has to say how to resume, and with what status it ends. With --damage
 a random file of the newest checkpoint is truncated, changed or removed after each kill; the next process has to say so,
 and to go on from the checkpoint before.
 

@@ -125,6 +125,7 @@ def class_options(choices: Choices) -> ClassReadOptions:
         quoting=choices.pick((None, True, False)),
         label_separator=choices.pick(("", "|", ",", " ")),
         labels=bool(choices.number(4)),
+        quote_character=choices.pick((None, '"', "'")),
     )
 
 

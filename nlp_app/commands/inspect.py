@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from nlp_app.config import ClassificationDataSettings, TaggingDataSettings, TaggingSettings, change_settings
-from nlp_app.data.classification.options import read_options
+from nlp_app.data.classification.options import label_remarks, read_options
 from nlp_app.data.classification.scan import FileScan, scan_file
 from nlp_app.data.tagging.corpus import read_corpus
 from nlp_app.data.tagging.splits import corpus_options
@@ -67,7 +67,7 @@ def _facts(file: ClassFile, scan: FileScan) -> dict[str, Any]:
     return {
         "path": scan.path,
         "format": file.format,
-        "remarks": list(file.remarks),
+        "remarks": [*file.remarks, *label_remarks(file, scan.labels)],
         "repairs": [{"what": each.what, "count": each.count, "line": each.line} for each in file.repairs],
         "texts": scan.texts,
         "unlabelled": scan.unlabeled[0],

@@ -31,6 +31,7 @@ class ClassificationDataSettings(DataSettings):
     label_column: str = ""
     header: Literal["auto", "yes", "no"] = "auto"
     quoting: Literal["auto", "yes", "no"] = "auto"
+    quote_character: Literal["auto", "double", "single"] = "auto"
     label_separator: str = ""
     multi_label: Literal["auto", "yes", "no"] = "auto"
 

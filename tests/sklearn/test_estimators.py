@@ -464,7 +464,7 @@ def test_tagger_in_a_search():
         (SENTENCES[1:], TAGS, ValueError, "X: found 26 texts and 27 targets"),
         (SENTENCES, None, ValueError, "requires y to be passed"),
         (SENTENCES, [["O"] * len(tags) for tags in TAGS], DataError, "^X: found no labeled span"),
-        ([["Ada", ""], *SENTENCES[1:]], [["O", "O"], *TAGS[1:]], NlpAppError, "^X:1: `tokens`: expected non-empty strings"),
+        ([["Ada", ""], *SENTENCES[1:]], [["O", "O"], *TAGS[1:]], NlpAppError, "^X:1: `tokens`: expected non-empty str"),
     ],
     ids=str,
 )

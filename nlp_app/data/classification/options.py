@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
 from nlp_app.config import ClassificationDataSettings
 from nlp_app.core.errors import NlpAppError
 from nlp_app.formats.classification import ClassFile, ClassReadOptions
+from nlp_app.formats.classification.joined_labels import describe_joined_labels
 
 CHOICES = {"auto": None, "yes": True, "no": False}
+
+_QUOTES = {"auto": None, "double": '"', "single": "'"}
 
 _LINE_FORMATS = ("text", "label_text", "fasttext")  # formats without columns
 
@@ -34,9 +37,24 @@ def read_options(settings: ClassificationDataSettings, labels: bool = True) -> C
         label_columns=parse_columns(settings.label_column),
         header=CHOICES[settings.header],
         quoting=CHOICES[settings.quoting],
+        quote_character=_QUOTES[settings.quote_character],
         label_separator=settings.label_separator,
         labels=labels,
     )
+
+
+def label_remarks(file: ClassFile, labels: Iterable[str]) -> list[str]:
+    """Remarks on the classes of a file, for the user.
+
+    Args:
+        file: The file.
+        labels: All of its classes.
+
+    Returns:
+        A remark if classes look like several labels that no separator splits.
+    """
+    joined = None if file.options.label_separator or file.format == "fasttext" else describe_joined_labels(labels)
+    return [joined] if joined else []
 
 
 def parse_columns(names: str) -> tuple[str | int, ...]:

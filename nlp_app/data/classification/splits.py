@@ -16,7 +16,7 @@ from nlp_app.core.text_table import format_names, format_table
 from nlp_app.core.types import ClassRecord
 from nlp_app.data.classification.cached_scan import scan_training_file
 from nlp_app.data.classification.hold_out import HoldOut
-from nlp_app.data.classification.options import open_like_training_file, read_options
+from nlp_app.data.classification.options import label_remarks, open_like_training_file, read_options
 from nlp_app.data.classification.scan import FileScan, Hashes, LabeledTexts
 from nlp_app.formats.classification import ClassFile, ClassReadOptions, open_classes
 from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, ReadRepair
@@ -144,6 +144,7 @@ class ClassData:
     def _train_remarks(self) -> Iterator[str]:
         scan = self.scan
         yield from reading_remarks(self.train.file, exclude=_SKIPPED, repairs=scan.repairs)
+        yield from label_remarks(self.train.file, self.label_counts)
         if self.class_set.multi_label:
             yield "texts may have several labels: each label is predicted independently"
         if scan.unlabeled[0]:
@@ -172,6 +173,7 @@ def _plain(options: ClassReadOptions) -> dict[str, Any]:
         "label_columns": list(options.label_columns),
         "header": options.header,
         "quoting": options.quoting,
+        "quote_character": options.quote_character,
         "label_separator": options.label_separator,
     }
 

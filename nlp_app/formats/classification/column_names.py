@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from nlp_app.core.errors import DataError, did_you_mean
 from nlp_app.formats.classification.options import is_number
@@ -17,8 +17,25 @@ TEXT_NAMES = (
 
 LABEL_NAMES = (
     "label", "labels", "category", "categories", "class", "classes", "intent", "target", "sentiment", "topic", "topics",
-    "emotion", "polarity", "tag", "tags", "标签", "类别", "分类", "情感",
+    "emotion", "polarity", "tag", "tags", "标签", "类别", "分类", "情感", "annotation",
 )  # fmt: skip
+
+_WHOLE_NAMES = frozenset({"annotation"})  # `annotation_id` is no label
+
+# `text_lang`, `label_count`: the last word says that the column describes the text or the label.
+_SUFFIXES = frozenset({
+    "at", "author", "by", "confidence", "count", "counts", "created", "date", "datetime", "hash", "lang", "language",
+    "len", "length", "likes", "link", "location", "platform", "prob", "probability", "size", "source", "time",
+    "timestamp", "updated", "uri", "url", "user", "username", "version", "votes", "weight",
+})  # fmt: skip
+
+# The same for texts only: `label_id`, `class_index` and `category_name` may contain labels.
+_TEXT_SUFFIXES = frozenset({
+    "code", "id", "ids", "idx", "index", "key", "kind", "name", "no", "nr", "num", "number", "rating", "score", "stars",
+    "status", "type", "uid", "uuid",
+})  # fmt: skip
+
+_PREFIXES = frozenset({"avg", "count", "has", "is", "max", "mean", "min", "multi", "n", "nb", "num", "total"})
 
 _LIST_LIMIT = 20
 
@@ -37,27 +54,91 @@ def normalize_name(name: str) -> str:
     return name.strip(' \t"\ufeff').casefold()
 
 
-def find_named(names: Sequence[str], known: Sequence[str]) -> list[int]:
-    """Find the columns whose names are known.
+def split_name(name: str) -> list[str]:
+    """Split a column name into words.
+
+    Args:
+        name: The name.
+
+    Returns:
+        The words in lower case: `review`, `text` for `reviewText` and `review_text`.
+    """
+    return [word.casefold() for word in _WORDS.findall(name)]
+
+
+def find_exact(names: Sequence[str], known: Sequence[str]) -> list[int]:
+    """Find the columns with a known name.
 
     Args:
         names: The names of the columns.
         known: The known names, in order of preference.
 
     Returns:
-        The numbers of the columns with a known name, in order of preference. If there are none, those whose last word,
-        or else whose first word, is a known name; two or more of them are ambiguous.
+        The numbers of the columns, in order of preference.
     """
     plain_names = [normalize_name(name) for name in names]
-    exact = [plain_names.index(name) for name in known if name in plain_names]
-    if exact:
-        return exact
-    words = [[word.casefold() for word in _WORDS.findall(name)] for name in names]
+    return [plain_names.index(name) for name in known if name in plain_names]
+
+
+def find_partial(names: Sequence[str], known: Sequence[str], fits: Callable[[int], bool] = lambda _: True) -> list[int]:
+    """Find the columns with a known word in their names.
+
+    Args:
+        names: The names of the columns.
+        known: The known names.
+        fits: Returns True if the values of a column fit its name.
+
+    Returns:
+        The numbers of the fitting columns whose last word, or else whose first word, is a known name. Two or more are
+        ambiguous.
+    """
+    parts = set(known) - _WHOLE_NAMES
+    words = list(map(split_name, names))
     for position in (-1, 0):
-        found = [column for column, parts in enumerate(words) if parts and parts[position] in known]
+        found = [
+            column
+            for column, own in enumerate(words)
+            if own and own[position] in parts and not _describes(own, position, known) and fits(column)
+        ]
         if found:
             return found
     return []
+
+
+def find_named(names: Sequence[str], known: Sequence[str], fits: Callable[[int], bool] = lambda _: True) -> list[int]:
+    """Find the columns with a known name, or else with a known word in their names.
+
+    Args:
+        names: The names of the columns.
+        known: The known names, in order of preference.
+        fits: Returns True if the values of a column fit a name that only contains a known word.
+
+    Returns:
+        The numbers of the columns; see `find_exact` and `find_partial`.
+    """
+    return find_exact(names, known) or find_partial(names, known, fits)
+
+
+def is_description(name: str, known: Sequence[str]) -> bool:
+    """Return True if a name says that the column describes texts or labels, as `text_lang` and `label_count` do.
+
+    Args:
+        name: The name.
+        known: The known names, of texts or of labels.
+
+    Returns:
+        True for a description.
+    """
+    words = split_name(name)
+    return any(words[position] in known and _describes(words, position, known) for position in (-1, 0) if words)
+
+
+def _describes(words: Sequence[str], position: int, known: Sequence[str]) -> bool:
+    if len(words) < 2:
+        return False
+    if position == -1:
+        return words[0] in _PREFIXES
+    return words[-1] in _SUFFIXES or (known is TEXT_NAMES and words[-1] in _TEXT_SUFFIXES)
 
 
 def resolve_column(wanted: str | int, names: Sequence[str], place: str, options: str) -> int:

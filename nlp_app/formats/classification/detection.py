@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 from nlp_app.core.errors import DataError
 from nlp_app.formats.classification.column_names import LABEL_NAMES, TEXT_NAMES, normalize_name
-from nlp_app.formats.classification.dialect import Dialect, find_delimiter, sample_rows
+from nlp_app.formats.classification.dialect import Dialect, find_declared_delimiter, find_delimiter, sample_rows
 from nlp_app.formats.classification.label_lines import MARK
 from nlp_app.formats.classification.options import ClassReadOptions
 from nlp_app.formats.classification.read_plan import Sample
-from nlp_app.formats.tagging.conll import detect_layout, is_blank, is_document_start
+from nlp_app.formats.tagging.conll import detect_layout, has_text_column, is_blank, is_document_start
 
 SEQUENCES = "this is sequence labeling data (tokens or spans with labels): use `train ner`, or give texts with classes"
 
@@ -56,6 +57,8 @@ def detect_format(sample: Sample, suffix: str, options: ClassReadOptions) -> str
     suffix = suffix.lower()
     if SUFFIXES.get(suffix) == "jsonl" or first.startswith("{") or re.match(r"\[\s*(\{|$)", first):
         return "jsonl"
+    if declared := find_declared_delimiter(sample.lines[0]):
+        return "tsv" if declared == "\t" else "csv"
     _reject_sequences(sample.lines, lines, suffix, sample.name)
     if suffix in SUFFIXES:
         return SUFFIXES[suffix]
@@ -63,7 +66,7 @@ def detect_format(sample: Sample, suffix: str, options: ClassReadOptions) -> str
         return "fasttext"
     if 10 * sum("\t" in line for line in lines) > 9 * len(lines):
         return "tsv"
-    if _starts_with_labels(lines, options):
+    if _starts_with_labels(sample, lines, options):
         return "label_text"
     delimiter = find_delimiter(lines, options, sample.whole)
     if delimiter is not None and (options.columns or _starts_with_names(lines, delimiter, options)):
@@ -84,25 +87,37 @@ def _reject_sequences(lines: Sequence[str], filled: Sequence[str], suffix: str, 
     blank = len([line for line in lines[:-1] if is_blank(line)])
     is_rectangular = layout.columns > 1 and all(len(row) == layout.columns for row in rows)
     is_short = sum(len(row[0]) for row in rows) < 8 * len(rows) and not any(" " in row[0] for row in rows)
+    is_short = is_short and not (layout.separator == "\t" and has_text_column(rows))
     if has_tags or (blank > 2 and is_rectangular and is_short and 100 * blank > len(filled)):
         raise DataError(f"found {lines[0]!r} and similar lines: {SEQUENCES}", name)
 
 
-def _starts_with_labels(lines: Sequence[str], options: ClassReadOptions) -> bool:
+def _starts_with_labels(sample: Sample, lines: Sequence[str], options: ClassReadOptions) -> bool:
     """Return True if each line begins with a label: the first words are few, repeat, and are not function words.
 
     If no labels are wanted, only TREC's classes count as labels, as a text must not lose its first word.
     """
-    words = [re.split(r"[ \t]", line, maxsplit=1) for line in lines]
-    if any(len(parts) < 2 or not parts[0] for parts in words):
-        return False
-    labels = [parts[0] for parts in words]
-    if all(map(_TREC.fullmatch, labels)):
+    labels = _count_first_words(lines)
+    if labels and all(map(_TREC.fullmatch, labels)):
         return True
-    distinct = set(labels)
-    is_few = len(distinct) <= (len(labels) / 2 if len(labels) < 20 else len(labels) / 5)
-    is_simple = all(map(_SIMPLE.fullmatch, distinct)) and not {label.casefold() for label in distinct} & _FUNCTION_WORDS
-    return options.labels and len(distinct) > 1 and is_few and is_simple
+    if labels and options.labels and len(labels) == 1 and not sample.whole and sample.complete:
+        labels = _count_first_words(line for line in sample.all_lines() if not is_blank(line))  # sorted by class
+    if not labels or not options.labels:
+        return False
+    is_few = len(labels) <= labels.total() / (2 if labels.total() < 20 else 5)
+    is_simple = all(map(_SIMPLE.fullmatch, labels)) and _FUNCTION_WORDS.isdisjoint(map(str.casefold, labels))
+    return len(labels) > 1 and is_few and is_simple
+
+
+def _count_first_words(lines: Iterable[str]) -> Counter[str]:
+    """Count the words that lines begin with. Empty if a line has fewer than two words, or begins with a space."""
+    counts: Counter[str] = Counter()
+    for line in lines:
+        word, *rest = re.split(r"[ \t]", line, maxsplit=1)
+        if not rest or not word:
+            return Counter()
+        counts[word] += 1
+    return counts
 
 
 def _starts_with_names(lines: Sequence[str], delimiter: str, options: ClassReadOptions) -> bool:

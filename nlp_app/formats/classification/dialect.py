@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
@@ -17,6 +18,8 @@ from nlp_app.formats.classification.column_names import LABEL_NAMES, TEXT_NAMES,
 from nlp_app.formats.classification.options import ClassReadOptions
 
 DELIMITERS = (",", ";", "\t", "|")
+
+_DECLARATION = re.compile(r'"?sep=([,;\t|])"?', re.IGNORECASE)
 
 CELL_LIMIT = 1 << 27  # characters of a quoted cell; a quote that is never closed must not use up the memory
 
@@ -32,15 +35,17 @@ class Dialect(NamedTuple):
 
     Attributes:
         delimiter: The character between cells.
-        quoting: True if `"` encloses cells.
+        quoting: True if quotes enclose cells.
         escape: True if a quote inside a quoted cell is written `\"`.
         spaced: True if spaces after delimiters are ignored.
+        quote: The character that encloses cells.
     """
 
     delimiter: str
     quoting: bool
     escape: bool = False
     spaced: bool = False
+    quote: str = '"'
 
 
 def parse_rows(lines: Iterable[str], dialect: Dialect, place: str) -> Iterator[tuple[int, list[str]]]:
@@ -69,6 +74,7 @@ def parse_rows(lines: Iterable[str], dialect: Dialect, place: str) -> Iterator[t
         (line + "\n" for line in lines),
         delimiter=delimiter,
         escapechar=escape,
+        quotechar=dialect.quote,
         skipinitialspace=dialect.spaced,
         strict=True,
     )
@@ -90,6 +96,32 @@ def _reason(error: csv.Error, first: int) -> str:
     if "new-line" in message:
         return "found a carriage return within a row"
     return "found text after a closing quote" if "expected after" in message else f"bad row: {message}"
+
+
+def find_declared_delimiter(line: str) -> str | None:
+    """Return the delimiter that the first line of a table for Excel declares.
+
+    Args:
+        line: The line.
+
+    Returns:
+        The delimiter of a line such as `sep=,`; None for other lines.
+    """
+    match = _DECLARATION.fullmatch(line)
+    return match[1] if match else None
+
+
+def blank_declaration(lines: Iterable[str]) -> Iterator[str]:
+    """Replace the line that declares the delimiter, if it is the first one.
+
+    Args:
+        lines: The lines.
+
+    Yields:
+        The lines, with an empty line for the declaration.
+    """
+    for number, line in enumerate(lines):
+        yield "" if number == 0 and find_declared_delimiter(line) else line
 
 
 def sample_rows(lines: Sequence[str], dialect: Dialect, whole: bool) -> list[list[str]]:

@@ -18,11 +18,14 @@ from nlp_app.formats.classification.column_names import (
     normalize_name,
     resolve_column,
 )
+from nlp_app.formats.classification.column_profiles import Profile, profile_values
 from nlp_app.formats.classification.detection import SEQUENCES
-from nlp_app.formats.classification.json_labels import parse_labels
+from nlp_app.formats.classification.json_labels import parse_cell, parse_labels
 from nlp_app.formats.classification.options import ClassReadOptions
-from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, ReadPlan, RepairLog
+from nlp_app.formats.classification.read_plan import LISTED, NO_LABEL, NO_TEXT, ReadPlan, RepairLog
 from nlp_app.formats.io.hf_datasets import BATCH, load_data_set, parse_address
+
+_SAMPLE = 200  # rows whose values show if a column may contain texts or labels
 
 _Labeler = Callable[[Sequence[Any], int], tuple[str, ...] | None]
 
@@ -49,17 +52,21 @@ def plan_reading(path: str, options: ClassReadOptions) -> ReadPlan:
         if options.labels
         else ()
     )
-    text = text or (
-        _find_column(names, TEXT_NAMES, "text", [c for c, key in enumerate(names) if _is_text(features[key])], path),
-    )
+    profiles = _profile_columns(dataset)
+    strings = [column for column, key in enumerate(names) if _is_text(features[key])]
+    named_texts = find_named(names, TEXT_NAMES, lambda column: column in strings and profiles[column].may_be_named_text)
+    text = text or (_find_column(names, named_texts, TEXT_NAMES, strings, path),)
     if any(not _is_text(features[names[column]]) for column in text):
         hint = SEQUENCES if "tokens" in names else COLUMN_HINT
         raise DataError(f"found no strings in the text column {names[text[0]]!r}: {hint}", path)
     if options.labels and not labels:
         other_columns = [column for column in range(len(names)) if column not in text]
         class_columns = [column for column in other_columns if _class_names(features[names[column]]) is not None]
-        if find_named(names, LABEL_NAMES):
-            labels = (_find_column(names, LABEL_NAMES, "label", other_columns, path),)
+        named_labels = find_named(
+            names, LABEL_NAMES, lambda column: column in other_columns and profiles[column].may_be_named_label
+        )
+        if named_labels:
+            labels = (_find_column(names, named_labels, LABEL_NAMES, other_columns, path),)
         elif len(class_columns) == 1:
             labels = (class_columns[0],)
     resolved = dataclasses.replace(
@@ -86,11 +93,18 @@ def _class_names(feature: Any) -> Sequence[str] | None:
     return names
 
 
-def _find_column(names: Sequence[str], known: Sequence[str], role: str, candidates: Sequence[int], path: str) -> int:
+def _profile_columns(dataset: Any) -> list[Profile]:
+    return [profile_values(values) for values in dataset[:_SAMPLE].values()]
+
+
+def _find_column(
+    names: Sequence[str], named: Sequence[int], known: Sequence[str], candidates: Sequence[int], path: str
+) -> int:
     """Return the column, among the candidates, that has a known name or is the only one."""
-    matches = find_named([names[column] for column in candidates], known)
-    if matches and (len(matches) == 1 or normalize_name(names[candidates[matches[0]]]) in known):
-        return candidates[matches[0]]
+    role = "text" if known is TEXT_NAMES else "label"
+    matches = [column for column in named if column in candidates]
+    if matches and (len(matches) == 1 or normalize_name(names[matches[0]]) in known):
+        return matches[0]
     if len(candidates) == 1:
         return candidates[0]
     if {"tokens", "ner_tags"} <= set(names):
@@ -105,7 +119,7 @@ def _read(
 ) -> Iterator[ClassRecord]:
     text_keys = [str(key) for key in options.text_columns]
     label_keys = [str(key) for key in options.label_columns] if options.labels else []
-    label_of = _labeler(label_keys, dataset.features, options.label_separator)
+    label_of = _labeler(label_keys, dataset.features, options.label_separator, repair_log)
     number = 0
     for batch in dataset.select_columns([*text_keys, *label_keys]).iter(BATCH):
         texts = zip(*(batch[key] for key in text_keys), strict=True)
@@ -128,7 +142,7 @@ def _read(
             yield ClassRecord(text, labels, number)
 
 
-def _labeler(keys: Sequence[str], features: Any, separator: str) -> _Labeler:
+def _labeler(keys: Sequence[str], features: Any, separator: str, repair_log: RepairLog) -> _Labeler:
     """Return a function that turns a row's cells into labels: the names of class numbers, or of columns that are 1."""
     if len(keys) != 1:
         return lambda cells, number: _binary_labels(keys, cells)
@@ -136,6 +150,9 @@ def _labeler(keys: Sequence[str], features: Any, separator: str) -> _Labeler:
 
     def single(cells: Sequence[Any], number: int) -> tuple[str, ...] | None:
         value = cells[0]
+        if (listed := parse_cell(value, keys[0])) is not None:
+            repair_log.add(LISTED, number)
+            return listed
         if classes is None or value is None:
             return parse_labels(value, keys[0], separator)
         if isinstance(value, list):

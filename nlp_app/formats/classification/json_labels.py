@@ -5,6 +5,8 @@ Errors are ValueError without a line; the readers, which know the line, turn the
 
 from __future__ import annotations
 
+import ast
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -45,6 +47,36 @@ def parse_labels(item: Any, key: str, separator: str = "") -> tuple[str, ...] | 
     if None in labels:
         raise ValueError(f"`{key}`: found an empty label in a list, expected names")
     return tuple(dict.fromkeys(label for label in labels if label is not None))
+
+
+def parse_cell(cell: Any, key: str) -> tuple[str, ...] | None:
+    """Parse a cell of a table that contains labels as JSON or Python writes them: `["x", "y"]`, `{"choices": ["x"]}`.
+
+    Args:
+        cell: The cell.
+        key: The name of the column, for messages.
+
+    Returns:
+        The labels; None if the cell is an ordinary label, or no string.
+
+    Raises:
+        ValueError: The cell contains an object or a list without labels, such as spans.
+    """
+    if not isinstance(cell, str) or not cell.startswith(("[", "{")):
+        return None
+    try:
+        value = json.loads(cell)
+    except (ValueError, RecursionError):
+        try:
+            value = ast.literal_eval(cell)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
+    if not isinstance(value, list | dict):
+        return None
+    entries = value if isinstance(value, list) else [value]
+    if any(isinstance(entry, dict) and {"start", "start_offset"} & entry.keys() for entry in entries):
+        raise ValueError(f"`{key}`: found spans; export them as JSON, not in a string, and use `train ner`")
+    return parse_labels(value, key)
 
 
 def _parse_label(item: Any, key: str) -> str | None:

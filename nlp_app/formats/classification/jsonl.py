@@ -16,18 +16,25 @@ from typing import Any
 
 from nlp_app.core.errors import DataError, did_you_mean
 from nlp_app.core.types import ClassRecord
-from nlp_app.formats.classification.column_detection import COLUMN_HINT
+from nlp_app.formats.classification.column_detection import COLUMN_HINT, find_text
 from nlp_app.formats.classification.column_names import (
     LABEL_NAMES,
-    TEXT_NAMES,
     enumerate_names,
-    find_named,
+    find_exact,
+    find_partial,
     normalize_name,
 )
+from nlp_app.formats.classification.column_profiles import Profile, profile_values
 from nlp_app.formats.classification.detection import SEQUENCES
-from nlp_app.formats.classification.json_labels import choice_names, chosen_labels, parse_labels, parse_scores
+from nlp_app.formats.classification.json_labels import (
+    choice_names,
+    chosen_labels,
+    parse_cell,
+    parse_labels,
+    parse_scores,
+)
 from nlp_app.formats.classification.options import ClassReadOptions
-from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, ReadPlan, RepairLog, Sample
+from nlp_app.formats.classification.read_plan import LISTED, NO_LABEL, NO_TEXT, ReadPlan, RepairLog, Sample
 from nlp_app.formats.io.json_objects import json_type, read_objects
 
 _SAMPLE = 1000
@@ -91,7 +98,7 @@ def _read(
             if value.get("answer") in _NOT_ACCEPTED and "answer" not in label_keys:
                 repair_log.add(_REJECTED, number)
                 continue
-            labels = _get_labels(value, label_keys, options.label_separator, name, number)
+            labels = _get_labels(value, label_keys, options.label_separator, repair_log, name, number)
             if labels is None and label_keys:
                 repair_log.add(NO_LABEL, number)
         parts = [_get_text(value, key, name, number) for key in keys]
@@ -158,15 +165,23 @@ def _find_text(first: Sequence[Mapping[str, Any]], keys: Sequence[str], label_ke
     strings = [
         key for key in keys if key not in label_keys and any(isinstance(_get_path(value, key), str) for value in first)
     ]
-    last_keys = [key.split(".", 1)[-1] for key in strings]
-    named = find_named(last_keys, TEXT_NAMES)
-    if named and (len(named) == 1 or normalize_name(last_keys[named[0]]) in TEXT_NAMES):
-        return strings[named[0]]
-    if len(strings) == 1:
-        return strings[0]
     if not keys:
         return "text"
-    raise DataError(f"can't tell which key is the text: found {enumerate_names(keys)}; name it ({COLUMN_HINT})", name)
+    profiles = [_profile(first, key) for key in strings]
+    found = find_text([_last_key(key) for key in strings], profiles)
+    if found is None:
+        raise DataError(
+            f"can't tell which key is the text: found {enumerate_names(keys)}; name it ({COLUMN_HINT})", name
+        )
+    return strings[found]
+
+
+def _last_key(path: str) -> str:
+    return path.split(".", 1)[-1]
+
+
+def _profile(first: Sequence[Mapping[str, Any]], key: str) -> Profile:
+    return profile_values(_get_path(value, key) for value in first)
 
 
 def _find_labels(
@@ -181,13 +196,22 @@ def _find_labels(
     for shape in _SHAPES:
         if any(isinstance(value.get(shape), dict if shape == "cats" else list) for value in first):
             return (shape,)
-    named = find_named(others, LABEL_NAMES)
-    if named and (len(named) == 1 or normalize_name(others[named[0]]) in LABEL_NAMES):
+    named = find_exact(others, LABEL_NAMES)[:1] or find_partial(
+        others, LABEL_NAMES, lambda column: _fits_name(first, others[column])
+    )
+    if len(named) == 1:
         return (others[named[0]],)
     if named:
         found = ", ".join(others[column] for column in named)
         raise DataError(f"can't tell which key is the label: found {found}; name it ({COLUMN_HINT})", name)
     return ()
+
+
+def _fits_name(first: Sequence[Mapping[str, Any]], key: str) -> bool:
+    """Return True if the values of a key, whose name only contains a word for labels, may be labels."""
+    if any(isinstance(_get_path(value, key), dict) for value in first):
+        return True
+    return _profile(first, key).may_be_named_label
 
 
 def _choice_groups(first: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -200,7 +224,7 @@ def _is_task(value: Mapping[str, Any]) -> bool:
 
 
 def _get_labels(
-    value: dict[str, Any], keys: Sequence[str], separator: str, name: str, number: int
+    value: dict[str, Any], keys: Sequence[str], separator: str, repair_log: RepairLog, name: str, number: int
 ) -> tuple[str, ...] | None:
     if _is_task(value) and not any("." in key for key in keys):
         return chosen_labels(value, keys, name, number)
@@ -212,7 +236,11 @@ def _get_labels(
         return None
     try:
         if len(keys) == 1:
-            return parse_labels(_get_path(value, keys[0]), keys[0], separator)
+            item = _get_path(value, keys[0])
+            if (listed := parse_cell(item, keys[0])) is not None:
+                repair_log.add(LISTED, number)
+                return listed
+            return parse_labels(item, keys[0], separator)
         values = {key: _get_path(value, key) for key in keys}
         if all(item is None for item in values.values()):
             return None

@@ -21,7 +21,8 @@ class ClassReadOptions:
         label_columns: Names or numbers of the label columns. Several columns hold 0 or 1 each, and the name of a column
             that holds 1 is a label.
         header: True if the first row contains column names.
-        quoting: True if `"` encloses cells.
+        quoting: True if quotes enclose cells.
+        quote_character: The quote, `"` or `'`.
         label_separator: Separates several labels in a cell; "" for one label per cell.
         labels: True to read labels. If False, labels are ignored, and records that the annotator rejected are not
             skipped.
@@ -33,6 +34,7 @@ class ClassReadOptions:
     label_columns: tuple[str | int, ...] = ()
     header: bool | None = None
     quoting: bool | None = None
+    quote_character: str | None = None
     label_separator: str = ""
     labels: bool = True
 
@@ -40,6 +42,8 @@ class ClassReadOptions:
         if self.format is not None and self.format not in CLASS_FORMATS:
             hint = did_you_mean(self.format, CLASS_FORMATS)
             raise SettingsError(f"format: found {self.format!r}, expected one of {', '.join(CLASS_FORMATS)}{hint}")
+        if self.quote_character not in (None, '"', "'"):
+            raise SettingsError(f"quote_character: found {self.quote_character!r}, expected '\"' or \"'\"")
         for name, columns in (("text_columns", self.text_columns), ("label_columns", self.label_columns)):
             if isinstance(columns, str) or not all(column != "" and type(column) in (str, int) for column in columns):
                 raise SettingsError(f"{name}: found {columns!r}, expected names, or numbers from 0")

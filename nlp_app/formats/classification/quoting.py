@@ -1,19 +1,24 @@
-"""Detect whether `"` encloses the cells of a table, in a pass over the whole table.
+"""Detect the quotes that enclose the cells of a table, in a pass over the whole table.
 
 In CSV quotes enclose cells, unless reading by RFC 4180 and by its common variants fails or gives rows that are too
 wide. In tab-separated files quotes are characters, unless every quoted cell contains a character that has to be quoted,
-or a column is quoted throughout.
+or a column is quoted throughout. Single quotes enclose cells only if no other reading gives rows of equal width, or if
+a column is quoted throughout.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from nlp_app.core.errors import DataError
-from nlp_app.formats.classification.dialect import Dialect, parse_rows
+from nlp_app.formats.classification.dialect import Dialect, parse_rows, sample_rows, usual_width
+from nlp_app.formats.classification.options import ClassReadOptions
 from nlp_app.formats.classification.read_plan import Sample
+
+_SINGLE = "' encloses cells"
 
 
 class Quoting(NamedTuple):
@@ -66,6 +71,50 @@ def find_quoting(sample: Sample, delimiter: str, quoting: bool | None) -> Quotin
     return Quoting(Dialect(delimiter, False), True, remark)
 
 
+def find_single_quoting(sample: Sample, delimiters: Sequence[str], options: ClassReadOptions) -> Quoting | None:
+    """Find out if single quotes enclose cells.
+
+    Args:
+        sample: The source.
+        delimiters: The characters that may separate cells.
+        options: Reading options; a quote character that is set there is used.
+
+    Returns:
+        The quoting. None if single quotes are characters of the text: unless they are set, all rows must be equally
+        wide when read with single quotes, and not without them, or a column must be quoted throughout.
+    """
+    if options.quote_character == '"' or options.quoting is False:
+        return None
+    for delimiter in delimiters:
+        dialect = Dialect(delimiter, True, quote="'")
+        begins = re.compile(f"(?:^|{re.escape(delimiter)})'")
+        if any(map(begins.search, sample.lines)) and _is_rectangular(sample.all_lines(), dialect):
+            unlike = (Dialect(delimiter, False), Dialect(delimiter, True))
+            is_only_reading = not any(_is_rectangular(sample.all_lines(), other) for other in unlike)
+            if is_only_reading or _fit(sample.all_lines(), dialect).is_for_columns:
+                return Quoting(dialect, True, f"quotes: {_SINGLE} (if they do not, set data.quote_character=double)")
+    if options.quote_character is None:
+        return None
+    widths = {
+        mark: usual_width(sample_rows(sample.lines, Dialect(mark, True, quote="'"), sample.whole))
+        for mark in delimiters
+    }
+    best = max(delimiters, key=lambda mark: (widths[mark][0] > 1, widths[mark][1]))
+    return Quoting(Dialect(best, True, quote="'"), True, f"quotes: {_SINGLE}")
+
+
+def _is_rectangular(lines: Iterable[str], dialect: Dialect) -> bool:
+    """Return True if a table can be read, and all rows have the same number of cells."""
+    width = 0
+    try:
+        for _, row in parse_rows(lines, dialect, ""):
+            if row and len(row) != (width := width or len(row)):
+                return False
+    except DataError:
+        return False
+    return width > 1
+
+
 class _Fit(NamedTuple):
     """The result of reading with quotes: a reason against it, and the purposes of the quotes."""
 
@@ -87,6 +136,7 @@ class _Fit(NamedTuple):
 def _fit(source: Iterable[str], dialect: Dialect) -> _Fit:
     """Read a table with quotes and collect the evidence for and against quoting."""
     recent: list[str] = []
+    quote = dialect.quote
 
     def recording() -> Iterator[str]:
         for line in source:
@@ -100,8 +150,8 @@ def _fit(source: Iterable[str], dialect: Dialect) -> _Fit:
         for number, row in parse_rows(recording(), dialect, ""):
             rows += bool(row)
             # The space must be outside of the quotes: a quoted cell may also begin with a space and a quote.
-            outside = recent[0].startswith(' "') or f'{dialect.delimiter} "' in recent[0]
-            is_spaced = is_spaced or (outside and any(cell.startswith(' "') for cell in row))
+            outside = recent[0].startswith(f" {quote}") or f"{dialect.delimiter} {quote}" in recent[0]
+            is_spaced = is_spaced or (outside and any(cell.startswith(f" {quote}") for cell in row))
             width = width or len(row)
             if len(row) > width and any(row[width:]):
                 return _Fit(f"line {number} would have {len(row)} cells", False, False, False, is_spaced)
@@ -110,10 +160,10 @@ def _fit(source: Iterable[str], dialect: Dialect) -> _Fit:
                 in_lines += 1
             elif len(cells) != len(row):
                 in_cells += bool(row)
-            elif '"' in recent[0]:
-                quoted_columns = [column for column, cell in enumerate(cells) if cell.startswith('"')]
+            elif quote in recent[0]:
+                quoted_columns = [column for column, cell in enumerate(cells) if cell.startswith(quote)]
                 quoted.update(quoted_columns)
-                needed = sum('"' in row[column] for column in quoted_columns)
+                needed = sum(quote in row[column] for column in quoted_columns)
                 in_cells += needed
                 needless += len(quoted_columns) - needed
             recent.clear()

@@ -13,6 +13,8 @@ NO_TEXT = "records without a text"
 
 NO_LABEL = "records without a label"
 
+LISTED = "cells with a list of labels, read as several labels"
+
 
 @dataclass(frozen=True, slots=True)
 class ReadRepair:

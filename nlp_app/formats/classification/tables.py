@@ -12,12 +12,23 @@ from typing import NamedTuple
 
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import ClassRecord
-from nlp_app.formats.classification.column_detection import BINARY_VALUES, TableColumns, choose_columns
+from nlp_app.formats.classification.column_detection import TableColumns, choose_columns
 from nlp_app.formats.classification.column_names import TEXT_NAMES, normalize_name
-from nlp_app.formats.classification.dialect import Dialect, find_delimiter, parse_rows, sample_rows, usual_width
+from nlp_app.formats.classification.column_profiles import BINARY_VALUES
+from nlp_app.formats.classification.dialect import (
+    DELIMITERS,
+    Dialect,
+    blank_declaration,
+    find_declared_delimiter,
+    find_delimiter,
+    parse_rows,
+    sample_rows,
+    usual_width,
+)
+from nlp_app.formats.classification.json_labels import parse_cell
 from nlp_app.formats.classification.options import ClassReadOptions, is_number
-from nlp_app.formats.classification.quoting import find_quoting
-from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, ReadPlan, RepairLog, Sample
+from nlp_app.formats.classification.quoting import Quoting, find_quoting, find_single_quoting
+from nlp_app.formats.classification.read_plan import LISTED, NO_LABEL, NO_TEXT, ReadPlan, RepairLog, Sample
 
 _MISSING = "rows with a missing cell"
 
@@ -38,12 +49,14 @@ class TableLayout(NamedTuple):
         columns: The columns of text and labels.
         width: The number of cells in a row.
         text_takes_extra_cells: True if extra cells at the end of a row belong to the text.
+        is_declared: True if the first line declares the delimiter (`sep=,`) and is no row.
     """
 
     dialect: Dialect
     columns: TableColumns
     width: int
     text_takes_extra_cells: bool
+    is_declared: bool = False
 
 
 def plan_reading(sample: Sample, options: ClassReadOptions, format: str) -> ReadPlan:
@@ -60,12 +73,15 @@ def plan_reading(sample: Sample, options: ClassReadOptions, format: str) -> Read
     Raises:
         DataError: The columns are ambiguous, a named column does not exist, or the first row is invalid.
     """
-    delimiter = "\t" if format == "tsv" else find_delimiter(sample.lines, options, sample.whole)
+    declared = find_declared_delimiter(sample.lines[0])
+    if declared:
+        all_lines = sample.all_lines
+        sample = sample._replace(lines=["", *sample.lines[1:]], all_lines=lambda: blank_declaration(all_lines()))
+    delimiter, quoting = _find_syntax(sample, options, declared or ("\t" if format == "tsv" else None))
     format = "tsv" if delimiter == "\t" else "csv"
     format_remark = (
         f"format: {format}, cells separated by {_delimiter_name(delimiter)}" if delimiter else "format: csv, one column"
-    )
-    quoting = find_quoting(sample, delimiter or ",", options.quoting)
+    ) + (", as line 1 says" if declared else "")
     dialect = quoting.dialect
     rows = sample_rows(sample.lines, dialect, sample.whole)
     if not rows:
@@ -76,17 +92,27 @@ def plan_reading(sample: Sample, options: ClassReadOptions, format: str) -> Read
     equal_rows = [_fit_to_width(row, width, dialect.delimiter) for row in rows]
     columns, remarks = choose_columns(equal_rows, options, sample.name)
     text_takes_extra_cells = width - 1 in columns.text and not (dialect.quoting and quoting.has_quotes)
-    table = TableLayout(dialect, columns, width, text_takes_extra_cells)
+    table = TableLayout(dialect, columns, width, text_takes_extra_cells, declared is not None)
     resolved = dataclasses.replace(
         options,
         format=format,
         header=columns.header,
         quoting=dialect.quoting if quoting.has_quotes else options.quoting,
+        quote_character=dialect.quote if quoting.has_quotes else options.quote_character,
         text_columns=_to_options(columns.text, columns),
         label_columns=_to_options(columns.labels, columns) if options.labels else options.label_columns,
     )
     remarks = [format_remark, *([quoting.remark] if quoting.remark else []), *remarks]
     return ReadPlan(resolved, remarks, partial(read, table=table, options=options, name=sample.name))
+
+
+def _find_syntax(sample: Sample, options: ClassReadOptions, delimiter: str | None) -> tuple[str | None, Quoting]:
+    """Return the delimiter, None for a single column, and the quoting."""
+    single = find_single_quoting(sample, (delimiter,) if delimiter else DELIMITERS, options)
+    if single is not None:
+        return single.dialect.delimiter, single
+    delimiter = delimiter or find_delimiter(sample.lines, options, sample.whole)
+    return delimiter, find_quoting(sample, delimiter or ",", options.quoting)
 
 
 def read(
@@ -107,7 +133,7 @@ def read(
     Raises:
         DataError: A row or label is invalid. Names the line.
     """
-    rows = parse_rows(lines, table.dialect, name)
+    rows = parse_rows(blank_declaration(lines) if table.is_declared else lines, table.dialect, name)
     texts, width = table.columns.text, table.width
     only = texts[0] if len(texts) == 1 else None
     label_of = _labeler(table, options, repair_log, name)
@@ -115,7 +141,8 @@ def read(
     for number, row in rows:
         if len(row) != width:
             if not row:
-                repair_log.add(_BLANK, number)
+                if number > 1 or not table.is_declared:
+                    repair_log.add(_BLANK, number)
                 continue
             row = _repair_row(row, table, repair_log, name, number)
         if is_header:
@@ -136,6 +163,9 @@ def _labeler(table: TableLayout, options: ClassReadOptions, repair_log: RepairLo
 
     def single(row: Sequence[str], number: int) -> tuple[str, ...] | None:
         label = row[only].strip()
+        if (listed := _parse_list(label, names[only], name, number)) is not None:
+            repair_log.add(LISTED, number)
+            return listed
         if separator and separator in label:
             labels = tuple(dict.fromkeys(part.strip() for part in label.split(separator) if part.strip()))
         else:
@@ -163,6 +193,13 @@ def _labeler(table: TableLayout, options: ClassReadOptions, repair_log: RepairLo
     return single if len(columns) == 1 else binary
 
 
+def _parse_list(cell: str, column: str, name: str, number: int) -> tuple[str, ...] | None:
+    try:
+        return parse_cell(cell, column)
+    except ValueError as error:
+        raise DataError(str(error), name, number) from error
+
+
 def _repair_row(row: list[str], table: TableLayout, repair_log: RepairLog, name: str, number: int) -> list[str]:
     width = table.width
     if len(row) < width:
@@ -170,9 +207,10 @@ def _repair_row(row: list[str], table: TableLayout, repair_log: RepairLog, name:
     elif any(row[width:]):
         if not table.text_takes_extra_cells:
             found = f"found {len(row)} cells, expected {width} as in the other rows"
-            raise DataError(
-                f"{found}; put cells that contain {_delimiter_name(table.dialect.delimiter)} in quotes", name, number
-            )
+            way_out = f"put cells that contain {_delimiter_name(table.dialect.delimiter)} in quotes"
+            if any(cell.startswith("'") for cell in row):
+                way_out += ", or set data.quote_character=single if ' encloses cells"
+            raise DataError(f"{found}; {way_out}", name, number)
         repair_log.add(_EXTRA_CELLS, number)
     return _fit_to_width(row, width, table.dialect.delimiter)
 

@@ -24,6 +24,8 @@ DOCUMENT_START = "-DOCSTART-"
 
 SAMPLE = 1000  # lines from which the separator and the number of columns are detected
 
+_MIN_TEXT = 15  # characters of a text without spaces, such as Chinese
+
 _OTHER_TASK = (
     "this looks like text classification data (a label and a text): use `train cls`, or give tokens with tags, or "
     "texts with spans"
@@ -229,6 +231,24 @@ def write(records: Iterable[Record], name: str) -> Iterator[str]:
         yield ""
 
 
+def has_text_column(rows: Iterable[Sequence[str]]) -> bool:
+    """Return True if one column of tab-separated rows contains texts instead of tokens.
+
+    Args:
+        rows: The cells of the first rows, also of blank ones.
+
+    Returns:
+        True if most cells of a column are texts of several words, or of many non-ASCII characters, and most differ.
+    """
+    filled = [row for row in rows if any(row)]
+    texts: dict[int, set[str]] = {}
+    for row in filled:
+        for column, field in enumerate(row):
+            if " " in field.strip() or (len(field) >= _MIN_TEXT and not field.isascii()):
+                texts.setdefault(column, set()).add(field)
+    return any(2 * len(distinct) > len(filled) for distinct in texts.values())
+
+
 def _make_record(tokens: list[str], tags: list[str], end: int) -> TokenRecord:
     """Return the sentence whose last token is on the line before `end`."""
     return TokenRecord(tokens, tags or None, range(end - len(tokens), end))
@@ -262,8 +282,12 @@ def _reject_other_formats(sample: Sequence[str], layout: Layout, name: str) -> N
         return
     if any(line.startswith("__label__") for line in sample):
         raise OtherTaskError(_OTHER_TASK, name)
-    if layout.separator == "\t" and layout.columns == 2 and len(sample) > 1:
-        rows = [line.split("\t") for line in sample]
+    rows = [line.split("\t") for line in sample]
+    if layout.separator != "\t" or len(rows) < 2:
+        return
+    if has_text_column(rows):
+        raise OtherTaskError(_OTHER_TASK, name)
+    if layout.columns == 2:
         spaced = sum(any(" " in field for field in row) for row in rows)
         length = statistics.median(len(row[0]) for row in rows)
         if 3 * spaced > len(rows) or length >= 10:

@@ -14,7 +14,7 @@ from nlp_app.core.errors import DataError
 from nlp_app.core.types import ClassRecord
 from nlp_app.formats.classification import ClassFile, ClassReadOptions, open_classes, read_class_lines
 from nlp_app.formats.classification.detection import SUFFIXES
-from nlp_app.formats.classification.dialect import NOT_CLOSED, RFC_4180
+from nlp_app.formats.classification.dialect import NOT_CLOSED, RFC_4180, find_declared_delimiter
 from nlp_app.formats.classification.read_plan import ReadPlan, RepairLog
 from nlp_app.formats.io.compression import strip_compression_suffix
 from nlp_app.formats.io.encodings import find_input_encoding
@@ -123,7 +123,7 @@ class ClassSource:
         while next_line := queue.take(1):
             taken.append(next(require_readable(line for _, line in next_line)))
             try:
-                if any(taken):
+                if any(line and find_declared_delimiter(line) is None for line in taken):
                     for _ in self.plan.read(taken, RepairLog()):
                         continue
                     break
@@ -142,6 +142,7 @@ class ClassSource:
         if isinstance(line, DataError):
             return [unreadable_item(line, self.name)]
         taken = [(number, line)]
+        quote = self.plan.options.quote_character or '"'
         size = 0
         while True:
             try:
@@ -151,7 +152,7 @@ class ClassSource:
                 row_error = with_file_line(error, self.name, number)
                 if is_open:  # the message names a line of the excerpt that starts with the header
                     row_error = DataError(f"a quote opened in this row {NOT_CLOSED}; {RFC_4180}", self.name, number)
-            more = queue.take_to_quote(_ROW_LIMIT - size) if is_open else []
+            more = queue.take_to_quote(_ROW_LIMIT - size, quote) if is_open else []
             if not more:
                 queue.put_back(taken[1:])
                 return [unreadable_item(row_error, self.name)]
@@ -191,7 +192,7 @@ class _LineQueue:
         taken += itertools.islice(self._lines, count - len(taken))
         return taken
 
-    def take_to_quote(self, limit: int) -> list[tuple[int, str | DataError]]:
+    def take_to_quote(self, limit: int, quote: str) -> list[tuple[int, str | DataError]]:
         """Take the lines up to one that may close a quote.
 
         Take none if a bad line, the end of the file or `limit` characters come first.
@@ -203,7 +204,7 @@ class _LineQueue:
             line = next_line[0][1]
             if isinstance(line, DataError):
                 break
-            if '"' in line:
+            if quote in line:
                 return taken
             size += len(line)
         self.put_back(taken)

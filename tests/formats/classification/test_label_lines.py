@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nlp_app.core.errors import DataError, SettingsError
-from nlp_app.core.types import ClassRecord
+from nlp_app.core.errors import DataError, OtherTaskError, SettingsError
+from nlp_app.core.types import ClassRecord, TokenRecord
 from nlp_app.formats.classification import ClassFile, ClassReadOptions, open_classes, read_class_lines
+from nlp_app.formats.io.lines import CHUNK
+from nlp_app.formats.tagging import read as read_records
 
 PLAIN = ClassReadOptions()
 UNLABELLED = ClassReadOptions(labels=False)
@@ -168,3 +170,61 @@ def test_pipes_are_refused(tmp_path: Path) -> None:
         read_class_lines([], "-", "", ClassReadOptions(format="hub"))
     with pytest.raises(DataError, match="is empty"):
         read_class_lines([], "-", "", PLAIN)
+
+
+def test_lines_that_are_sorted_by_class(tmp_path: Path) -> None:
+    """The lines that fit into the first chunk have one class."""
+    size = CHUNK // 20
+    text = "good a fine meal, number {}\n" * size + "poor cold and late, number {}\n" * size
+    file = opened(tmp_path, text.format(*range(2 * size)))
+    assert file.format == "label_text"
+    assert {record.labels for record in file} == {("good",), ("poor",)}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "good one meal\n" * (CHUNK // 10),  # one class is no class
+        "Dear all, come at {}\n" * (CHUNK // 10) + "".join(f"w{number} is late\n" for number in range(CHUNK // 10)),
+        "good one meal\n" * (CHUNK // 10) + "poor\n",
+        "good one meal\n" * (CHUNK // 10) + "The end of it\n",
+    ],
+)
+def test_lines_that_begin_with_the_same_word(tmp_path: Path, text: str) -> None:
+    assert opened(tmp_path, text).format == "text"
+    assert opened(tmp_path, text, UNLABELLED).format == "text"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1\tNo parcel yet\tlate\n2\tTwo days now\tlate\n3\tAll is well\tfine\n4\tVery nice\tfine\n",
+        "我的快递是不是丢了，半个月没有影子\t物流\t1\n什么时候能发货呀，等得花儿都谢了\t物流\t2\n谢谢\t退款\t3\n",
+    ],
+)
+def test_tables_are_not_columns_of_tokens(tmp_path: Path, text: str) -> None:
+    assert opened(tmp_path, text).format == "tsv"
+    with pytest.raises(OtherTaskError, match="text classification data"):
+        list(read_records(tmp_path / "a.txt"))
+
+
+def test_blank_lines_between_rows_are_not_sentence_ends(tmp_path: Path) -> None:
+    text = "delivery\tWhere is it?\nrefund\tPay me back\n\nrefund\tMy money!\n\nother\tHi all\n\nother\tBye you\n"
+    file = opened(tmp_path, text)
+    assert [record.labels for record in file][-1] == ("other",)
+    assert file.repairs[0].count == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ada\tB-PER\nNew York\tB-LOC\nleft\tO\n\nin May\tO\nfor\tO\nrest\tO\n\n",
+        "1\tAda\tNN\n2\tis\tVB\n3\thome\tNN\n4\tnow\tRB\n",
+        "Ada\ta given name\tB-PER\nleft\tto go away\tO\n\nBo\ta short name\tB-PER\nslept\tto be asleep\tO\n\n",
+    ],
+)
+def test_columns_with_a_few_spaces_are_tokens(tmp_path: Path, text: str) -> None:
+    opened_lines = text.count("\n") - text.count("\n\n")
+    (tmp_path / "a.tsv").write_text(text)
+    records = [record for record in read_records(tmp_path / "a.tsv") if isinstance(record, TokenRecord)]
+    assert sum(len(record.tokens) for record in records) == opened_lines

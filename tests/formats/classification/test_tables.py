@@ -279,3 +279,80 @@ def test_nothing_to_read(tmp_path: Path) -> None:
 def test_invalid_options(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         ClassReadOptions(**arguments)  # type: ignore[arg-type]
+
+
+EXCEL = [("Too late, again", ("slow",)), ("Kind people", ("kind",)), ("No; not at all", ("slow",))]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.txt", "a"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        'sep=,\r\ntext,label\r\n"Too late, again",slow\r\nKind people,kind\r\nNo; not at all,slow\r\n',
+        '"sep=;"\ntext;label\nToo late, again;slow\nKind people;kind\n"No; not at all";slow\n',
+        "SEP=\t\ntext\tlabel\nToo late, again\tslow\nKind people\tkind\nNo; not at all\tslow\n",
+    ],
+)
+def test_first_line_that_declares_the_delimiter(tmp_path: Path, name: str, text: str) -> None:
+    file = opened(tmp_path, name, text)
+    assert pairs(file) == EXCEL
+    assert next(iter(file)).line == 3
+    assert not file.repairs
+    assert "as line 1 says" in remark(file, "format")
+    assert list(open_classes(file.path, file.options)) == list(file)
+
+
+@pytest.mark.parametrize("first", ["sep=,x", "sep =,", "sept,oct", "sep=:"])
+def test_first_line_that_declares_nothing(tmp_path: Path, first: str) -> None:
+    file = opened(tmp_path, "a.csv", f"{first}\nsome text,label\nmore text,label\n", ClassReadOptions(labels=False))
+    assert len(list(file)) == 3
+
+
+SINGLE = [
+    ("news", 'It is new; it is "fast".'),
+    ("sport", "They won today"),
+    ("news", "It said 'no'; nothing else."),
+    ("sport", "One; two; three"),
+]
+
+
+def single_quoted(delimiter: str) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, delimiter=delimiter, quotechar="'", lineterminator="\n")
+    writer.writerows([(label, text.replace(";", delimiter)) for label, text in SINGLE] * 2)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("options", [ClassReadOptions(), ClassReadOptions(quote_character="'")])
+def test_single_quotes(tmp_path: Path, delimiter: str, options: ClassReadOptions) -> None:
+    name = "a.tsv" if delimiter == "\t" else "a.csv"
+    file = opened(tmp_path, name, single_quoted(delimiter), options)
+    assert pairs(file)[:4] == [(text.replace(";", delimiter), (label,)) for label, text in SINGLE]
+    assert remark(file, "quotes").startswith("quotes: ' encloses cells")
+    assert list(open_classes(file.path, file.options)) == list(file)
+
+
+def test_a_column_in_single_quotes(tmp_path: Path) -> None:
+    file = opened(tmp_path, "a.csv", "'text','label'\n'It is late, again',slow\n'Kind people',kind\n'No','slow'\n")
+    assert [label for _, label in pairs(file)] == [("slow",), ("kind",), ("slow",)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "'tis late,slow\n'twas kind,kind\nno,slow\n",
+        "'quoted',slow\n'kind',kind\n",  # quotes that no cell needs may be characters
+        "text,label\n\"it's late, I say\",slow\n'no',kind\n",
+        "it's, late\nthey're, kind\n",
+    ],
+)
+def test_apostrophes_are_characters(tmp_path: Path, text: str) -> None:
+    file = opened(tmp_path, "a.csv", text, ClassReadOptions(text_columns=(0,)))
+    assert "'" in "".join(record.text for record in file)
+
+
+def test_unclear_single_quotes_are_an_error_with_the_setting(tmp_path: Path) -> None:
+    text = "'Late; again';slow\n'Well' they said;kind\nYes they did;kind\nNo they did not;slow\n" * 3
+    with pytest.raises(DataError, match=r"a.csv:1: found 3 cells.*data.quote_character=single"):
+        list(opened(tmp_path, "a.csv", text, ClassReadOptions(header=False)))
