@@ -135,7 +135,7 @@ def test_scores_of_one_run_never_stand_beside_the_record_of_another(
 
     with monkeypatch.context() as patch:
         patch.setattr("nlp_app.training.run.write_model", full)
-        refused(train(cli, small, run, long, "--seed", 3), "free disk space")
+        refused(train(cli, small, run, long, "--seed", 3), "make room")
     assert cli("train", "ner", "--output", run, "--resume", "--quiet").status == 0
     assert train(cli, small, tmp_path / "whole", long, "--seed", 3).status == 0
     assert essence(run) == essence(tmp_path / "whole")
