@@ -241,6 +241,7 @@ def corpus_options(
         separator=_SEPARATORS[settings.separator],
         token_pattern=settings.token_pattern or None,
         column=settings.column,
+        strict=settings.strict,
     )
     name = "basic" if settings.tokenizer == "auto" else settings.tokenizer
     return CorpusOptions(

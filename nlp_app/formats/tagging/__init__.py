@@ -113,7 +113,7 @@ def read(
         path: The file, folder or dataset.
         format: A name in `FORMATS`; None to detect it.
         options: Reading options.
-        log: Collects remarks and the parts that are skipped.
+        log: Cleared, then filled with remarks, repairs and the parts that are skipped.
 
     Yields:
         The records in the order of the file.
@@ -123,6 +123,8 @@ def read(
         SettingsError: The format or an option is unknown.
     """
     is_empty = True
+    if log is not None:
+        log.restart()
     try:
         for record in _read_records(path, format, options, log):
             is_empty = False
@@ -198,7 +200,7 @@ def _read_records(
         reader = _get_format(format or _detect_from_head(strip_compression_suffix(path), head, encoding)).reader
         if reader is not None:
             lines = decode_lines(stream, str(path), encoding)
-            yield from reader(lines, str(path), options, log if log is not None and log.counting else None)
+            yield from reader(lines, str(path), options, log)
 
 
 def _detect_encoding(path: Path, head: bytes, options: ReadOptions, log: ReadLog | None) -> str:

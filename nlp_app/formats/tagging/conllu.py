@@ -124,7 +124,7 @@ def read(lines: Iterable[str], name: str, options: ReadOptions, log: ReadLog | N
             if len(fields) != len(CONLLU_COLUMNS):
                 raise DataError(f"found {len(fields)} columns, expected 10 with tabs between", name, number)
             _add_token(sentence, fields, column, name, number)
-            if log is not None:
+            if log is not None and log.counting:
                 _log_skipped(fields, column, log)
     if sentence.forms:
         yield sentence.record(options.column, log)

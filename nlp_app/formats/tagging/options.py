@@ -36,6 +36,7 @@ class ReadOptions:
             missing there.
         labels: For JSON Lines and datasets, True to read labels. If False, labels are ignored, and every object gives a
             record, including objects that the annotator rejected.
+        strict: Raise an error where a reader would otherwise repair or skip something and count it in its log.
     """
 
     encoding: str | None = None
@@ -45,6 +46,7 @@ class ReadOptions:
     token_pattern: str | None = None
     column: str = DEFAULT_COLUMN
     labels: bool = True
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if self.separator not in (None, " ", "\t"):

@@ -9,24 +9,45 @@ from collections.abc import Iterable
 class ReadLog:
     """Remarks on how a file was read, and counts of the parts that its reader skips.
 
-    A reader fills the log that it gets. With `counting=False` it only adds remarks, which saves the time for counting
-    during training.
+    A reader fills the log that it gets, once for each time that a file is read. Remarks and repairs are for every user
+    of the file. Skipped parts are for those who convert it: with `counting=False` they are not counted, which saves
+    time during training.
     """
 
     def __init__(self, *, counting: bool = True) -> None:
         self.counting = counting
-        self.remarks: list[str] = []
+        self.restart()
+
+    def restart(self) -> None:
+        """Clear the log, because the file is read from its beginning."""
+        self._remarks: dict[str, None] = {}
+        self._repairs: dict[str, tuple[int, str]] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
         self._uncounted: dict[str, None] = {}
 
+    @property
+    def remarks(self) -> list[str]:
+        """All remarks, then a phrase for each kind of repair with its count and the place of the first one."""
+        repairs = (f"{what}: {count:,} (the first: {place})" for what, (count, place) in self._repairs.items())
+        return [*self._remarks, *repairs]
+
     def remark(self, remark: str) -> None:
-        """Add a remark, unless the log already contains it: a file may be read more than once with the same log.
+        """Add a remark, unless the log already contains it.
 
         Args:
             remark: A phrase for the user.
         """
-        if remark not in self.remarks:
-            self.remarks.append(remark)
+        self._remarks[remark] = None
+
+    def repair(self, what: str, place: int | str) -> None:
+        """Count a repair: something in the file that was changed or skipped so that the file could be read.
+
+        Args:
+            what: A plural noun phrase with the problem and its repair, such as `empty tokens, read as _`.
+            place: The number of the line, or a phrase such as `doc1.ann:3`. Only the first one of a kind is reported.
+        """
+        count, first = self._repairs.get(what, (0, f"line {place}" if isinstance(place, int) else place))
+        self._repairs[what] = (count + 1, first)
 
     def skip(self, part: str, count: int = 1, *, prefix: str = "") -> None:
         """Add to the count of a skipped part.
@@ -36,7 +57,8 @@ class ReadLog:
             count: The number to add.
             prefix: Words before the number, such as `the names of `.
         """
-        self._counts[prefix, part] += count
+        if self.counting:
+            self._counts[prefix, part] += count
 
     def skip_keys(self, keys: Iterable[str], read: Iterable[str], parent: str = "") -> None:
         """Count the keys of a JSON object that were not read.
@@ -46,6 +68,8 @@ class ReadLog:
             read: The keys that were read.
             parent: The path of the object with a dot at the end, such as `spans.` for the key `spans.score`.
         """
+        if not self.counting:
+            return
         read = set(read)
         for key in keys:
             if key not in read:
@@ -57,7 +81,8 @@ class ReadLog:
         Args:
             phrase: A noun phrase, such as `the column id`.
         """
-        self._uncounted[phrase] = None
+        if self.counting:
+            self._uncounted[phrase] = None
 
     def skipped(self) -> list[str]:
         """Return phrases for all skipped parts.
