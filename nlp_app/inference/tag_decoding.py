@@ -13,8 +13,8 @@ from nlp_app.core.types import TokenSpan
 from nlp_app.inference.tag_scores import Encoded, emission_batches
 from nlp_app.nn.crf.lattice import forward_backward
 from nlp_app.nn.crf.scores import Scores
-from nlp_app.nn.crf.segments import Segments
 from nlp_app.nn.crf.viterbi import best_paths
+from nlp_app.numerics.segments import Segments
 
 if TYPE_CHECKING:
     from nlp_app.models import AnyTaggerParts

@@ -25,7 +25,8 @@ from nlp_app.models.directory import (
     read_network,
     read_or_raise_model_error,
 )
-from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifierNetwork, kernel_sizes
+from nlp_app.nn.classifier import TextClassifierNetwork
+from nlp_app.numerics.dimensions import ClassifierDimensions, ClassifierSizes, kernel_sizes
 from nlp_app.text import Tokenizer, make_tokenizer
 
 KIND = "text_classifier"

@@ -24,7 +24,8 @@ from nlp_app.models.directory import (
     read_or_raise_model_error,
 )
 from nlp_app.models.packed_tensors import pack, unpack
-from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
+from nlp_app.nn.tagger import WideBiLstmCrf
+from nlp_app.numerics.dimensions import TableSizes, TaggerDimensions
 from nlp_app.text import Tokenizer, make_tokenizer
 
 KIND = "bilstm_crf"

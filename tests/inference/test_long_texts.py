@@ -16,7 +16,7 @@ from tiny_models import some_tagger
 from nlp_app.core.types import Span
 from nlp_app.inference import Tagger, tag_decoding, tag_scores
 from nlp_app.nn import LinearChainCRF
-from nlp_app.nn.crf import viterbi
+from nlp_app.numerics import viterbi
 
 pytestmark = pytest.mark.numeric
 

@@ -29,7 +29,8 @@ from nlp_app.models.directory import DESCRIPTION, WEIGHTS, own_checksum
 from nlp_app.models.label_extension import add_labels, add_words
 from nlp_app.models.packed_tensors import pack, unpack
 from nlp_app.models.quantization import STEP, quantize, round_rows
-from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
+from nlp_app.nn.tagger import WideBiLstmCrf
+from nlp_app.numerics.dimensions import TableSizes, TaggerDimensions
 from nlp_app.text import BasicTokenizer
 
 Floats = NDArray[np.float32]
