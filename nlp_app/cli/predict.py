@@ -12,6 +12,7 @@ import click
 
 from nlp_app.cli.options import (
     any_format_option,
+    backend_option,
     check_tagging_format,
     classification_format_option,
     data_changes,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 @text_column_option
 @label_column_option
 @data_changes_option
+@backend_option
 @precision_option
 @trust_option
 @threads_option
@@ -60,7 +62,7 @@ def evaluate(model: str, file: str, as_json: bool, quiet: bool, **options: Any) 
     from nlp_app.reports.classification_scores import class_score_table, confusion_table  # noqa: PLC0415
     from nlp_app.reports.model_card import score_table  # noqa: PLC0415
 
-    loaded, name = _load_model(model, options), Path(file).name
+    loaded, name = _load_model(model, file, options), Path(file).name
     if isinstance(loaded, Classifier):
         scores, remarks = evaluate_classes(loaded, file, _data_settings(loaded, options), quiet)
         text = "\n\n".join(filter(None, (class_score_table({name: scores}), confusion_table(scores))))
@@ -87,6 +89,7 @@ def evaluate(model: str, file: str, as_json: bool, quiet: bool, **options: Any) 
 @format_option
 @data_changes_option
 @file_job_options
+@backend_option
 @precision_option
 @trust_option
 @threads_option
@@ -101,13 +104,13 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
     from nlp_app.inference import Tagger  # noqa: PLC0415
 
     _check_files(texts, source, target, options)
-    tagger = _load_model(model, options)
+    tagger = _load_model(model, None if texts else source or "-", options)
     if not isinstance(tagger, Tagger):
         raise ModelError(f"{model}: found a classifier, expected a tagger; use `classify`")
     if texts:
         tag_texts(tagger, texts, target)
         return
-    job = _job_options(model, options)
+    job = _job_options(model, tagger.backend, options)
     notes, messages = tag_file(tagger, source or "-", target, options["format"], options["changes"], job)
     if not options["quiet"]:
         say(*(f"note: {note}" for note in notes))
@@ -136,6 +139,7 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
 @text_column_option
 @data_changes_option
 @file_job_options
+@backend_option
 @precision_option
 @trust_option
 @threads_option
@@ -153,13 +157,13 @@ def classify(model: str, texts: tuple[str, ...], source: str | None, target: str
     _check_files(texts, source, target, options)
     choice = PredictedClasses(options["top_k"], options["threshold"])
     validate_prediction_options(choice.top_k, choice.threshold)
-    classifier = _load_model(model, options)
+    classifier = _load_model(model, None if texts else source or "-", options)
     if not isinstance(classifier, Classifier):
         raise ModelError(f"{model}: found a tagger, expected a classifier; use `tag`")
     if texts:
         classify_texts(classifier, texts, target, choice)
         return
-    settings, job = _data_settings(classifier, options), _job_options(model, options)
+    settings, job = _data_settings(classifier, options), _job_options(model, classifier.backend, options)
     notes, messages = classify_file(classifier, source or "-", target, settings, choice, job)
     if not options["quiet"]:
         say(*(f"note: {note}" for note in notes))
@@ -177,10 +181,11 @@ def _check_files(texts: Sequence[str], source: str | None, target: str | None, o
             raise click.UsageError(f"--{name} is for a file, found TEXT; use --input instead")
 
 
-def _job_options(model: str, options: dict[str, Any]) -> JobOptions:
+def _job_options(model: str, backend: str, options: dict[str, Any]) -> JobOptions:
     from nlp_app.inference.files import JobOptions, ModelLocation  # noqa: PLC0415
+    from nlp_app.inference.threads import thread_count  # noqa: PLC0415
 
-    location = ModelLocation(model, options["precision"], options["trust_remote_code"], _threads())
+    location = ModelLocation(model, options["precision"], options["trust_remote_code"], thread_count(), backend)
     quiet = options["quiet"]
     same = {name: options[name] for name in ("workers", "shard", "resume", "strict", "journal_seconds")}
     return JobOptions(location, **same, quiet=quiet, report=_discard if quiet else _say_above_bar)
@@ -205,18 +210,14 @@ def _data_settings(classifier: Classifier, options: dict[str, Any]) -> Classific
     return model_settings(classifier, options["format"], data_changes(options))
 
 
-def _load_model(path: str, options: dict[str, Any]) -> Tagger | Classifier:
-    import torch  # noqa: PLC0415
-
-    from nlp_app.inference import load  # noqa: PLC0415
+def _load_model(path: str, source: str | None, options: dict[str, Any]) -> Tagger | Classifier:
+    """Load the model for a file, or for texts if there is no file."""
+    from nlp_app.inference.threads import limit_threads  # noqa: PLC0415
 
     threads = options["threads"] or (1 if options.get("workers", 1) > 1 else None)
     if threads:
-        torch.set_num_threads(threads)
-    return load(path, precision=options["precision"], trust_remote_code=options["trust_remote_code"])
+        limit_threads(threads)
+    from nlp_app.inference import load, load_for_file  # noqa: PLC0415 - NumPy reads the number of threads on import
 
-
-def _threads() -> int:
-    import torch  # noqa: PLC0415
-
-    return torch.get_num_threads()
+    choice = {name: options[name] for name in ("precision", "trust_remote_code", "backend")}
+    return load(path, **choice) if source is None else load_for_file(path, source, **choice)

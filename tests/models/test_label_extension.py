@@ -108,7 +108,7 @@ def check_grown(parts: AnyTaggerParts, directory: Path) -> None:
     assert tagger.labels == parts.tag_set.labels
     assert all(torch.equal(value, before[name]) for name, value in parts.network.state_dict().items())
     write_model(grown.parts, directory)
-    loaded = nlp_app.load(directory)
+    loaded = nlp_app.load(directory, backend="torch")
     assert isinstance(loaded, Tagger)
     assert loaded.scored_spans(SENTENCES) == grown.scored_spans(SENTENCES)
 
