@@ -32,6 +32,7 @@ from nlp_app.cli.options import (
 )
 from nlp_app.cli.terminal import say, show
 from nlp_app.core.errors import ModelError
+from nlp_app.core.threads import limit_threads, thread_count
 
 if TYPE_CHECKING:
     from nlp_app.config import ClassificationDataSettings
@@ -57,6 +58,7 @@ def evaluate(model: str, file: str, as_json: bool, quiet: bool, **options: Any) 
 
     MODEL is a directory, or a name on the Hugging Face Hub. FILE is read like the training data of the model.
     """
+    _set_threads(options)
     from nlp_app.commands.evaluate import evaluate_classes, evaluate_file  # noqa: PLC0415
     from nlp_app.inference import Classifier  # noqa: PLC0415
     from nlp_app.reports.classification_scores import class_score_table, confusion_table  # noqa: PLC0415
@@ -100,7 +102,8 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
     MODEL is a directory, or a name on the Hugging Face Hub. For each TEXT, one JSON line with the labeled spans is
     written. The lines of a file with columns are written with the predicted tag as an additional column.
     """
-    from nlp_app.commands.predict import tag_file, tag_texts  # noqa: PLC0415
+    _set_threads(options)
+    from nlp_app.commands.predict_texts import tag_texts  # noqa: PLC0415
     from nlp_app.inference import Tagger  # noqa: PLC0415
 
     _check_files(texts, source, target, options)
@@ -110,6 +113,8 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
     if texts:
         tag_texts(tagger, texts, target)
         return
+    from nlp_app.commands.predict import tag_file  # noqa: PLC0415 - it imports the settings
+
     job = _job_options(model, tagger.backend, options)
     notes, messages = tag_file(tagger, source or "-", target, options["format"], options["changes"], job)
     if not options["quiet"]:
@@ -150,7 +155,8 @@ def classify(model: str, texts: tuple[str, ...], source: str | None, target: str
     MODEL is a directory, or a name on the Hugging Face Hub. For each TEXT, or each text of a file, one JSON line with
     the predicted classes is written.
     """
-    from nlp_app.commands.predict import PredictedClasses, classify_file, classify_texts  # noqa: PLC0415
+    _set_threads(options)
+    from nlp_app.commands.predict_texts import PredictedClasses, classify_texts  # noqa: PLC0415
     from nlp_app.inference import Classifier  # noqa: PLC0415
     from nlp_app.inference.classifier import validate_prediction_options  # noqa: PLC0415
 
@@ -163,6 +169,8 @@ def classify(model: str, texts: tuple[str, ...], source: str | None, target: str
     if texts:
         classify_texts(classifier, texts, target, choice)
         return
+    from nlp_app.commands.predict import classify_file  # noqa: PLC0415 - it imports the settings
+
     settings, job = _data_settings(classifier, options), _job_options(model, classifier.backend, options)
     notes, messages = classify_file(classifier, source or "-", target, settings, choice, job)
     if not options["quiet"]:
@@ -183,7 +191,6 @@ def _check_files(texts: Sequence[str], source: str | None, target: str | None, o
 
 def _job_options(model: str, backend: str, options: dict[str, Any]) -> JobOptions:
     from nlp_app.inference.files import JobOptions, ModelLocation  # noqa: PLC0415
-    from nlp_app.inference.threads import thread_count  # noqa: PLC0415
 
     location = ModelLocation(model, options["precision"], options["trust_remote_code"], thread_count(), backend)
     quiet = options["quiet"]
@@ -210,14 +217,16 @@ def _data_settings(classifier: Classifier, options: dict[str, Any]) -> Classific
     return model_settings(classifier, options["format"], data_changes(options))
 
 
-def _load_model(path: str, source: str | None, options: dict[str, Any]) -> Tagger | Classifier:
-    """Load the model for a file, or for texts if there is no file."""
-    from nlp_app.inference.threads import limit_threads  # noqa: PLC0415
-
+def _set_threads(options: dict[str, Any]) -> None:
+    """Set the number of threads; NumPy reads it when it is imported."""
     threads = options["threads"] or (1 if options.get("workers", 1) > 1 else None)
     if threads:
         limit_threads(threads)
-    from nlp_app.inference import load, load_for_file  # noqa: PLC0415 - NumPy reads the number of threads on import
+
+
+def _load_model(path: str, source: str | None, options: dict[str, Any]) -> Tagger | Classifier:
+    """Load the model for a file, or for texts if there is no file."""
+    from nlp_app.inference import load, load_for_file  # noqa: PLC0415
 
     choice = {name: options[name] for name in ("precision", "trust_remote_code", "backend")}
     return load(path, **choice) if source is None else load_for_file(path, source, **choice)

@@ -1,11 +1,12 @@
-"""Tag and classify texts and files."""
+"""Tag and classify files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from nlp_app.commands.model_options import _names_data_set, class_reading_options, tagging_reading_options
+from nlp_app.commands.predict_texts import PredictedClasses, prediction_options
 from nlp_app.config import ClassificationDataSettings
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import ClassRecord
@@ -17,44 +18,13 @@ from nlp_app.formats.io.compression import compression_for_name, strip_compressi
 from nlp_app.formats.io.encodings import find_input_encoding
 from nlp_app.formats.io.hf_datasets import is_data_set
 from nlp_app.formats.io.lines import decode_lines_or_errors, detect_codec
-from nlp_app.formats.io.streams import STDIN, check_characters, open_input, write_answers
+from nlp_app.formats.io.streams import STDIN, open_input
 from nlp_app.inference import Tagger
 from nlp_app.inference.classifier import Classifier, validate_prediction_options
 from nlp_app.inference.files import InputFile, JobOptions, PredictionOptions, check_job_options, predict_file
 from nlp_app.inference.files.classification_input import detect_layout
-from nlp_app.inference.files.output_lines import make_predictor
 from nlp_app.inference.files.records import Item
 from nlp_app.inference.files.tagging_input import record_item, sequence_items
-
-
-@dataclass(frozen=True)
-class PredictedClasses:
-    """Selection of the classes that are returned for a text; by default the model decides.
-
-    Attributes:
-        top_k: Largest number of classes, or None.
-        threshold: Smallest probability of a class, or None.
-    """
-
-    top_k: int | None = None
-    threshold: float | None = None
-
-
-def classify_texts(classifier: Classifier, texts: Sequence[str], target: str | None, choice: PredictedClasses) -> None:
-    """Classify texts, and write a JSON line for each.
-
-    Args:
-        classifier: A trained classifier.
-        texts: The texts.
-        target: The file to write; None or `-` for standard output.
-        choice: The classes to return.
-
-    Raises:
-        DataError: A text is not valid Unicode, or the output can't be written.
-    """
-    check_characters(texts)
-    items: list[Item] = [{"text": text} for text in texts]
-    write_answers(make_predictor(classifier, _prediction_options(choice, target))(items), target)
 
 
 def classify_file(
@@ -88,7 +58,7 @@ def classify_file(
     other_columns = settings.model_dump(include=set(learned)) != learned
     is_hub = is_data_set(source) or settings.format == "hub"
     check_job_options(plan, source, target, is_hub)
-    prediction_options = _prediction_options(choice, target)
+    line_options = prediction_options(choice, target)
     reading = {"task": "classify", "settings": settings.model_dump()}
 
     def open_with_options(open_file: Callable[[ClassReadOptions], ClassFile]) -> ClassFile:
@@ -98,23 +68,19 @@ def classify_file(
         file = open_with_options(lambda chosen: open_classes(source, chosen))
         items: Iterator[Item] = ({"line": record.line, "text": record.text} for record in file)
         rows = InputFile(source, source, items, reading, is_data_set=True)
-        messages = predict_file(classifier, prediction_options, rows, target, plan)
+        messages = predict_file(classifier, line_options, rows, target, plan)
         return list(reading_remarks(file)), messages
     with open_input(source) as stream:
         name = STDIN if source == "-" else source
         if not stream.head:  # an empty input gives an empty output
             empty = InputFile(source, name, (), reading, stream.size, codec=detect_codec(b"", options.encoding))
-            return [], predict_file(classifier, prediction_options, empty, target, plan)
+            return [], predict_file(classifier, line_options, empty, target, plan)
         layout = detect_layout(stream, name, options, open_with_options)
         lines = decode_lines_or_errors(stream, name, layout.codec)
         records = _require_text(layout.items(lines), name)
         whole = InputFile(source, name, records, reading, stream.size, lambda: stream.position, layout.codec)
-        messages = predict_file(classifier, prediction_options, whole, target, plan)
+        messages = predict_file(classifier, line_options, whole, target, plan)
         return [*layout.remarks, *map(_describe_repair, layout.ledger.repairs())], messages
-
-
-def _prediction_options(choice: PredictedClasses, target: str | None) -> PredictionOptions:
-    return PredictionOptions(choice.top_k, choice.threshold, compression_for_name(target))
 
 
 def _describe_repair(repair: ReadRepair) -> str:
@@ -132,22 +98,6 @@ def _require_text(items: Iterator[Item], name: str) -> Iterator[Item]:
 
 def _size(record: ClassRecord) -> int:
     return len(record.text)
-
-
-def tag_texts(tagger: Tagger, texts: Sequence[str], target: str | None) -> None:
-    """Tag texts, and write a JSON line for each.
-
-    Args:
-        tagger: A trained tagger.
-        texts: The texts.
-        target: The file to write; None or `-` for standard output.
-
-    Raises:
-        DataError: A text is not valid Unicode, or the output can't be written.
-    """
-    check_characters(texts)
-    items: list[Item] = [{"text": text} for text in texts]
-    write_answers(make_predictor(tagger, PredictionOptions(compression=compression_for_name(target)))(items), target)
 
 
 def tag_file(

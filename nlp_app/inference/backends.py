@@ -93,7 +93,7 @@ def is_large_file(source: str) -> bool:
     path = Path(source)
     if not path.is_file():
         return False
-    factor = 1 if strip_compression_suffix(source) == source else _COMPRESSION
+    factor = 1 if strip_compression_suffix(path) == path else _COMPRESSION
     return path.stat().st_size * factor >= _BULK_BYTES
 
 

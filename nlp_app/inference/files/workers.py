@@ -184,8 +184,8 @@ def run_worker(pipe: Connection, request_json: str) -> None:
     """
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    from nlp_app.core.threads import limit_threads  # noqa: PLC0415
     from nlp_app.inference import load  # noqa: PLC0415 - slow to import; signals have to be ignored first
-    from nlp_app.inference.threads import limit_threads  # noqa: PLC0415
 
     request: dict[str, Any] = json.loads(request_json)
     model = ModelLocation(**request["model"])
