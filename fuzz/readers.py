@@ -50,6 +50,8 @@ def sequence_options(choices: Choices) -> ReadOptions:
         token_pattern=choices.pick(_PATTERNS) or None,
         column=choices.pick(_COLUMNS),
         labels=bool(choices.number(4)),
+        comment_prefix=choices.pick((None, None, "%", "none")),
+        strict=not choices.number(4),
     )
 
 

@@ -25,6 +25,21 @@ class FormatChoice(click.Choice[str]):
         """The names, in the order of the table of formats."""
         return tuple(dict.fromkeys(self._load()))
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        """Return a short placeholder: the names, which do not fit on a line, are in the help text (FormatOption)."""
+        return "FORMAT"
+
+
+class FormatOption(click.Option):
+    """An option whose help text lists the names of a `FormatChoice`."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the option and its help text."""
+        record = super().get_help_record(ctx)
+        if record is None or not isinstance(self.type, FormatChoice):
+            return record
+        return record[0], f"{record[1]} Formats: {', '.join(self.type.choices)}."
+
 
 def tagging_formats() -> Iterable[str]:
     """List the formats of annotated tokens and spans.
@@ -71,12 +86,17 @@ threads_option = click.option(
 
 _FORMAT_HELP = "Format of the input. By default it is detected."
 
-format_option = click.option("--format", type=FormatChoice(tagging_formats), help=_FORMAT_HELP)
+format_option = click.option("--format", cls=FormatOption, type=FormatChoice(tagging_formats), help=_FORMAT_HELP)
 
-classification_format_option = click.option("--format", type=FormatChoice(classification_formats), help=_FORMAT_HELP)
+classification_format_option = click.option(
+    "--format", cls=FormatOption, type=FormatChoice(classification_formats), help=_FORMAT_HELP
+)
 
 any_format_option = click.option(
-    "--format", type=FormatChoice(lambda: (*tagging_formats(), *classification_formats())), help=_FORMAT_HELP
+    "--format",
+    cls=FormatOption,
+    type=FormatChoice(lambda: (*tagging_formats(), *classification_formats())),
+    help=_FORMAT_HELP,
 )
 
 text_column_option = click.option(

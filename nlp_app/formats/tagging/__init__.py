@@ -21,7 +21,7 @@ from nlp_app.formats.io.compression import open_bytes, strip_compression_suffix
 from nlp_app.formats.io.encodings import find_encoding
 from nlp_app.formats.io.hf_datasets import is_data_set
 from nlp_app.formats.io.lines import CHUNK, decode_lines, detect_codec, strip_line_ends
-from nlp_app.formats.tagging import brat, conll, conllu, detection, hf_rows, jsonl, plain_text
+from nlp_app.formats.tagging import brat, conll, conllu, detection, hf_rows, jsonl, parallel, plain_text
 from nlp_app.formats.tagging.options import TOKEN_PATTERNS, ReadOptions
 from nlp_app.formats.tagging.read_log import ReadLog
 
@@ -46,7 +46,8 @@ class Format(NamedTuple):
     has rules for the format.
 
     Attributes:
-        reader: A generator of records from lines; None for formats that are read from files only (`brat` and `hub`).
+        reader: A generator of records from lines; None for formats that are read from files only (`brat`, `parallel`
+            and `hub`).
         writer: A generator of lines from records; None for formats that are read only.
         suffixes: Suffixes of the format's files.
     """
@@ -62,6 +63,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "conllu": Format(conllu.read, conllu.write, (".conllu",)),
         "jsonl": Format(jsonl.read, jsonl.write, (".jsonl", ".json", ".ndjson")),
         "brat": Format(None, None, (".ann",)),
+        "parallel": Format(None, None, ()),
         "text": Format(plain_text.read, None, (".txt",)),
         "hub": Format(None, None, (".parquet", ".arrow")),
     }
@@ -191,6 +193,9 @@ def _read_records(
         return
     options.check_column()
     path = Path(source)
+    if format == "parallel":
+        yield from parallel.read(path, options, log)
+        return
     if format == "brat" or (format is None and _is_brat(path)):
         yield from brat.read(path, options, log)
         return
