@@ -26,7 +26,15 @@ class FormatChoice(click.Choice[str]):
         return tuple(dict.fromkeys(self._load()))
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
-        """Return a short placeholder: the names, which do not fit on a line, are in the help text (FormatOption)."""
+        """Return a short placeholder. The names do not fit on a line; they are in the help text of FormatOption.
+
+        Args:
+            param: Not used.
+            ctx: Not used.
+
+        Returns:
+            The placeholder.
+        """
         return "FORMAT"
 
 
@@ -34,7 +42,14 @@ class FormatOption(click.Option):
     """An option whose help text lists the names of a `FormatChoice`."""
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """Return the option and its help text."""
+        """Return a row of the help page.
+
+        Args:
+            ctx: The context of the command.
+
+        Returns:
+            The option and its help text, with the names of the formats.
+        """
         record = super().get_help_record(ctx)
         if record is None or not isinstance(self.type, FormatChoice):
             return record

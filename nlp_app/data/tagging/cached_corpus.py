@@ -57,12 +57,13 @@ def read_cached_corpus(path: str | Path, options: CorpusOptions, say: Callable[[
         writer.facts |= {
             "scheme": corpus.scheme,
             "evidence": corpus.evidence,
+            "spelling": corpus.spelling,
             "tokenizer": corpus.tokenizer,
             "labels": list(labels),
             "labelled": labeled,
             "repairs": corpus.repairs,
             "repaired": corpus.repaired,
-            "remarks": file.log.remarks,
+            "remarks": [*file.log.remarks, *corpus.remarks],
             "ledger": {name: getattr(corpus.ledger, name) for name in ("gold", "kept", "adjusted", "dropped")},
         }
 
@@ -88,7 +89,7 @@ def _key(path: str | Path, format: str, options: CorpusOptions) -> str | None:
         "corpus",
         format,
         repr(sorted(asdict(options.reading).items())),
-        repr((options.scheme, options.alignment, options.strict)),
+        repr((options.scheme, options.spelling, options.alignment, options.strict)),
         tokenizer_key(options.tokenizer),
         # In a folder, files belong together by name.
         *(file.relative_to(root).as_posix() if root.is_dir() else file.suffix for file in files),

@@ -107,6 +107,7 @@ class TaggingData:
             "data": {
                 "format": self.train.format,
                 "scheme": self.train.scheme,
+                "spelling": self.train.spelling,
                 "pretokenized": self.train.tokenizer is None,
                 "agreement": self.agreement,
             },
@@ -197,7 +198,7 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
         tokenizer = make_tokenizer(chosen, do_lower_case=settings.lower_case)
     if tokenizer is None:
         raise SettingsError("data.tokenizer: raw text needs a tokenizer")
-    options = replace(options, tokenizer=tokenizer, scheme=train.scheme)
+    options = replace(options, tokenizer=tokenizer, scheme=train.scheme, spelling=train.spelling)
     if settings.dev:
         dev = _in_memory(_labeled(settings.dev, options, notes))
         _check_labels(train, dev, labels)
