@@ -17,6 +17,10 @@ _CONLLU_LINE = re.compile(r"[0-9]+(-[0-9]+)?\t([^\t]*\t){8}[^\t]*")
 
 _QUESTION_CLASS = re.compile(r"[A-Z]+:[a-z]+ .+")  # TREC: a coarse class, a fine class and the question
 
+_CAPITALS = re.compile(r"[A-Z]{2,}[A-Z0-9$]*([-_:.+|][\w$:.+|-]+)?|[^\w\s]{1,5}|[BIEMSWLUO]")
+
+_MIN_WORDS = 6  # that show if they are a small set
+
 _COLUMN_SUFFIXES = (".conll", ".bio", ".bmes", ".iob", ".iob2", ".ner", ".pos", ".tsv")
 
 
@@ -81,17 +85,26 @@ def _starts_as_conllu(lines: list[str]) -> bool:
 def _is_plain_text(lines: list[str], has_blank_lines: bool) -> bool:
     """Return True if the lines are sentences, not columns.
 
-    Sentences have no tabs, no document marks and no tags at the ends of lines. More than two lines are columns if over
-    90% of them have two words, or the same larger number of words in a file with blank lines.
+    Sentences have no tabs, no document marks and no tags at the ends of lines. Lines of nearly always the same number
+    of words are columns only if their last words look like tags: sentences may have equal lengths, too.
     """
     if any(map(is_document_start, lines)) or any(line.startswith("__label__") for line in lines):
         return False
     layout = detect_layout(lines)
     if layout.separator == "\t":
         return False
-    widths = [len(layout.split(line)) for line in lines]
+    rows = list(map(layout.split, lines))
+    last_words = [row[-1] for row in rows if len(row) > 1]
+    has_equal_rows = 10 * sum(len(row) == layout.columns for row in rows) > 9 * len(rows)
     may_be_columns = layout.columns == 2 or (has_blank_lines and layout.columns > 2)
-    if may_be_columns and len(lines) > 2 and 10 * widths.count(layout.columns) > 9 * len(lines):
+    if may_be_columns and has_equal_rows and len(lines) > 2 and _look_like_tags(last_words, has_blank_lines):
         return False
-    last_fields = [fields[-1] for fields in map(layout.split, lines) if len(fields) > 1]
-    return 4 * sum(SCHEME_TAG.fullmatch(end) is not None for end in last_fields) < len(lines)
+    return 4 * sum(SCHEME_TAG.fullmatch(word) is not None for word in last_words) < len(lines)
+
+
+def _look_like_tags(words: list[str], has_blank_lines: bool) -> bool:
+    """Return True if the words are a small set, or nearly all in capitals as tags are (`NNP`, `VER:pres`)."""
+    in_capitals = sum(_CAPITALS.fullmatch(word) is not None for word in words)
+    distinct = len(set(words))
+    is_small_set = len(words) >= _MIN_WORDS and distinct <= (0.5 if has_blank_lines else 0.2) * len(words)
+    return 10 * in_capitals >= 9 * len(words) or is_small_set
