@@ -32,6 +32,9 @@ class TaggingDataSettings(DataSettings):
     tag_column: Annotated[int, Field(ge=-1)] = -1
     token_pattern: str = ""
     column: str = "upos"
+    text_key: str = ""
+    label_key: str = ""
+    predictions: bool = False
     alignment: Literal["strict", "expand", "contract"] = "expand"
     strict: bool = False
 

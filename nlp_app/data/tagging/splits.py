@@ -241,6 +241,9 @@ def corpus_options(
         separator=_SEPARATORS[settings.separator],
         token_pattern=settings.token_pattern or None,
         column=settings.column,
+        text_key=settings.text_key,
+        label_key=settings.label_key,
+        predictions=settings.predictions,
         strict=settings.strict,
     )
     name = "basic" if settings.tokenizer == "auto" else settings.tokenizer

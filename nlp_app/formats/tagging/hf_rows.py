@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from nlp_app.core.errors import DataError, OtherTaskError, did_you_mean
-from nlp_app.core.types import Record
+from nlp_app.core.types import Record, TextRecord
 from nlp_app.formats.io.hf_datasets import BATCH, load_data_set
-from nlp_app.formats.tagging import jsonl
+from nlp_app.formats.tagging.json_shapes import find_spans
+from nlp_app.formats.tagging.json_tokens import token_record
+from nlp_app.formats.tagging.object_reader import REJECTED
 from nlp_app.formats.tagging.options import DEFAULT_COLUMN, ReadOptions
 from nlp_app.formats.tagging.read_log import ReadLog
+from nlp_app.formats.tagging.span_reader import SpanReader
 
 # In order of preference.
 TOKEN_NAMES = ("tokens", "words", "forms", "token", "word", "form")
@@ -67,13 +70,14 @@ def read(path: str, options: ReadOptions, log: ReadLog | None = None) -> Iterato
         DataError: The columns are ambiguous or missing, or the values of a row are invalid (names the row).
         OtherTaskError: The dataset contains texts with classes.
     """
+    log = log or ReadLog(counting=False)
     dataset = load_data_set(path)
     columns = _choose_columns(dataset.features, options, path)
     chosen = [name for name in columns if name is not None]
-    if log is not None:
-        for name in dataset.features:
-            if name not in chosen:
-                log.skip_uncounted(f"the column {name}")
+    for name in dataset.features:
+        if name not in chosen:
+            log.skip_uncounted(f"the column {name}")
+    spans = SpanReader(path, log, strict=options.strict)
     converters = {name: _name_converter(dataset.features[name]) for name in chosen}
     number = 0
     for batch in dataset.select_columns(chosen).iter(BATCH):
@@ -82,25 +86,31 @@ def read(path: str, options: ReadOptions, log: ReadLog | None = None) -> Iterato
             number += 1
             row = dict(zip(chosen, values, strict=True))
             if columns.answer is None or row[columns.answer] in ("accept", None):
-                yield _make_record(row, columns, path, number, log)
-            elif log is not None:
-                log.skip(jsonl.REJECTED)
+                yield _make_record(row, columns, path, number, spans, log)
+            else:
+                log.repair(REJECTED, number)
+    spans.finish()
 
 
-def _make_record(row: Mapping[str, Any], columns: _Columns, path: str, number: int, log: ReadLog | None) -> Record:
+def _make_record(
+    row: Mapping[str, Any], columns: _Columns, path: str, number: int, reader: SpanReader, log: ReadLog
+) -> Record:
     text = None if columns.text is None else row[columns.text]
     labels = None if columns.labels is None else row[columns.labels]
     if columns.tokens is None:
         if not isinstance(text, str):
             raise DataError(f"`{columns.text}`: found no value, expected a text", path, number)
+        if columns.labels is None or labels is None:
+            return TextRecord(text, None, number)
         spans = _to_rows(labels) if isinstance(labels, dict) else labels
-        return jsonl.text_record({"spans": spans}, text, path, number, log)
+        field = find_spans({columns.labels: spans}, columns.labels, path, number)
+        return TextRecord(text, reader.read(text, field.spans or (), columns.labels, number), number)
     if row[columns.tokens] is None:
         raise DataError(f"`{columns.tokens}`: found no value, expected a list of tokens", path, number)
     if labels and all(label == -1 for label in labels):
         labels = None  # the tags of a test split whose labels are not published
     tags = {} if labels is None else {str(columns.labels): labels}
-    return jsonl.token_record(row[columns.tokens], tags, text, path, number, log)
+    return token_record(row[columns.tokens], tags, text, path, number, log)
 
 
 def _choose_columns(features: Mapping[str, Any], options: ReadOptions, path: str) -> _Columns:

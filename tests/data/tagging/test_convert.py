@@ -179,9 +179,9 @@ def test_lost_keys_are_reported(tmp_path: Path) -> None:
         {"text": "Eve", "spans": [], "meta": {"id": 2}, "answer": "reject"},
         {"text": "Ann", "spans": [], "tokens": [{"text": "Ann", "id": 0}]},
     )
-    losses = convert(source, tmp_path / "b.jsonl").losses
-    assert losses == [
-        "1 objects that the annotator did not accept",
+    report = convert(source, tmp_path / "b.jsonl")
+    assert report.remarks == ["objects that the annotator did not accept, skipped: 1 (the first: line 2)"]
+    assert report.losses == [
         "1 values of the key spans.score",
         "1 values of the key meta",
         "1 values of the key tokens",
@@ -214,7 +214,6 @@ def losses_of(path: Path, content: str, target: str = "out.jsonl", **options: An
 def test_an_object_that_is_skipped_is_counted_once(tmp_path: Path) -> None:
     lines = '{"text": "a", "spans": [], "id": 1}\n{"text": "b", "spans": [], "id": 2, "answer": "ignore"}\n'
     assert losses_of(tmp_path / "a.jsonl", lines) == [
-        "1 objects that the annotator did not accept",
         "1 values of the key id",
     ]
 

@@ -74,7 +74,7 @@ def test_label_studio(tmp_path: Path) -> None:
     truth = task(["x"], ["y"])
     truth["annotations"][1]["ground_truth"] = True
     assert [record.labels for record in opened(tmp_path, [truth])] == [("y",)]
-    with pytest.raises(DataError, match=r"a.jsonl:1: found model predictions and no annotation"):
+    with pytest.raises(DataError, match=r"a.jsonl: found model predictions and no annotation"):
         list(opened(tmp_path, [task(predictions=[{"result": []}])]))
     assert [r.text for r in opened(tmp_path, [task(predictions=[{}])], ClassReadOptions(labels=False))] == ["the text"]
 

@@ -42,7 +42,7 @@ def test_pairs_and_folders(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("T1\tPer 0 1;2 3\tA n", "several parts .0 1;2 3."),
-        ("T1\tPer 0 4\tAnn ", "0..4, expected it within 0..3"),
+        ("T1\tPer 0 4\tAnn ", "found a span 0..4, expected 0 <= start < end <= 3"),
         ("T1\tPer 0 2\tAnn", "holds 'An', not 'Ann'"),
         ("T1\tPer 0\tAnn", "expected `T1<TAB>Type start end<TAB>text`"),
         ("T1 Per 0 3 Ann", "expected `T1<TAB>"),

@@ -175,7 +175,8 @@ def test_rejected_rows_are_skipped(tmp_path: Path) -> None:
     path = parquet(tmp_path / "a.parquet", rows)
     assert [record.line for record in read(path) if isinstance(record, TextRecord)] == [2]
     assert len(list(read(path, options=ReadOptions(labels=False)))) == 2
-    assert convert(path, tmp_path / "a.jsonl").losses == ["1 objects that the annotator did not accept"]
+    remarks = convert(path, tmp_path / "a.jsonl").remarks
+    assert remarks == ["objects that the annotator did not accept, skipped: 1 (the first: line 1)"]
 
 
 def test_raw_texts_with_tokens(tmp_path: Path) -> None:

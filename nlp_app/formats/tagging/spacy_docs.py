@@ -1,0 +1,69 @@
+"""Read the documents of spaCy 3: a `.spacy` file, which holds a `DocBin`. Needs the package spacy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from nlp_app.core.errors import DataError
+from nlp_app.core.types import TokenRecord
+from nlp_app.formats.tagging.options import ReadOptions
+from nlp_app.formats.tagging.read_log import ReadLog
+
+_INSTALL = "reading .spacy files needs spaCy; install it (pip install 'nlp-app[spacy]'), or save JSON lines"
+
+
+def read(path: Path, options: ReadOptions, log: ReadLog | None = None) -> Iterator[TokenRecord]:
+    """Read a record from each document. Its number takes the place of a line number.
+
+    Args:
+        path: The file.
+        options: Reading options; only `labels` is used.
+        log: Collects the parts that are skipped.
+
+    Yields:
+        A record for each document: its tokens without white space, with BIO tags of its entities.
+
+    Raises:
+        DataError: spaCy is not installed, or the file is no `DocBin`.
+    """
+    log = log or ReadLog(counting=False)
+    for number, document in enumerate(_load_documents(path), 1):
+        _log_skipped(document, log)
+        tokens = [token for token in document if not token.is_space]
+        tags = _entity_tags(document) if options.labels and document.has_annotation("ENT_IOB") else None
+        lines = (number,) * len(tokens)
+        starts = [token.idx for token in tokens]
+        yield TokenRecord([token.text for token in tokens], tags, lines, document.text, starts)
+
+
+def _load_documents(path: Path) -> Iterator[Any]:
+    """Yield the documents. Raises DataError without spaCy or for another file."""
+    try:
+        from spacy.tokens import DocBin  # noqa: PLC0415
+        from spacy.vocab import Vocab  # noqa: PLC0415
+    except ImportError as error:
+        raise DataError(_INSTALL, path) from error
+    content = path.read_bytes()
+    try:
+        documents = list(DocBin().from_bytes(content).get_docs(Vocab()))
+    except Exception as error:  # spaCy raises errors of zlib, msgpack and its own for a damaged file
+        raise DataError(f"is not a file of spaCy's DocBin: {error or type(error).__name__}", path) from error
+    yield from documents
+
+
+def _entity_tags(document: Any) -> list[str]:
+    """Return the BIO tags of all tokens that are not white space."""
+    tags = ["O"] * len(document)
+    for entity in document.ents:
+        tokens = [token.i for token in entity if not token.is_space]
+        for index in tokens:
+            tags[index] = f"{'B' if index == tokens[0] else 'I'}-{entity.label_}"
+    return [tag for tag, token in zip(tags, document, strict=True) if not token.is_space]
+
+
+def _log_skipped(document: Any, log: ReadLog) -> None:
+    for name, spans in document.spans.items():
+        log.skip(f"spans of the group {name}", len(spans))
+    log.skip("classes of whole documents", len(document.cats))
