@@ -93,4 +93,4 @@ def _fits(text: str, spans: Sequence[RawSpan]) -> bool:
 
 def _is_prose(value: str) -> bool:
     """Return True for words with spaces between, or in a script without spaces; not for names of files and dates."""
-    return " " in value.strip() or any(ord(character) > 0x2E7F for character in value)
+    return len(value.split()) > 1 or any(ord(character) > 0x2E7F for character in value)
