@@ -16,6 +16,8 @@ from nlp_app.formats.io.label_studio import annotation_results, select_annotatio
 
 _MIN_SCORE = 0.5
 
+_TASK_LISTS = ("annotations", "completions")  # keys of a Label Studio task, not names of questions
+
 
 def parse_labels(item: Any, key: str, separator: str = "") -> tuple[str, ...] | None:
     """Parse a value into labels.
@@ -151,10 +153,11 @@ def chosen_labels(task: dict[str, Any], groups: Sequence[str], name: str, line: 
         DataError: The task has annotations that differ, or labeled spans.
     """
     read: list[tuple[str, ...]] = []
+    names_question = any(group not in _TASK_LISTS for group in groups)
     for annotation in select_annotations(task, name, line):
         results = annotation_results(annotation, name, line)
         choices = [result for result in results if result.get("type") == "choices"]
-        if not choices and any("labels" in str(result.get("type")) for result in results):
+        if not choices and not names_question and any("labels" in str(result.get("type")) for result in results):
             raise DataError(f"found labeled spans: {SEQUENCES}", name, line)
         found: dict[str, None] = {}
         for result in choices:

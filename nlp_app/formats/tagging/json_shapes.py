@@ -135,6 +135,8 @@ def find_spans(value: Mapping[str, Any], label_key: str, name: str, line: int) -
 
 
 def _are_classes(items: Any) -> bool:
+    if isinstance(items, dict):
+        return "choices" in items
     if isinstance(items, list) and items:
         if all(isinstance(item, dict) for item in items):
             return all(_STARTS.isdisjoint(item) for item in items)

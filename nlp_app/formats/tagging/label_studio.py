@@ -114,7 +114,10 @@ class TaskReader:
     ) -> tuple[str, str, list[CharSpan]]:
         """Return the key of the task's text, the text, and its spans."""
         results = annotation_results(annotation, self._name, line)
-        regions = [item for item in results if item.get("type") == "labels"]
+        label_key = self._options.label_key
+        regions = [
+            item for item in results if item.get("type") == "labels" and label_key in ("", item.get("from_name"))
+        ]
         kinds = {str(item.get("type")) for item in results}
         if other := sorted(kind for kind in kinds - {"labels"} if kind.endswith("labels")):
             reason = f"found labels in HTML, dialogues or media (`{other[0]}`), expected plain text (<Text>)"
@@ -122,15 +125,26 @@ class TaskReader:
         self._has_regions |= bool(regions)
         if not regions and "choices" in kinds:
             self._first_choices = self._first_choices or line
-        sources = [str(item["source"]).removeprefix("$") for item in regions if item.get("source")]
-        named = sorted(set(sources or [str(item.get("to_name", "")) for item in regions]))
+        regions, named = self._select_text(regions, line)
         raw = [span for item in regions for span in _parse_region(item)]
-        key = self._find_text(task["data"], raw, line, named if len(named) == 1 else [])
+        key = self._find_text(task["data"], raw, line, named)
         text = task["data"][key]
         if "completions" in task:
             self._check_quotes(raw, line)
         exact = [_correct_end(span, text) for span in raw]
         return key, text, sorted(set(self._spans.read(text, exact, "result", line)))
+
+    def _select_text(self, regions: list[_Result], line: int) -> tuple[list[_Result], list[str]]:
+        """Return the regions of one text, and the names of this text."""
+        names = [_text_name(region) for region in regions]
+        named = sorted(set(names))
+        wanted = self._options.text_key.removeprefix("data.")
+        if len(named) < 2:
+            return regions, named
+        if wanted not in named:
+            reason = f"found spans of several texts ({', '.join(named)}), expected one text"
+            raise DataError(f"{reason}; name it (setting data.text_key)", self._name, line)
+        return [region for region, name in zip(regions, names, strict=True) if name == wanted], [wanted]
 
     def _find_text(self, data: dict[str, Any], raw: Sequence[RawSpan], line: int, named: Sequence[str]) -> str:
         try:
@@ -164,6 +178,11 @@ class TaskReader:
 def _value(region: _Result) -> _Result:
     value = region.get("value")
     return value if isinstance(value, dict) else {}
+
+
+def _text_name(region: _Result) -> str:
+    """Return the name of a region's text: its key in `data`, or the name of its tag."""
+    return str(region.get("source") or region.get("to_name") or "").removeprefix("$")
 
 
 def _parse_region(region: _Result) -> list[RawSpan]:

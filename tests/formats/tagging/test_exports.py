@@ -69,6 +69,20 @@ def test_relations_choices_and_notes_stand_beside_spans(tmp_path: Path) -> None:
         read_values(tmp_path, [task(CHOICE), task(CHOICE)])
 
 
+def test_regions_of_another_tag_or_text(tmp_path: Path) -> None:
+    first, second = {**region(0, 3), "from_name": "ner"}, {**region(4, 8, "VERB"), "from_name": "pos"}
+    (record,), _ = read_values(tmp_path, [task(first, second)], label_key="ner")
+    assert record == MIA
+    (record,), _ = read_values(tmp_path, [task(first, second)])
+    assert record.spans == [CharSpan(0, 3, "PER"), CharSpan(4, 8, "VERB")]  # type: ignore[union-attr]
+    regions = [{**region(0, 3), "to_name": "left"}, {**region(0, 2), "to_name": "right"}]
+    two = {"data": {"left": "Mia naps.", "right": "Bo eats."}, "annotations": [{"result": regions}]}
+    with pytest.raises(DataError, match=r"a.jsonl:1: found spans of several texts \(left, right\).*data.text_key"):
+        read_values(tmp_path, [two])
+    assert read_values(tmp_path, [two], text_key="left")[0] == [MIA]
+    assert read_values(tmp_path, [two], text_key="right")[0] == [TextRecord("Bo eats.", [CharSpan(0, 2, "PER")], 1)]
+
+
 def test_predictions_are_read_on_request(tmp_path: Path) -> None:
     predicted = {"data": {"text": "Mia naps."}, "predictions": [{"result": [region(0, 3)], "score": 0.9}]}
     with pytest.raises(DataError, match=r"a.jsonl:1: .*data.predictions=true"):
