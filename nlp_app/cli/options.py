@@ -76,7 +76,10 @@ format_option = click.option("--format", type=FormatChoice(tagging_formats), hel
 classification_format_option = click.option("--format", type=FormatChoice(classification_formats), help=_FORMAT_HELP)
 
 any_format_option = click.option(
-    "--format", type=FormatChoice(lambda: (*tagging_formats(), *classification_formats())), help=_FORMAT_HELP
+    "--format",
+    type=FormatChoice(lambda: (*tagging_formats(), *classification_formats())),
+    metavar="FORMAT",  # the names don't fit into a line; docs/formats.md lists them
+    help=f"{_FORMAT_HELP} The names are listed in docs/formats.md, and if FORMAT is unknown.",
 )
 
 text_column_option = click.option(

@@ -179,7 +179,7 @@ def test_format_examples_can_be_read(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("block", "name", "format"),
-    [("csv", "a.csv", "csv"), ("tsv", "a.tsv", "webanno"), ("json", "a.json", "jsonl")],
+    [("csv", "a.csv", "span_table"), ("tsv", "a.tsv", "webanno"), ("json", "a.json", "jsonl")],
 )
 def test_examples_of_annotation_tools_can_be_read(block: str, name: str, format: str) -> None:
     (example,) = [each for each in blocks(FORMATS, block) if "PER" in each.text]

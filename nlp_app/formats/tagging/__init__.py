@@ -73,7 +73,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "conll": Format(conll.read, conll.write, (".conll", ".bio", ".bmes", ".tsv", ".txt")),
         "conllu": Format(conllu.read, conllu.write, (".conllu",)),
         "jsonl": Format(jsonl.read, jsonl.write, (".jsonl", ".json", ".ndjson")),
-        "csv": Format(span_table.read, None, (".csv",)),
+        "span_table": Format(span_table.read, None, (".csv",)),
         "webanno": Format(webanno.read, None, (".tsv",)),
         "brat": Format(None, None, (".ann",)),
         "spacy": Format(None, None, (".spacy",)),

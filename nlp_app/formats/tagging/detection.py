@@ -10,7 +10,7 @@ from nlp_app.formats.io.lines import CHUNK, detect_codec
 from nlp_app.formats.tagging import webanno
 from nlp_app.formats.tagging.conll import detect_layout, is_blank, is_document_start
 
-RULE_BASED = ("conll", "conllu", "jsonl", "csv", "webanno", "text")  # formats that `detect_format` distinguishes
+RULE_BASED = ("conll", "conllu", "jsonl", "span_table", "webanno", "text")  # formats that `detect_format` distinguishes
 
 _CONLLU_COMMENT = re.compile(r"# ?(sent_id|text|newdoc|newpar|global\.columns)\b")
 
@@ -20,9 +20,10 @@ _SCHEME_TAG = re.compile(r"O|[BIEMSWLU]-.+")
 
 _QUESTION_CLASS = re.compile(r"[A-Z]+:[a-z]+ .+")  # TREC: a coarse class, a fine class and the question
 
-# The beginning of a list of spans in a cell of a table, whose quotes are doubled or single.
+# A cell of a table that begins with a list of spans, whose quotes are doubled or single.
 _SPAN_CELL = re.compile(
-    r"""\[\s*(?:\{[^{}\n]*(?:""|')start(?:_offset)?(?:""|')\s*:|\[\s*[0-9]+\s*,\s*[0-9]+\s*,\s*(?:""|'))"""
+    r"""(?:^|[,;\t])"?\[\s*(?:\{[^{}\n]*(?:""|')start(?:_offset)?(?:""|')\s*:|\[\s*[0-9]+\s*,\s*[0-9]+\s*,\s*(?:""|'))""",
+    re.MULTILINE,
 )
 
 _UIMA = "found UIMA CAS XMI, which is not read; export WebAnno TSV 3.3 instead"
@@ -58,7 +59,7 @@ def detect_format(path: Path, head: bytes | str, encoding: str | None = None) ->
     if filled and filled[0].startswith(webanno.MARK):
         return "webanno"
     if suffix in (".csv", ".tsv") and _SPAN_CELL.search(text):
-        return "csv"
+        return "span_table"
     if suffix == ".csv":
         raise OtherTaskError(
             "found CSV without spans in its cells: use `train cls` for texts with classes, or give CoNLL columns, "

@@ -98,7 +98,7 @@ class ObjectReader:
         field = find_spans(value, self._options.label_key, self._name, line)
         for key in field.classes:
             self._log.repair(CLASSES_SKIPPED.format(key), line)
-        key = self._text_key.find(_without(value, field.key), field.spans or (), line)
+        key = self._text_key.find(value, field.spans or (), line)
         text = value[key]
         if field.spans is None:
             is_finished = "answer" in value or value.get("annotation_id") is not None
@@ -131,18 +131,18 @@ class ObjectReader:
 
     def _log_keys(self, value: Mapping[str, Any], read: set[str]) -> None:
         """Count the keys of an object that were not read."""
+        if not self._log.counting:
+            return
         nulls = (key for key in _OPTIONAL_KEYS if value.get(key) is None)
         self._log.skip_keys(value, {"answer", *read, *nulls})
 
     def _log_span_keys(self, items: Any, key: str) -> None:
-        for item in items if isinstance(items, list) else ():
+        if not self._log.counting or not isinstance(items, list):
+            return
+        for item in items:
             if isinstance(item, dict):
                 labels = ("labels",) if item.get("label") is None else ()
                 self._log.skip_keys(item, (*_OFFSET_KEYS, *labels), f"{key}.")
-
-
-def _without(value: Mapping[str, Any], key: str) -> dict[str, Any]:
-    return {other: item for other, item in value.items() if other != key}
 
 
 def _is_tokenized(value: Mapping[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nlp_app.core.errors import DataError
@@ -34,7 +34,7 @@ class TextKey:
         self._wanted = wanted.removeprefix("data.")
         self._found = ""
 
-    def find(self, fields: Mapping[str, Any], spans: Sequence[RawSpan], line: int, named: Iterable[str] = ()) -> str:
+    def find(self, fields: Mapping[str, Any], spans: Sequence[RawSpan], line: int, named: Sequence[str] = ()) -> str:
         """Find the key of the text in an object.
 
         Args:
@@ -49,11 +49,13 @@ class TextKey:
         Raises:
             DataError: The key that the user names has no string, or several keys may be the text. Names the line.
         """
+        if not (self._wanted or self._found or named) and isinstance(fields.get(DEFAULT_TEXT_KEY), str):
+            return DEFAULT_TEXT_KEY  # nearly all files
         strings = {key: value for key, value in fields.items() if isinstance(value, str)}
         known = [*(name for name in dict.fromkeys(named) if name in strings), self._found, DEFAULT_TEXT_KEY]
         key = self._wanted or next((key for key in known if key in strings), "")
         if not key:
-            key = _find_by_values(strings, spans, list(named))
+            key = _find_by_values(strings, spans, named)
             self._found = key
         if key not in strings:
             raise DataError(self._reason(fields, strings), self._name, line)

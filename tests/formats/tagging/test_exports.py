@@ -298,7 +298,7 @@ def test_csv_that_is_refused(tmp_path: Path, content: str, message: str) -> None
     path = tmp_path / "a.csv"
     path.write_text(content)
     with pytest.raises(DataError, match=message):
-        list(read(path, "csv"))
+        list(read(path, "span_table"))
 
 
 def test_csv_of_label_studio(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nlp_app.core.errors import OtherTaskError
 from nlp_app.core.types import CharSpan, Record, TextRecord, TokenRecord
 from nlp_app.formats.tagging import ReadOptions, detect_format, read_lines
 
@@ -128,7 +129,7 @@ def test_csv_is_read_back(examples: list[tuple[str, Spans]]) -> None:
         regions = json_min(text, spans).get("ner")
         cell = json.dumps(regions, ensure_ascii=False) if regions else ""
         writer.writerow({"text": text, "id": 5, "ner": cell, "annotation_id": 4})
-    records = parse(out.getvalue(), "csv")
+    records = parse(out.getvalue(), "span_table")
     assert content(records)[:-1] == [(text, sorted(set(spans))) for text, spans in examples]
 
 
@@ -244,10 +245,11 @@ def test_webanno_is_read_back(sentences: list[tuple[list[str], list[str], list[t
 @pytest.mark.parametrize(
     ("name", "head", "format"),
     [
-        ("a.csv", 'text,ner\nAda,"[{""start"": 0, ""end"": 3, ""labels"": [""PER""]}]"\n', "csv"),
-        ("a.csv", "text,ner\nAda,\"[{'end': 3, 'start': 0, 'labels': ['PER']}]\"\n", "csv"),
-        ("a.csv", 'text,ner\nAda,"[[0, 3, ""PER""]]"\n', "csv"),
-        ("a.tsv", 'text\tner\nAda\t"[{""start"": 0, ""end"": 3, ""labels"": [""PER""]}]"\n', "csv"),
+        ("a.csv", 'text,ner\nAda,"[{""start"": 0, ""end"": 3, ""labels"": [""PER""]}]"\n', "span_table"),
+        ("a.csv", "text,ner\nAda,\"[{'end': 3, 'start': 0, 'labels': ['PER']}]\"\n", "span_table"),
+        ("a.csv", 'text,ner\nAda,"[[0, 3, ""PER""]]"\n', "span_table"),
+        ("a.tsv", 'text\tner\nAda\t"[{""start"": 0, ""end"": 3, ""labels"": [""PER""]}]"\n', "span_table"),
+        ("a.tsv", "text\tner\nAda\t[{'start': 0, 'end': 3, 'labels': ['PER']}]\n", "span_table"),
         ("a.tsv", "#FORMAT=WebAnno TSV 3.2\n", "webanno"),
         ("a", "#FORMAT=WebAnno TSV 3.3\n", "webanno"),
         ("a.tsv", "Ada\tB-PER\nran\tO\n", "conll"),
@@ -256,3 +258,9 @@ def test_webanno_is_read_back(sentences: list[tuple[list[str], list[str], list[t
 )
 def test_detection(name: str, head: str, format: str) -> None:
     assert detect_format(name, head) == format
+
+
+@pytest.mark.parametrize("cell", ["good", '"see [[1, 2, ""x""]]"', '"a, [{""start"": 1}]"', '"[1, 2]"'])
+def test_other_tables_are_for_the_other_task(cell: str) -> None:
+    with pytest.raises(OtherTaskError, match="CSV without spans"):
+        detect_format("a.csv", f"text,label\n{cell},good\n")
