@@ -55,7 +55,8 @@ def sequence_options(choices: Choices) -> ReadOptions:
         text_key=choices.pick(_TEXT_KEYS),
         label_key=choices.pick(_LABEL_KEYS),
         predictions=bool(choices.number(2)),
-        strict=bool(choices.number(2)),
+        comment_prefix=choices.pick((None, None, "%", "none")),
+        strict=not choices.number(4),
     )
 
 

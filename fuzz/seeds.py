@@ -23,6 +23,8 @@ SEQUENCES: Mapping[str, tuple[str, ...]] = MappingProxyType({
         "-DOCSTART- O\n\nAnna B-PER\nmet O\nBob B-PER\n\nin O\nRome B-LOC\n",
         "Anna NNP I-NP I-PER\nin IN I-PP O\n北京 NNP I-NP I-LOC\n\n", "京\tB-LOC\r\n东\tE-LOC\r\n\r\na\tS-X\r\n",
         "京0 B-LOC\n东1 I-LOC\n\n",
+        "#\tsource\n1\tAnna\tB-PER\tO\n2\tmet\tO\tO\n\n#\tsource\n1\tBob\tB-PER\tB-LOC\t\n\n",
+        "word tag\n# s1 x\nAnna B-PER\nmet O\n\n",
     ),
     ".txt": ("Anna lives in Rome.\n王磊在北京。\n", "Anna/NR\n", "\ufeffAnna met Bob in Rome\n\nx\n"),
     ".conllu": (_CONLLU, _CONLLU.replace("# text", "# foo")),
@@ -122,7 +124,7 @@ def sequences() -> list[bytes]:
     for spans, text in (_BRAT, _SPLIT_BRAT):
         share = -(-255 * len(spans) // len(spans + text))
         made.append(_behind([SUFFIXES.index(".ann"), brat, 1, 0, share], spans + text))
-    return made + [_behind([0, 0, 4, *[0] * 11, 0], content) for files in SEQUENCES.values() for content in files]
+    return made + [_behind([0, 0, 4, *[0] * 11, 1, 0], content) for files in SEQUENCES.values() for content in files]
 
 
 def classes() -> list[bytes]:

@@ -25,6 +25,36 @@ class FormatChoice(click.Choice[str]):
         """The names, in the order of the table of formats."""
         return tuple(dict.fromkeys(self._load()))
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        """Return a short placeholder. The names do not fit on a line; they are in the help text of FormatOption.
+
+        Args:
+            param: Not used.
+            ctx: Not used.
+
+        Returns:
+            The placeholder.
+        """
+        return "FORMAT"
+
+
+class FormatOption(click.Option):
+    """An option whose help text lists the names of a `FormatChoice`."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return a row of the help page.
+
+        Args:
+            ctx: The context of the command.
+
+        Returns:
+            The option and its help text, with the names of the formats.
+        """
+        record = super().get_help_record(ctx)
+        if record is None or not isinstance(self.type, FormatChoice):
+            return record
+        return record[0], f"{record[1]} Formats: {', '.join(self.type.choices)}."
+
 
 def tagging_formats() -> Iterable[str]:
     """List the formats of annotated tokens and spans.
@@ -71,15 +101,17 @@ threads_option = click.option(
 
 _FORMAT_HELP = "Format of the input. By default it is detected."
 
-format_option = click.option("--format", type=FormatChoice(tagging_formats), help=_FORMAT_HELP)
+format_option = click.option("--format", cls=FormatOption, type=FormatChoice(tagging_formats), help=_FORMAT_HELP)
 
-classification_format_option = click.option("--format", type=FormatChoice(classification_formats), help=_FORMAT_HELP)
+classification_format_option = click.option(
+    "--format", cls=FormatOption, type=FormatChoice(classification_formats), help=_FORMAT_HELP
+)
 
 any_format_option = click.option(
     "--format",
+    cls=FormatOption,
     type=FormatChoice(lambda: (*tagging_formats(), *classification_formats())),
-    metavar="FORMAT",  # the names don't fit into a line; docs/formats.md lists them
-    help=f"{_FORMAT_HELP} The names are listed in docs/formats.md, and if FORMAT is unknown.",
+    help=_FORMAT_HELP,
 )
 
 text_column_option = click.option(

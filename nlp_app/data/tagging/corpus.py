@@ -15,6 +15,7 @@ from nlp_app.data.tagging.scan import RecordScan, detect_corpus_scheme
 from nlp_app.formats import tagging as formats
 from nlp_app.formats.tagging import ReadLog, ReadOptions
 from nlp_app.labels import schemes
+from nlp_app.labels.tag_spelling import CANONICAL, respeller
 from nlp_app.text import TOKENIZERS, Tokenizer, agreement, make_tokenizer
 from nlp_app.text.spacing import between_written_words, join_tokens
 
@@ -44,6 +45,7 @@ class CorpusOptions:
         reading: Options of the format's reader.
         scheme: Tag scheme; None detects it. Not all tags of a scheme occur in a small file, so read dev and test with
             the scheme of the training file.
+        spelling: Spelling of the tags in the training file, for a file that is too small to show its own.
         tokenizer: Tokenizer for raw texts.
         alignment: How spans of raw texts are aligned with tokens, see `align_spans`.
         strict: Raise an error for an invalid tag sequence instead of repairing it.
@@ -52,6 +54,7 @@ class CorpusOptions:
     format: str | None = None
     reading: ReadOptions = field(default_factory=ReadOptions)
     scheme: str | None = None
+    spelling: str = CANONICAL
     tokenizer: Tokenizer | None = None
     alignment: Alignment = "expand"
     strict: bool = False
@@ -67,6 +70,7 @@ class Corpus:
         sentences: The sentences.
         scheme: Tag scheme; None if the file has raw text with spans, or no labels.
         evidence: The reason why this scheme was detected; empty if it was given.
+        spelling: Spelling of the tags in the file.
         tokenizer: Name of the tokenizer that split the raw texts; None for a pre-tokenized file.
         repairs: The repaired tags; only the first ones if the sentences are cached on disk.
         ledger: Counts of gold spans by outcome. Its entries are only the first ones if the sentences are cached.
@@ -79,6 +83,7 @@ class Corpus:
     sentences: Sequence[Sentence] = field(default_factory=list)
     scheme: str | None = None
     evidence: str = ""
+    spelling: str = CANONICAL
     tokenizer: str | None = None
     repairs: list[TagRepair] = field(default_factory=list)
     ledger: AlignmentReport = field(default_factory=AlignmentReport)
@@ -135,7 +140,7 @@ def read_corpus(path: str | Path, options: CorpusOptions | None = None) -> Corpu
     name = options.format or formats.detect_format(path, encoding=options.reading.encoding)
     file = RecordFile(path, name, options.reading)
     corpus = make_corpus(list(file), path, name, options)
-    corpus.remarks = file.log.remarks
+    corpus.remarks = [*file.log.remarks, *corpus.remarks]
     return corpus
 
 
@@ -178,7 +183,7 @@ def stream_corpus(
         DataError: See `read_corpus`.
     """
     corpus, scan = Corpus(str(path), format), RecordScan()
-    scheme = detect_corpus_scheme(scan, records, corpus.path, options.scheme)
+    scheme = detect_corpus_scheme(scan, records, corpus.path, options.scheme, options.spelling)
     if scan.kind is TextRecord:
         if options.tokenizer is None:
             known = ", ".join(TOKENIZERS)
@@ -187,7 +192,8 @@ def stream_corpus(
         texts = (record for record in records if isinstance(record, TextRecord))
         return corpus, _tokenize(corpus, texts, options.tokenizer, options.alignment)
     if scheme is not None:
-        corpus.scheme, corpus.evidence = scheme
+        corpus.scheme, corpus.evidence, corpus.spelling = scheme.scheme, scheme.evidence, scheme.spelling
+        corpus.remarks += [scheme.remark] if scheme.remark else []
     tokens = (record for record in records if isinstance(record, TokenRecord))
     return corpus, _decode_tags(corpus, tokens, scan.spacing(), options.strict)
 
@@ -210,9 +216,11 @@ def _tokenize(
 def _decode_tags(
     corpus: Corpus, records: Iterable[TokenRecord], has_space: Callable[[str, str], bool], strict: bool
 ) -> Iterator[Sentence]:
+    convert = None if corpus.spelling == CANONICAL else respeller(corpus.spelling)
     for record in records:
         text, starts, ends = _raw_text(record, has_space)
-        spans = None if record.tags is None else _decode_sentence(record, record.tags, corpus, strict)
+        tags = record.tags if record.tags is None or convert is None else [convert(tag) or tag for tag in record.tags]
+        spans = None if tags is None else _decode_sentence(record, tags, corpus, strict)
         yield Sentence(text, starts, ends, spans, record.lines)
 
 

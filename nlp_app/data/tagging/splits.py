@@ -17,6 +17,7 @@ from nlp_app.data.tagging.cached_corpus import read_cached_corpus
 from nlp_app.data.tagging.corpus import Corpus, CorpusOptions, choose_tokenizer
 from nlp_app.data.tagging.hold_out import hold_out_sentences
 from nlp_app.formats.tagging import FORMATS, ReadOptions
+from nlp_app.formats.tagging.read_log import new_remarks
 from nlp_app.labels.schemes import NONE
 from nlp_app.storage.sentences import StoredSentences, select_sentences, to_stored_sentences
 from nlp_app.text import Tokenizer, make_tokenizer
@@ -106,6 +107,7 @@ class TaggingData:
             "data": {
                 "format": self.train.format,
                 "scheme": self.train.scheme,
+                "spelling": self.train.spelling,
                 "pretokenized": self.train.tokenizer is None,
                 "agreement": self.agreement,
             },
@@ -151,7 +153,7 @@ class TaggingData:
         if name == "train" and self.empty:
             yield f"skipped sentences without a token: {self.empty:,}"
         if not (self.held_out and name == "dev"):  # already reported for train
-            yield from reading_remarks(corpus)
+            yield from new_remarks(reading_remarks(corpus), () if name == "train" else self.train.remarks)
         shared = 0 if name == "train" else _count_shared(self.train.sentences, corpus.sentences)
         if shared:
             yield f"sentences that also occur in train: {shared:,}; scores on this file will be too high"
@@ -196,7 +198,7 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
         tokenizer = make_tokenizer(chosen, do_lower_case=settings.lower_case)
     if tokenizer is None:
         raise SettingsError("data.tokenizer: raw text needs a tokenizer")
-    options = replace(options, tokenizer=tokenizer, scheme=train.scheme)
+    options = replace(options, tokenizer=tokenizer, scheme=train.scheme, spelling=train.spelling)
     if settings.dev:
         dev = _in_memory(_labeled(settings.dev, options, notes))
         _check_labels(train, dev, labels)
@@ -240,15 +242,20 @@ def corpus_options(
         tag_column=None if settings.tag_column == -1 else settings.tag_column,
         separator=_SEPARATORS[settings.separator],
         token_pattern=settings.token_pattern or None,
+        comment_prefix=settings.comment_prefix or None,
+        tags_file=settings.tags or None,
         column=settings.column,
         text_key=settings.text_key,
         label_key=settings.label_key,
         predictions=settings.predictions,
         strict=settings.strict,
     )
+    if settings.tags and settings.format not in ("auto", "parallel"):
+        raise SettingsError(f"data.tags: names a parallel file with tags, but data.format is {settings.format!r}")
+    format = "parallel" if settings.tags else settings.format
     name = "basic" if settings.tokenizer == "auto" else settings.tokenizer
     return CorpusOptions(
-        format=None if settings.format == "auto" else settings.format,
+        format=None if format == "auto" else format,
         reading=reading,
         scheme=scheme or (None if settings.scheme == "auto" else settings.scheme),
         tokenizer=tokenizer or make_tokenizer(name, do_lower_case=settings.lower_case),

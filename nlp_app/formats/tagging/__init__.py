@@ -28,6 +28,7 @@ from nlp_app.formats.tagging import (
     detection,
     hf_rows,
     jsonl,
+    parallel,
     plain_text,
     spacy_docs,
     span_table,
@@ -57,8 +58,8 @@ class Format(NamedTuple):
     has rules for the format.
 
     Attributes:
-        reader: A generator of records from lines; None for formats that are read from files only (`brat`, `spacy` and
-            `hub`).
+        reader: A generator of records from lines; None for formats that are read from files only (`brat`, `spacy`,
+            `parallel` and `hub`).
         writer: A generator of lines from records; None for formats that are read only.
         suffixes: Suffixes of the format's files.
     """
@@ -77,6 +78,7 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "webanno": Format(webanno.read, None, (".tsv",)),
         "brat": Format(None, None, (".ann",)),
         "spacy": Format(None, None, (".spacy",)),
+        "parallel": Format(None, None, ()),
         "text": Format(plain_text.read, None, (".txt",)),
         "hub": Format(None, None, (".parquet", ".arrow")),
     }
@@ -208,6 +210,9 @@ def _read_records(
         return
     options.check_column()
     path = Path(source)
+    if format == "parallel":
+        yield from parallel.read(path, options, log)
+        return
     if format == "brat" or (format is None and _is_brat(path)):
         yield from brat.read(path, options, log)
         return

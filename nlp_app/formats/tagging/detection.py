@@ -8,15 +8,13 @@ from pathlib import Path
 from nlp_app.core.errors import DataError, OtherTaskError
 from nlp_app.formats.io.lines import CHUNK, detect_codec
 from nlp_app.formats.tagging import webanno
-from nlp_app.formats.tagging.conll import detect_layout, is_blank, is_document_start
+from nlp_app.formats.tagging.columns import SCHEME_TAG, detect_layout, is_blank, is_document_start
 
 RULE_BASED = ("conll", "conllu", "jsonl", "span_table", "webanno", "text")  # formats that `detect_format` distinguishes
 
 _CONLLU_COMMENT = re.compile(r"# ?(sent_id|text|newdoc|newpar|global\.columns)\b")
 
 _CONLLU_LINE = re.compile(r"[0-9]+(-[0-9]+)?\t([^\t]*\t){8}[^\t]*")
-
-_SCHEME_TAG = re.compile(r"O|[BIEMSWLU]-.+")
 
 _QUESTION_CLASS = re.compile(r"[A-Z]+:[a-z]+ .+")  # TREC: a coarse class, a fine class and the question
 
@@ -112,4 +110,4 @@ def _is_plain_text(lines: list[str], has_blank_lines: bool) -> bool:
     if may_be_columns and len(lines) > 2 and 10 * widths.count(layout.columns) > 9 * len(lines):
         return False
     last_fields = [fields[-1] for fields in map(layout.split, lines) if len(fields) > 1]
-    return 4 * sum(_SCHEME_TAG.fullmatch(end) is not None for end in last_fields) < len(lines)
+    return 4 * sum(SCHEME_TAG.fullmatch(end) is not None for end in last_fields) < len(lines)

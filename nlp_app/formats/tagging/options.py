@@ -30,6 +30,9 @@ class ReadOptions:
         tag_column: Column of the tags, counted in the same way. None is the last column in CoNLL files; in datasets it
             recognizes the column by its name.
         separator: Separator of CoNLL columns, a tab or a space; None to detect it.
+        comment_prefix: Beginning of comment lines in CoNLL files, or `none` if there are no comments; None to detect
+            comments with `#`.
+        tags_file: Name of the file with the tags of parallel files; None if tokens and tags are in one file.
         token_pattern: A regular expression for the whole token column, whose group 1 is the token; or a name in
             `TOKEN_PATTERNS` (`segmented`: a character and its position, as in Weibo NER).
         column: In CoNLL-U, the column of the tags. In datasets, the column of tags or spans; the default column may be
@@ -47,6 +50,8 @@ class ReadOptions:
     tag_column: int | None = None
     separator: str | None = None
     token_pattern: str | None = None
+    comment_prefix: str | None = None
+    tags_file: str | None = None
     column: str = DEFAULT_COLUMN
     labels: bool = True
     text_key: str = ""

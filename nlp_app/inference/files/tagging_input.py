@@ -10,7 +10,17 @@ from collections.abc import Callable, Iterator, Sequence
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import Record, TokenRecord
 from nlp_app.formats import tagging as formats
-from nlp_app.formats.tagging.conll import SAMPLE, Layout, detect_layout, extract_token, is_blank, is_document_start
+from nlp_app.formats.tagging.column_choice import choose_columns
+from nlp_app.formats.tagging.columns import (
+    SAMPLE,
+    Comments,
+    Layout,
+    detect_comments,
+    detect_layout,
+    is_between_sentences,
+    is_blank,
+)
+from nlp_app.formats.tagging.conll import extract_token
 from nlp_app.formats.tagging.options import ReadOptions
 from nlp_app.inference.files.records import (
     Item,
@@ -168,10 +178,16 @@ def _column_items(lines: Lines, name: str, options: ReadOptions) -> Iterator[Ite
     remaining = iter(lines)
     head = list(itertools.islice(remaining, SAMPLE))
     layout = _layout(head, name, options)
-    for before, first, sentence in _sentences(
-        itertools.chain(head, remaining), lambda line: is_blank(line) or is_document_start(line)
-    ):
-        tagged_before = [line if is_blank(line) else " ".join((*layout.split(line), "O")) for line in before]
+    readable = [line for line in head if isinstance(line, str)]
+    comments = detect_comments(readable, layout, options.comment_prefix)
+    choice = choose_columns(readable, layout, comments, options, name)
+    options = dataclasses.replace(options, token_column=choice.token)
+
+    def is_between(line: str) -> bool:
+        return is_between_sentences(line) or comments.contain(line)
+
+    for before, first, sentence in _sentences(itertools.chain(head, remaining), is_between):
+        tagged_before = [_line_between(line, layout, comments) for line in before]
         rows, tokens = [], []
         first_error = next((line for line in sentence if isinstance(line, DataError)), None)
         for number, line in enumerate(sentence, first):
@@ -184,6 +200,11 @@ def _column_items(lines: Lines, name: str, options: ReadOptions) -> Iterator[Ite
             tokens.append(token)
         item: Item = {"line": first, "tokens": tokens, "rows": rows, "before": tagged_before}
         yield (item if first_error is None else unreadable_item(first_error, name, rows=rows, before=tagged_before))
+
+
+def _line_between(line: str, layout: Layout, comments: Comments) -> str:
+    """Return the output for a line without a token: a line that begins a document gets a tag, like the tokens."""
+    return line if is_blank(line) or comments.contain(line) else " ".join((*layout.split(line), "O"))
 
 
 def _layout(head: Sequence[str | DataError], name: str, options: ReadOptions) -> Layout:
