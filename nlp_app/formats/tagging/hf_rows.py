@@ -122,7 +122,10 @@ def _choose_columns(features: Mapping[str, Any], options: ReadOptions, path: str
             raise DataError(f"the column {first!r} contains neither tokens nor texts", path)
     else:
         tokens = next((name for name in TOKEN_NAMES if _is_strings(features.get(name))), None)
-        text = next((name for name in TEXT_NAMES if _is_string(features.get(name))), None)
+        texts = (options.text_key,) if options.text_key else TEXT_NAMES
+        text = next((name for name in texts if _is_string(features.get(name))), None)
+        if options.text_key and text is None:
+            raise DataError(f"found no column {options.text_key!r} of texts, only {', '.join(names)}", path)
     labels = _find_labels(features, tokens, options, path) if options.labels else None
     if labels is None and options.labels and tokens is not None and text is not None:
         labels = _find_labels(features, None, options, path)
@@ -140,11 +143,12 @@ def _find_labels(features: Mapping[str, Any], tokens: str | None, options: ReadO
     names = list(features)
     if options.tag_column is not None:
         return _column_by_number(names, options.tag_column, path)
-    if options.column in names:
-        return options.column
-    if options.column != DEFAULT_COLUMN:
-        hint = did_you_mean(options.column, names)
-        raise DataError(f"found no column {options.column!r}, only {', '.join(names)}{hint}", path)
+    wanted = options.label_key or options.column
+    if wanted in names:
+        return wanted
+    if wanted != DEFAULT_COLUMN:
+        hint = did_you_mean(wanted, names)
+        raise DataError(f"found no column {wanted!r}, only {', '.join(names)}{hint}", path)
     if tokens is None:
         return next((name for name in SPAN_NAMES if _is_list(features.get(name))), None)
     others = [name for name in names if name != tokens and _is_list(features[name])]

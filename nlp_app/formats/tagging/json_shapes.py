@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -19,9 +20,13 @@ from nlp_app.core.errors import DataError, OtherTaskError
 from nlp_app.formats.io.json_objects import json_type
 from nlp_app.formats.tagging.span_reader import RawSpan
 
-SPAN_KEYS = ("spans", "entities", "label", "labels", "annotations", "annotation")
+SPAN_KEYS = ("spans", "entities", "label", "labels", "annotations")
 
-CLASSES_SKIPPED = "classes of whole texts under the key {!r}, skipped"
+_CLASSES_SKIPPED = "classes of whole texts under the key {!r}, skipped"
+
+_SPANS_SKIPPED = "lists of spans under the key {!r}, skipped (setting data.label_key)"
+
+_SPAN_NAME = re.compile("ner|entit|span|label|annot|tag")
 
 OTHER_TASK = (
     "this looks like text classification data (a text and its classes): use `train cls`, or give tokens with "
@@ -41,12 +46,12 @@ class SpanField(NamedTuple):
     Attributes:
         key: The key; empty if the object has no spans.
         spans: The spans; None if the object is unlabeled.
-        classes: The keys that hold classes of the whole text.
+        skipped: Plural noun phrases for other labels in the object.
     """
 
     key: str
     spans: list[RawSpan] | None
-    classes: list[str]
+    skipped: list[str]
 
 
 def is_pair(value: Any) -> bool:
@@ -117,21 +122,24 @@ def find_spans(value: Mapping[str, Any], label_key: str, name: str, line: int) -
         if _are_classes(items):
             raise OtherTaskError(f"`{label_key}`: {OTHER_TASK}", name, line)
         return SpanField(label_key, None if items is None else _parse_items(items, label_key, name, line), [])
-    keys = [key for key in value if (key in SPAN_KEYS and value[key] is not None) or _are_labeled_regions(value[key])]
-    classes = [key for key in keys if _are_classes(value[key])]
-    keys = [key for key in keys if key not in classes]
-    keys = [key for key in keys if value[key] != []] or keys[:1]
-    if len(keys) > 1:
-        keys.sort(key=lambda key: SPAN_KEYS.index(key) if key in SPAN_KEYS else len(SPAN_KEYS))
-        reason = f"found `{keys[0]}` and `{keys[1]}`, expected one list of spans; name its key (setting data.label_key)"
-        raise DataError(reason, name, line)
+    known = [key for key in SPAN_KEYS if value.get(key) is not None]
+    classes = [key for key in known if _are_classes(value[key])]
     if value.get("cats") is not None:
         classes.append("cats")
+    lists = [key for key in known if key not in classes]
+    filled = [key for key in lists if value[key] != []]
+    others = [key for key, items in value.items() if key not in SPAN_KEYS and _are_labeled_spans(items, key)]
+    keys = filled or others or lists[:1]
+    if len(keys) > 1:
+        reason = f"found `{keys[0]}` and `{keys[1]}`, expected one list of spans; name its key (setting data.label_key)"
+        raise DataError(reason, name, line)
     if not keys and classes:
         raise OtherTaskError(OTHER_TASK, name, line)
     if not keys:
         return SpanField("", None, [])
-    return SpanField(keys[0], _parse_items(value[keys[0]], keys[0], name, line), classes)
+    skipped = [_CLASSES_SKIPPED.format(key) for key in classes]
+    skipped += [_SPANS_SKIPPED.format(key) for key in others if key not in keys]
+    return SpanField(keys[0], _parse_items(value[keys[0]], keys[0], name, line), skipped)
 
 
 def _are_classes(items: Any) -> bool:
@@ -144,12 +152,19 @@ def _are_classes(items: Any) -> bool:
     return isinstance(items, str | int)
 
 
-def _are_labeled_regions(items: Any) -> bool:
-    """Return True for spans under any key, as Label Studio names it after the tag."""
-    return isinstance(items, list) and any(
-        isinstance(item, dict) and not _STARTS.isdisjoint(item) and ("labels" in item or "label" in item)
-        for item in items
-    )
+def _are_labeled_spans(items: Any, key: str) -> bool:
+    """Return True for spans under any key, as Label Studio names it after the tag.
+
+    A list of numbers and a string is only a span if the key says so: relations may look the same.
+    """
+    if not isinstance(items, list) or not items:
+        return False
+    regions = [item for item in items if isinstance(item, dict) and not _STARTS.isdisjoint(item)]
+    if regions:
+        return any("labels" in item or "label" in item for item in regions)
+    first = items[0]
+    is_triple = isinstance(first, list) and len(first) in _PARTS_OF_SPAN and isinstance(first[2], str)
+    return is_triple and type(first[0]) is type(first[1]) is int and _SPAN_NAME.search(key.lower()) is not None
 
 
 def _parse_items(items: Any, key: str, name: str, line: int) -> list[RawSpan]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from nlp_app.core.types import Record, TextRecord
 from nlp_app.formats.tagging.annotation_status import AnnotationStatus
-from nlp_app.formats.tagging.json_shapes import CLASSES_SKIPPED, SPAN_KEYS, find_spans
+from nlp_app.formats.tagging.json_shapes import SPAN_KEYS, find_spans
 from nlp_app.formats.tagging.json_tokens import gliner_record, spacy_records, token_record
 from nlp_app.formats.tagging.label_studio import TaskReader
 from nlp_app.formats.tagging.options import ReadOptions
@@ -96,8 +96,8 @@ class ObjectReader:
         if not self._options.labels:
             return TextRecord(value[self._text_key.find(value, (), line)], None, line)
         field = find_spans(value, self._options.label_key, self._name, line)
-        for key in field.classes:
-            self._log.repair(CLASSES_SKIPPED.format(key), line)
+        for what in field.skipped:
+            self._log.repair(what, line)
         key = self._text_key.find(value, field.spans or (), line)
         text = value[key]
         if field.spans is None:
@@ -154,4 +154,6 @@ def _is_tokenized(value: Mapping[str, Any]) -> bool:
 
 
 def _is_argilla(value: Mapping[str, Any]) -> bool:
-    return isinstance(value.get("text"), str) and "annotation" in value and ("status" in value or "prediction" in value)
+    if not isinstance(value.get("text"), str) or any(isinstance(value.get(key), list) for key in SPAN_KEYS):
+        return False
+    return "annotation" in value and ("status" in value or "prediction" in value)

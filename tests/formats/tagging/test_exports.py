@@ -154,6 +154,30 @@ def test_classes_beside_spans_are_counted(tmp_path: Path) -> None:
     assert read_values(tmp_path, [two], label_key="gold")[0] == [MIA]
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"id": 1, "data": "Mia naps.", "label": [[0, 3, "PER"]]},
+        {"text": "Mia naps.", "ner": [[0, 3, "PER"]], "relations": [[0, 1, "of"]]},
+        {"text": "Mia naps.", "annotation": "a note", "status": "done", "entities": [[0, 3, "PER"]]},
+        {"text": "Mia naps.", "label": [], "gold": [{"start_offset": 0, "end_offset": 3, "label": "PER"}]},
+    ],
+)  # fmt: skip
+def test_other_keys_of_texts_and_spans(tmp_path: Path, value: dict[str, Any]) -> None:
+    assert read_values(tmp_path, [value])[0] == [MIA]
+
+
+def test_other_lists_of_spans_are_counted(tmp_path: Path) -> None:
+    value = {"text": "Mia naps.", "label": [[0, 3, "PER"]], "pos": [{"start": 4, "end": 8, "labels": ["VERB"]}]}
+    remark = "lists of spans under the key 'pos', skipped (setting data.label_key): 1 (the first: line 1)"
+    assert read_values(tmp_path, [value]) == ([MIA], [remark])
+    (record,), remarks = read_values(tmp_path, [value], label_key="pos")
+    assert (record.spans, remarks) == ([CharSpan(4, 8, "VERB")], [])  # type: ignore[union-attr]
+    assert read_values(tmp_path, [{"text": "Mia naps.", "relations": [[0, 1, "of"]]}])[0][0] == TextRecord(
+        "Mia naps.", None, 1
+    )
+
+
 GOOD = {"text": "Mia naps.", "spans": [{"start": 0, "end": 3, "label": "PER"}]}
 
 

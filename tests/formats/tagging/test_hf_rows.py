@@ -168,6 +168,9 @@ def test_texts_with_spans(tmp_path: Path) -> None:
     odd = parquet(tmp_path / "d.parquet", {"body": TEXTS, "what": listed}, {"body": TEXT, "what": List(item)})
     named = ReadOptions(token_column=-2, column="what")
     assert content(list(read(odd, options=named))) == expected
+    assert content(list(read(odd, options=ReadOptions(text_key="body", label_key="what")))) == expected
+    with pytest.raises(DataError, match="found no column 'bodi' of texts, only body, what"):
+        list(read(odd, options=ReadOptions(text_key="bodi")))
 
 
 def test_a_bad_span_is_dropped_and_counted(tmp_path: Path) -> None:
