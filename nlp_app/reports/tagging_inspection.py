@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from nlp_app.core.text_table import format_table, printable
-from nlp_app.data.tagging.corpus import Corpus, choose_tokenizer
+from nlp_app.data.tagging.corpus import Corpus
 from nlp_app.data.tagging.statistics import compute_statistics, count_unseen_entities, find_shared_sentences
+from nlp_app.data.tagging.tokenizer_choice import choose_tokenizer
 from nlp_app.labels.schemes import NONE
 from nlp_app.reports.conversion import _alignment_facts, _change_lines, _repair_facts, _truncate
 

@@ -146,7 +146,7 @@ def test_a_class_that_only_dev_has(cli: Cli, tmp_path: Path) -> None:
     dev = tmp_path / "dev.csv"
     dev.write_text("text,label\na lake,water\nin the clouds,sky\n")
     before = files_of(tmp_path)
-    outcome = train(cli, tmp_path / "train.csv", tmp_path / "run", "--dev", dev)
+    outcome = train(cli, tmp_path / "train.csv", tmp_path / "run", "--dev", dev, "--set", "data.strict=true")
     refused(outcome, f"{dev}:3: label 'sky' does not occur in ", "correct the label, or move texts")
     assert files_of(tmp_path) == before
 

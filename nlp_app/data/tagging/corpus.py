@@ -16,10 +16,8 @@ from nlp_app.formats import tagging as formats
 from nlp_app.formats.tagging import ReadLog, ReadOptions
 from nlp_app.labels import schemes
 from nlp_app.labels.tag_spelling import CANONICAL, respeller
-from nlp_app.text import TOKENIZERS, Tokenizer, agreement, make_tokenizer
-from nlp_app.text.spacing import between_written_words, join_tokens
-
-_SAMPLE_SIZE = 2000  # sentences that the choice of a tokenizer is based on
+from nlp_app.text import TOKENIZERS, Tokenizer
+from nlp_app.text.spacing import join_tokens
 
 
 class TagRepair(NamedTuple):
@@ -260,34 +258,3 @@ def _raw_text(record: TokenRecord, has_space: Callable[[str, str], bool]) -> tup
         starts,
         [start + len(token) for start, token in zip(starts, record.tokens, strict=True)],
     )
-
-
-def choose_tokenizer(sentences: Sequence[Sentence]) -> tuple[str, dict[str, float]]:
-    """Choose the tokenizer that best reproduces the tokens of pre-tokenized sentences from their raw text.
-
-    Compares the tokenizers on up to 2,000 sentences, evenly spaced. If the raw text of a sentence is not known, its
-    tokens are joined with punctuation attached as in written text: with a space between all tokens, the whitespace
-    tokenizer would always reproduce all of them.
-
-    Args:
-        sentences: Pre-tokenized sentences.
-
-    Returns:
-        The name of the best tokenizer, in case of a tie the first one in `TOKENIZERS`; and for each tokenizer the share
-        of the tokens that it reproduces.
-    """
-    sample = sentences[:: -(-len(sentences) // _SAMPLE_SIZE)] if sentences else []
-    texts, edges = [], []
-    for sentence in sample:
-        text, starts, ends = _as_written(sentence)
-        texts.append(text)
-        edges.append((starts, ends))
-    shares = {name: agreement(make_tokenizer(name, do_lower_case=False), texts, edges) for name in TOKENIZERS}
-    return max(shares, key=lambda name: shares[name]), shares
-
-
-def _as_written(sentence: Sentence) -> tuple[str, list[int], list[int]]:
-    tokens = sentence.tokens
-    if sentence.text != join_tokens(tokens)[0]:
-        return sentence.text, sentence.starts, sentence.ends
-    return join_tokens(tokens, between_written_words)

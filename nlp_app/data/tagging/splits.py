@@ -14,8 +14,9 @@ from nlp_app.core.errors import DataError, SettingsError, did_you_mean
 from nlp_app.core.text_table import format_names, format_table
 from nlp_app.core.types import Sentence
 from nlp_app.data.tagging.cached_corpus import read_cached_corpus
-from nlp_app.data.tagging.corpus import Corpus, CorpusOptions, choose_tokenizer
+from nlp_app.data.tagging.corpus import Corpus, CorpusOptions
 from nlp_app.data.tagging.hold_out import hold_out_sentences
+from nlp_app.data.tagging.tokenizer_choice import LOW_AGREEMENT, choose_tokenizer, refit_tokenizer
 from nlp_app.formats.tagging import FORMATS, ReadOptions
 from nlp_app.formats.tagging.read_log import new_remarks
 from nlp_app.labels.schemes import NONE
@@ -40,6 +41,7 @@ class TaggingData:
         empty: Number of skipped training sentences without a token.
         known: Labels of the initial model, which need not occur in the training file.
         notes: Messages from reading the files.
+        warnings: Messages that are shown even if notes are not.
     """
 
     train: Corpus
@@ -52,6 +54,7 @@ class TaggingData:
     empty: int
     known: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def corpora(self) -> list[tuple[str, Corpus]]:
         """Return the splits.
@@ -183,6 +186,12 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
     options = corpus_options(settings)
     notes: list[str] = []
     read = _labeled(settings.train, options, notes)
+    better, warning = refit_tokenizer(read, options, settings.tokenizer)
+    if better is not None:
+        notes.append(warning)
+        options = replace(options, tokenizer=better)
+        read = _labeled(settings.train, options, notes)
+        warning = ""
     nonempty = np.flatnonzero(to_stored_sentences(read.sentences).lengths)
     train = replace(read, sentences=select_sentences(read.sentences, nonempty))
     labels = collect_labels(train.sentences)
@@ -196,13 +205,15 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
         best, agreement = choose_tokenizer(train.sentences)
         chosen = best if settings.tokenizer == "auto" else settings.tokenizer
         tokenizer = make_tokenizer(chosen, do_lower_case=settings.lower_case)
+        warning = _low_agreement_warning(chosen, agreement[chosen])
     if tokenizer is None:
         raise SettingsError("data.tokenizer: raw text needs a tokenizer")
     options = replace(options, tokenizer=tokenizer, scheme=train.scheme, spelling=train.spelling)
     if settings.dev:
         dev = _in_memory(_labeled(settings.dev, options, notes))
-        _check_labels(train, dev, labels)
         _check_kind(train, dev, labels)
+        if settings.strict:
+            _check_labels(train, dev, labels)
     elif settings.dev_share:
         train, dev = hold_out_sentences(train, settings.dev_share, seed)
         dev = _in_memory(dev)
@@ -212,7 +223,26 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
     empty = len(read.sentences) - len(nonempty)
     held_out = dev is not None and not settings.dev
     return TaggingData(
-        train, dev, test, tokenizer, agreement, settings, held_out, empty, frozenset(known), tuple(dict.fromkeys(notes))
+        train,
+        dev,
+        test,
+        tokenizer,
+        agreement,
+        settings,
+        held_out,
+        empty,
+        frozenset(known),
+        tuple(dict.fromkeys(notes)),
+        (warning,) if warning else (),
+    )
+
+
+def _low_agreement_warning(tokenizer: str, agreement: float) -> str:
+    if agreement >= LOW_AGREEMENT:
+        return ""
+    return (
+        f"the tokenizer {tokenizer} reproduces only {agreement:.1%} of the training tokens, so raw text will not be "
+        "split like the training data. Check data.token_column and data.token_pattern, or tag tokens instead of text"
     )
 
 

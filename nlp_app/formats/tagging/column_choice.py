@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from nlp_app.core.errors import DataError
 from nlp_app.core.text_table import printable
 from nlp_app.formats.tagging.columns import SCHEME_TAG, Comments, Layout, format_columns, is_between_sentences
-from nlp_app.formats.tagging.options import ReadOptions
+from nlp_app.formats.tagging.options import TOKEN_PATTERNS, ReadOptions
 from nlp_app.formats.tagging.read_log import ReadLog
 
 _BRACKETS = re.compile(r"\(?[\w-]*\*\)?|\([\w-]+\)")  # CoNLL-2012: (GPE*, *, *), (PERSON)
 
 _SHOWN_CELL = 20  # characters of a cell in the example
+
+_MIN_SEGMENTED = 20  # tokens from which their form is recognized as `segmented`
+
+_MIN_SEGMENTED_SHARE = 0.95
 
 # The first row is a header if its cells are of these names.
 _TOKEN_NAMES = frozenset(("token", "tokens", "word", "words", "form", "text", "character", "char"))
@@ -34,6 +38,7 @@ class ColumnChoice:
         token: Column of the tokens, from 0.
         tag: Column of the tags; None if tags are not read.
         has_header: If the first row contains the names of the columns.
+        pattern: A pattern for the whole token column, whose group 1 is the token; None if the column is the token.
         description: The chosen columns, for the user; empty for a single column.
         example: A row of the file, for the user.
         reasons: Reasons for a choice other than the first and the last column.
@@ -42,6 +47,7 @@ class ColumnChoice:
     token: int
     tag: int | None
     has_header: bool = False
+    pattern: re.Pattern[str] | None = None
     description: str = ""
     example: str = ""
     reasons: tuple[str, ...] = ()
@@ -89,11 +95,18 @@ def choose_columns(
         rows[0] = rows[0][1:]
     if tag is not None and options.labels:
         _reject_brackets(rows, tag, name)
+    pattern = options.token_regex
+    if options.token_pattern is None and _are_segmented([[row[token] for row in sentence] for sentence in rows]):
+        pattern = re.compile(TOKEN_PATTERNS["segmented"])
+        reasons.append(
+            f"tokens are characters with their position in a word, such as {rows[0][0][token]}, read without it; "
+            "--set data.token_pattern=none keeps it"
+        )
     if count < 2:
-        return ColumnChoice(token, tag)
+        return ColumnChoice(token, tag, False, pattern, reasons=tuple(reasons))
     chosen = f"token {token}" if tag is None else f"token {token}, tag {tag}"
     description = f"columns: {chosen} of {count}, counted from 0"
-    return ColumnChoice(token, tag, has_header, description, _example(rows, tag), tuple(reasons))
+    return ColumnChoice(token, tag, has_header, pattern, description, _example(rows, tag), tuple(reasons))
 
 
 def _default_columns(
@@ -202,6 +215,23 @@ def _is_numbered(rows: _Sentences, count: int) -> bool:
         all(numbers == [str(first + index) for index in range(len(numbers))] for numbers in complete)
         for first in (1, 0)
     )
+
+
+def _are_segmented(sentences: Sequence[Sequence[str]]) -> bool:
+    """Return True if nearly all tokens are a character and its position in a word, which counts from 0."""
+    segmented = re.compile(TOKEN_PATTERNS["segmented"])
+    total = sum(map(len, sentences))
+    if total < _MIN_SEGMENTED:
+        return False
+    fitting = letters = 0
+    for tokens in sentences:
+        expected = 0
+        for match in map(segmented.fullmatch, tokens):
+            position = None if match is None else int(match[0][match.end(1) :])
+            fitting += position in (0, expected)
+            letters += match is not None and not match[1].isdecimal()
+            expected = 0 if position is None else position + 1
+    return fitting >= _MIN_SEGMENTED_SHARE * total and 2 * letters > total
 
 
 def _column_values(rows: _Sentences, count: int) -> list[set[str]]:

@@ -143,7 +143,7 @@ def read(lines: Iterable[str], name: str, options: ReadOptions, log: ReadLog | N
     log = ReadLog(counting=False) if log is None else log
     choice.report(log)
     log.skip("columns other than token and tag", max(0, layout.columns - 2))
-    read_row = _row_reader(layout, choice, options.token_regex, name, log)
+    read_row = _row_reader(layout, choice, name, log)
     marker, has_header = comments.marker, choice.has_header
     sentence = _Sentence()
     for number, line in enumerate(itertools.chain(sample, remaining), 1):
@@ -173,9 +173,10 @@ def read(lines: Iterable[str], name: str, options: ReadOptions, log: ReadLog | N
 
 
 def _row_reader(
-    layout: Layout, choice: ColumnChoice, regex: re.Pattern[str] | None, name: str, log: ReadLog
+    layout: Layout, choice: ColumnChoice, name: str, log: ReadLog
 ) -> Callable[[str, int], tuple[str, str | None]]:
     """Return a function that reads the token and tag of a line, which is given with its number."""
+    regex = choice.pattern
     token_column, tag_column, columns, separator = choice.token, choice.tag, layout.columns, layout.separator
     is_tabbed = separator == "\t"
 

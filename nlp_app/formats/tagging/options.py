@@ -14,6 +14,8 @@ TOKEN_PATTERNS: Mapping[str, str] = MappingProxyType(
     {"segmented": "(\N{REPLACEMENT CHARACTER}{1,2}|.)[0-9]+"}
 )
 
+NO_PATTERN = "none"  # value of `token_pattern` for tokens that are the whole column
+
 DEFAULT_COLUMN = "upos"
 
 CONLLU_COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
@@ -34,7 +36,8 @@ class ReadOptions:
             comments with `#`.
         tags_file: Name of the file with the tags of parallel files; None if tokens and tags are in one file.
         token_pattern: A regular expression for the whole token column, whose group 1 is the token; or a name in
-            `TOKEN_PATTERNS` (`segmented`: a character and its position, as in Weibo NER).
+            `TOKEN_PATTERNS` (`segmented`: a character and its position, as in Weibo NER). None detects `segmented`;
+            `none` reads the column as it is.
         column: In CoNLL-U, the column of the tags. In datasets, the column of tags or spans; the default column may be
             missing there.
         labels: For JSON Lines and datasets, True to read labels. If False, labels are ignored, and every object gives a
@@ -78,7 +81,7 @@ class ReadOptions:
     @property
     def token_regex(self) -> re.Pattern[str] | None:
         """The compiled `token_pattern`. Raises SettingsError if it is not a valid pattern or has no group."""
-        if self.token_pattern is None:
+        if self.token_pattern in (None, NO_PATTERN):
             return None
         try:
             regex = re.compile(TOKEN_PATTERNS.get(self.token_pattern, self.token_pattern))

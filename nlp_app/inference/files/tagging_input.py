@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import Record, TokenRecord
 from nlp_app.formats import tagging as formats
-from nlp_app.formats.tagging.column_choice import choose_columns
+from nlp_app.formats.tagging.column_choice import ColumnChoice, choose_columns
 from nlp_app.formats.tagging.columns import (
     SAMPLE,
     Comments,
@@ -181,7 +181,6 @@ def _column_items(lines: Lines, name: str, options: ReadOptions) -> Iterator[Ite
     readable = [line for line in head if isinstance(line, str)]
     comments = detect_comments(readable, layout, options.comment_prefix)
     choice = choose_columns(readable, layout, comments, options, name)
-    options = dataclasses.replace(options, token_column=choice.token)
 
     def is_between(line: str) -> bool:
         return is_between_sentences(line) or comments.contain(line)
@@ -192,7 +191,7 @@ def _column_items(lines: Lines, name: str, options: ReadOptions) -> Iterator[Ite
         first_error = next((line for line in sentence if isinstance(line, DataError)), None)
         for number, line in enumerate(sentence, first):
             try:
-                fields, token = _row(line, layout, options, name, number)
+                fields, token = _row(line, layout, choice, name, number)
             except DataError as error:
                 fields, token = [_PLACEHOLDER] * layout.columns, _PLACEHOLDER
                 first_error = first_error or error
@@ -225,12 +224,12 @@ def _layout(head: Sequence[str | DataError], name: str, options: ReadOptions) ->
     return layout
 
 
-def _row(line: str | DataError, layout: Layout, options: ReadOptions, name: str, number: int) -> tuple[list[str], str]:
+def _row(line: str | DataError, layout: Layout, choice: ColumnChoice, name: str, number: int) -> tuple[list[str], str]:
     """Split a line into columns and find its token. Raises DataError if it is bad or can't be written back."""
     if isinstance(line, DataError):
         raise line
     fields = layout.fields(line, name, number)
-    token = extract_token(fields, options.token_column, options.token_regex, (name, number))
+    token = extract_token(fields, choice.token, choice.pattern, (name, number))
     if any(not field or " " in field for field in fields):
         raise DataError(_SPACES, name, number)
     return fields, token

@@ -226,3 +226,28 @@ def test_parallel_files_that_do_not_fit_are_refused(tmp_path: Path, tokens: str,
         list(read(path, "parallel", ReadOptions(tags_file="labels")))
     with pytest.raises(SettingsError, match=r"data.tags"):
         list(read(path, "parallel", ReadOptions()))
+
+
+SEGMENTED = ["\u79d10", "\u62801", "\u51680", "\u65b90", "\u4f4d1"]
+
+
+def test_characters_with_their_position_are_recognized(tmp_path: Path) -> None:
+    text = "\n".join("".join(f"{token}\tO\n" for token in SEGMENTED) for _ in range(5))
+    found, log = parse(tmp_path, text)
+    assert [token for token, _ in found[0]] == ["\u79d1", "\u6280", "\u5168", "\u65b9", "\u4f4d"]
+    assert any("data.token_pattern=none" in remark for remark in log.remarks)
+    kept, _ = parse(tmp_path, text, ReadOptions(token_pattern="none"))
+    assert [token for token, _ in kept[0]] == SEGMENTED
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        pytest.param(["a1", "b7", "c3", "d9"], id="numbers that do not count"),
+        pytest.param(["10", "11", "12", "20"], id="numbers"),
+        pytest.param(["\u79d1", "\u6280", "\u51680", "\u65b9"], id="few"),
+    ],
+)
+def test_tokens_that_end_in_digits_stay_as_they_are(tmp_path: Path, tokens: list[str]) -> None:
+    text = "\n".join("".join(f"{token}\tO\n" for token in tokens) for _ in range(9))
+    assert [token for token, _ in parse(tmp_path, text)[0][0]] == tokens
