@@ -101,6 +101,7 @@ class ObjectReader:
         key = self._text_key.find(value, field.spans or (), line)
         text = value[key]
         if field.spans is None:
+            self._log_keys(value, {key})
             is_finished = "answer" in value or value.get("annotation_id") is not None
             return TextRecord(text, [] if is_finished else None, line)
         spans = self._spans.read(text, field.spans, field.key, line)
@@ -146,11 +147,15 @@ class ObjectReader:
 
 
 def _is_tokenized(value: Mapping[str, Any]) -> bool:
-    """Return True if tags belong to tokens. Prodigy adds tokens with offsets to a text with spans."""
-    tokens = value.get("tokens")
+    """Return True if tags belong to tokens. Tools also add tokens to a text with spans."""
+    tokens, text = value.get("tokens"), value.get("text")
     if not isinstance(tokens, list):
         return False
-    return value.get("text") is None or not any(isinstance(token, dict) for token in tokens)
+    if text is None:
+        return True
+    has_tags = any(isinstance(value.get(key), list) for key in _TAG_KEYS)
+    has_spans = bool(value.get("spans") or value.get("entities"))
+    return not any(isinstance(token, dict) for token in tokens) and (has_tags or not has_spans)
 
 
 def _is_argilla(value: Mapping[str, Any]) -> bool:

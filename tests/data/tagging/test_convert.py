@@ -223,6 +223,7 @@ def test_an_object_that_is_skipped_is_counted_once(tmp_path: Path) -> None:
     [
         ({"tokens": ["a"], "ner_tags": ["O"], "tags": ["X"], "text": "a"}, ["1 values of the key tags"]),
         ({"tokens": ["a"], "text": "a", "spans": []}, ["1 values of the key spans"]),
+        ({"text": "a", "id": 3}, ["1 values of the key id"]),
         ({"tokens": ["a"], "ner_tags": ["O"], "text": 3, "tags": None}, ["1 values of the key text"]),
         ({"text": "a", "annotations": [{"start": 0, "end": 1, "labels": ["X"]}], "spans": None}, []),
         ({"text": "a", "spans": [{"start": 0, "end": 1, "label": "X", "labels": ["X"]}], "cats": {"Y": 1}},

@@ -159,6 +159,7 @@ def test_classes_beside_spans_are_counted(tmp_path: Path) -> None:
     [
         {"id": 1, "data": "Mia naps.", "label": [[0, 3, "PER"]]},
         {"text": "Mia naps.", "ner": [[0, 3, "PER"]], "relations": [[0, 1, "of"]]},
+        {"text": "Mia naps.", "tokens": ["Mia", "naps", "."], "entities": [[0, 3, "PER"]]},
         {"text": "Mia naps.", "annotation": "a note", "status": "done", "entities": [[0, 3, "PER"]]},
         {"text": "Mia naps.", "label": [], "gold": [{"start_offset": 0, "end_offset": 3, "label": "PER"}]},
     ],
