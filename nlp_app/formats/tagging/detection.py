@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from nlp_app.core.errors import OtherTaskError
+from nlp_app.core.errors import DataError, OtherTaskError
 from nlp_app.formats.io.lines import CHUNK, detect_codec
+from nlp_app.formats.tagging import webanno
 from nlp_app.formats.tagging.columns import SCHEME_TAG, detect_layout, is_blank, is_document_start
 
-RULE_BASED = ("conll", "conllu", "jsonl", "text")  # formats that `detect_format` distinguishes
+RULE_BASED = ("conll", "conllu", "jsonl", "span_table", "webanno", "text")  # formats that `detect_format` distinguishes
 
 _CONLLU_COMMENT = re.compile(r"# ?(sent_id|text|newdoc|newpar|global\.columns)\b")
 
@@ -20,6 +21,14 @@ _QUESTION_CLASS = re.compile(r"[A-Z]+:[a-z]+ .+")  # TREC: a coarse class, a fin
 _CAPITALS = re.compile(r"[A-Z]{2,}[A-Z0-9$]*([-_:.+|][\w$:.+|-]+)?|[^\w\s]{1,5}|[BIEMSWLUO]")
 
 _MIN_WORDS = 6  # that show if they are a small set
+
+# A cell of a table that begins with a list of spans, whose quotes are doubled or single.
+_SPAN_CELL = re.compile(
+    r"""(?:^|[,;\t])"?\[\s*(?:\{[^{}\n]*(?:""|')start(?:_offset)?(?:""|')\s*:|\[\s*[0-9]+\s*,\s*[0-9]+\s*,\s*(?:""|'))""",
+    re.MULTILINE,
+)
+
+_UIMA = "found UIMA CAS XMI, which is not read; export WebAnno TSV 3.3 instead"
 
 _COLUMN_SUFFIXES = (".conll", ".bio", ".bmes", ".iob", ".iob2", ".ner", ".pos", ".tsv")
 
@@ -38,6 +47,7 @@ def detect_format(path: Path, head: bytes | str, encoding: str | None = None) ->
         The name of the format.
 
     Raises:
+        DataError: The file has a format of annotation tools that is not read.
         OtherTaskError: The file contains texts with classes.
     """
     suffix = path.suffix.lower()
@@ -46,10 +56,16 @@ def detect_format(path: Path, head: bytes | str, encoding: str | None = None) ->
     if len(head) >= CHUNK and len(lines) > 1:
         lines.pop()  # the last line may be incomplete
     filled = [line for line in lines if not is_blank(line)]
+    if suffix == ".xmi" or (filled and "<xmi:XMI" in text):
+        raise DataError(_UIMA, path)
+    if filled and filled[0].startswith(webanno.MARK):
+        return "webanno"
+    if suffix in (".csv", ".tsv") and _SPAN_CELL.search(text):
+        return "span_table"
     if suffix == ".csv":
         raise OtherTaskError(
-            "found CSV, which contains texts with classes: use `train cls`, or give CoNLL columns, CoNLL-U, JSON lines "
-            "or brat",
+            "found CSV without spans in its cells: use `train cls` for texts with classes, or give CoNLL columns, "
+            "CoNLL-U, JSON lines or brat",
             path,
         )
     if suffix in (".jsonl", ".json", ".ndjson"):
