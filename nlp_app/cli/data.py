@@ -11,6 +11,7 @@ import click
 
 from nlp_app.cli.options import (
     FormatChoice,
+    FormatOption,
     any_format_option,
     check_tagging_format,
     data_changes,
@@ -84,7 +85,10 @@ def _inspect_files(files: Sequence[str], task: str | None, options: dict[str, An
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
 @format_option
 @click.option(
-    "--to", type=FormatChoice(tagging_formats), help="Format of the output. By default the suffix of OUT decides."
+    "--to",
+    cls=FormatOption,
+    type=FormatChoice(tagging_formats),
+    help="Format of the output. By default the suffix of OUT decides.",
 )
 @click.option("--scheme", help="Tag scheme of the output. By default it is BIO; tags without a scheme are kept.")
 @click.option(

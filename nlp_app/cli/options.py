@@ -25,6 +25,36 @@ class FormatChoice(click.Choice[str]):
         """The names, in the order of the table of formats."""
         return tuple(dict.fromkeys(self._load()))
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        """Return a short placeholder. The names do not fit on a line; they are in the help text of FormatOption.
+
+        Args:
+            param: Not used.
+            ctx: Not used.
+
+        Returns:
+            The placeholder.
+        """
+        return "FORMAT"
+
+
+class FormatOption(click.Option):
+    """An option whose help text lists the names of a `FormatChoice`."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return a row of the help page.
+
+        Args:
+            ctx: The context of the command.
+
+        Returns:
+            The option and its help text, with the names of the formats.
+        """
+        record = super().get_help_record(ctx)
+        if record is None or not isinstance(self.type, FormatChoice):
+            return record
+        return record[0], f"{record[1]} Formats: {', '.join(self.type.choices)}."
+
 
 def tagging_formats() -> Iterable[str]:
     """List the formats of annotated tokens and spans.
@@ -35,6 +65,17 @@ def tagging_formats() -> Iterable[str]:
     from nlp_app.formats.tagging import FORMATS  # noqa: PLC0415
 
     return FORMATS
+
+
+def tag_input_formats() -> Iterable[str]:
+    """List the formats of files to tag: annotated tokens and spans, and tables of texts.
+
+    Returns:
+        The names of the formats.
+    """
+    from nlp_app.commands.predict import TABLES  # noqa: PLC0415
+
+    return (*tagging_formats(), *TABLES)
 
 
 def classification_formats() -> Iterable[str]:
@@ -69,14 +110,19 @@ threads_option = click.option(
     "--threads", type=click.IntRange(1, MAX_THREADS), metavar="N", help="Number of CPU threads."
 )
 
-_FORMAT_HELP = "Format of the input. By default it is detected."
+FORMAT_HELP = "Format of the input. By default it is detected."
 
-format_option = click.option("--format", type=FormatChoice(tagging_formats), help=_FORMAT_HELP)
+format_option = click.option("--format", cls=FormatOption, type=FormatChoice(tagging_formats), help=FORMAT_HELP)
 
-classification_format_option = click.option("--format", type=FormatChoice(classification_formats), help=_FORMAT_HELP)
+classification_format_option = click.option(
+    "--format", cls=FormatOption, type=FormatChoice(classification_formats), help=FORMAT_HELP
+)
 
 any_format_option = click.option(
-    "--format", type=FormatChoice(lambda: (*tagging_formats(), *classification_formats())), help=_FORMAT_HELP
+    "--format",
+    cls=FormatOption,
+    type=FormatChoice(lambda: (*tagging_formats(), *classification_formats())),
+    help=FORMAT_HELP,
 )
 
 text_column_option = click.option(

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nlp_app.cli.options import (
+    FORMAT_HELP,
+    FormatChoice,
+    FormatOption,
     any_format_option,
     backend_option,
     check_tagging_format,
@@ -19,13 +22,13 @@ from nlp_app.cli.options import (
     data_changes_option,
     examples,
     file_job_options,
-    format_option,
     json_option,
     label_column_option,
     model_argument,
     precision_option,
     quiet_option,
     reject_column_options,
+    tag_input_formats,
     text_column_option,
     threads_option,
     trust_option,
@@ -88,7 +91,13 @@ def evaluate(model: str, file: str, as_json: bool, quiet: bool, **options: Any) 
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
 @click.option("--input", "source", metavar="FILE", help="File to tag. By default, or with -, standard input is read.")
 @click.option("--output", "target", metavar="FILE", help="File for the results. The default is standard output.")
-@format_option
+@click.option("--format", cls=FormatOption, type=FormatChoice(tag_input_formats), help=FORMAT_HELP)
+@click.option(
+    "--text-column",
+    metavar="COLUMN",
+    default="",
+    help="Column of the text in a table (CSV): a name or a number from 0. By default it is detected.",
+)
 @data_changes_option
 @file_job_options
 @backend_option
@@ -113,10 +122,11 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
     if texts:
         tag_texts(tagger, texts, target)
         return
-    from nlp_app.commands.predict import tag_file  # noqa: PLC0415 - it imports the settings
+    from nlp_app.commands.predict import TagInput, tag_file  # noqa: PLC0415 - it imports the settings
 
     job = _job_options(model, tagger.backend, options)
-    notes, messages = tag_file(tagger, source or "-", target, options["format"], options["changes"], job)
+    file = TagInput(source or "-", options["format"], options["changes"], options["text_column"])
+    notes, messages = tag_file(tagger, file, target, job)
     if not options["quiet"]:
         say(*(f"note: {note}" for note in notes))
     say(*messages)
@@ -184,9 +194,21 @@ def _check_files(texts: Sequence[str], source: str | None, target: str | None, o
             raise click.UsageError(f"--{name}: found an empty name, expected a file, or - for the standard {name}")
     if texts and source is not None:
         raise click.UsageError("found both TEXT and --input, expected one of them")
+    for text in texts:
+        if _is_file(text):
+            raise click.UsageError(
+                f"TEXT {text!r} is the name of a file; read it with --input, or give the text itself on standard input"
+            )
     for name in ("shard", "resume"):
         if texts and options[name]:
             raise click.UsageError(f"--{name} is for a file, found TEXT; use --input instead")
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long for a name, or a NUL
+        return False
 
 
 def _job_options(model: str, backend: str, options: dict[str, Any]) -> JobOptions:

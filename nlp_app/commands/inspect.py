@@ -14,6 +14,7 @@ from nlp_app.data.classification.options import label_remarks, read_options
 from nlp_app.data.classification.scan import FileScan, scan_file
 from nlp_app.data.tagging.corpus import read_corpus
 from nlp_app.data.tagging.splits import corpus_options
+from nlp_app.data.tagging.tokenizer_choice import refit_tokenizer
 from nlp_app.formats.classification import ClassFile, open_classes
 from nlp_app.reports.tagging_inspection import inspect_corpora
 
@@ -98,8 +99,14 @@ def inspect_files(paths: Sequence[Path], format: str | None, changes: Sequence[s
         SettingsError: A change is invalid.
     """
     settings = _data_settings(format, changes)
-    corpora = [read_corpus(path, corpus_options(settings)) for path in paths]
-    return inspect_corpora(corpora[0], corpora[1:])
+    options = corpus_options(settings)
+    first = read_corpus(paths[0], options)
+    better, remark = refit_tokenizer(first, options, settings.tokenizer)
+    if better is not None:
+        options = replace(options, tokenizer=better)
+        first = read_corpus(paths[0], options)
+    first.remarks += [remark] if remark else []
+    return inspect_corpora(first, [read_corpus(path, options) for path in paths[1:]])
 
 
 def _data_settings(format: str | None, changes: Sequence[str]) -> TaggingDataSettings:

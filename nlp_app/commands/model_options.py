@@ -15,6 +15,7 @@ from nlp_app.formats.classification import ClassReadOptions
 from nlp_app.inference import Tagger
 from nlp_app.inference.classifier import Classifier
 from nlp_app.labels.schemes import NONE
+from nlp_app.labels.tag_spelling import CANONICAL
 
 
 def model_settings(classifier: Classifier, format: str | None, changes: Sequence[str]) -> ClassificationDataSettings:
@@ -83,7 +84,8 @@ def tagging_reading_options(
     settings = change_settings(TaggingSettings, {"data": stored}, changes, only="data").data
     # The model determines if tags have a scheme. The scheme itself is detected for each file.
     scheme = NONE if tagger.parts.tag_set.scheme == NONE else None
-    return corpus_options(settings, tagger.parts.tokenizer, scheme)
+    options = corpus_options(settings, tagger.parts.tokenizer, scheme)
+    return replace(options, spelling=tagger.parts.about["data"].get("spelling", CANONICAL))
 
 
 def _names_data_set(path: str | Path, format: str | None) -> bool:

@@ -34,6 +34,7 @@ class ClassificationDataSettings(DataSettings):
     quote_character: Literal["auto", "double", "single"] = "auto"
     label_separator: str = ""
     multi_label: Literal["auto", "yes", "no"] = "auto"
+    strict: bool = False
 
 
 class ClassifierModelSettings(SettingsTable):

@@ -31,7 +31,12 @@ class TaggingDataSettings(DataSettings):
     token_column: Number = 0
     tag_column: Annotated[int, Field(ge=-1)] = -1
     token_pattern: str = ""
+    comment_prefix: str = ""
+    tags: str = ""
     column: str = "upos"
+    text_key: str = ""
+    label_key: str = ""
+    predictions: bool = False
     alignment: Literal["strict", "expand", "contract"] = "expand"
     strict: bool = False
 

@@ -44,8 +44,15 @@ def format_names(names: Iterable[str], limit: int = 8) -> str:
     return ", ".join(ordered[:limit]) + (f", ... ({len(ordered):,} in all)" if len(ordered) > limit else "")
 
 
-def _printable(text: str) -> str:
-    """Escape characters that a terminal would hide or run as a control sequence."""
+def printable(text: str) -> str:
+    """Escape characters that a terminal would hide or run as a control sequence.
+
+    Args:
+        text: The text.
+
+    Returns:
+        The text, with an escape sequence in place of each of these characters.
+    """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

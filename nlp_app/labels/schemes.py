@@ -5,8 +5,8 @@ letters used instead where two spans of the same type touch. The other propertie
 transitions (pairs of tags that encoding can produce), and the letters that always start or always end a span.
 
 A tag is a letter, a hyphen and a type (`B-PER.NAM`), or the letter `O` alone. Only the first hyphen is a separator, so
-`B-creative-work` has the type `creative-work`. A letter alone (`B M E S` in word segmentation) has the type "". Tags of
-this form are only decoded if the scheme is named; `detect_scheme` treats them as tags without a scheme.
+`B-creative-work` has the type `creative-work`. A letter alone (`B M E S` in word segmentation) has the type "". Tags in
+another spelling are converted before they are decoded (see `tag_spelling`).
 
 Decoding is lenient and yields the same entities as the CoNLL scorer (conlleval): a span ends where the type changes,
 after a letter that always ends a span, and before a letter that always starts one. A letter that continues no span
@@ -182,7 +182,8 @@ SCHEMES: Mapping[str, Scheme] = MappingProxyType(
     }
 )
 
-ALIASES: Mapping[str, str] = MappingProxyType({"IOB2": "BIO", "IOBES": "BIOES", "BMEO": "BMES"})
+# IO tags (`PER`, `O`) are converted to `I-PER`, `O` before they are decoded.
+ALIASES: Mapping[str, str] = MappingProxyType({"IOB2": "BIO", "IOBES": "BIOES", "BMEO": "BMES", "IO": "IOB1"})
 
 
 class SchemeRepair(NamedTuple):

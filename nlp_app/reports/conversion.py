@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nlp_app.core.text_table import _printable, display_width
+from nlp_app.core.text_table import display_width, printable
 from nlp_app.data.tagging.alignment import AlignmentReport
 from nlp_app.data.tagging.convert import ConversionReport
 from nlp_app.data.tagging.corpus import TagRepair
@@ -76,9 +76,9 @@ def _change_lines(name: str, repairs: Mapping[str, Any], ledger: Mapping[str, An
 
 def _truncate(text: str) -> str:
     """Truncate a text to `_MAX_WIDTH` columns, with an ellipsis, and escape characters that can't be shown."""
-    printable = _printable(text[:_MAX_WIDTH])
-    if len(text) <= _MAX_WIDTH and display_width(printable) <= _MAX_WIDTH:
-        return printable
-    while display_width(printable) >= _MAX_WIDTH:
-        printable = printable[:-1]
-    return printable + "…"
+    shown = printable(text[:_MAX_WIDTH])
+    if len(text) <= _MAX_WIDTH and display_width(shown) <= _MAX_WIDTH:
+        return shown
+    while display_width(shown) >= _MAX_WIDTH:
+        shown = shown[:-1]
+    return shown + "…"

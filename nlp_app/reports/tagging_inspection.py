@@ -8,9 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nlp_app.core.text_table import _printable, format_table
-from nlp_app.data.tagging.corpus import Corpus, choose_tokenizer
+from nlp_app.core.text_table import format_table, printable
+from nlp_app.data.tagging.corpus import Corpus
 from nlp_app.data.tagging.statistics import compute_statistics, count_unseen_entities, find_shared_sentences
+from nlp_app.data.tagging.tokenizer_choice import choose_tokenizer
 from nlp_app.labels.schemes import NONE
 from nlp_app.reports.conversion import _alignment_facts, _change_lines, _repair_facts, _truncate
 
@@ -171,4 +172,4 @@ def _short_names(paths: Sequence[str]) -> dict[str, str]:
     """Return the display name of each file: its name, or the whole path if names are not unique."""
     names = [Path(path).name for path in paths]
     are_unique = len(set(names)) == len(set(paths))
-    return {path: _printable(name if are_unique else path) for path, name in zip(paths, names, strict=True)}
+    return {path: printable(name if are_unique else path) for path, name in zip(paths, names, strict=True)}

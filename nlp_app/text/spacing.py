@@ -20,6 +20,19 @@ _UNSPACED = (
     (0x20000, 0x323AF),  # extensions B and later
 )
 
+# Scripts in which a word of a dictionary is not set off by spaces, although some of them write spaces: between phrases
+# in Thai, after a word with its particles in Korean.
+_WITHOUT_WORDS = (
+    (0x0E00, 0x0EFF),  # Thai, Lao
+    (0x0F00, 0x0FFF),  # Tibetan
+    (0x1000, 0x109F),  # Myanmar
+    (0x1100, 0x11FF),  # Hangul letters
+    (0x1780, 0x17FF),  # Khmer
+    (0x3130, 0x318F),  # Hangul letters
+    (0xA960, 0xA97F),
+    (0xAC00, 0xD7FF),  # Hangul syllables
+)
+
 _ATTACHED = frozenset(",.;:!?%)]}'\u2019\u2026")  # written without a space after the previous word
 
 _OPENING = frozenset("([{")
@@ -39,6 +52,19 @@ def is_unspaced(character: str) -> bool:
     code = ord(character)
     row = bisect_right(_UNSPACED_STARTS, code) - 1
     return row >= 0 and code <= _UNSPACED[row][1]
+
+
+def has_visible_words(letter: str) -> bool:
+    """Check for a letter of a script in which spaces show where words begin and end.
+
+    Args:
+        letter: One character.
+
+    Returns:
+        False for Chinese, Japanese, Korean, Thai, Lao, Tibetan, Burmese and Khmer.
+    """
+    code = ord(letter)
+    return not (is_unspaced(letter) or any(first <= code <= last for first, last in _WITHOUT_WORDS))
 
 
 def between_words(left: str, right: str) -> bool:

@@ -127,7 +127,7 @@ def train_tagger(
 
 def _run_options(output: Path, resume: bool, quiet: bool, on_epoch_end: OnEpochEnd | None) -> RunOptions:
     processes = engine.join_processes()
-    return RunOptions(output, resume, Progress(quiet or not processes.is_main), on_epoch_end, processes)
+    return RunOptions(output, resume, Progress(quiet, processes.is_main), on_epoch_end, processes)
 
 
 def _run(
@@ -140,6 +140,7 @@ def _run(
         with options.processes.main_process_first():
             task = read_task()
         options.progress.say(*task.data.report(), "")
+        options.progress.warn(*task.data.warnings)
         return train(task, options, run).metrics
 
 

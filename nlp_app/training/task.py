@@ -35,6 +35,10 @@ class TrainingResult:
 class TrainingData(Protocol):
     """The splits of a run."""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Messages that are shown even if the run is quiet."""
+
     def report(self) -> list[str]:
         """Describe the splits and their data.
 

@@ -68,7 +68,7 @@ def test_training_data(cli: Cli, tmp_path: Path, case: str) -> None:
     assert files_of(tmp_path) == before
 
 
-@pytest.mark.parametrize("case", ["binary", "encoding", "lone surrogate", "csv", "deep JSON"])
+@pytest.mark.parametrize("case", ["binary", "encoding", "lone surrogate", "deep JSON"])
 def test_a_file_to_tag(cli: Cli, tmp_path: Path, small: Small, case: str) -> None:
     name, content, said = BAD_FILES[case]
     (tmp_path / name).write_bytes(content)
@@ -114,8 +114,8 @@ def test_a_directory_or_nothing_for_a_file(cli: Cli, tmp_path: Path, small: Smal
 
 
 def test_a_tag_in_dev_that_train_lacks(cli: Cli, tmp_path: Path, small: Small) -> None:
-    (tmp_path / "dev.conll").write_text("x O\nAnna B-GOD\n\n")
-    outcome = train(cli, small.train, tmp_path / "run", "--dev", tmp_path / "dev.conll")
+    (tmp_path / "dev.conll").write_text("x O\nAnna B-GOD\nBob B-PER\n\n")
+    outcome = train(cli, small.train, tmp_path / "run", "--dev", tmp_path / "dev.conll", "--set", "data.strict=true")
     refused(outcome, tmp_path / "dev.conll:2: label 'GOD' does not occur in ", "correct the label")
 
 
@@ -123,7 +123,7 @@ def test_spans_and_labels_of_tokens_dont_mix(cli: Cli, tmp_path: Path, small: Sm
     (tmp_path / "pos.conll").write_text("Anna NOUN\nsleeps VERB\n\nBob NOUN\n\n")
     pos = tmp_path / "pos.conll"
     refused(train(cli, pos, tmp_path / "run", "--dev", pos, "--test", small.dev), small.dev, "expected NOUN, VERB")
-    refused(train(cli, pos, tmp_path / "run", "--dev", small.dev), f"{small.dev}:1: label 'B-ORG' does not occur in ")
+    refused(train(cli, pos, tmp_path / "run", "--dev", small.dev), small.dev, "expected NOUN, VERB")
     refused(train(cli, small.train, tmp_path / "run", "--dev", small.dev, "--test", pos), f"{pos}:1: ", "NOUN")
 
 
@@ -254,8 +254,8 @@ def test_standard_output_and_input_that_fail(
 ) -> None:
     commands = (
         ["tag", small.run, "Anna"],
-        ["tag", small.run, "--input", small.test],
-        ["evaluate", small.run, small.test],
+        ["tag", small.run, "--input", small.test, "--quiet"],
+        ["evaluate", small.run, small.test, "--quiet"],
     )
     for command in commands:
         with open("/dev/full", "w") as full, monkeypatch.context() as patch:
@@ -270,7 +270,7 @@ def test_standard_output_and_input_that_fail(
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stdin", None)
         refused(cli("tag", small.run), "standard input: is closed")
-    assert cli("tag", small.run, "--input", small.test, "--output", "/dev/null") == (0, "", "")
+    assert cli("tag", small.run, "--input", small.test, "--output", "/dev/null", "--quiet") == (0, "", "")
     assert Path("/dev/null").is_char_device()
     assert cli("convert", small.test, "/dev/null", "--to", "jsonl").status == 0
     assert Path("/dev/null").is_char_device()

@@ -181,7 +181,8 @@ def test_same_result_as_train_cls(tmp_path):
     assert fitted.predict(TEXTS).tolist() == [label.label for label in model.classify(TEXTS)]
     np.testing.assert_array_equal(fitted.predict_proba(TEXTS), model.probabilities(TEXTS))
     fitted.save(tmp_path / "saved")
-    np.testing.assert_array_equal(nlp_app.load(tmp_path / "saved", backend="torch").probabilities(TEXTS), model.probabilities(TEXTS))
+    saved = nlp_app.load(tmp_path / "saved", backend="torch")
+    np.testing.assert_array_equal(saved.probabilities(TEXTS), model.probabilities(TEXTS))
 
 
 @pytest.mark.parametrize(

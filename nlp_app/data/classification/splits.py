@@ -63,6 +63,7 @@ class ClassData:
         held_out: The rule that selects the dev texts of the training file; None if dev is a file, or missing.
         key: Cache key of the training texts; None if the file's content can't be identified (a pipe or a Hub data set).
         notes: Messages from reading the files.
+        warnings: Messages that are shown even if notes are not.
     """
 
     train: LabeledTexts
@@ -76,6 +77,7 @@ class ClassData:
     held_out: HoldOut | None
     key: str | None = None
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def scored(self) -> list[tuple[str, ClassSplit]]:
         """Return the splits that the final model is evaluated on.
@@ -253,12 +255,12 @@ def read_class_splits(settings: ClassificationDataSettings, seed: int) -> ClassD
     dev = ClassSplit(scan, file, read.dev) if held_out is not None else None
     if settings.dev:
         dev = read_split(settings.dev, other_options, multi_label)
-        _check_known(dev, class_set, settings.train)
+        _check_common_label(dev, class_set, settings.train)
+        if settings.strict:
+            _check_known(dev, class_set, settings.train)
     test = read_split(settings.test, other_options, multi_label) if settings.test else None
-    if test is not None and {label for labels in test.gold for label in labels}.isdisjoint(class_set.labels):
-        found_labels = sorted({label for labels in test.gold for label in labels})
-        expected = f"expected {format_names(class_set.labels)} as in {settings.train}"
-        raise DataError(f"found the labels {format_names(found_labels)}, {expected}", test.file.path)
+    if test is not None:
+        _check_common_label(test, class_set, settings.train)
     return ClassData(train, scan, read.size, counts, dev, test, class_set, settings, held_out, read.key, tuple(notes))
 
 
@@ -294,6 +296,13 @@ def read_split(path: str | Path, options: ClassReadOptions, multi_label: bool) -
     if not records:
         raise DataError("found no labels; evaluation needs labeled texts", file.path)
     return ClassSplit(scan, file, records, skipped)
+
+
+def _check_common_label(split: ClassSplit, class_set: ClassSet, train: str) -> None:
+    found = {label for labels in split.gold for label in labels}
+    if found.isdisjoint(class_set.labels):
+        expected = f"expected {format_names(class_set.labels)} as in {train}"
+        raise DataError(f"found the labels {format_names(sorted(found))}, {expected}", split.file.path)
 
 
 def _check_known(dev: ClassSplit, class_set: ClassSet, train: str) -> None:

@@ -14,6 +14,7 @@ from nlp_app.data.tagging.alignment import AlignmentReport
 from nlp_app.data.tagging.corpus import Corpus, CorpusOptions, RecordFile, TagRepair, stream_corpus
 from nlp_app.formats import tagging as formats
 from nlp_app.formats.tagging import is_data_set
+from nlp_app.formats.tagging.parallel import tags_path
 from nlp_app.storage.cache import CacheEntry, CacheEntryWriter, encoding_key, load_or_build
 from nlp_app.storage.sentences import StoredSentences, sentence_columns
 from nlp_app.text.tokenizer import tokenizer_key
@@ -56,12 +57,13 @@ def read_cached_corpus(path: str | Path, options: CorpusOptions, say: Callable[[
         writer.facts |= {
             "scheme": corpus.scheme,
             "evidence": corpus.evidence,
+            "spelling": corpus.spelling,
             "tokenizer": corpus.tokenizer,
             "labels": list(labels),
             "labelled": labeled,
             "repairs": corpus.repairs,
             "repaired": corpus.repaired,
-            "remarks": file.log.remarks,
+            "remarks": [*file.log.remarks, *corpus.remarks],
             "ledger": {name: getattr(corpus.ledger, name) for name in ("gold", "kept", "adjusted", "dropped")},
         }
 
@@ -80,14 +82,14 @@ def read_cached_corpus(path: str | Path, options: CorpusOptions, say: Callable[[
 def _key(path: str | Path, format: str, options: CorpusOptions) -> str | None:
     """Return a cache key for the files' content and the options; None if there is no file (a pipe, a Hub data set)."""
     root = Path(path)
-    files = _files(root, format) if not is_data_set(path) else []
+    files = _files(root, format, options) if not is_data_set(path) else []
     if not files:
         return None
     return encoding_key(
         "corpus",
         format,
         repr(sorted(asdict(options.reading).items())),
-        repr((options.scheme, options.alignment, options.strict)),
+        repr((options.scheme, options.spelling, options.alignment, options.strict)),
         tokenizer_key(options.tokenizer),
         # In a folder, files belong together by name.
         *(file.relative_to(root).as_posix() if root.is_dir() else file.suffix for file in files),
@@ -95,10 +97,12 @@ def _key(path: str | Path, format: str, options: CorpusOptions) -> str | None:
     )
 
 
-def _files(path: Path, format: str) -> Sequence[Path]:
+def _files(path: Path, format: str, options: CorpusOptions) -> Sequence[Path]:
     """List the files that a corpus is read from."""
     if path.is_dir():
         return sorted(file for file in path.rglob("*") if file.is_file())
     if format == "brat":
         return [file for file in (path.with_suffix(".txt"), path.with_suffix(".ann")) if file.is_file()]
+    if format == "parallel":
+        return [file for file in (path, tags_path(path, options.reading)) if file.is_file()]
     return [path] if path.is_file() else []

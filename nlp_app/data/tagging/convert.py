@@ -117,7 +117,7 @@ def convert(
         losses=losses,
         repairs=corpus.repairs,
         ledger=corpus.ledger,
-        remarks=log.remarks,
+        remarks=[*log.remarks, *corpus.remarks],
     )
 
 

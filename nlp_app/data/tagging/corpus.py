@@ -15,10 +15,9 @@ from nlp_app.data.tagging.scan import RecordScan, detect_corpus_scheme
 from nlp_app.formats import tagging as formats
 from nlp_app.formats.tagging import ReadLog, ReadOptions
 from nlp_app.labels import schemes
-from nlp_app.text import TOKENIZERS, Tokenizer, agreement, make_tokenizer
-from nlp_app.text.spacing import between_written_words, join_tokens
-
-_SAMPLE_SIZE = 2000  # sentences that the choice of a tokenizer is based on
+from nlp_app.labels.tag_spelling import CANONICAL, respeller
+from nlp_app.text import TOKENIZERS, Tokenizer
+from nlp_app.text.spacing import join_tokens
 
 
 class TagRepair(NamedTuple):
@@ -44,6 +43,7 @@ class CorpusOptions:
         reading: Options of the format's reader.
         scheme: Tag scheme; None detects it. Not all tags of a scheme occur in a small file, so read dev and test with
             the scheme of the training file.
+        spelling: Spelling of the tags in the training file, for a file that is too small to show its own.
         tokenizer: Tokenizer for raw texts.
         alignment: How spans of raw texts are aligned with tokens, see `align_spans`.
         strict: Raise an error for an invalid tag sequence instead of repairing it.
@@ -52,6 +52,7 @@ class CorpusOptions:
     format: str | None = None
     reading: ReadOptions = field(default_factory=ReadOptions)
     scheme: str | None = None
+    spelling: str = CANONICAL
     tokenizer: Tokenizer | None = None
     alignment: Alignment = "expand"
     strict: bool = False
@@ -67,6 +68,7 @@ class Corpus:
         sentences: The sentences.
         scheme: Tag scheme; None if the file has raw text with spans, or no labels.
         evidence: The reason why this scheme was detected; empty if it was given.
+        spelling: Spelling of the tags in the file.
         tokenizer: Name of the tokenizer that split the raw texts; None for a pre-tokenized file.
         repairs: The repaired tags; only the first ones if the sentences are cached on disk.
         ledger: Counts of gold spans by outcome. Its entries are only the first ones if the sentences are cached.
@@ -79,6 +81,7 @@ class Corpus:
     sentences: Sequence[Sentence] = field(default_factory=list)
     scheme: str | None = None
     evidence: str = ""
+    spelling: str = CANONICAL
     tokenizer: str | None = None
     repairs: list[TagRepair] = field(default_factory=list)
     ledger: AlignmentReport = field(default_factory=AlignmentReport)
@@ -135,7 +138,7 @@ def read_corpus(path: str | Path, options: CorpusOptions | None = None) -> Corpu
     name = options.format or formats.detect_format(path, encoding=options.reading.encoding)
     file = RecordFile(path, name, options.reading)
     corpus = make_corpus(list(file), path, name, options)
-    corpus.remarks = file.log.remarks
+    corpus.remarks = [*file.log.remarks, *corpus.remarks]
     return corpus
 
 
@@ -178,7 +181,7 @@ def stream_corpus(
         DataError: See `read_corpus`.
     """
     corpus, scan = Corpus(str(path), format), RecordScan()
-    scheme = detect_corpus_scheme(scan, records, corpus.path, options.scheme)
+    scheme = detect_corpus_scheme(scan, records, corpus.path, options.scheme, options.spelling)
     if scan.kind is TextRecord:
         if options.tokenizer is None:
             known = ", ".join(TOKENIZERS)
@@ -187,7 +190,8 @@ def stream_corpus(
         texts = (record for record in records if isinstance(record, TextRecord))
         return corpus, _tokenize(corpus, texts, options.tokenizer, options.alignment)
     if scheme is not None:
-        corpus.scheme, corpus.evidence = scheme
+        corpus.scheme, corpus.evidence, corpus.spelling = scheme.scheme, scheme.evidence, scheme.spelling
+        corpus.remarks += [scheme.remark] if scheme.remark else []
     tokens = (record for record in records if isinstance(record, TokenRecord))
     return corpus, _decode_tags(corpus, tokens, scan.spacing(), options.strict)
 
@@ -210,9 +214,11 @@ def _tokenize(
 def _decode_tags(
     corpus: Corpus, records: Iterable[TokenRecord], has_space: Callable[[str, str], bool], strict: bool
 ) -> Iterator[Sentence]:
+    convert = None if corpus.spelling == CANONICAL else respeller(corpus.spelling)
     for record in records:
         text, starts, ends = _raw_text(record, has_space)
-        spans = None if record.tags is None else _decode_sentence(record, record.tags, corpus, strict)
+        tags = record.tags if record.tags is None or convert is None else [convert(tag) or tag for tag in record.tags]
+        spans = None if tags is None else _decode_sentence(record, tags, corpus, strict)
         yield Sentence(text, starts, ends, spans, record.lines)
 
 
@@ -252,34 +258,3 @@ def _raw_text(record: TokenRecord, has_space: Callable[[str, str], bool]) -> tup
         starts,
         [start + len(token) for start, token in zip(starts, record.tokens, strict=True)],
     )
-
-
-def choose_tokenizer(sentences: Sequence[Sentence]) -> tuple[str, dict[str, float]]:
-    """Choose the tokenizer that best reproduces the tokens of pre-tokenized sentences from their raw text.
-
-    Compares the tokenizers on up to 2,000 sentences, evenly spaced. If the raw text of a sentence is not known, its
-    tokens are joined with punctuation attached as in written text: with a space between all tokens, the whitespace
-    tokenizer would always reproduce all of them.
-
-    Args:
-        sentences: Pre-tokenized sentences.
-
-    Returns:
-        The name of the best tokenizer, in case of a tie the first one in `TOKENIZERS`; and for each tokenizer the share
-        of the tokens that it reproduces.
-    """
-    sample = sentences[:: -(-len(sentences) // _SAMPLE_SIZE)] if sentences else []
-    texts, edges = [], []
-    for sentence in sample:
-        text, starts, ends = _as_written(sentence)
-        texts.append(text)
-        edges.append((starts, ends))
-    shares = {name: agreement(make_tokenizer(name, do_lower_case=False), texts, edges) for name in TOKENIZERS}
-    return max(shares, key=lambda name: shares[name]), shares
-
-
-def _as_written(sentence: Sentence) -> tuple[str, list[int], list[int]]:
-    tokens = sentence.tokens
-    if sentence.text != join_tokens(tokens)[0]:
-        return sentence.text, sentence.starts, sentence.ends
-    return join_tokens(tokens, between_written_words)

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import Record, TextRecord, TokenRecord
 from nlp_app.labels import schemes
-from nlp_app.labels.scheme_detection import detect_scheme
+from nlp_app.labels.scheme_detection import DetectedScheme, detect_counted_scheme
+from nlp_app.labels.tag_spelling import CANONICAL, IO, TagCounts, find_spelling
 from nlp_app.text.spacing import between_words, is_unspaced, no_spaces
 
 _SCHEME_TAG = re.compile(r"[BIEMSWLU]-.")
@@ -90,8 +91,8 @@ class RecordScan:
 
 
 def detect_corpus_scheme(
-    scan: RecordScan, records: Iterable[Record], path: str, scheme: str | None
-) -> tuple[str, str] | None:
+    scan: RecordScan, records: Iterable[Record], path: str, scheme: str | None, spelling: str = CANONICAL
+) -> DetectedScheme | None:
     """Scan all records and detect their tag scheme.
 
     Args:
@@ -99,27 +100,34 @@ def detect_corpus_scheme(
         records: All records of a file.
         path: The file, for messages.
         scheme: Name of the scheme, if it is known.
+        spelling: Spelling of the tags in the training file.
 
     Returns:
-        The name of the scheme and the reason for it (empty if `scheme` was given); None if the records have no tags.
+        The scheme, the reason for it (empty if `scheme` was given) and the spelling of the tags; None if the records
+        have no tags.
 
     Raises:
         DataError: Tokens and raw texts are mixed, labeled and unlabeled records are mixed, or the tags fit no scheme.
     """
-    tags, failure = scan.tags(records, path), None
-    try:
-        detected: tuple[str, str] | None = detect_scheme(tags)
-    except DataError as error:
-        if not scan.complete:  # the records are at fault, not the tags
-            raise
-        detected, failure = None, error
+    counts = TagCounts.of(scan.tags(records, path))
     if scan.kind is TextRecord or not scan.labeled:
         return None
     if scheme is not None:
-        return schemes.find_scheme(scheme).name, ""
-    if failure is not None:
-        raise DataError(str(failure), path, scan.unknown_tag_line) from failure
-    return detected
+        return _with_spelling(schemes.find_scheme(scheme).name, scheme, counts, spelling)
+    try:
+        return detect_counted_scheme(counts, spelling)
+    except DataError as error:
+        raise DataError(str(error), path, scan.unknown_tag_line) from error
+
+
+def _with_spelling(name: str, requested: str, counts: TagCounts, expected: str) -> DetectedScheme:
+    """Return a scheme that is known, with the spelling of the tags in this file."""
+    if name == schemes.NONE:
+        return DetectedScheme(name, "")
+    if requested == IO:
+        has_letters = find_spelling(counts) == CANONICAL
+        return DetectedScheme(IO, "", CANONICAL if has_letters else IO)
+    return DetectedScheme(name, "", find_spelling(counts, expected) or CANONICAL)
 
 
 def _line(record: Record) -> int | None:

@@ -14,9 +14,11 @@ from nlp_app.core.errors import DataError, SettingsError, did_you_mean
 from nlp_app.core.text_table import format_names, format_table
 from nlp_app.core.types import Sentence
 from nlp_app.data.tagging.cached_corpus import read_cached_corpus
-from nlp_app.data.tagging.corpus import Corpus, CorpusOptions, choose_tokenizer
+from nlp_app.data.tagging.corpus import Corpus, CorpusOptions
 from nlp_app.data.tagging.hold_out import hold_out_sentences
+from nlp_app.data.tagging.tokenizer_choice import LOW_AGREEMENT, choose_tokenizer, refit_tokenizer
 from nlp_app.formats.tagging import FORMATS, ReadOptions
+from nlp_app.formats.tagging.read_log import new_remarks
 from nlp_app.labels.schemes import NONE
 from nlp_app.storage.sentences import StoredSentences, select_sentences, to_stored_sentences
 from nlp_app.text import Tokenizer, make_tokenizer
@@ -39,6 +41,7 @@ class TaggingData:
         empty: Number of skipped training sentences without a token.
         known: Labels of the initial model, which need not occur in the training file.
         notes: Messages from reading the files.
+        warnings: Messages that are shown even if notes are not.
     """
 
     train: Corpus
@@ -51,6 +54,7 @@ class TaggingData:
     empty: int
     known: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def corpora(self) -> list[tuple[str, Corpus]]:
         """Return the splits.
@@ -106,6 +110,7 @@ class TaggingData:
             "data": {
                 "format": self.train.format,
                 "scheme": self.train.scheme,
+                "spelling": self.train.spelling,
                 "pretokenized": self.train.tokenizer is None,
                 "agreement": self.agreement,
             },
@@ -151,7 +156,7 @@ class TaggingData:
         if name == "train" and self.empty:
             yield f"skipped sentences without a token: {self.empty:,}"
         if not (self.held_out and name == "dev"):  # already reported for train
-            yield from reading_remarks(corpus)
+            yield from new_remarks(reading_remarks(corpus), () if name == "train" else self.train.remarks)
         shared = 0 if name == "train" else _count_shared(self.train.sentences, corpus.sentences)
         if shared:
             yield f"sentences that also occur in train: {shared:,}; scores on this file will be too high"
@@ -181,6 +186,12 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
     options = corpus_options(settings)
     notes: list[str] = []
     read = _labeled(settings.train, options, notes)
+    better, warning = refit_tokenizer(read, options, settings.tokenizer)
+    if better is not None:
+        notes.append(warning)
+        options = replace(options, tokenizer=better)
+        read = _labeled(settings.train, options, notes)
+        warning = ""
     nonempty = np.flatnonzero(to_stored_sentences(read.sentences).lengths)
     train = replace(read, sentences=select_sentences(read.sentences, nonempty))
     labels = collect_labels(train.sentences)
@@ -194,13 +205,15 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
         best, agreement = choose_tokenizer(train.sentences)
         chosen = best if settings.tokenizer == "auto" else settings.tokenizer
         tokenizer = make_tokenizer(chosen, do_lower_case=settings.lower_case)
+        warning = _low_agreement_warning(chosen, agreement[chosen])
     if tokenizer is None:
         raise SettingsError("data.tokenizer: raw text needs a tokenizer")
-    options = replace(options, tokenizer=tokenizer, scheme=train.scheme)
+    options = replace(options, tokenizer=tokenizer, scheme=train.scheme, spelling=train.spelling)
     if settings.dev:
         dev = _in_memory(_labeled(settings.dev, options, notes))
-        _check_labels(train, dev, labels)
         _check_kind(train, dev, labels)
+        if settings.strict:
+            _check_labels(train, dev, labels)
     elif settings.dev_share:
         train, dev = hold_out_sentences(train, settings.dev_share, seed)
         dev = _in_memory(dev)
@@ -210,7 +223,26 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
     empty = len(read.sentences) - len(nonempty)
     held_out = dev is not None and not settings.dev
     return TaggingData(
-        train, dev, test, tokenizer, agreement, settings, held_out, empty, frozenset(known), tuple(dict.fromkeys(notes))
+        train,
+        dev,
+        test,
+        tokenizer,
+        agreement,
+        settings,
+        held_out,
+        empty,
+        frozenset(known),
+        tuple(dict.fromkeys(notes)),
+        (warning,) if warning else (),
+    )
+
+
+def _low_agreement_warning(tokenizer: str, agreement: float) -> str:
+    if agreement >= LOW_AGREEMENT:
+        return ""
+    return (
+        f"the tokenizer {tokenizer} reproduces only {agreement:.1%} of the training tokens, so raw text will not be "
+        "split like the training data. Check data.token_column and data.token_pattern, or tag tokens instead of text"
     )
 
 
@@ -240,12 +272,20 @@ def corpus_options(
         tag_column=None if settings.tag_column == -1 else settings.tag_column,
         separator=_SEPARATORS[settings.separator],
         token_pattern=settings.token_pattern or None,
+        comment_prefix=settings.comment_prefix or None,
+        tags_file=settings.tags or None,
         column=settings.column,
+        text_key=settings.text_key,
+        label_key=settings.label_key,
+        predictions=settings.predictions,
         strict=settings.strict,
     )
+    if settings.tags and settings.format not in ("auto", "parallel"):
+        raise SettingsError(f"data.tags: names a parallel file with tags, but data.format is {settings.format!r}")
+    format = "parallel" if settings.tags else settings.format
     name = "basic" if settings.tokenizer == "auto" else settings.tokenizer
     return CorpusOptions(
-        format=None if settings.format == "auto" else settings.format,
+        format=None if format == "auto" else format,
         reading=reading,
         scheme=scheme or (None if settings.scheme == "auto" else settings.scheme),
         tokenizer=tokenizer or make_tokenizer(name, do_lower_case=settings.lower_case),

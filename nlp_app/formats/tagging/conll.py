@@ -2,8 +2,10 @@
 
 A file has one separator, tabs or runs of spaces, which is detected from its first lines. Only these two characters
 separate columns, and only they may stand on a blank line: a no-break space or U+3000 is part of a token. `#` is a token
-like any other. `-DOCSTART-` lines, which begin documents, are not tokens; they end a sentence. The format is that of
-Tjong Kim Sang & De Meulder (2003).
+like any other, except in lines that are certainly comments (see `columns`). `-DOCSTART-` lines, which begin documents,
+are not tokens; they end a sentence. The format is that of Tjong Kim Sang & De Meulder (2003).
+
+Up to one damaged line in a hundred is skipped and counted, together with its sentence, whose tags may be shifted.
 """
 
 from __future__ import annotations
@@ -11,20 +13,25 @@ from __future__ import annotations
 import itertools
 import re
 import statistics
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from nlp_app.core.errors import DataError, OtherTaskError
 from nlp_app.core.types import Record, TokenRecord
+from nlp_app.formats.tagging.column_choice import ColumnChoice, choose_columns
+from nlp_app.formats.tagging.columns import (
+    SAMPLE,
+    Layout,
+    detect_comments,
+    detect_layout,
+    is_blank,
+    is_document_start,
+)
 from nlp_app.formats.tagging.options import ReadOptions
 from nlp_app.formats.tagging.read_log import ReadLog
 
-DOCUMENT_START = "-DOCSTART-"
-
-SAMPLE = 1000  # lines from which the separator and the number of columns are detected
-
 _MIN_TEXT = 15  # characters of a text without spaces, such as Chinese
+
+_EARLY_LIMIT = 20  # damaged lines at the beginning of a file after which reading stops before its end
 
 _OTHER_TASK = (
     "this looks like text classification data (a label and a text): use `train cls`, or give tokens with tags, or "
@@ -32,94 +39,54 @@ _OTHER_TASK = (
 )
 
 
-@dataclass(frozen=True)
-class Layout:
-    """The column separator of a file and its number of columns.
-
-    Attributes:
-        separator: A tab, or a space for runs of spaces.
-        columns: The number of columns.
-    """
-
-    separator: str
-    columns: int
-
-    def split(self, line: str) -> list[str]:
-        """Split a line into its columns.
-
-        Args:
-            line: The line.
-
-        Returns:
-            The columns; their number is not checked.
-        """
-        fields = line.split(self.separator)
-        if self.separator == " " and "" in fields:
-            return [field for field in fields if field]
-        return fields
-
-    def fields(self, line: str, name: str, number: int) -> list[str]:
-        """Split a line into its columns and check their number.
-
-        Args:
-            line: The line.
-            name: The file's name, for messages.
-            number: The line number (from 1), for messages.
-
-        Returns:
-            The columns.
-
-        Raises:
-            DataError: The number of columns is not the same as in the file's first lines.
-        """
-        fields = self.split(line)
-        if len(fields) != self.columns:
-            kind = "tab" if self.separator == "\t" else "space"
-            expected = f"expected {self.columns} as in the first lines ({kind}-separated)"
-            hint = "; is the tag missing?" if len(fields) < self.columns else ""
-            raise DataError(f"found {_format_columns(len(fields))}, {expected}{hint}", name, number)
-        return fields
+class _DamagedLineError(DataError):
+    """A line that can't be read, in a file that may otherwise be sound."""
 
 
-def is_blank(line: str) -> bool:
-    """Return True if a line is blank, which ends a sentence.
+class _Damage:
+    """Counts the damaged lines of a file, and raises the error of the first one if they are too many.
 
     Args:
-        line: The line.
-
-    Returns:
-        True if the line contains nothing but tabs and spaces.
+        log: Reports the damaged lines; None to raise the first error.
     """
-    return not line or not line.strip(" \t")
+
+    def __init__(self, log: ReadLog | None) -> None:
+        self._log = log
+        self._count = 0
+        self._first: DataError | None = None
+        self.lines = 0  # token lines so far
+
+    def add(self, error: DataError) -> None:
+        """Count a damaged line."""
+        if self._log is None:
+            raise error
+        self._first = self._first or error
+        self._count += 1
+        self._log.repair("damaged lines, skipped with their sentence", error.line or 0)
+        self.check(_EARLY_LIMIT)
+
+    def check(self, allowance: int = 0) -> None:
+        """Raise the first error if more than 1% of the lines are damaged, not counting `allowance` of them."""
+        if self._first is not None and 100 * (self._count - allowance) > self.lines:
+            raise self._first
 
 
-def is_document_start(line: str) -> bool:
-    """Return True if a line begins a document instead of holding a token.
+class _Sentence:
+    """The rows of a sentence, collected one by one."""
 
-    Args:
-        line: The line.
+    def __init__(self) -> None:
+        self.tokens: list[str] = []
+        self.tags: list[str] = []
+        self.lines: list[int] = []
+        self.is_damaged = False
 
-    Returns:
-        True for a `-DOCSTART-` line.
-    """
-    return line.startswith(DOCUMENT_START) and (line + " ")[len(DOCUMENT_START)] in " \t"
-
-
-def detect_layout(lines: Sequence[str], separator: str | None = None) -> Layout:
-    """Detect the separator and number of columns that most token lines have.
-
-    Args:
-        lines: The first lines of a file.
-        separator: The separator; None to detect it.
-
-    Returns:
-        The layout; with 0 columns if there is no token line.
-    """
-    tokens = [line for line in lines if not is_blank(line) and not is_document_start(line)]
-    if separator is None:
-        separator = "\t" if 2 * sum("\t" in line for line in tokens) > len(tokens) else " "
-    counts = Counter(len(Layout(separator, 0).split(line)) for line in tokens)
-    return Layout(separator, counts.most_common(1)[0][0] if counts else 0)
+    def records(self) -> Iterator[TokenRecord]:
+        """Yield the record of the complete sentence, or none if a line is damaged."""
+        if self.tokens and not self.is_damaged:
+            first, last = self.lines[0], self.lines[-1]
+            is_contiguous = last - first + 1 == len(self.lines)
+            lines = range(first, last + 1) if is_contiguous else self.lines
+            yield TokenRecord(self.tokens, self.tags or None, lines)
 
 
 def extract_token(fields: Sequence[str], column: int, regex: re.Pattern[str] | None, place: tuple[str, int]) -> str:
@@ -155,46 +122,101 @@ def read(lines: Iterable[str], name: str, options: ReadOptions, log: ReadLog | N
         lines: The lines of the file, without line ends.
         name: The file's name, for messages.
         options: Reading options.
-        log: Collects the parts that are skipped.
+        log: Collects the chosen columns, repairs, and the parts that are skipped. Without a log, nothing is repaired.
 
     Yields:
         A TokenRecord for each sentence.
 
     Raises:
-        DataError: A line has not as many columns as the first lines, a token or tag is empty, a token does not match
-            `options.token_pattern`, or the file is of another kind. Names the line.
+        DataError: More than one line in a hundred is damaged: it has not as many columns as the first lines, or its
+            token or tag is empty. With `options.strict` or without a log, no line may be damaged. A token does not
+            match `options.token_pattern`, the columns are ambiguous, or the file is of another kind. Names the line.
         OtherTaskError: The file contains texts with classes.
     """
     remaining = iter(lines)
     sample = list(itertools.islice(remaining, SAMPLE))
     layout = detect_layout(sample, options.separator)
     _reject_other_formats(sample, layout, name)
-    token_column, tag_column = _choose_columns(layout.columns, options, name)
-    regex = options.token_regex
-    if log is not None:
-        log.skip("columns other than token and tag", max(0, layout.columns - 2))
-    tokens: list[str] = []
-    tags: list[str] = []
-    number = 0
+    comments = detect_comments(sample, layout, options.comment_prefix)
+    choice = choose_columns(sample, layout, comments, options, name)
+    damage = _Damage(None if options.strict else log)
+    log = ReadLog(counting=False) if log is None else log
+    choice.report(log)
+    log.skip("columns other than token and tag", max(0, layout.columns - 2))
+    read_row = _row_reader(layout, choice, name, log)
+    marker, has_header = comments.marker, choice.has_header
+    sentence = _Sentence()
     for number, line in enumerate(itertools.chain(sample, remaining), 1):
         if is_blank(line) or is_document_start(line):
-            if tokens:
-                yield _make_record(tokens, tags, number)
-                tokens, tags = [], []
-            if log is not None and is_document_start(line):
+            yield from sentence.records()
+            sentence = _Sentence()
+            if is_document_start(line):
                 log.skip("documents", prefix="the boundaries of ")
-            continue
-        fields = layout.fields(line, name, number)
+        elif line[0] == marker and comments.contain(line):
+            log.repair("comment lines, skipped", number)
+        elif has_header:
+            has_header = False
+        else:
+            damage.lines += 1
+            try:
+                token, tag = read_row(line, number)
+            except _DamagedLineError as error:
+                damage.add(error)
+                sentence.is_damaged = True
+                continue
+            sentence.tokens.append(token)
+            sentence.lines.append(number)
+            if tag is not None:
+                sentence.tags.append(tag)
+    yield from sentence.records()
+    damage.check()
+
+
+def _row_reader(
+    layout: Layout, choice: ColumnChoice, name: str, log: ReadLog
+) -> Callable[[str, int], tuple[str, str | None]]:
+    """Return a function that reads the token and tag of a line, which is given with its number."""
+    regex = choice.pattern
+    token_column, tag_column, columns, separator = choice.token, choice.tag, layout.columns, layout.separator
+    is_tabbed = separator == "\t"
+
+    def read_row(line: str, number: int) -> tuple[str, str | None]:
+        fields = line.split(separator)
+        if len(fields) != columns or "" in fields:  # most lines need no second look
+            fields = _check_fields(line, layout, choice, (name, number))
+        if is_tabbed and " " in line:
+            fields = _strip_cells(fields, (token_column, tag_column), number, log)
+        tag = None if tag_column is None else fields[tag_column]
+        if regex is None:
+            return fields[token_column], tag
         token = extract_token(fields, token_column, regex, (name, number))
-        tokens.append(token)
-        if log is not None and token != fields[token_column]:
+        if token != fields[token_column]:
             log.skip_uncounted("the part of the token column that is not matched by the token pattern")
-        if tag_column is not None:
-            if not fields[tag_column]:
-                raise DataError(f"found an empty tag in column {tag_column} of {token!r}", name, number)
-            tags.append(fields[tag_column])
-    if tokens:
-        yield _make_record(tokens, tags, number + 1)
+        return token, tag
+
+    return read_row
+
+
+def _check_fields(line: str, layout: Layout, choice: ColumnChoice, place: tuple[str, int]) -> list[str]:
+    """Split a line, and check the number of columns, the token and the tag."""
+    try:
+        fields = layout.fields(line, *place)
+        if not fields[choice.token]:
+            raise DataError(f"found an empty token in column {choice.token}", *place)
+        if choice.tag is not None and not fields[choice.tag]:
+            raise DataError(f"found an empty tag in column {choice.tag} of {fields[choice.token]!r}", *place)
+    except DataError as error:
+        raise _DamagedLineError(str(error).removeprefix(f"{place[0]}:{place[1]}: "), *place) from error
+    return fields
+
+
+def _strip_cells(fields: list[str], columns: Iterable[int | None], number: int, log: ReadLog) -> list[str]:
+    """Remove blanks from the ends of cells, except from a cell that is nothing else."""
+    for column in columns:
+        if column is not None and (stripped := fields[column].strip(" ")) not in ("", fields[column]):
+            log.repair("cells with blanks at their ends, which were removed", number)
+            fields[column] = stripped
+    return fields
 
 
 def write(records: Iterable[Record], name: str) -> Iterator[str]:
@@ -220,8 +242,8 @@ def write(records: Iterable[Record], name: str) -> Iterator[str]:
         labeled = record.tags is not None
         separators = "\t\n\r\0" if labeled else " \t\n\r\0"
         for field in (*record.tokens, *(record.tags or ())):
-            if not field or is_document_start(field) or any(mark in field for mark in separators):
-                reason = "is empty, or contains a separator or line end"
+            if not field or _is_misread(field) or any(mark in field for mark in separators):
+                reason = "is empty, has blanks at its ends, or contains a separator or line end"
                 raise DataError(f"record {number}: {field!r} {reason}; write JSON lines instead", name)
         if record.tags is None:
             yield from record.tokens
@@ -229,6 +251,11 @@ def write(records: Iterable[Record], name: str) -> Iterator[str]:
             for token, tag in zip(record.tokens, record.tags, strict=True):
                 yield f"{token}\t{tag}"
         yield ""
+
+
+def _is_misread(field: str) -> bool:
+    """Return True if a cell would be read as another one: blanks at its ends are removed."""
+    return is_document_start(field) or field.strip(" ") not in ("", field)
 
 
 def has_text_column(rows: Iterable[Sequence[str]]) -> bool:
@@ -249,35 +276,9 @@ def has_text_column(rows: Iterable[Sequence[str]]) -> bool:
     return any(2 * len(distinct) > len(filled) for distinct in texts.values())
 
 
-def _make_record(tokens: list[str], tags: list[str], end: int) -> TokenRecord:
-    """Return the sentence whose last token is on the line before `end`."""
-    return TokenRecord(tokens, tags or None, range(end - len(tokens), end))
-
-
-def _choose_columns(count: int, options: ReadOptions, name: str) -> tuple[int, int | None]:
-    token = _resolve_column(options.token_column, count, "token_column", name)
-    if options.tag_column is None and count <= 1:
-        return token, None
-    tag = _resolve_column(-1 if options.tag_column is None else options.tag_column, count, "tag_column", name)
-    if tag == token:
-        raise DataError(f"token_column and tag_column are both column {tag} of {_format_columns(count)}", name)
-    return token, tag
-
-
-def _resolve_column(index: int, count: int, setting: str, name: str) -> int:
-    if count and not -count <= index < count:
-        raise DataError(f"{setting}: found {index}, but the file has {_format_columns(count)}, counted from 0", name)
-    return index % count if count else 0
-
-
-def _format_columns(count: int) -> str:
-    return f"{count} column" if count == 1 else f"{count} columns"
-
-
 def _reject_other_formats(sample: Sequence[str], layout: Layout, name: str) -> None:
     if sample and sample[0].startswith("#FORMAT=WebAnno TSV"):
-        reason = "WebAnno TSV counts offsets in UTF-16 units and stacks spans"
-        raise DataError(f"{reason}: not read; export CoNLL 2002 instead", name, 1)
+        raise DataError("found WebAnno TSV, expected CoNLL columns; read it with --format webanno", name, 1)
     if any(map(is_blank, sample)):
         return
     if any(line.startswith("__label__") for line in sample):

@@ -27,6 +27,7 @@ class _Sentence:
     """The lines of a sentence, collected one by one."""
 
     text: str | None = None
+    text_line: int = 0
     forms: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
@@ -42,6 +43,8 @@ class _Sentence:
         text, starts = self._align_text()
         if log is not None and self.text is not None and text != self.text:
             log.skip("raw texts that don't contain their tokens")
+        if log is not None and self.text is not None and not self._has_words_of_text():
+            log.repair("sentences whose `# text` differs from their words, read without it", self.text_line)
         first, last = self.lines[0], self.lines[-1]
         contiguous = last - first + 1 == len(self.lines)
         lines = range(first, last + 1) if contiguous else self.lines
@@ -51,6 +54,10 @@ class _Sentence:
         """Add a form as it appears in the raw text: a multi-word token, or a word outside of one."""
         has_no_space_after = "SpaceAfter=No" in misc and "SpaceAfter=No" in misc.split("|")
         self.surface.append(form if has_no_space_after else form + " ")
+
+    def _has_words_of_text(self) -> bool:
+        """Return True if the raw text consists of the words and multi-word tokens, apart from white space."""
+        return "".join((self.text or "").split()) == "".join("".join(self.surface).split())
 
     def _align_text(self) -> tuple[str | None, list[int] | None]:
         """Return the raw text and the tokens' offsets in it; None for both if the tokens don't fit it."""
@@ -114,7 +121,7 @@ def read(lines: Iterable[str], name: str, options: ReadOptions, log: ReadLog | N
         elif line.startswith("#"):
             match = _TEXT.fullmatch(line)
             if match is not None:
-                sentence.text = match[1]
+                sentence.text, sentence.text_line = match[1], number
             elif line.startswith("# global.columns"):
                 raise DataError("found CoNLL-U Plus, expected the ten columns of CoNLL-U", name, number)
             elif log is not None:

@@ -14,6 +14,8 @@ TOKEN_PATTERNS: Mapping[str, str] = MappingProxyType(
     {"segmented": "(\N{REPLACEMENT CHARACTER}{1,2}|.)[0-9]+"}
 )
 
+NO_PATTERN = "none"  # value of `token_pattern` for tokens that are the whole column
+
 DEFAULT_COLUMN = "upos"
 
 CONLLU_COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")
@@ -30,12 +32,19 @@ class ReadOptions:
         tag_column: Column of the tags, counted in the same way. None is the last column in CoNLL files; in datasets it
             recognizes the column by its name.
         separator: Separator of CoNLL columns, a tab or a space; None to detect it.
+        comment_prefix: Beginning of comment lines in CoNLL files, or `none` if there are no comments; None to detect
+            comments with `#`.
+        tags_file: Name of the file with the tags of parallel files; None if tokens and tags are in one file.
         token_pattern: A regular expression for the whole token column, whose group 1 is the token; or a name in
-            `TOKEN_PATTERNS` (`segmented`: a character and its position, as in Weibo NER).
+            `TOKEN_PATTERNS` (`segmented`: a character and its position, as in Weibo NER). None detects `segmented`;
+            `none` reads the column as it is.
         column: In CoNLL-U, the column of the tags. In datasets, the column of tags or spans; the default column may be
             missing there.
         labels: For JSON Lines and datasets, True to read labels. If False, labels are ignored, and every object gives a
             record, including objects that the annotator rejected.
+        text_key: In JSON, CSV and datasets, the key of the text; empty to find it.
+        label_key: In JSON, CSV and datasets, the key of the spans or tags; in WebAnno TSV, the layer. Empty to find it.
+        predictions: Read the predictions of a model in examples that nobody annotated (Label Studio, Argilla).
         strict: Raise an error where a reader would otherwise repair or skip something and count it in its log.
     """
 
@@ -44,8 +53,13 @@ class ReadOptions:
     tag_column: int | None = None
     separator: str | None = None
     token_pattern: str | None = None
+    comment_prefix: str | None = None
+    tags_file: str | None = None
     column: str = DEFAULT_COLUMN
     labels: bool = True
+    text_key: str = ""
+    label_key: str = ""
+    predictions: bool = False
     strict: bool = False
 
     def __post_init__(self) -> None:
@@ -67,7 +81,7 @@ class ReadOptions:
     @property
     def token_regex(self) -> re.Pattern[str] | None:
         """The compiled `token_pattern`. Raises SettingsError if it is not a valid pattern or has no group."""
-        if self.token_pattern is None:
+        if self.token_pattern in (None, NO_PATTERN):
             return None
         try:
             regex = re.compile(TOKEN_PATTERNS.get(self.token_pattern, self.token_pattern))

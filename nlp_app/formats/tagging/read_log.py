@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+_EXAMPLE = ", as in "
+
 
 class ReadLog:
     """Remarks on how a file was read, and counts of the parts that its reader skips.
@@ -31,13 +33,14 @@ class ReadLog:
         repairs = (f"{what}: {count:,} (the first: {place})" for what, (count, place) in self._repairs.items())
         return [*self._remarks, *repairs]
 
-    def remark(self, remark: str) -> None:
+    def remark(self, remark: str, example: str = "") -> None:
         """Add a remark, unless the log already contains it.
 
         Args:
             remark: A phrase for the user.
+            example: A part of the file that shows it.
         """
-        self._remarks[remark] = None
+        self._remarks[f"{remark}{_EXAMPLE}{example}" if example else remark] = None
 
     def repair(self, what: str, place: int | str) -> None:
         """Count a repair: something in the file that was changed or skipped so that the file could be read.
@@ -92,3 +95,17 @@ class ReadLog:
         """
         counted = [f"{prefix}{count:,} {part}" for (prefix, part), count in self._counts.items() if count]
         return [*counted, *self._uncounted]
+
+
+def new_remarks(remarks: Iterable[str], known: Iterable[str]) -> list[str]:
+    """Select the remarks on a file that are not known from another file.
+
+    Args:
+        remarks: The remarks on the file.
+        known: The remarks on another file, such as the training file.
+
+    Returns:
+        The new remarks. A remark that differs in its example only is not new.
+    """
+    seen = {remark.partition(_EXAMPLE)[0] for remark in known}
+    return [remark for remark in remarks if remark.partition(_EXAMPLE)[0] not in seen]

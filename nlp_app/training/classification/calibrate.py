@@ -42,7 +42,8 @@ def encode_records(parts: AnyClassifierParts, records: Sequence[ClassRecord]) ->
 def fit_decision_rule(parts: AnyClassifierParts, dev: ClassSplit) -> Decision:
     """Fit the temperature by maximum likelihood on dev, and the threshold of each label of a multi-label classifier.
 
-    A dev set too large for memory is sampled evenly.
+    A dev set too large for memory is sampled evenly. Texts with a label that the classifier does not know are left out,
+    as no temperature makes it probable.
 
     Args:
         parts: The classifier.
@@ -56,9 +57,11 @@ def fit_decision_rule(parts: AnyClassifierParts, dev: ClassSplit) -> Decision:
     records = dev.records[:: -(-len(dev.records) // limit)]
     scores = np.concatenate([predict_scores(parts, encoded) for encoded in encode_records(parts, records)])
     targets = classes.targets([record.labels or () for record in records])
+    if not classes.multi_label:
+        scores, targets = scores[targets >= 0], targets[targets >= 0]
     temperature = fit_temperature(scores, targets, classes.multi_label)
     if temperature <= TEMPERATURES[0]:  # no error on dev: assume one error in one more text
-        temperature = confidence_temperature(scores, len(records) / (len(records) + 1), classes.multi_label)
+        temperature = confidence_temperature(scores, len(targets) / (len(targets) + 1), classes.multi_label)
     if not classes.multi_label:
         return Decision(temperature)
     probabilities = to_probabilities(scores, replace(parts, decision=Decision(temperature)))

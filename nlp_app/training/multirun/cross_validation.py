@@ -108,6 +108,7 @@ def cross_validate(
     labels = initial_model.tag_set.labels if initial_model is not None else ()
     data = read_splits(resolved.data, resolved.train.seed, labels)
     progress.say(*data.report(), "")
+    progress.warn(*data.warnings)
     sentences = data.train.sentences
     fold_of = assign_folds(
         [tuple(sentence.tokens) for sentence in sentences], folds, settings.train.seed, data.train.path

@@ -16,11 +16,13 @@ class Progress:
     """Messages and progress bar of a run, on standard error.
 
     Args:
-        quiet: Show nothing.
+        quiet: Show warnings only.
+        is_main: If this is the main process of the run; the others show nothing.
     """
 
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet or sys.stderr is None
+    def __init__(self, quiet: bool, is_main: bool = True) -> None:
+        self._has_output = is_main and sys.stderr is not None
+        self.quiet = quiet or not self._has_output
 
     def say(self, *lines: str) -> None:
         """Show lines; if there is a progress bar, above the bar.
@@ -31,6 +33,16 @@ class Progress:
         if not self.quiet:
             for line in lines:
                 tqdm.write(line, file=sys.stderr)
+
+    def warn(self, *warnings: str) -> None:
+        """Show warnings, also if the run is quiet.
+
+        Args:
+            warnings: The warnings, one line each.
+        """
+        if self._has_output:
+            for warning in warnings:
+                tqdm.write(f"warning: {warning}", file=sys.stderr)
 
     @contextmanager
     def training(

@@ -95,9 +95,18 @@ def test_the_bundled_corpus_is_read_where_no_file_is_named() -> None:
 
 
 def test_a_dev_label_that_training_lacks(tmp_path: Path) -> None:
-    said = refused(tmp_path, TRAIN, [*DEV, ("dev 3", "w"), ("dev 4", "v")])
+    dev: list[Row] = [*DEV, ("dev 3", "w"), ("dev 4", "v")]
+    found = read(tmp_path, TRAIN, dev)
+    assert notes(found, "dev") == ["labels that do not occur in the training data: v, w; they count as missed"]
+    assert found.dev is not None
+    assert len(found.dev.records) == 4
+    said = refused(tmp_path, TRAIN, dev, strict=True)
     assert said.startswith(f"{tmp_path / 'dev.jsonl'}:3: label 'w' does not occur in ")
     assert "(labels there: x, y, z)" in said
+
+
+def test_a_dev_file_without_any_known_label(tmp_path: Path) -> None:
+    assert "found the labels v, w, expected x, y, z as in" in refused(tmp_path, TRAIN, [("dev 1", "w"), ("dev 2", "v")])
 
 
 def test_labels_of_test_that_training_lacks(tmp_path: Path) -> None:

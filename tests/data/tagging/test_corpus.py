@@ -10,7 +10,8 @@ import pytest
 from nlp_app.core.errors import DataError, SettingsError
 from nlp_app.core.types import CharSpan, TokenSpan
 from nlp_app.data.tagging import alignment
-from nlp_app.data.tagging.corpus import CorpusOptions, TagRepair, choose_tokenizer, read_corpus
+from nlp_app.data.tagging.corpus import CorpusOptions, TagRepair, read_corpus
+from nlp_app.data.tagging.tokenizer_choice import choose_tokenizer
 from nlp_app.text import make_tokenizer
 
 BASIC = make_tokenizer("basic", do_lower_case=False)

@@ -115,8 +115,9 @@ def test_tables_and_columns_get_the_same_encoding(tmp_path: Path, text: str, enc
         assert errors == [errors[0]] * 2
         return
     rows = [pair for r in records if isinstance(r, TokenRecord) for pair in zip(r.tokens, r.tags or (), strict=True)]
-    assert [(token, (tag,)) for token, tag in rows] == classes
-    assert log.remarks == remarks
+    stripped = [(text.strip(" "), labels) for text, labels in classes]  # the ends of cells, in columns
+    assert [(token, (tag,)) for token, tag in rows] == stripped
+    assert [remark for remark in log.remarks if remark.startswith("encoding: ")] == remarks
 
 
 SENTENCE = {"text": "马云在杭州的餐厅吃饭", "spans": [{"start": 0, "end": 2, "label": "PER"}]}
@@ -144,7 +145,8 @@ def test_every_format_is_detected_in_every_encoding(tmp_path: Path, encoding: st
     log = ReadLog()
     expected = list(read(named, options=ReadOptions(encoding=encoding)))
     assert list(read(path, log=log)) == expected
-    assert bool(log.remarks) == (not encoding.startswith("utf-8"))
+    encoded = [remark for remark in log.remarks if "encoding: " in remark]
+    assert bool(encoded) == (not encoding.startswith("utf-8"))
     if suffix in (".ann", ".jsonl"):
         (record,) = expected
         assert isinstance(record, TextRecord)
@@ -187,16 +189,17 @@ def test_reports_contain_the_encoding(tmp_path: Path) -> None:
     said = "encoding: GB18030, as byte 0xC2 at offset 0 is not UTF-8"
     stored = [read_cached_corpus(path, CorpusOptions()) for _ in range(2)]  # the second one comes from the cache
     for corpus in (read_corpus(path), *stored):
-        (remark,) = reading_remarks(corpus)
+        remark, columns = reading_remarks(corpus)
         assert remark.startswith(said)
+        assert columns.startswith("columns: token 0, tag 1 of 2")
     facts = inspect_corpora(read_corpus(path))
-    assert facts["files"][0]["remarks"] == [remark]
+    assert facts["files"][0]["remarks"] == [remark, columns]
     assert f"a.conll: {remark}" in inspection_table(facts).split("\n")
     report = convert(path, tmp_path / "b.conll")
     assert f"{path}: {remark}" in conversion_text(report).split("\n")
     assert (tmp_path / "b.conll").read_text(encoding="utf-8") == "马\tB-PER\n云\tI-PER\n在\tO\n\n"
     named = CorpusOptions(reading=ReadOptions(encoding="gb18030"))
-    assert read_corpus(path, named).remarks == []
+    assert read_corpus(path, named).remarks == [columns]
 
 
 def test_a_pipe_is_decoded_by_its_mark(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import TextRecord, TokenRecord
-from nlp_app.formats.tagging import ReadOptions, read, read_lines, write
+from nlp_app.formats.tagging import ReadLog, ReadOptions, read, read_lines, write
 from nlp_app.formats.tagging.conllu import align
 
 
@@ -114,3 +114,32 @@ def test_written_conllu_reads_back(tmp_path: Path) -> None:
     for bad in (TokenRecord(["a\tb"], ["X"], ()), TokenRecord([""], None, ()), TextRecord("a", None, 1)):
         with pytest.raises(DataError, match=r"record 1"):
             write([bad], path, "conllu")
+
+
+@pytest.mark.parametrize(
+    ("text", "differs"),
+    [
+        ("Mia sings.", False),
+        ("Mia  sings .", False),
+        ("Miasings.", False),
+        ("Mia sang.", True),
+        ("Mia sings. Loud", True),
+    ],
+)
+def test_a_text_that_differs_from_its_words_is_reported(tmp_path: Path, text: str, differs: bool) -> None:
+    words = [("Mia", "_"), ("sings", "SpaceAfter=No"), (".", "_")]
+    rows = [f"{n}\t{form}\t_\tX\t_\t_\t_\t_\t_\t{misc}" for n, (form, misc) in enumerate(words, 1)]
+    path, log = tmp_path / "a.conllu", ReadLog(counting=False)
+    path.write_text("\n".join([f"# text = {text}", *rows, ""]) + "\n")
+    list(read(path, log=log))
+    expected = "sentences whose `# text` differs from their words, read without it: 1 (the first: line 1)"
+    assert log.remarks == ([expected] if differs else [])
+
+
+def test_the_words_of_a_multi_word_token_do_not_differ_from_the_text(tmp_path: Path) -> None:
+    path, log = tmp_path / "a.conllu", ReadLog(counting=False)
+    rest = "\t_" * 5
+    rows = ["1-2\tdu\t_\t_" + "\t_" * 6, f"1\tde\t_\tX\t_{rest}", f"2\tle\t_\tX\t_{rest}", f"3\tpain\t_\tX\t_{rest}"]
+    path.write_text("\n".join(["# text = du pain", *rows, ""]) + "\n")
+    list(read(path, log=log))
+    assert log.remarks == []
