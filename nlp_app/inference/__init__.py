@@ -10,6 +10,7 @@ from nlp_app.inference.backends import check_backend, choose_backend, is_large_f
 from nlp_app.inference.classifier import Classifier
 from nlp_app.inference.fork_safety import use_one_thread_in_forked_children
 from nlp_app.inference.tagger import Tagger
+from nlp_app.models import read_description
 from nlp_app.models.hub import download, is_hub_name
 
 __all__ = ["Classifier", "Tagger", "load"]
@@ -79,7 +80,8 @@ def load_for_file(
         source: The file; `-` for standard input.
         precision: As for `load`.
         trust_remote_code: As for `load`.
-        backend: As for `load`. `auto` is torch for files of 4 MB or more, if it is installed, and NumPy for others.
+        backend: As for `load`. `auto` is torch for data sets and large files (8 MB to tag, 1 MB to classify), if it is
+            installed, and NumPy for others.
 
     Returns:
         As `load`.
@@ -91,8 +93,9 @@ def load_for_file(
     check_backend(backend)
     directory = _directory(path, trust_remote_code)
     chosen = choose_backend(directory, backend)
-    if backend == "auto" and is_large_file(source) and is_torch_installed():
-        chosen = "torch"
+    if backend == "auto" and chosen == "numpy" and is_torch_installed():
+        task = str(read_description(directory).get("task"))
+        chosen = "torch" if is_large_file(source, task) else "numpy"
     return load(directory, precision=precision, trust_remote_code=trust_remote_code, backend=chosen)
 
 

@@ -15,12 +15,12 @@ from nlp_app.models import LoadedParts, is_transformer, read_model, read_numpy_m
 
 BACKENDS = ("auto", "numpy", "torch")
 
-# From so many tokens in one call, or characters of raw text, torch computes it. It takes two thirds of NumPy's time,
-# but three seconds to import, which pays after some of these calls.
+# From so many tokens in one call, or characters of raw text, torch computes it. It takes two thirds of NumPy's time (a
+# fifth for a classifier with convolutions), but three seconds to import, which pays after some of these calls.
 BULK_TOKENS, BULK_CHARACTERS = 100_000, 500_000
 
-# A file is read once, so the import has to pay within it.
-_BULK_BYTES = 4 << 20
+# By task: a file is read once, so the import has to pay within it.
+_BULK_BYTES = {"ner": 8 << 20, "cls": 1 << 20}
 
 _COMPRESSION = 4  # size of a text divided by its compressed size
 
@@ -79,11 +79,12 @@ def is_torch_installed() -> bool:
         return False
 
 
-def is_large_file(source: str) -> bool:
+def is_large_file(source: str, task: str) -> bool:
     """Check if a file is so large that torch pays for it.
 
     Args:
         source: The path of a file, or the name of a data set.
+        task: The task of the model, "ner" or "cls".
 
     Returns:
         True for a data set and for a large file. False for a stream, which may end at any time.
@@ -94,7 +95,7 @@ def is_large_file(source: str) -> bool:
     if not path.is_file():
         return False
     factor = 1 if strip_compression_suffix(path) == path else _COMPRESSION
-    return path.stat().st_size * factor >= _BULK_BYTES
+    return path.stat().st_size * factor >= _BULK_BYTES[task]
 
 
 def choose_backend(directory: Path, backend: str) -> str:

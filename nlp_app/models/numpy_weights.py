@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 from numpy.typing import NDArray
+from safetensors import safe_open
 
 from nlp_app.models.directory import MAX_WEIGHT, WEIGHTS, read_or_raise_model_error
 from nlp_app.runtime.weights import WeightType, check_weights
@@ -34,12 +34,27 @@ def read_arrays(
     """
 
     def read() -> Arrays:
-        weights = restore(safetensors.numpy.load_file(directory / WEIGHTS))
+        weights = restore(_load(directory / WEIGHTS))
         check_weights(weights, expected)
         _check_range(weights)
         return weights
 
     return read_or_raise_model_error(directory / WEIGHTS, read)
+
+
+def _load(path: Path) -> dict[str, NDArray[Any]]:
+    """Load all tensors of a file.
+
+    Each is read from a mapping of its own: the pages of one mapping of the whole file would stay in memory until the
+    last tensor is copied, which doubles the memory.
+    """
+    with safe_open(path, "np") as file:
+        names = list(file.keys())
+    weights: dict[str, NDArray[Any]] = {}
+    for name in names:
+        with safe_open(path, "np") as file:
+            weights[name] = file.get_tensor(name)
+    return weights
 
 
 def _check_range(weights: Arrays) -> None:

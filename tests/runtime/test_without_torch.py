@@ -91,6 +91,11 @@ def test_commands(small: Small, small_classes: Small) -> None:
     assert "label" in json.loads(run(CLI, "classify", small_classes.run, "手机很好用").stdout)
 
 
+def test_packages_that_a_command_needs(small: Small) -> None:
+    message = run(CLI, "evaluate", small.run, small.test, status=2).stderr
+    assert message == ("error: this command needs the package pydantic, which is not installed; pip install pydantic\n")
+
+
 def test_torch_that_is_not_installed(small: Small, tmp_path: Path) -> None:
     message = run(CLI, "tag", small.run, "Anna", "--backend", "torch", status=2).stderr
     assert "the backend torch needs PyTorch, which is not installed; pip install torch" in message
