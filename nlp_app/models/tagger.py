@@ -154,8 +154,8 @@ def read_tagger(directory: Path, description: Mapping[str, Any]) -> TaggerParts:
     from nlp_app.nn.tagger import WideBiLstmCrf  # noqa: PLC0415
 
     def restore(weights: dict[str, Tensor]) -> Mapping[str, Tensor]:
-        arrays = unpack({name: tensor.numpy() for name, tensor in weights.items()}, _TABLES)
-        return {name: weights[name] if name in weights else torch.from_numpy(arrays[name]) for name in arrays}
+        packed = {name: weights.pop(name).numpy() for name in list(weights) if name.rpartition(".")[0] in _TABLES}
+        return weights | {name: torch.from_numpy(array) for name, array in unpack(packed, _TABLES).items()}
 
     rest, sizes, dimensions = _read_rest(directory, description)
     tag_set = rest.tag_set
