@@ -236,7 +236,8 @@ def _decode_sentence(record: TokenRecord, tags: list[str], corpus: Corpus, stric
         expected = f"expected valid {scheme} tags; correct the file, or turn off strict reading"
         raise DataError(f"found an invalid tag: {reason}; {expected}", corpus.path, record.lines[index])
     corpus.repaired += len(repairs)
-    corpus.repairs += [TagRepair(record.lines[index], tag, reason) for index, tag, reason in repairs]
+    written = record.tags or tags  # as they stand in the file
+    corpus.repairs += [TagRepair(record.lines[index], written[index], reason) for index, _, reason in repairs]
     corpus.ledger.gold += len(spans)
     corpus.ledger.kept += len(spans)
     return spans
