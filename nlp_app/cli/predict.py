@@ -17,6 +17,7 @@ from nlp_app.cli.options import (
     any_format_option,
     backend_option,
     check_tagging_format,
+    class_output_format_option,
     classification_format_option,
     data_changes,
     data_changes_option,
@@ -24,10 +25,12 @@ from nlp_app.cli.options import (
     file_job_options,
     json_option,
     label_column_option,
+    lossy_option,
     model_argument,
     precision_option,
     quiet_option,
     reject_column_options,
+    span_output_format_option,
     tag_input_formats,
     text_column_option,
     threads_option,
@@ -98,6 +101,8 @@ def evaluate(model: str, file: str, as_json: bool, quiet: bool, **options: Any) 
     default="",
     help="Column of the text in a table (CSV): a name or a number from 0. By default it is detected.",
 )
+@span_output_format_option
+@lossy_option
 @data_changes_option
 @file_job_options
 @backend_option
@@ -112,6 +117,7 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
     written. The lines of a file with columns are written with the predicted tag as an additional column.
     """
     _set_threads(options)
+    from nlp_app.commands.output_plan import OutputRequest  # noqa: PLC0415
     from nlp_app.commands.predict_texts import tag_texts  # noqa: PLC0415
     from nlp_app.inference import Tagger  # noqa: PLC0415
 
@@ -119,14 +125,15 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
     tagger = _load_model(model, None if texts else source or "-", options)
     if not isinstance(tagger, Tagger):
         raise ModelError(f"{model}: found a classifier, expected a tagger; use `classify`")
+    request = OutputRequest(target, options["output_format"], options["lossy"])
     if texts:
-        tag_texts(tagger, texts, target)
+        say(*tag_texts(tagger, texts, request))
         return
     from nlp_app.commands.predict import TagInput, tag_file  # noqa: PLC0415 - it imports the settings
 
     job = _job_options(model, tagger.backend, options)
     file = TagInput(source or "-", options["format"], options["changes"], options["text_column"])
-    notes, messages = tag_file(tagger, file, target, job)
+    notes, messages = tag_file(tagger, file, request, job)
     if not options["quiet"]:
         say(*(f"note: {note}" for note in notes))
     say(*messages)
@@ -152,6 +159,8 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
 )
 @classification_format_option
 @text_column_option
+@class_output_format_option
+@lossy_option
 @data_changes_option
 @file_job_options
 @backend_option
@@ -166,6 +175,7 @@ def classify(model: str, texts: tuple[str, ...], source: str | None, target: str
     the predicted classes is written.
     """
     _set_threads(options)
+    from nlp_app.commands.output_plan import OutputRequest  # noqa: PLC0415
     from nlp_app.commands.predict_texts import PredictedClasses, classify_texts  # noqa: PLC0415
     from nlp_app.inference import Classifier  # noqa: PLC0415
     from nlp_app.inference.classifier import validate_prediction_options  # noqa: PLC0415
@@ -176,13 +186,14 @@ def classify(model: str, texts: tuple[str, ...], source: str | None, target: str
     classifier = _load_model(model, None if texts else source or "-", options)
     if not isinstance(classifier, Classifier):
         raise ModelError(f"{model}: found a tagger, expected a classifier; use `tag`")
+    request = OutputRequest(target, options["output_format"], options["lossy"])
     if texts:
-        classify_texts(classifier, texts, target, choice)
+        say(*classify_texts(classifier, texts, request, choice))
         return
     from nlp_app.commands.predict import classify_file  # noqa: PLC0415 - it imports the settings
 
     settings, job = _data_settings(classifier, options), _job_options(model, classifier.backend, options)
-    notes, messages = classify_file(classifier, source or "-", target, settings, choice, job)
+    notes, messages = classify_file(classifier, source or "-", request, settings, choice, job)
     if not options["quiet"]:
         say(*(f"note: {note}" for note in notes))
     say(*messages)

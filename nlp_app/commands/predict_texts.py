@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nlp_app.formats.io.compression import compression_for_name
+from nlp_app.commands.output_plan import OutputPlan, OutputRequest, plan_output
+from nlp_app.formats.io.compression import compress_frame
 from nlp_app.formats.io.streams import check_characters, write_answers
 from nlp_app.inference import Classifier, Tagger
 from nlp_app.inference.files.output_lines import PredictionOptions, make_predictor
@@ -25,47 +26,55 @@ class PredictedClasses:
     threshold: float | None = None
 
 
-def classify_texts(classifier: Classifier, texts: Sequence[str], target: str | None, choice: PredictedClasses) -> None:
-    """Classify texts, and write a JSON line for each.
+def classify_texts(
+    classifier: Classifier, texts: Sequence[str], request: OutputRequest, choice: PredictedClasses
+) -> list[str]:
+    """Classify texts, and write a JSON line for each, or another format.
 
     Args:
         classifier: A trained classifier.
         texts: The texts.
-        target: The file to write; None or `-` for standard output.
+        request: The output.
         choice: The classes to return.
+
+    Returns:
+        Notes for the user.
 
     Raises:
         DataError: A text is not valid Unicode, or the output can't be written.
+        SettingsError: The output's format is unknown or does not suit the input.
     """
     check_characters(texts)
-    items: list[Item] = [{"text": text} for text in texts]
-    write_answers(make_predictor(classifier, prediction_options(choice, target))(items), target)
+    plan = plan_output(request, PredictionOptions(choice.top_k, choice.threshold), "classify", "text")
+    _write_texts(classifier, texts, plan)
+    return plan.finish(classes=classifier.labels)
 
 
-def tag_texts(tagger: Tagger, texts: Sequence[str], target: str | None) -> None:
-    """Tag texts, and write a JSON line for each.
+def tag_texts(tagger: Tagger, texts: Sequence[str], request: OutputRequest) -> list[str]:
+    """Tag texts, and write a JSON line for each, or another format.
 
     Args:
         tagger: A trained tagger.
         texts: The texts.
-        target: The file to write; None or `-` for standard output.
+        request: The output.
+
+    Returns:
+        Notes for the user.
 
     Raises:
         DataError: A text is not valid Unicode, or the output can't be written.
+        SettingsError: The output's format is unknown or does not suit the input.
     """
     check_characters(texts)
+    plan = plan_output(request, PredictionOptions(), "tag", "text")
+    _write_texts(tagger, texts, plan)
+    return plan.finish(tagger.parts.tokenizer)
+
+
+def _write_texts(model: Tagger | Classifier, texts: Sequence[str], plan: OutputPlan) -> None:
+    """Write the answers for texts, below the header of a table."""
     items: list[Item] = [{"text": text} for text in texts]
-    write_answers(make_predictor(tagger, PredictionOptions(compression=compression_for_name(target)))(items), target)
-
-
-def prediction_options(choice: PredictedClasses, target: str | None) -> PredictionOptions:
-    """Return the options of predictions that are written to a file.
-
-    Args:
-        choice: The classes to return.
-        target: The file to write; None or `-` for standard output.
-
-    Returns:
-        The options; the name of the file tells the compression.
-    """
-    return PredictionOptions(choice.top_k, choice.threshold, compression_for_name(target))
+    data = make_predictor(model, plan.options)(items)
+    if plan.options.header:
+        data = compress_frame(f"{plan.options.header}\n".encode(), plan.options.compression) + data
+    write_answers(data, plan.target)
