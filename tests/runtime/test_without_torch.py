@@ -88,7 +88,7 @@ CLI = "from nlp_app.cli import main\nsys.argv[0] = 'nlp-app'\nmain()"
 def test_commands(small: Small, small_classes: Small) -> None:
     tagged = run(CLI, "tag", small.run, "Satya Nadella visited Shanghai.")
     assert json.loads(tagged.stdout)["text"] == "Satya Nadella visited Shanghai."
-    assert "label" in json.loads(run(CLI, "classify", small_classes.run, "手机很好用").stdout)
+    assert "predicted" in json.loads(run(CLI, "classify", small_classes.run, "手机很好用").stdout)
 
 
 def test_packages_that_a_command_needs(small: Small) -> None:
