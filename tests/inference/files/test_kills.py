@@ -358,7 +358,8 @@ def test_a_worker_that_is_killed(small: Small, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @needs_linux
-def test_out_of_memory(small: Small, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_out_of_memory(small: Small, tmp_path: Path, backend: str) -> None:
     """What was done until then is kept, and a line says how to go on."""
     source, out = tmp_path / "a.txt", tmp_path / "out.jsonl"
     source.write_text(texts(1500) + "Anna in Rome " * 3_000_000)
@@ -366,12 +367,12 @@ def test_out_of_memory(small: Small, tmp_path: Path) -> None:
 import resource, sys
 from pathlib import Path
 from nlp_app.cli import main
-main(["tag", sys.argv[2], "In Rome", "--output", "/dev/null"])
+main(["tag", sys.argv[2], "In Rome", "--output", "/dev/null", *sys.argv[-2:]])
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (400 << 20),) * 2)
 main(sys.argv[1:])
 """
-    command = ["tag", small.run, "--input", source, "--output", out, "--threads", "1"]
+    command = ["tag", small.run, "--input", source, "--output", out, "--threads", "1", "--backend", backend]
     done = subprocess.run([sys.executable, "-c", code, *map(str, command)], capture_output=True, text=True, timeout=300)
     said = "error: out of memory near line 1001; use fewer --workers, or a machine with more memory; to resume, run the"
     assert (done.returncode, done.stderr.count("\n"), done.stderr[: len(said)]) == (2, 1, said)
@@ -477,7 +478,8 @@ def test_unwritable_output(cli: Cli, small: Small, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @needs_linux
-def test_memory_doesnt_grow_with_the_file(small_classes: Small, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_memory_doesnt_grow_with_the_file(small_classes: Small, tmp_path: Path, backend: str) -> None:
     code = (
         "import sys; from pathlib import Path; from nlp_app.cli import main; main(sys.argv[1:]);"
         "sys.stderr.write(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
@@ -486,7 +488,7 @@ def test_memory_doesnt_grow_with_the_file(small_classes: Small, tmp_path: Path) 
     for count in (5_000, 50_000):
         path = tmp_path / f"{count}.jsonl"
         path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts(count).splitlines()))
-        more = ["--workers", "2", "--quiet", "--output", f"{path}.zst"]
+        more = ["--workers", "2", "--quiet", "--output", f"{path}.zst", "--backend", backend]
         command = [sys.executable, "-c", code, "classify", str(small_classes.run), "--input", str(path), *more]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
         peaks.append(int(done.stderr) / 1024)
