@@ -5,7 +5,7 @@ A feature is a 64-bit key, hashed from the number of its template and the ids of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -81,14 +81,21 @@ class _TemplateGroup(NamedTuple):
 class ContextFeatures:
     """The context features of a list of templates: `FORM_WINDOWS`, or `CLUSTER_WINDOWS` with vector clusters.
 
+    Args:
+        templates: The templates.
+        embedded: The templates whose features also get an embedding.
+        first_number: Number of the first template, so that features of several lists have different keys.
+
     Attributes:
         templates: The templates.
         embedded: Indices of the templates whose features also get an embedding.
     """
 
-    def __init__(self, templates: tuple[Template, ...]) -> None:
-        self.templates = templates
-        self.embedded = np.array([number for number, template in enumerate(templates) if template in _EMBEDDED])
+    def __init__(
+        self, templates: tuple[Template, ...], embedded: Collection[Template] = _EMBEDDED, first_number: int = 1
+    ) -> None:
+        self.templates, self._first_number = templates, first_number
+        self.embedded = np.array([number for number, template in enumerate(templates) if template in embedded])
         single = np.array([len(template) == 1 for template in templates])
         self._all = self._group_templates(range(len(templates)))
         # The feature of a template with one part depends on one form only, so it is looked up once for each form.
@@ -114,7 +121,8 @@ class ContextFeatures:
             part_columns, offsets = np.array([template[place] for template in templates if len(template) > place]).T
             parts.append((np.searchsorted(columns, part_columns), offsets))
         # Hash the number by itself first: numbers and ids are small, so their sums would collide.
-        return _TemplateGroup(order, mix_bits((order[:, None] + 1).astype(np.uint64)), columns, tuple(parts))
+        seeds = mix_bits((order[:, None] + self._first_number).astype(np.uint64))
+        return _TemplateGroup(order, seeds, columns, tuple(parts))
 
     def keys(self, ids: Rows, lengths: Sequence[int]) -> Keys:
         """Compute the keys of all templates at all tokens.

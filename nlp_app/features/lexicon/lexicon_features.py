@@ -1,0 +1,151 @@
+"""Features of a token from the listed words around it: matches of any length, and the likeliest segmentation.
+
+Matches of dictionary words are the features of SoftLexicon (Ma et al. 2020, "Simplify the usage of lexicon in Chinese
+NER"), without vectors; classes of names with capitals are those of a gazetteer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nlp_app.features.feature_index import Keys, Rows
+from nlp_app.features.lexicon.lexicon import Lexicon, Matches
+from nlp_app.features.lexicon.segmentation import segment
+from nlp_app.features.lexicon.token_keys import token_keys
+from nlp_app.features.tagging.context_features import ContextFeatures, Template
+
+# Columns of a token. Of listed words of two tokens or more: length and class of the longest and the second-longest one
+# that begins here, ends here, or goes through here (0: none), and the lengths of the longest ones.
+BEGINS, BEGINS_SECOND, ENDS, ENDS_SECOND, INSIDE, INSIDE_SECOND = range(6)
+
+BEGIN_LENGTH, END_LENGTH, INSIDE_LENGTH = range(6, 9)
+
+# The class of the token alone, its capitals, and the class of the longest word that it is part of.
+CLASS, CAPITALS, LONGER_CLASS = range(9, 12)
+
+# Of the word of the segmentation that contains the token: the token's place in it and its length, its class, the
+# classes of the words before and after it, and these words themselves (0: not listed).
+PLACE, WORD_CLASS, CLASS_BEFORE, CLASS_AFTER, WORD, WORD_BEFORE, WORD_AFTER = range(12, 19)
+
+COLUMNS = 19
+
+_LENGTHS = 4  # classes of lengths: 2, 3, 4, 5 or more tokens
+
+_FIRST, _OUTSIDE = 2, -1  # the context features' smallest known id, and their id outside of the sentence
+
+_MATCH_TEMPLATES: tuple[Template, ...] = (
+    *(((column, 0),) for column in range(BEGINS, INSIDE_SECOND + 1)),
+    *(((column, offset),) for column in (BEGINS, BEGINS_SECOND, ENDS, ENDS_SECOND) for offset in (-1, 1)),
+    ((BEGIN_LENGTH, 0), (END_LENGTH, 0), (INSIDE_LENGTH, 0)),
+    *(((CLASS, offset), (CAPITALS, offset)) for offset in (-1, 0, 1)),
+    ((LONGER_CLASS, 0), (CAPITALS, 0)),
+)
+
+_PAIR_TEMPLATES: tuple[Template, ...] = (
+    ((CLASS, -1), (CAPITALS, -1), (CLASS, 0), (CAPITALS, 0)),
+    ((CLASS, 0), (CAPITALS, 0), (CLASS, 1), (CAPITALS, 1)),
+)
+
+_SEGMENT_TEMPLATES: tuple[Template, ...] = (
+    *(((column, 0),) for column in (PLACE, WORD_CLASS, CLASS_BEFORE, CLASS_AFTER, WORD, WORD_BEFORE, WORD_AFTER)),
+    ((CLASS_BEFORE, 0), (WORD_CLASS, 0), (CLASS_AFTER, 0)),
+)
+
+# Matches also get an embedding. Segments don't: their words, embedded, overfit small training sets.
+LEXICON_WINDOWS = ContextFeatures(
+    (*_MATCH_TEMPLATES, *_PAIR_TEMPLATES, *_SEGMENT_TEMPLATES), embedded=_MATCH_TEMPLATES, first_number=1000
+)
+
+
+def lexicon_keys(lexicon: Lexicon, rows: Rows, lengths: Sequence[int]) -> Keys:
+    """Compute the keys of the lexicon's features at all tokens.
+
+    Args:
+        lexicon: The lexicon.
+        rows: (tokens, WIDTH) columns of the forms of all sentences, concatenated, from `describe_forms`.
+        lengths: Number of tokens of each sentence.
+
+    Returns:
+        (tokens, templates) keys; NO_KEY for absent features.
+    """
+    return LEXICON_WINDOWS.keys(lexicon_columns(lexicon, rows, lengths), lengths)
+
+
+def lexicon_columns(lexicon: Lexicon, rows: Rows, lengths: Sequence[int]) -> Rows:
+    """Describe tokens by the listed words around them.
+
+    Args:
+        lexicon: The lexicon.
+        rows: (tokens, WIDTH) columns of the forms of all sentences, concatenated, from `describe_forms`.
+        lengths: Number of tokens of each sentence.
+
+    Returns:
+        (tokens, COLUMNS) ids.
+    """
+    tokens = token_keys(rows)
+    matches = lexicon.match(tokens, lengths)
+    columns = np.zeros((COLUMNS, len(rows)), dtype=np.int32)
+    classes = np.append(0, lexicon.classes.astype(np.int32) + 1)  # by row; 0: not listed
+    _fill_matches(columns, matches, classes)
+    columns[CAPITALS] = tokens.capitals + _FIRST
+    _fill_segments(columns, lexicon, matches, classes, lengths)
+    return columns.T
+
+
+def _fill_matches(columns: Rows, matches: Matches, classes: NDArray[np.int32]) -> None:
+    columns[BEGIN_LENGTH : CLASS + 1] = columns[LONGER_CLASS] = _FIRST
+    bounds = np.searchsorted(matches.sizes, range(1, 2 + int(matches.sizes.max(initial=1))))
+    for size, (first, last) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True), start=1):
+        starts, word_classes = matches.starts[first:last], classes[matches.rows[first:last]]
+        if size == 1:
+            columns[CLASS, starts] = word_classes + _FIRST
+            continue
+        length = min(size - 2, _LENGTHS - 1)
+        ids = _FIRST + word_classes * _LENGTHS + length
+        places = [(BEGINS, 0), *((INSIDE, inner) for inner in range(1, size - 1)), (ENDS, size - 1)]
+        for column, offset in places:  # sizes ascend, so that the longest is the last one
+            here = starts + offset
+            columns[column + 1, here] = columns[column, here]
+            columns[column, here] = ids
+            columns[LONGER_CLASS, here] = word_classes + _FIRST
+    for column, length_column in ((BEGINS, BEGIN_LENGTH), (ENDS, END_LENGTH), (INSIDE, INSIDE_LENGTH)):
+        found = columns[column] > 0
+        columns[length_column, found] = (columns[column, found] - _FIRST) % _LENGTHS + _FIRST + 1
+
+
+def _fill_segments(
+    columns: Rows, lexicon: Lexicon, matches: Matches, classes: NDArray[np.int32], lengths: Sequence[int]
+) -> None:
+    size = columns.shape[1]
+    sizes = segment(lexicon.costs_of(matches, size), lengths)
+    starts = np.flatnonzero(sizes)
+    sizes = sizes[starts]
+    words = _rows_of_words(matches, starts, sizes, size)
+    word_of = np.repeat(np.arange(len(starts)), sizes)
+    offset = np.arange(size) - starts[word_of]
+    place = np.minimum(offset, 1) + 2 * (offset == sizes[word_of] - 1)  # begin, inside, whole word, end
+    columns[PLACE] = place * (_LENGTHS + 1) + np.minimum(sizes, _LENGTHS + 1)[word_of] + _FIRST
+    sentence = np.repeat(np.arange(len(lengths)), lengths)[starts]
+    columns[WORD_CLASS], columns[WORD] = (classes[words] + _FIRST)[word_of], _identity(words)[word_of]
+    is_same = np.append(sentence[1:] == sentence[:-1], False)[: len(starts)]  # the next word is in the same sentence
+    for shift, class_column, word_column in ((1, CLASS_BEFORE, WORD_BEFORE), (-1, CLASS_AFTER, WORD_AFTER)):
+        near, inside = np.roll(words, shift), is_same if shift < 0 else np.roll(is_same, 1)
+        columns[class_column] = np.where(inside, classes[near] + _FIRST, _OUTSIDE)[word_of]
+        columns[word_column] = np.where(inside, _identity(near), _OUTSIDE)[word_of]
+
+
+def _rows_of_words(matches: Matches, starts: NDArray[np.intp], sizes: Rows, size: int) -> Rows:
+    """Find the row of the word of each segment; 0 for a token that is not listed."""
+    rows = np.zeros(size, dtype=np.int32)
+    chosen = np.zeros(size, dtype=np.int32)
+    chosen[starts] = sizes
+    is_chosen = chosen[matches.starts] == matches.sizes
+    rows[matches.starts[is_chosen]] = matches.rows[is_chosen]
+    return rows[starts]
+
+
+def _identity(words: Rows) -> Rows:
+    return np.where(words > 0, words + (_FIRST - 1), 0).astype(np.int32)
