@@ -34,6 +34,8 @@ ENCODINGS = (
 )
 SEQUENCE_FORMATS = (None, *(name for name in FORMATS if name != "hub"))
 _PATTERNS = ("segmented", "", "(.)[0-9]", "(.*?)(/.*)?")
+_TEXT_KEYS = ("", "text", "Note", "data.Note")
+_LABEL_KEYS = ("", "spans", "ner", "Name", "annotations")
 _COLUMNS = ("upos", "xpos", "feats", "misc", "id")
 
 
@@ -50,6 +52,9 @@ def sequence_options(choices: Choices) -> ReadOptions:
         token_pattern=choices.pick(_PATTERNS) or None,
         column=choices.pick(_COLUMNS),
         labels=bool(choices.number(4)),
+        text_key=choices.pick(_TEXT_KEYS),
+        label_key=choices.pick(_LABEL_KEYS),
+        predictions=bool(choices.number(2)),
         comment_prefix=choices.pick((None, None, "%", "none")),
         strict=not choices.number(4),
     )

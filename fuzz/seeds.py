@@ -34,6 +34,25 @@ SEQUENCES: Mapping[str, tuple[str, ...]] = MappingProxyType({
         '{"id": 1, "text": "Anna", "entities": [{"start_offset": 0, "end_offset": 4, "label": "PER"}]}\n',
         '{"tokens": ["Anna", "in"], "ner_tags": ["B-PER", "O"], "text": "Anna in"}\n',
         '[\n {"text": "a", "labels": []},\n {"text": "b \\ud83d\\ude00", "labels": [[0, 1, "X"]]}\n]\n',
+        '["Anna ran", {"entities": [[0, 4, "PER"]]}]\n["x", {"entities": [], "cats": {"y": 1}}]\n',
+        '{"text": "Anna", "label": {"PER": {"Anna": [[0, 3]]}}}\n{"text": "x", "label": {}}\n',
+        '{"tokenized_text": ["Anna", "Lo"], "ner": [[0, 1, "PER"], [1, 1, "X"]]}\n',
+        '{"Note": "Anna ran", "id": 3, "ner": [{"start": 0, "end": 4, "text": "Anna", "labels": ["PER", "X"]}]}\n',
+        '{"text": "Anna", "tokens": [], "annotation": [["PER", 0, 4]], "prediction": null, "status": "Validated"}\n'
+        '{"text": "Anna", "annotation": null, "prediction": [{"start": 0, "end": 4, "label": "X"}], "status": ""}',
+        '{"text": "Anna", "label": "x", "spans": [{"start": 0, "end": 4, "label": "X"}, {"start": 1, "end": 1}]}\n',
+        '{"id": 0, "paragraphs": [{"raw": "Anna ran", "sentences": [{"tokens": [{"orth": "Anna", "ner": "U-PER"}, '
+        '{"orth": "ran", "ner": "-"}]}]}]}\n',
+        '{"classes": ["X"], "annotations": [["Anna", {"entities": [[0, 4, "X"]]}], null]}\n',
+    ),
+    ".csv": (
+        'text,id,ner\n"Anna, ran",1,"[{""start"": 0, ""end"": 4, ""text"": ""Anna"", ""labels"": [""PER""]}]"\nx,2,\n',
+        "text,ner\nAnna,\"[[0, 4, 'PER']]\"\n",
+    ),
+    ".tsv": (
+        "#FORMAT=WebAnno TSV 3.3\n#T_RL=a.Dep|t|BT_x\n#T_SP=a.Name|id|value\n\n\n#Text=Anna \\t😀\n"
+        "1-1\t0-4\tAnna\t_\t_\t*[1]|*[2]\tPER[1]|X\\|[2]\t\n1-2\t6-8\t😀\t_\t_\t*[1]\tPER[1]\t\n",
+        "#FORMAT=WebAnno TSV 3.2\n#T_SP=a.Name|\n\n#Text=Anna\n#Text=ran\n1-1\t0-4\tAnna\t*\t\n1-1.1\t1-2\tn\t*\n",
     ),
     ".json": (
         json.dumps([{
@@ -105,7 +124,7 @@ def sequences() -> list[bytes]:
     for spans, text in (_BRAT, _SPLIT_BRAT):
         share = -(-255 * len(spans) // len(spans + text))
         made.append(_behind([SUFFIXES.index(".ann"), brat, 1, 0, share], spans + text))
-    return made + [_behind([0, 0, 4, *[0] * 7, 0], content) for files in SEQUENCES.values() for content in files]
+    return made + [_behind([0, 0, 4, *[0] * 11, 1, 0], content) for files in SEQUENCES.values() for content in files]
 
 
 def classes() -> list[bytes]:

@@ -67,6 +67,17 @@ def tagging_formats() -> Iterable[str]:
     return FORMATS
 
 
+def tag_input_formats() -> Iterable[str]:
+    """List the formats of files to tag: annotated tokens and spans, and tables of texts.
+
+    Returns:
+        The names of the formats.
+    """
+    from nlp_app.commands.predict import TABLES  # noqa: PLC0415
+
+    return (*tagging_formats(), *TABLES)
+
+
 def classification_formats() -> Iterable[str]:
     """List the formats of labeled texts.
 
@@ -99,19 +110,19 @@ threads_option = click.option(
     "--threads", type=click.IntRange(1, MAX_THREADS), metavar="N", help="Number of CPU threads."
 )
 
-_FORMAT_HELP = "Format of the input. By default it is detected."
+FORMAT_HELP = "Format of the input. By default it is detected."
 
-format_option = click.option("--format", cls=FormatOption, type=FormatChoice(tagging_formats), help=_FORMAT_HELP)
+format_option = click.option("--format", cls=FormatOption, type=FormatChoice(tagging_formats), help=FORMAT_HELP)
 
 classification_format_option = click.option(
-    "--format", cls=FormatOption, type=FormatChoice(classification_formats), help=_FORMAT_HELP
+    "--format", cls=FormatOption, type=FormatChoice(classification_formats), help=FORMAT_HELP
 )
 
 any_format_option = click.option(
     "--format",
     cls=FormatOption,
     type=FormatChoice(lambda: (*tagging_formats(), *classification_formats())),
-    help=_FORMAT_HELP,
+    help=FORMAT_HELP,
 )
 
 text_column_option = click.option(

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nlp_app.cli.options import (
+    FORMAT_HELP,
+    FormatChoice,
+    FormatOption,
     any_format_option,
     check_tagging_format,
     classification_format_option,
@@ -18,13 +21,13 @@ from nlp_app.cli.options import (
     data_changes_option,
     examples,
     file_job_options,
-    format_option,
     json_option,
     label_column_option,
     model_argument,
     precision_option,
     quiet_option,
     reject_column_options,
+    tag_input_formats,
     text_column_option,
     threads_option,
     trust_option,
@@ -84,7 +87,13 @@ def evaluate(model: str, file: str, as_json: bool, quiet: bool, **options: Any) 
 @click.argument("texts", nargs=-1, metavar="[TEXT]...")
 @click.option("--input", "source", metavar="FILE", help="File to tag. By default, or with -, standard input is read.")
 @click.option("--output", "target", metavar="FILE", help="File for the results. The default is standard output.")
-@format_option
+@click.option("--format", cls=FormatOption, type=FormatChoice(tag_input_formats), help=FORMAT_HELP)
+@click.option(
+    "--text-column",
+    metavar="COLUMN",
+    default="",
+    help="Column of the text in a table (CSV): a name or a number from 0. By default it is detected.",
+)
 @data_changes_option
 @file_job_options
 @precision_option
@@ -97,7 +106,7 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
     MODEL is a directory, or a name on the Hugging Face Hub. For each TEXT, one JSON line with the labeled spans is
     written. The lines of a file with columns are written with the predicted tag as an additional column.
     """
-    from nlp_app.commands.predict import tag_file, tag_texts  # noqa: PLC0415
+    from nlp_app.commands.predict import TagInput, tag_file, tag_texts  # noqa: PLC0415
     from nlp_app.inference import Tagger  # noqa: PLC0415
 
     _check_files(texts, source, target, options)
@@ -108,7 +117,8 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
         tag_texts(tagger, texts, target)
         return
     job = _job_options(model, options)
-    notes, messages = tag_file(tagger, source or "-", target, options["format"], options["changes"], job)
+    file = TagInput(source or "-", options["format"], options["changes"], options["text_column"])
+    notes, messages = tag_file(tagger, file, target, job)
     if not options["quiet"]:
         say(*(f"note: {note}" for note in notes))
     say(*messages)
@@ -172,9 +182,21 @@ def _check_files(texts: Sequence[str], source: str | None, target: str | None, o
             raise click.UsageError(f"--{name}: found an empty name, expected a file, or - for the standard {name}")
     if texts and source is not None:
         raise click.UsageError("found both TEXT and --input, expected one of them")
+    for text in texts:
+        if _is_file(text):
+            raise click.UsageError(
+                f"TEXT {text!r} is the name of a file; read it with --input, or give the text itself on standard input"
+            )
     for name in ("shard", "resume"):
         if texts and options[name]:
             raise click.UsageError(f"--{name} is for a file, found TEXT; use --input instead")
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # too long for a name, or a NUL
+        return False
 
 
 def _job_options(model: str, options: dict[str, Any]) -> JobOptions:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from nlp_app.commands.model_options import _names_data_set, class_reading_options, tagging_reading_options
 from nlp_app.config import ClassificationDataSettings
-from nlp_app.core.errors import DataError
+from nlp_app.core.errors import DataError, SettingsError
 from nlp_app.core.types import ClassRecord
-from nlp_app.data.classification.options import open_like_training_file
+from nlp_app.data.classification.options import open_like_training_file, parse_columns
 from nlp_app.data.classification.splits import reading_remarks
 from nlp_app.formats import tagging as formats
 from nlp_app.formats.classification import ClassFile, ClassReadOptions, ReadRepair, open_classes
@@ -17,14 +17,16 @@ from nlp_app.formats.io.compression import compression_for_name, strip_compressi
 from nlp_app.formats.io.encodings import find_input_encoding
 from nlp_app.formats.io.hf_datasets import is_data_set
 from nlp_app.formats.io.lines import decode_lines_or_errors, detect_codec
-from nlp_app.formats.io.streams import STDIN, check_characters, open_input, write_answers
+from nlp_app.formats.io.streams import STDIN, PeekableStream, check_characters, open_input, write_answers
 from nlp_app.inference import Tagger
 from nlp_app.inference.classifier import Classifier, validate_prediction_options
 from nlp_app.inference.files import InputFile, JobOptions, PredictionOptions, check_job_options, predict_file
-from nlp_app.inference.files.classification_input import detect_layout
+from nlp_app.inference.files.classification_input import ClassSource, detect_layout
 from nlp_app.inference.files.output_lines import make_predictor
 from nlp_app.inference.files.records import Item
-from nlp_app.inference.files.tagging_input import record_item, sequence_items
+from nlp_app.inference.files.tagging_input import read_tagging_input, record_item
+
+TABLES = ("csv", "tsv")  # formats of texts with classes that `tag` reads as well
 
 
 @dataclass(frozen=True)
@@ -150,20 +152,39 @@ def tag_texts(tagger: Tagger, texts: Sequence[str], target: str | None) -> None:
     write_answers(make_predictor(tagger, PredictionOptions(compression=compression_for_name(target)))(items), target)
 
 
-def tag_file(
-    tagger: Tagger, source: str, target: str | None, format: str | None, changes: Sequence[str], plan: JobOptions
-) -> tuple[list[str], list[str]]:
+@dataclass(frozen=True)
+class TagInput:
+    """The file to tag, and how it is read.
+
+    Attributes:
+        source: The file or the name of a Hugging Face data set; `-` for standard input.
+        format: The format: a tagging format, or one of `TABLES`; None to detect it.
+        changes: Changes of the [data] settings, as `data.key=value`.
+        text_column: Name or number of the text column of a table; empty to detect it.
+    """
+
+    source: str
+    format: str | None = None
+    changes: Sequence[str] = ()
+    text_column: str = ""
+
+    @property
+    def is_table(self) -> bool:
+        """True for a table of texts."""
+        suffix = strip_compression_suffix(self.source).suffix.lower()
+        return self.format in TABLES or (self.format is None and suffix == ".csv")
+
+
+def tag_file(tagger: Tagger, file: TagInput, target: str | None, plan: JobOptions) -> tuple[list[str], list[str]]:
     """Tag a file of any size in bounded memory, and write the results in the order of the file.
 
-    Lines with columns are written with the predicted tag as an additional column. Texts, tokens and JSON lines are
-    written as JSON lines.
+    Lines with columns are written with the predicted tag as an additional column. Texts, tokens, JSON lines and the
+    rows of tables are written as JSON lines.
 
     Args:
         tagger: A trained tagger.
-        source: The file or the name of a Hugging Face data set; `-` for standard input.
+        file: The file, and how it is read.
         target: The file to write; None or `-` for standard output.
-        format: The format of the file; None to detect it.
-        changes: Changes of the [data] settings, as `data.key=value`.
         plan: Options of the job: processes, part of the input, resuming.
 
     Returns:
@@ -173,24 +194,55 @@ def tag_file(
         DataError: The file can't be read, or the output can't be written.
         SettingsError: An option is invalid or does not fit the input.
     """
+    source, format, is_table = file.source, file.format, file.is_table
+    if file.text_column and not is_table:
+        raise SettingsError(f"--text-column is for tables; give a .csv file, or --format {' or '.join(TABLES)}")
+    reading = tagging_reading_options(tagger, source, None if is_table else format, file.changes).reading
     # Labels in the file are ignored: they are predicted.
-    options = replace(tagging_reading_options(tagger, source, format, changes).reading, tag_column=None, labels=False)
-    is_data_set = _names_data_set(source, format)
+    options = replace(reading, tag_column=None, labels=False)
+    is_data_set = not is_table and _names_data_set(source, format)
     check_job_options(plan, source, target, is_data_set)
     prediction_options = PredictionOptions(compression=compression_for_name(target))
-    reading = {"task": "tag", "format": format, "changes": list(changes)}
+    job = {"task": "tag", "format": format, "changes": list(file.changes), "text_column": file.text_column}
     if is_data_set:
         rows = map(record_item, formats.read(source, "hub", options))
-        return [], predict_file(
-            tagger, prediction_options, InputFile(source, source, rows, reading, is_data_set=True), target, plan
-        )
+        data_set = InputFile(source, source, rows, job, is_data_set=True)
+        return [], predict_file(tagger, prediction_options, data_set, target, plan)
     with open_input(source) as stream:
         name = STDIN if source == "-" else source
-        encoding = find_input_encoding(stream, name, options.encoding)
-        codec = encoding.codec
-        file_format = format or formats.detect_format(strip_compression_suffix(name), stream.head, codec)
-        if file_format == "brat" and format is None:
-            file_format = "text"  # a text file of a brat folder; its annotation file is not needed
-        items = sequence_items(decode_lines_or_errors(stream, name, codec), name, file_format, options)
-        whole = InputFile(source, name, items, reading, stream.size, lambda: stream.position, codec)
-        return encoding.remarks, predict_file(tagger, prediction_options, whole, target, plan)
+        table = _open_table(stream, name, file, options.encoding) if is_table and stream.head else None
+        if table is not None:
+            codec, notes = table.codec, table.remarks
+            items = table.items(decode_lines_or_errors(stream, name, codec))
+        else:
+            encoding = find_input_encoding(stream, name, options.encoding)
+            codec = encoding.codec
+            found = format or _detect_format(name, stream.head, codec)
+            items, reading_notes = read_tagging_input(decode_lines_or_errors(stream, name, codec), name, found, options)
+            notes = [*encoding.remarks, *(_format_note(found, format) if stream.head else []), *reading_notes]
+        whole = InputFile(source, name, items, job, stream.size, lambda: stream.position, codec)
+        messages = predict_file(tagger, prediction_options, whole, target, plan)
+        repairs = [] if table is None else map(_describe_repair, table.ledger.repairs())
+        return [*notes, *repairs], messages
+
+
+def _open_table(stream: PeekableStream, name: str, file: TagInput, encoding: str | None) -> ClassSource:
+    columns = parse_columns(file.text_column)
+    options = ClassReadOptions(format=file.format or "csv", encoding=encoding, text_columns=columns, labels=False)
+    return detect_layout(stream, name, options, lambda open_file: open_file(options))
+
+
+def _detect_format(name: str, head: bytes, codec: str) -> str:
+    found = formats.detect_format(strip_compression_suffix(name), head, codec)
+    return "text" if found == "brat" else found  # a text file of a brat folder; its annotation file is not needed
+
+
+def _format_note(found: str, requested: str | None) -> list[str]:
+    """Describe the detected format of a file to tag, with the option for another one."""
+    if requested is not None:
+        return []
+    details = {
+        "text": "a text on each line (--format conll reads columns)",
+        "conll": "a token on each line (--format text reads a text on each line)",
+    }
+    return [f"format: {found}" + (f", {details[found]}" if found in details else "")]

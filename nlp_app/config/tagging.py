@@ -35,6 +35,9 @@ class TaggingDataSettings(DataSettings):
     comment_prefix: str = ""
     tags: str = ""
     column: str = "upos"
+    text_key: str = ""
+    label_key: str = ""
+    predictions: bool = False
     alignment: Literal["strict", "expand", "contract"] = "expand"
     strict: bool = False
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SMALL, Outcome, Small
+from conftest import SMALL, Outcome, Small, refused
 from signals import signal_in
 
+from nlp_app.commands.predict import TABLES
 from nlp_app.formats import tagging as formats
 from nlp_app.inference import Tagger
 
@@ -50,7 +51,7 @@ def as_json(tagger: Tagger, texts: list[str]) -> list[Any]:
 
 def test_the_formats_are_those_that_can_be_read(cli: Cli) -> None:
     shown = "".join(cli("tag", "--help").out.split())
-    assert f"--format[{'|'.join(formats.FORMATS)}]" in shown
+    assert f"Formats:{','.join([*formats.FORMATS, *TABLES])}." in shown
     error = cli("tag", "DIR", "--format", "xml").err
     assert all(repr(name) in error for name in formats.FORMATS)
 
@@ -85,16 +86,17 @@ def test_a_line_of_output_for_each_line_of_text(
 ) -> None:
     path = tmp_path / "notes.txt"
     path.write_bytes(end.join(TEXTS).encode())
-    found = lines_of(cli("tag", small.run, "--input", path))
+    found = lines_of(cli("tag", small.run, "--input", path, "--quiet"))
     assert found == as_json(tagger, TEXTS)
     for line in found:
         assert all(line["text"][span["start"] : span["end"]] == span["text"] for span in line["spans"])
-    assert cli("tag", small.run, "--input", path, "--output", tmp_path / "out.jsonl") == (0, "", "")
+    said = "note: format: text, a text on each line (--format conll reads columns)\n"
+    assert cli("tag", small.run, "--input", path, "--output", tmp_path / "out.jsonl") == (0, "", said)
     written = (tmp_path / "out.jsonl").read_text(encoding="utf-8")
     assert [json.loads(line) for line in written.split("\n")[:-1]] == found
     for arguments in ([], ["--input", "-"], ["--input", "-", "--output", "-"]):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(path.read_bytes())))
-        assert lines_of(cli("tag", small.run, *arguments)) == found
+        assert lines_of(cli("tag", small.run, *arguments, "--quiet")) == found
 
 
 def test_nothing_in_nothing_out(cli: Cli, small: Small, tmp_path: Path) -> None:
@@ -105,13 +107,13 @@ def test_nothing_in_nothing_out(cli: Cli, small: Small, tmp_path: Path) -> None:
 
 def test_texts_of_equally_many_words_are_texts(cli: Cli, small: Small, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("I love Paris\nYou love Rome\nWe love Berlin\n" * 9)
-    assert len(lines_of(cli("tag", small.run, "--input", tmp_path / "a.txt"))) == 27
+    assert len(lines_of(cli("tag", small.run, "--input", tmp_path / "a.txt", "--quiet"))) == 27
 
 
 def test_columns_come_back_with_the_tag_appended(cli: Cli, small: Small, tagger: Tagger, tmp_path: Path) -> None:
     text = "-DOCSTART- -X- O\n\nAnna NNP B-PER\nlives VB O\n\n\n \nRome NNP B-LOC\n"
     (tmp_path / "a.conll").write_text(text)
-    outcome = cli("tag", small.run, "--input", tmp_path / "a.conll")
+    outcome = cli("tag", small.run, "--input", tmp_path / "a.conll", "--quiet")
     (first, second), (third,) = tagger.tag_tokens([["Anna", "lives"], ["Rome"]])
     expected = f"-DOCSTART- -X- O O\n\nAnna NNP B-PER {first}\nlives VB O {second}\n\n\n \nRome NNP B-LOC {third}\n"
     assert outcome == (0, expected, "")
@@ -134,12 +136,12 @@ def test_records_of_json_and_conllu(cli: Cli, small: Small, tagger: Tagger, tmp_
     (tmp_path / "a.jsonl").write_text('{"text": "Anna in Rome"}\n{"tokens": ["Anna", "x"]}\n{"text": ""}\n')
     tags = tagger.tag_tokens([["Anna", "x"]])[0]
     one, two = as_json(tagger, ["Anna in Rome", ""])
-    assert lines_of(cli("tag", small.run, "--input", tmp_path / "a.jsonl")) == [
+    assert lines_of(cli("tag", small.run, "--input", tmp_path / "a.jsonl", "--quiet")) == [
         one, {"tokens": ["Anna", "x"], "ner_tags": tags}, two
     ]  # fmt: skip
     (tmp_path / "a.conllu").write_text("# text = Anna x\n" + "".join(
         f"{n}\t{form}\t_\t_\t_\t_\t_\t_\t_\t_\n" for n, form in ((1, "Anna"), (2, "x"))) + "\n")  # fmt: skip
-    assert lines_of(cli("tag", small.run, "--input", tmp_path / "a.conllu")) == [
+    assert lines_of(cli("tag", small.run, "--input", tmp_path / "a.conllu", "--quiet")) == [
         {"tokens": ["Anna", "x"], "ner_tags": tags}
     ]
 
@@ -147,13 +149,14 @@ def test_records_of_json_and_conllu(cli: Cli, small: Small, tagger: Tagger, tmp_
 def test_evaluate_gives_the_scores_of_the_run(cli: Cli, small: Small) -> None:
     metrics = json.loads((small.run / "metrics.json").read_text())
     for split in ("dev", "test"):
-        outcome = cli("evaluate", small.run, getattr(small, split), "--json")
+        outcome = cli("evaluate", small.run, getattr(small, split), "--json", "--quiet")
         scores = json.loads(outcome.out)
         gold = scores.pop("gold")
         assert (outcome.status, outcome.err, scores) == (0, "", metrics[split])
         assert gold["spans"] == gold["kept"] == scores["support"]
     table = cli("evaluate", small.run, small.test)
-    assert table.err == ""
+    assert table.err.startswith("note: columns: token 0, tag 1 of 2")
+    assert table.err.count("\n") == 1
     assert f"{metrics['test']['f1']:.4f}" in table.out
 
 
@@ -183,7 +186,7 @@ def test_evaluate_reads_what_scheme_a_file_has(cli: Cli, small: Small, tmp_path:
     for scheme in ("BIOES", "BMES", "IOE2", "IOB1", "BILOU"):
         path = tmp_path / f"{scheme}.conll"
         assert cli("convert", small.test, path, "--scheme", scheme).status == 0
-        assert cli("evaluate", small.run, path, "--json") == (0, expected, "")
+        assert cli("evaluate", small.run, path, "--json", "--quiet") == (0, expected, "")
 
 
 @pytest.fixture(scope="module")
@@ -290,3 +293,58 @@ def test_memory_doesnt_grow_with_the_file(small: Small, tmp_path: Path) -> None:
         with open(f"{path}.out", encoding="utf-8") as lines:
             assert sum(1 for _ in lines) == count
     assert peaks[50_000] < peaks[5_000] + 60, peaks  # megabytes; the forms' cache is bounded, but not at this size
+
+
+def test_tables_are_tagged_row_by_row(cli: Cli, small: Small, tagger: Tagger, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('id,message\n1,"Anna lives in Rome, again"\n2,\n3,"two\nlines"\n')
+    expected = as_json(tagger, ["Anna lives in Rome, again", "", "two\nlines"])
+    outcome = cli("tag", small.run, "--input", path)
+    assert [json.loads(line) for line in outcome.out.splitlines()] == expected
+    assert "note: columns: text 'message'" in outcome.err
+    for more in (["--text-column", "message"], ["--text-column", "1"], ["--format", "csv"]):
+        assert lines_of(cli("tag", small.run, "--input", path, *more, "--quiet")) == expected
+    assert lines_of(cli("tag", small.run, "--input", path, "--text-column", "id", "--quiet"))[0]["text"] == "1"
+    refused(cli("tag", small.run, "--input", small.test, "--text-column", "x"), "--text-column is for tables")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("Ada left Rome\nBo saw Lund\nCy met Oslo\n", "text"),
+        ("Ada left\nBo ran\nCy sang\nDi hid\n", "text"),
+        ("Ada PROPN\nleft VERB\nRome PROPN\n", "conll"),
+        ("Ada B-PER\nleft O\nRome B-LOC\n", "conll"),
+        ("Ada\tleft\nBo\tran\nCy\tsang\n", "conll"),
+        ("ada noun\nran verb\n\ncy noun\nsang verb\n\ndi noun\nhid verb\n", "conll"),
+        ("Ada Lovelace\n\nBo Lund\n\nCy Twombly\n\nDi Fo\n\nEd Ruscha\n\nFay Wray\n\n", "text"),
+    ],
+)
+def test_a_file_without_a_telling_name_is_columns_only_with_tags(
+    cli: Cli, small: Small, tmp_path: Path, text: str, kind: str
+) -> None:
+    for name in ("a.txt", "notes"):
+        (tmp_path / name).write_text(text)
+        outcome = cli("tag", small.run, "--input", tmp_path / name)
+        assert outcome.status == 0
+        assert f"note: format: {kind}, a t" in outcome.err
+        assert outcome.out.startswith("{") == (kind == "text")
+
+
+def test_tabs_stay_tabs_and_hold_spaces_and_empty_tokens(
+    cli: Cli, small: Small, tagger: Tagger, tmp_path: Path
+) -> None:
+    (tmp_path / "a.conll").write_text("Anna\tX\nNew York\tX\n\tX\nRome\tX\n\n# note\nAnna\tX\n")
+    outcome = cli("tag", small.run, "--input", tmp_path / "a.conll", "--quiet")
+    (one, two, three, four), (five,) = tagger.tag_tokens([["Anna", "New York", "_", "Rome"], ["Anna"]])
+    rows = f"Anna\tX\t{one}\nNew York\tX\t{two}\n\tX\t{three}\nRome\tX\t{four}\n"
+    assert outcome == (0, f"{rows}\n# note\nAnna\tX\t{five}\n", "")
+
+
+@pytest.mark.parametrize("command", ["tag", "classify"])
+def test_the_name_of_a_file_is_not_a_text(
+    cli: Cli, small: Small, small_classes: Small, tmp_path: Path, command: str
+) -> None:
+    model = small.run if command == "tag" else small_classes.run
+    refused(cli(command, model, small.test), f"TEXT {str(small.test)!r} is the name of a file", "--input")
+    assert cli(command, model, "x" * 5000).status == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import xml.etree.ElementTree
@@ -174,6 +175,26 @@ def test_format_examples_can_be_read(name: str) -> None:
         assert detect_format(Path("example"), example.text) == name
         records = list(formats.read_lines(example.text.splitlines(), "example", name))
         assert records
+
+
+@pytest.mark.parametrize(
+    ("block", "name", "format"),
+    [("csv", "a.csv", "span_table"), ("tsv", "a.tsv", "webanno"), ("json", "a.json", "jsonl")],
+)
+def test_examples_of_annotation_tools_can_be_read(block: str, name: str, format: str) -> None:
+    (example,) = [each for each in blocks(FORMATS, block) if "PER" in each.text]
+    assert detect_format(Path(name), example.text) == format
+    records = list(formats.read_lines(example.text.splitlines(), name, format))
+    assert records
+    assert all(record.spans for record in records)
+
+
+def test_every_annotation_tool_has_an_example() -> None:
+    section = FORMATS.read_text(encoding="utf-8").partition("## JSON lines")[2].partition("\n## ")[0]
+    tools = re.findall(r"^\| ([\w ,-]+) \| (?:texts|tokens) \| yes \| (?:yes|no) \| .+ \|$", section, re.MULTILINE)
+    examples = [json.loads(line) for line in section.splitlines() if line.startswith(("{", "["))]
+    assert len(tools) == 10
+    assert len({tuple(value) if isinstance(value, dict) else type(value) for value in examples}) >= len(tools)
 
 
 def test_brat_example_can_be_read(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_every_spelling_of_every_scheme_gives_the_same_spans(
 def test_names_beside_outside_are_spans_of_equal_neighbors(
     tmp_path_factory: pytest.TempPathFactory, sentences: list[list[str]]
 ) -> None:
-    sentences = [*sentences, ["O"] * 99, ["PERSON", "PERSON", "O"]]
+    sentences = [*sentences, ["O"] * 999, ["PERSON"] * 99]
     corpus = corpus_of(tmp_path_factory.mktemp("io"), sentences)
     assert (corpus.scheme, corpus.spelling) == ("IO", "IO")
     for sentence, tags in zip(corpus.sentences, sentences, strict=True):

@@ -275,6 +275,9 @@ def corpus_options(
         comment_prefix=settings.comment_prefix or None,
         tags_file=settings.tags or None,
         column=settings.column,
+        text_key=settings.text_key,
+        label_key=settings.label_key,
+        predictions=settings.predictions,
         strict=settings.strict,
     )
     if settings.tags and settings.format not in ("auto", "parallel"):

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 
 from nlp_app.core.errors import DataError
 from nlp_app.formats.classification.column_names import LABEL_NAMES, TEXT_NAMES, normalize_name
-from nlp_app.formats.classification.dialect import Dialect, find_declared_delimiter, find_delimiter, sample_rows
+from nlp_app.formats.classification.dialect import find_declared_delimiter, find_delimiter, sample_rows
 from nlp_app.formats.classification.label_lines import MARK
 from nlp_app.formats.classification.options import ClassReadOptions
 from nlp_app.formats.classification.read_plan import Sample
+from nlp_app.formats.io.table_rows import Dialect
 from nlp_app.formats.tagging.columns import detect_layout, is_blank, is_document_start
 from nlp_app.formats.tagging.conll import has_text_column
 

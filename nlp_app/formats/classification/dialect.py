@@ -1,4 +1,4 @@
-"""Detect the delimiter of a table, and parse its rows.
+"""Detect the delimiter of a table.
 
 CSV should follow RFC 4180. Tab-separated files are mostly written without quoting, so a `"` in them is a character of
 the text unless all quotes in the file show otherwise.
@@ -6,96 +6,19 @@ the text unless all quotes in the file show otherwise.
 
 from __future__ import annotations
 
-import csv
 import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from nlp_app.core.errors import DataError
 from nlp_app.formats.classification.column_names import LABEL_NAMES, TEXT_NAMES, find_named, normalize_name
 from nlp_app.formats.classification.options import ClassReadOptions
+from nlp_app.formats.io.table_rows import Dialect, parse_rows
 
 DELIMITERS = (",", ";", "\t", "|")
 
 _DECLARATION = re.compile(r'"?sep=([,;\t|])"?', re.IGNORECASE)
-
-CELL_LIMIT = 1 << 27  # characters of a quoted cell; a quote that is never closed must not use up the memory
-
-NOT_CLOSED = "isn't closed"  # part of the message on a quoted cell without an end
-
-RFC_4180 = (
-    'expected RFC 4180 ("a ""quoted"" cell"); correct the row, or set whether quotes enclose cells (data.quoting)'
-)
-
-
-class Dialect(NamedTuple):
-    r"""The syntax of a table.
-
-    Attributes:
-        delimiter: The character between cells.
-        quoting: True if quotes enclose cells.
-        escape: True if a quote inside a quoted cell is written `\"`.
-        spaced: True if spaces after delimiters are ignored.
-        quote: The character that encloses cells.
-    """
-
-    delimiter: str
-    quoting: bool
-    escape: bool = False
-    spaced: bool = False
-    quote: str = '"'
-
-
-def parse_rows(lines: Iterable[str], dialect: Dialect, place: str) -> Iterator[tuple[int, list[str]]]:
-    """Parse lines into rows.
-
-    Args:
-        lines: The lines, without line ends.
-        dialect: The syntax of the table.
-        place: The file's name, for messages.
-
-    Yields:
-        The line (from 1) where a row begins, and its cells. A blank line is a row without cells.
-
-    Raises:
-        DataError: Quotes are invalid. Names the line.
-    """
-    delimiter = dialect.delimiter
-    if not dialect.quoting:
-        for number, line in enumerate(lines, 1):
-            yield number, line.split(delimiter) if line else []
-        return
-    if csv.field_size_limit() < CELL_LIMIT:  # the limit is global: raise it once, never lower it
-        csv.field_size_limit(CELL_LIMIT)
-    escape = "\\" if dialect.escape else None
-    reader = csv.reader(
-        (line + "\n" for line in lines),
-        delimiter=delimiter,
-        escapechar=escape,
-        quotechar=dialect.quote,
-        skipinitialspace=dialect.spaced,
-        strict=True,
-    )
-    while True:
-        first = reader.line_num + 1
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise DataError(f"{_reason(error, first)}; {RFC_4180}", place, reader.line_num) from error
-        yield first, row
-
-
-def _reason(error: csv.Error, first: int) -> str:
-    message = str(error)
-    if "end of data" in message or "limit" in message:
-        return f"a quote opened in the row of line {first} {NOT_CLOSED}"
-    if "new-line" in message:
-        return "found a carriage return within a row"
-    return "found text after a closing quote" if "expected after" in message else f"bad row: {message}"
 
 
 def find_declared_delimiter(line: str) -> str | None:

@@ -5,18 +5,18 @@ Errors are ValueError without a line; the readers, which know the line, turn the
 
 from __future__ import annotations
 
-import ast
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nlp_app.core.errors import DataError
 from nlp_app.formats.classification.detection import SEQUENCES
-from nlp_app.formats.io.json_objects import json_type
-from nlp_app.formats.tagging.label_studio import annotation_results, select_annotations
+from nlp_app.formats.io.json_objects import json_type, load_cell
+from nlp_app.formats.io.label_studio import annotation_results, select_annotations
 
 _MIN_SCORE = 0.5
+
+_TASK_LISTS = ("annotations", "completions")  # keys of a Label Studio task, not names of questions
 
 
 def parse_labels(item: Any, key: str, separator: str = "") -> tuple[str, ...] | None:
@@ -62,20 +62,12 @@ def parse_cell(cell: Any, key: str) -> tuple[str, ...] | None:
     Raises:
         ValueError: The cell contains an object or a list without labels, such as spans.
     """
-    if not isinstance(cell, str) or not cell.startswith(("[", "{")):
-        return None
-    try:
-        value = json.loads(cell)
-    except (ValueError, RecursionError):
-        try:
-            value = ast.literal_eval(cell)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            return None
-    if not isinstance(value, list | dict):
+    value = load_cell(cell)
+    if value is None:
         return None
     entries = value if isinstance(value, list) else [value]
     if any(isinstance(entry, dict) and {"start", "start_offset"} & entry.keys() for entry in entries):
-        raise ValueError(f"`{key}`: found spans; export them as JSON, not in a string, and use `train ner`")
+        raise ValueError(f"`{key}`: found spans; `train ner` reads them")
     return parse_labels(value, key)
 
 
@@ -155,16 +147,17 @@ def chosen_labels(task: dict[str, Any], groups: Sequence[str], name: str, line: 
         line: The task's line.
 
     Returns:
-        The labels; None if there is no annotation or nothing was chosen.
+        The labels; None if there is no finished annotation or nothing was chosen.
 
     Raises:
-        DataError: The task has predictions but no annotation, annotations that differ, or labeled spans.
+        DataError: The task has annotations that differ, or labeled spans.
     """
     read: list[tuple[str, ...]] = []
+    names_question = any(group not in _TASK_LISTS for group in groups)
     for annotation in select_annotations(task, name, line):
         results = annotation_results(annotation, name, line)
         choices = [result for result in results if result.get("type") == "choices"]
-        if not choices and any("labels" in str(result.get("type")) for result in results):
+        if not choices and not names_question and any("labels" in str(result.get("type")) for result in results):
             raise DataError(f"found labeled spans: {SEQUENCES}", name, line)
         found: dict[str, None] = {}
         for result in choices:

@@ -36,6 +36,7 @@ from nlp_app.formats.classification.json_labels import (
 from nlp_app.formats.classification.options import ClassReadOptions
 from nlp_app.formats.classification.read_plan import LISTED, NO_LABEL, NO_TEXT, ReadPlan, RepairLog, Sample
 from nlp_app.formats.io.json_objects import json_type, read_objects
+from nlp_app.formats.io.label_studio import NO_ANNOTATION, ONLY_PREDICTIONS, select_annotations
 
 _SAMPLE = 1000
 
@@ -73,6 +74,8 @@ def plan_reading(sample: Sample, options: ClassReadOptions) -> ReadPlan:
         text = (_find_text(first, keys, labels, sample.name),)
     if options.labels and not labels:
         labels = _find_labels(first, keys, text, sample.name)
+    if options.labels and not any("." in key for key in labels):
+        _reject_unannotated(first, sample.name)
     resolved = dataclasses.replace(
         options, format="jsonl", text_columns=text, label_columns=labels if options.labels else options.label_columns
     )
@@ -255,3 +258,10 @@ def _reject_sequences(value: Mapping[str, Any], options: ClassReadOptions, name:
     has_classes = {"cats", "accept", *LABEL_NAMES} & value.keys() or options.label_columns
     if options.labels and not has_classes and isinstance(value.get("spans") or value.get("entities"), list):
         raise DataError(f"found spans; {SEQUENCES}", name)
+
+
+def _reject_unannotated(first: Sequence[dict[str, Any]], name: str) -> None:
+    """Raise DataError for Label Studio tasks if no task has a finished annotation."""
+    tasks = [value for value in first if _is_task(value)]
+    if tasks and not any(select_annotations(task, name, 1) for task in tasks):
+        raise DataError(ONLY_PREDICTIONS if any(task.get("predictions") for task in tasks) else NO_ANNOTATION, name)

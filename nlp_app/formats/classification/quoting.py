@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from nlp_app.core.errors import DataError
-from nlp_app.formats.classification.dialect import Dialect, parse_rows, sample_rows, usual_width
+from nlp_app.formats.classification.dialect import sample_rows, usual_width
 from nlp_app.formats.classification.options import ClassReadOptions
 from nlp_app.formats.classification.read_plan import Sample
+from nlp_app.formats.io.table_rows import Dialect, parse_rows
 
 _SINGLE = "' encloses cells"
 

@@ -17,11 +17,9 @@ from nlp_app.formats.classification.column_names import TEXT_NAMES, normalize_na
 from nlp_app.formats.classification.column_profiles import BINARY_VALUES
 from nlp_app.formats.classification.dialect import (
     DELIMITERS,
-    Dialect,
     blank_declaration,
     find_declared_delimiter,
     find_delimiter,
-    parse_rows,
     sample_rows,
     usual_width,
 )
@@ -29,6 +27,7 @@ from nlp_app.formats.classification.json_labels import parse_cell
 from nlp_app.formats.classification.options import ClassReadOptions, is_number
 from nlp_app.formats.classification.quoting import Quoting, find_quoting, find_single_quoting
 from nlp_app.formats.classification.read_plan import LISTED, NO_LABEL, NO_TEXT, ReadPlan, RepairLog, Sample
+from nlp_app.formats.io.table_rows import Dialect, parse_rows
 
 _MISSING = "rows with a missing cell"
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from nlp_app.core.errors import DataError
+from nlp_app.formats.io.binary_files import reject_binary
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -204,7 +205,8 @@ def open_bytes(path: str | Path) -> io.BufferedReader:
 
     Raises:
         OSError: The file cannot be opened or read.
-        DataError: The name has a suffix of compressed files, but the content is not compressed in that format.
+        DataError: The name has a suffix of compressed files, but the content is not compressed in that format; or the
+            file is of a known binary kind.
     """
     stream: io.BufferedReader = io.BufferedReader(io.FileIO(path), _BUFFER_SIZE)
     try:
@@ -212,7 +214,14 @@ def open_bytes(path: str | Path) -> io.BufferedReader:
     except BaseException:
         stream.close()
         raise
-    return stream if kind is None else io.BufferedReader(Decompressed(stream, kind, str(path)), _BUFFER_SIZE)
+    if kind is not None:
+        stream = io.BufferedReader(Decompressed(stream, kind, str(path)), _BUFFER_SIZE)
+    try:
+        reject_binary(stream.peek(_BUFFER_SIZE), path)
+    except BaseException:
+        stream.close()
+        raise
+    return stream
 
 
 def strip_compression_suffix(path: str | Path) -> Path:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from nlp_app.core.errors import DataError
@@ -28,19 +29,37 @@ def read_objects(lines: Iterable[str], name: str) -> Iterator[tuple[int, dict[st
     Raises:
         DataError: Invalid JSON, half of a surrogate pair, or a value that is not an object. Names the line.
     """
+    for number, value in read_values(lines, name, lambda _: False):
+        if not isinstance(value, dict):
+            raise DataError(f"found {json_type(value)}, expected an object {{...}}", name, number)
+        yield number, value
+
+
+def read_values(lines: Iterable[str], name: str, is_record: Callable[[Any], bool]) -> Iterator[tuple[int, Any]]:
+    """Yield the values of a JSON Lines file or a JSON document, see `read_objects`.
+
+    Args:
+        lines: The lines of the file, without line ends.
+        name: The file's name, for messages.
+        is_record: Returns True for a list that is one record. If the first line is one, the file is JSON Lines.
+
+    Yields:
+        The line number (from 1) where a value begins, and the value.
+
+    Raises:
+        DataError: Invalid JSON, or half of a surrogate pair. Names the line.
+    """
     numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip(" \t"))
     head = next(numbered, None)
     if head is None:
         return
-    number, line = head
-    if line.lstrip(" \t").startswith("[") or not _is_complete(line):
-        parsed = _parse_document([head, *numbered], name)
-    else:
-        parsed = ((number, _parse(line, name, number)) for number, line in itertools.chain([head], numbered))
-    for number, value in parsed:
-        if not isinstance(value, dict):
-            raise DataError(f"found {json_type(value)}, expected an object {{...}}", name, number)
-        yield number, value
+    first = head[1]
+    is_list = first.lstrip(" \t").startswith("[")
+    if (is_list and not is_record(_parse_or_none(first))) or not _is_complete(first):
+        yield from _parse_document([head, *numbered], name)
+        return
+    for number, line in itertools.chain([head], numbered):
+        yield number, _parse(line, name, number)
 
 
 def json_type(value: Any) -> str:
@@ -54,6 +73,27 @@ def json_type(value: Any) -> str:
     """
     names = {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
+
+
+def load_cell(cell: Any) -> list[Any] | dict[str, Any] | None:
+    """Parse a cell of a table that contains a list or an object, as JSON or Python writes them.
+
+    Args:
+        cell: The cell.
+
+    Returns:
+        The list or object; None if the cell is ordinary text, or no string.
+    """
+    if not isinstance(cell, str) or not cell.startswith(("[", "{")):
+        return None
+    try:
+        value = json.loads(cell)
+    except (ValueError, RecursionError):
+        try:
+            value = ast.literal_eval(cell)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            return None
+    return value if isinstance(value, list | dict) else None
 
 
 def _is_complete(line: str) -> bool:
@@ -70,6 +110,14 @@ def _is_complete(line: str) -> bool:
         except (ValueError, RecursionError):
             return True
     return True
+
+
+def _parse_or_none(line: str) -> Any:
+    """Parse a line; None if it is not valid JSON."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _parse(text: str, name: str, number: int) -> Any:

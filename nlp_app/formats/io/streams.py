@@ -14,6 +14,7 @@ from typing import BinaryIO
 from nlp_app.core.console import standard_output
 from nlp_app.core.errors import DataError, read_error_message
 from nlp_app.core.files import atomic_file
+from nlp_app.formats.io.binary_files import reject_binary
 from nlp_app.formats.io.compression import Decompressed, Readable, detect_compression
 from nlp_app.formats.io.lines import CHUNK
 
@@ -53,6 +54,7 @@ class PeekableStream:
             if kind is not None:
                 self._stream = io.BufferedReader(Decompressed(self._stored, kind, name), CHUNK)
             self.head = self._stream.read(CHUNK)
+            reject_binary(self.head, name)
         except OSError as error:
             raise read_error_message(name, error) from error
         self._ahead = self.head

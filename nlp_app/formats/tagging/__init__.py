@@ -21,7 +21,19 @@ from nlp_app.formats.io.compression import open_bytes, strip_compression_suffix
 from nlp_app.formats.io.encodings import find_encoding
 from nlp_app.formats.io.hf_datasets import is_data_set
 from nlp_app.formats.io.lines import CHUNK, decode_lines, detect_codec, strip_line_ends
-from nlp_app.formats.tagging import brat, conll, conllu, detection, hf_rows, jsonl, parallel, plain_text
+from nlp_app.formats.tagging import (
+    brat,
+    conll,
+    conllu,
+    detection,
+    hf_rows,
+    jsonl,
+    parallel,
+    plain_text,
+    spacy_docs,
+    span_table,
+    webanno,
+)
 from nlp_app.formats.tagging.options import TOKEN_PATTERNS, ReadOptions
 from nlp_app.formats.tagging.read_log import ReadLog
 
@@ -46,8 +58,8 @@ class Format(NamedTuple):
     has rules for the format.
 
     Attributes:
-        reader: A generator of records from lines; None for formats that are read from files only (`brat`, `parallel`
-            and `hub`).
+        reader: A generator of records from lines; None for formats that are read from files only (`brat`, `spacy`,
+            `parallel` and `hub`).
         writer: A generator of lines from records; None for formats that are read only.
         suffixes: Suffixes of the format's files.
     """
@@ -62,7 +74,10 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "conll": Format(conll.read, conll.write, (".conll", ".bio", ".bmes", ".tsv", ".txt")),
         "conllu": Format(conllu.read, conllu.write, (".conllu",)),
         "jsonl": Format(jsonl.read, jsonl.write, (".jsonl", ".json", ".ndjson")),
+        "span_table": Format(span_table.read, None, (".csv",)),
+        "webanno": Format(webanno.read, None, (".tsv",)),
         "brat": Format(None, None, (".ann",)),
+        "spacy": Format(None, None, (".spacy",)),
         "parallel": Format(None, None, ()),
         "text": Format(plain_text.read, None, (".txt",)),
         "hub": Format(None, None, (".parquet", ".arrow")),
@@ -92,6 +107,8 @@ def detect_format(path: str | Path, head: bytes | str | None = None, encoding: s
         return "hub"
     if _is_brat(source):
         return "brat"
+    if source.suffix == ".spacy":
+        return "spacy"
     if head is None:
         if source.exists() and not source.is_file():
             raise DataError(
@@ -198,6 +215,9 @@ def _read_records(
         return
     if format == "brat" or (format is None and _is_brat(path)):
         yield from brat.read(path, options, log)
+        return
+    if format == "spacy" or (format is None and path.suffix == ".spacy"):
+        yield from spacy_docs.read(path, options, log)
         return
     with open_bytes(path) as stream:
         head = stream.peek(CHUNK)  # not `read`: a pipe cannot be rewound

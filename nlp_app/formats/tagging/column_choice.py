@@ -104,7 +104,7 @@ def choose_columns(
         )
     if count < 2:
         return ColumnChoice(token, tag, False, pattern, reasons=tuple(reasons))
-    chosen = f"token {token}" if tag is None else f"token {token}, tag {tag}"
+    chosen = f"token {token}" if tag is None or not options.labels else f"token {token}, tag {tag}"
     description = f"columns: {chosen} of {count}, counted from 0"
     return ColumnChoice(token, tag, has_header, pattern, description, _example(rows, tag), tuple(reasons))
 

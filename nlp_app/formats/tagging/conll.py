@@ -278,8 +278,7 @@ def has_text_column(rows: Iterable[Sequence[str]]) -> bool:
 
 def _reject_other_formats(sample: Sequence[str], layout: Layout, name: str) -> None:
     if sample and sample[0].startswith("#FORMAT=WebAnno TSV"):
-        reason = "WebAnno TSV counts offsets in UTF-16 units and stacks spans"
-        raise DataError(f"{reason}: not read; export CoNLL 2002 instead", name, 1)
+        raise DataError("found WebAnno TSV, expected CoNLL columns; read it with --format webanno", name, 1)
     if any(map(is_blank, sample)):
         return
     if any(line.startswith("__label__") for line in sample):

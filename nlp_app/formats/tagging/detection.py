@@ -5,17 +5,30 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from nlp_app.core.errors import OtherTaskError
+from nlp_app.core.errors import DataError, OtherTaskError
 from nlp_app.formats.io.lines import CHUNK, detect_codec
+from nlp_app.formats.tagging import webanno
 from nlp_app.formats.tagging.columns import SCHEME_TAG, detect_layout, is_blank, is_document_start
 
-RULE_BASED = ("conll", "conllu", "jsonl", "text")  # formats that `detect_format` distinguishes
+RULE_BASED = ("conll", "conllu", "jsonl", "span_table", "webanno", "text")  # formats that `detect_format` distinguishes
 
 _CONLLU_COMMENT = re.compile(r"# ?(sent_id|text|newdoc|newpar|global\.columns)\b")
 
 _CONLLU_LINE = re.compile(r"[0-9]+(-[0-9]+)?\t([^\t]*\t){8}[^\t]*")
 
 _QUESTION_CLASS = re.compile(r"[A-Z]+:[a-z]+ .+")  # TREC: a coarse class, a fine class and the question
+
+_CAPITALS = re.compile(r"[A-Z]{2,}[A-Z0-9$]*([-_:.+|][\w$:.+|-]+)?|[^\w\s]{1,5}|[BIEMSWLUO]")
+
+_MIN_WORDS = 6  # that show if they are a small set
+
+# A cell of a table that begins with a list of spans, whose quotes are doubled or single.
+_SPAN_CELL = re.compile(
+    r"""(?:^|[,;\t])"?\[\s*(?:\{[^{}\n]*(?:""|')start(?:_offset)?(?:""|')\s*:|\[\s*[0-9]+\s*,\s*[0-9]+\s*,\s*(?:""|'))""",
+    re.MULTILINE,
+)
+
+_UIMA = "found UIMA CAS XMI, which is not read; export WebAnno TSV 3.3 instead"
 
 _COLUMN_SUFFIXES = (".conll", ".bio", ".bmes", ".iob", ".iob2", ".ner", ".pos", ".tsv")
 
@@ -34,6 +47,7 @@ def detect_format(path: Path, head: bytes | str, encoding: str | None = None) ->
         The name of the format.
 
     Raises:
+        DataError: The file has a format of annotation tools that is not read.
         OtherTaskError: The file contains texts with classes.
     """
     suffix = path.suffix.lower()
@@ -42,10 +56,16 @@ def detect_format(path: Path, head: bytes | str, encoding: str | None = None) ->
     if len(head) >= CHUNK and len(lines) > 1:
         lines.pop()  # the last line may be incomplete
     filled = [line for line in lines if not is_blank(line)]
+    if suffix == ".xmi" or (filled and "<xmi:XMI" in text):
+        raise DataError(_UIMA, path)
+    if filled and filled[0].startswith(webanno.MARK):
+        return "webanno"
+    if suffix in (".csv", ".tsv") and _SPAN_CELL.search(text):
+        return "span_table"
     if suffix == ".csv":
         raise OtherTaskError(
-            "found CSV, which contains texts with classes: use `train cls`, or give CoNLL columns, CoNLL-U, JSON lines "
-            "or brat",
+            "found CSV without spans in its cells: use `train cls` for texts with classes, or give CoNLL columns, "
+            "CoNLL-U, JSON lines or brat",
             path,
         )
     if suffix in (".jsonl", ".json", ".ndjson"):
@@ -81,17 +101,26 @@ def _starts_as_conllu(lines: list[str]) -> bool:
 def _is_plain_text(lines: list[str], has_blank_lines: bool) -> bool:
     """Return True if the lines are sentences, not columns.
 
-    Sentences have no tabs, no document marks and no tags at the ends of lines. More than two lines are columns if over
-    90% of them have two words, or the same larger number of words in a file with blank lines.
+    Sentences have no tabs, no document marks and no tags at the ends of lines. Lines of nearly always the same number
+    of words are columns only if their last words look like tags: sentences may have equal lengths, too.
     """
     if any(map(is_document_start, lines)) or any(line.startswith("__label__") for line in lines):
         return False
     layout = detect_layout(lines)
     if layout.separator == "\t":
         return False
-    widths = [len(layout.split(line)) for line in lines]
+    rows = list(map(layout.split, lines))
+    last_words = [row[-1] for row in rows if len(row) > 1]
+    has_equal_rows = 10 * sum(len(row) == layout.columns for row in rows) > 9 * len(rows)
     may_be_columns = layout.columns == 2 or (has_blank_lines and layout.columns > 2)
-    if may_be_columns and len(lines) > 2 and 10 * widths.count(layout.columns) > 9 * len(lines):
+    if may_be_columns and has_equal_rows and len(lines) > 2 and _look_like_tags(last_words, has_blank_lines):
         return False
-    last_fields = [fields[-1] for fields in map(layout.split, lines) if len(fields) > 1]
-    return 4 * sum(SCHEME_TAG.fullmatch(end) is not None for end in last_fields) < len(lines)
+    return 4 * sum(SCHEME_TAG.fullmatch(word) is not None for word in last_words) < len(lines)
+
+
+def _look_like_tags(words: list[str], has_blank_lines: bool) -> bool:
+    """Return True if the words are a small set, or nearly all in capitals as tags are (`NNP`, `VER:pres`)."""
+    in_capitals = sum(_CAPITALS.fullmatch(word) is not None for word in words)
+    distinct = len(set(words))
+    is_small_set = len(words) >= _MIN_WORDS and distinct <= (0.5 if has_blank_lines else 0.2) * len(words)
+    return 10 * in_capitals >= 9 * len(words) or is_small_set

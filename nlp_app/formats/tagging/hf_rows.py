@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from nlp_app.core.errors import DataError, OtherTaskError, did_you_mean
-from nlp_app.core.types import Record
+from nlp_app.core.types import Record, TextRecord
 from nlp_app.formats.io.hf_datasets import BATCH, load_data_set
-from nlp_app.formats.tagging import jsonl
+from nlp_app.formats.tagging.json_shapes import find_spans
+from nlp_app.formats.tagging.json_tokens import token_record
+from nlp_app.formats.tagging.object_reader import REJECTED
 from nlp_app.formats.tagging.options import DEFAULT_COLUMN, ReadOptions
 from nlp_app.formats.tagging.read_log import ReadLog
+from nlp_app.formats.tagging.span_reader import SpanReader
 
 # In order of preference.
 TOKEN_NAMES = ("tokens", "words", "forms", "token", "word", "form")
@@ -67,13 +70,14 @@ def read(path: str, options: ReadOptions, log: ReadLog | None = None) -> Iterato
         DataError: The columns are ambiguous or missing, or the values of a row are invalid (names the row).
         OtherTaskError: The dataset contains texts with classes.
     """
+    log = log or ReadLog(counting=False)
     dataset = load_data_set(path)
     columns = _choose_columns(dataset.features, options, path)
     chosen = [name for name in columns if name is not None]
-    if log is not None:
-        for name in dataset.features:
-            if name not in chosen:
-                log.skip_uncounted(f"the column {name}")
+    for name in dataset.features:
+        if name not in chosen:
+            log.skip_uncounted(f"the column {name}")
+    spans = SpanReader(path, log, strict=options.strict)
     converters = {name: _name_converter(dataset.features[name]) for name in chosen}
     number = 0
     for batch in dataset.select_columns(chosen).iter(BATCH):
@@ -82,25 +86,31 @@ def read(path: str, options: ReadOptions, log: ReadLog | None = None) -> Iterato
             number += 1
             row = dict(zip(chosen, values, strict=True))
             if columns.answer is None or row[columns.answer] in ("accept", None):
-                yield _make_record(row, columns, path, number, log)
-            elif log is not None:
-                log.skip(jsonl.REJECTED)
+                yield _make_record(row, columns, path, number, spans, log)
+            else:
+                log.repair(REJECTED, number)
+    spans.finish()
 
 
-def _make_record(row: Mapping[str, Any], columns: _Columns, path: str, number: int, log: ReadLog | None) -> Record:
+def _make_record(
+    row: Mapping[str, Any], columns: _Columns, path: str, number: int, reader: SpanReader, log: ReadLog
+) -> Record:
     text = None if columns.text is None else row[columns.text]
     labels = None if columns.labels is None else row[columns.labels]
     if columns.tokens is None:
         if not isinstance(text, str):
             raise DataError(f"`{columns.text}`: found no value, expected a text", path, number)
+        if columns.labels is None or labels is None:
+            return TextRecord(text, None, number)
         spans = _to_rows(labels) if isinstance(labels, dict) else labels
-        return jsonl.text_record({"spans": spans}, text, path, number, log)
+        field = find_spans({columns.labels: spans}, columns.labels, path, number)
+        return TextRecord(text, reader.read(text, field.spans or (), columns.labels, number), number)
     if row[columns.tokens] is None:
         raise DataError(f"`{columns.tokens}`: found no value, expected a list of tokens", path, number)
     if labels and all(label == -1 for label in labels):
         labels = None  # the tags of a test split whose labels are not published
     tags = {} if labels is None else {str(columns.labels): labels}
-    return jsonl.token_record(row[columns.tokens], tags, text, path, number, log)
+    return token_record(row[columns.tokens], tags, text, path, number, log)
 
 
 def _choose_columns(features: Mapping[str, Any], options: ReadOptions, path: str) -> _Columns:
@@ -112,7 +122,10 @@ def _choose_columns(features: Mapping[str, Any], options: ReadOptions, path: str
             raise DataError(f"the column {first!r} contains neither tokens nor texts", path)
     else:
         tokens = next((name for name in TOKEN_NAMES if _is_strings(features.get(name))), None)
-        text = next((name for name in TEXT_NAMES if _is_string(features.get(name))), None)
+        texts = (options.text_key,) if options.text_key else TEXT_NAMES
+        text = next((name for name in texts if _is_string(features.get(name))), None)
+        if options.text_key and text is None:
+            raise DataError(f"found no column {options.text_key!r} of texts, only {', '.join(names)}", path)
     labels = _find_labels(features, tokens, options, path) if options.labels else None
     if labels is None and options.labels and tokens is not None and text is not None:
         labels = _find_labels(features, None, options, path)
@@ -130,11 +143,12 @@ def _find_labels(features: Mapping[str, Any], tokens: str | None, options: ReadO
     names = list(features)
     if options.tag_column is not None:
         return _column_by_number(names, options.tag_column, path)
-    if options.column in names:
-        return options.column
-    if options.column != DEFAULT_COLUMN:
-        hint = did_you_mean(options.column, names)
-        raise DataError(f"found no column {options.column!r}, only {', '.join(names)}{hint}", path)
+    wanted = options.label_key or options.column
+    if wanted in names:
+        return wanted
+    if wanted != DEFAULT_COLUMN:
+        hint = did_you_mean(wanted, names)
+        raise DataError(f"found no column {wanted!r}, only {', '.join(names)}{hint}", path)
     if tokens is None:
         return next((name for name in SPAN_NAMES if _is_list(features.get(name))), None)
     others = [name for name in names if name != tokens and _is_list(features[name])]

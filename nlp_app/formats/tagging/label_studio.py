@@ -1,169 +1,202 @@
-"""Read Label Studio tasks: `{"data": {...}, "annotations": [{"result": [...]}]}` (labelstud.io/guide/export).
+"""Read Label Studio tasks: `{"data": {...}, "annotations": [{"result": [...]}]}`.
 
 Results of the type `labels` are read; `relation`, `textarea` and other types are skipped. The end of a span is
 exclusive. Version 0 (key `completions`) wrote it inclusive: the reader recognizes this from `value.text` and corrects
-the end. An error is raised for a task that has only model predictions, several annotations that differ, classes
-(`choices`) or HTML.
+the end. Tasks without a finished annotation are skipped. An error is raised for a file without annotations, several
+annotations that differ, or labels in HTML; and for classes (`choices`) if no task has a labeled span.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from nlp_app.core.errors import DataError, OtherTaskError
 from nlp_app.core.types import CharSpan, TextRecord
+from nlp_app.formats.io.label_studio import (
+    annotation_results,
+    annotations_of,
+    is_canceled,
+    predictions_of,
+    select_annotations,
+)
+from nlp_app.formats.tagging.annotation_status import AnnotationStatus
+from nlp_app.formats.tagging.options import ReadOptions
 from nlp_app.formats.tagging.read_log import ReadLog
+from nlp_app.formats.tagging.span_reader import RawSpan, SpanReader
+from nlp_app.formats.tagging.text_key import TextKey
+
+_CHOICES = "this looks like text classification data (Label Studio `choices`): use `train cls`, or give spans"
+
+_READ_KEYS = ("result", "was_canceled", "was_cancelled", "ground_truth")
+
+_SOURCES = ("annotations", "completions", "predictions")
+
+_Result = dict[str, Any]
 
 
-def read_task(task: dict[str, Any], name: str, line: int, log: ReadLog | None = None) -> TextRecord:
-    """Build the record of a task.
+class TaskReader:
+    """Read the tasks of one file."""
 
-    Args:
-        task: The task.
-        name: The file's name, for messages.
-        line: The task's line.
-        log: Collects the parts that are skipped.
+    def __init__(
+        self,
+        name: str,
+        options: ReadOptions,
+        log: ReadLog,
+        spans: SpanReader,
+        text_key: TextKey,
+        status: AnnotationStatus,
+    ) -> None:
+        """Begin a file.
 
-    Returns:
-        The task's text with the spans of its annotation; unlabeled if there is no annotation.
+        Args:
+            name: The file's name, for messages.
+            options: Reading options; `labels` and `predictions` are used.
+            log: Collects the parts that are skipped.
+            spans: Reads the spans.
+            text_key: Finds the key of the text.
+            status: Counts the tasks without an annotation.
+        """
+        self._name, self._options, self._log = name, options, log
+        self._spans, self._text_key, self._status = spans, text_key, status
+        self._has_regions = False
+        self._first_choices: int | None = None
 
-    Raises:
-        DataError: The task cannot be read as labeled spans.
-        OtherTaskError: The task has classes of the text.
-    """
-    chosen = select_annotations(task, name, line)
-    if not chosen:
-        key = _only_text_key(task["data"], name, line)
-        found: tuple[str, list[CharSpan] | None] = task["data"][key], None
-    else:
-        read = [_annotation_spans(item, task, name, line) for item in chosen]
-        if any(other != read[0] for other in read[1:]):
-            reason = f"found {len(read)} annotations that differ, expected one, or one marked as ground truth"
-            raise DataError(reason, name, line)
-        key, found = read[0]
-    if log is not None:
-        _log_skipped(task, chosen, key, log)
-    return TextRecord(*found, line)
+    def read(self, task: dict[str, Any], line: int) -> TextRecord | None:
+        """Build the record of a task.
 
+        Args:
+            task: The task.
+            line: The task's line.
 
-def _log_skipped(task: dict[str, Any], chosen: list[dict[str, Any]], text_key: str, log: ReadLog) -> None:
-    """Count the parts of a task that its record does not hold. Annotations equal to the first are not counted."""
-    source = "annotations" if task.get("annotations") else "completions"
-    log.skip_keys(task, ("data", source))
-    log.skip_keys(task["data"], (text_key,), "data.")
-    log.skip("annotations that were canceled or are not the ground truth", len(task.get(source) or ()) - len(chosen))
-    for annotation in chosen[:1]:
-        log.skip_keys(annotation, ("result", "was_canceled", "ground_truth"), f"{source}.")
-        for item in annotation.get("result") or ():
-            if not isinstance(item, dict) or item.get("type") != "labels":
+        Returns:
+            The task's text with the spans of its annotation; None if there is no finished annotation.
+
+        Raises:
+            DataError: The task cannot be read as labeled spans. Names the line.
+        """
+        if not self._options.labels:
+            return TextRecord(task["data"][self._text_key.find(task["data"], (), line)], None, line)
+        chosen = select_annotations(task, self._name, line)
+        if chosen:
+            self._status.count_annotated()
+        else:
+            chosen = self._predictions(task, line)
+        if not chosen:
+            return None
+        key, text, spans = self._read_annotation(chosen[0], task, line)
+        if any(self._read_annotation(other, task, line) != (key, text, spans) for other in chosen[1:]):
+            reason = f"found {len(chosen)} annotations that differ, expected one, or one marked as ground truth"
+            raise DataError(reason, self._name, line)
+        self._log_skipped(task, chosen, key, line)
+        return TextRecord(text, spans, line)
+
+    def finish(self) -> None:
+        """Check the whole file.
+
+        Raises:
+            OtherTaskError: Tasks have classes of the text, and no task has a labeled span.
+        """
+        if self._first_choices is not None and not self._has_regions:
+            raise OtherTaskError(_CHOICES, self._name, self._first_choices)
+
+    def _predictions(self, task: dict[str, Any], line: int) -> list[dict[str, Any]]:
+        """Return the predictions that replace a missing annotation; empty if the task is skipped."""
+        predictions = [] if annotations_of(task, self._name, line) else predictions_of(task, self._name, line)
+        if predictions and self._options.predictions:
+            self._status.count_predicted(line)
+            return predictions
+        self._status.count_skipped(line, has_predictions=bool(predictions))
+        return []
+
+    def _read_annotation(
+        self, annotation: dict[str, Any], task: dict[str, Any], line: int
+    ) -> tuple[str, str, list[CharSpan]]:
+        """Return the key of the task's text, the text, and its spans."""
+        results = annotation_results(annotation, self._name, line)
+        label_key = self._options.label_key
+        regions = [
+            item for item in results if item.get("type") == "labels" and label_key in ("", item.get("from_name"))
+        ]
+        kinds = {str(item.get("type")) for item in results}
+        if other := sorted(kind for kind in kinds - {"labels"} if kind.endswith("labels")):
+            reason = f"found labels in HTML, dialogues or media (`{other[0]}`), expected plain text (<Text>)"
+            raise DataError(reason, self._name, line)
+        self._has_regions |= bool(regions)
+        if not regions and "choices" in kinds:
+            self._first_choices = self._first_choices or line
+        regions, named = self._select_text(regions, line)
+        raw = [span for item in regions for span in _parse_region(item)]
+        key = self._find_text(task["data"], raw, line, named)
+        text = task["data"][key]
+        if "completions" in task:
+            self._check_quotes(raw, line)
+        exact = [_correct_end(span, text) for span in raw]
+        return key, text, sorted(set(self._spans.read(text, exact, "result", line)))
+
+    def _select_text(self, regions: list[_Result], line: int) -> tuple[list[_Result], list[str]]:
+        """Return the regions of one text, and the names of this text."""
+        names = [_text_name(region) for region in regions]
+        named = sorted(set(names))
+        wanted = self._options.text_key.removeprefix("data.")
+        if len(named) < 2:
+            return regions, named
+        if wanted not in named:
+            reason = f"found spans of several texts ({', '.join(named)}), expected one text"
+            raise DataError(f"{reason}; name it (setting data.text_key)", self._name, line)
+        return [region for region, name in zip(regions, names, strict=True) if name == wanted], [wanted]
+
+    def _find_text(self, data: dict[str, Any], raw: Sequence[RawSpan], line: int, named: Sequence[str]) -> str:
+        try:
+            return self._text_key.find(data, raw, line, named)
+        except DataError as error:
+            if self._first_choices == line and not self._has_regions:
+                raise OtherTaskError(_CHOICES, self._name, line) from error
+            raise
+
+    def _check_quotes(self, raw: Sequence[RawSpan], line: int) -> None:
+        if any(type(span.end) is int and not isinstance(span.quoted, str) for span in raw):
+            reason = "found no `value.text` in a task of version 0; can't tell where its spans end"
+            raise DataError(reason, self._name, line)
+
+    def _log_skipped(self, task: dict[str, Any], chosen: Sequence[dict[str, Any]], text_key: str, line: int) -> None:
+        """Count the parts of a task that its record does not hold. Annotations equal to the first are not counted."""
+        log, source = self._log, next(key for key in _SOURCES if task.get(key))
+        log.skip_keys(task, ("data", source))
+        log.skip_keys(task["data"], (text_key,), "data.")
+        others = [item for item in annotations_of(task, self._name, line) if is_canceled(item) or item not in chosen]
+        log.skip("annotations that were canceled or are not the ground truth", len(others))
+        log.skip_keys(chosen[0], _READ_KEYS, f"{source}.")
+        for item in annotation_results(chosen[0], self._name, line):
+            if item.get("type") != "labels":
                 log.skip("results that aren't labels (relations, notes)")
                 continue
             log.skip_keys(item, ("type", "value", "source", "to_name"), f"{source}.result.")
-            log.skip_keys(item["value"], ("start", "end", "labels", "text"), f"{source}.result.value.")
+            log.skip_keys(_value(item), ("start", "end", "labels", "text"), f"{source}.result.value.")
 
 
-def select_annotations(task: dict[str, Any], name: str, line: int) -> list[dict[str, Any]]:
-    """Select the annotations of a task that are used.
-
-    Args:
-        task: The task.
-        name: The file's name, for messages.
-        line: The task's line.
-
-    Returns:
-        The annotation that is marked as ground truth, else all that were not canceled; may be empty.
-
-    Raises:
-        DataError: The task has only model predictions.
-    """
-    annotations = _get_list(task, "annotations", name, line) or _get_list(task, "completions", name, line)
-    finished = [item for item in annotations if isinstance(item, dict) and not item.get("was_canceled")]
-    truths = [item for item in finished if item.get("ground_truth")]
-    chosen = truths if len(truths) == 1 else finished
-    if not chosen and task.get("predictions"):
-        raise DataError("found model predictions and no annotation, expected an annotation by a person", name, line)
-    return chosen
+def _value(region: _Result) -> _Result:
+    value = region.get("value")
+    return value if isinstance(value, dict) else {}
 
 
-def annotation_results(annotation: dict[str, Any], name: str, line: int) -> list[dict[str, Any]]:
-    """Return the results of an annotation.
-
-    Args:
-        annotation: The annotation.
-        name: The file's name, for messages.
-        line: The task's line.
-
-    Returns:
-        The results that are JSON objects.
-
-    Raises:
-        DataError: The key `result` is not a list.
-    """
-    return [item for item in _get_list(annotation, "result", name, line) if isinstance(item, dict)]
+def _text_name(region: _Result) -> str:
+    """Return the name of a region's text: its key in `data`, or the name of its tag."""
+    return str(region.get("source") or region.get("to_name") or "").removeprefix("$")
 
 
-def _annotation_spans(
-    annotation: dict[str, Any], task: dict[str, Any], name: str, line: int
-) -> tuple[str, tuple[str, list[CharSpan]]]:
-    """Return the key of the task's text, and the text with its spans."""
-    results = annotation_results(annotation, name, line)
-    regions = [item for item in results if item.get("type") == "labels"]
-    kinds = {str(item.get("type")) for item in results}
-    if not regions and "choices" in kinds:
-        reason = "this looks like text classification data (Label Studio `choices`): use `train cls`, or give spans"
-        raise OtherTaskError(reason, name, line)
-    if "hypertextlabels" in kinds:
-        raise DataError("found labels in HTML, expected plain text (<Text>)", name, line)
-    key = _find_text_key(regions, task["data"], name, line)
-    text = task["data"][key]
-    is_old = "completions" in task
-    return key, (text, sorted({span for item in regions for span in _region_spans(item, text, is_old, name, line)}))
+def _parse_region(region: _Result) -> list[RawSpan]:
+    """Return a span for each label of a region."""
+    value = _value(region)
+    labels = value.get("labels")
+    found = labels if isinstance(labels, list) and labels else [None]
+    return [RawSpan(value.get("start"), value.get("end"), label, value.get("text")) for label in found]
 
 
-def _region_spans(item: dict[str, Any], text: str, is_old: bool, name: str, line: int) -> list[CharSpan]:
-    """Return the spans of a region: one for each of its labels."""
-    value = item.get("value")
-    value = value if isinstance(value, dict) else {}
-    start, end, labels, quoted = (value.get(key) for key in ("start", "end", "labels", "text"))
-    if type(start) is not int or type(end) is not int:
-        raise DataError(f"found the offsets {start!r} and {end!r}, expected integers", name, line)
-    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) and label for label in labels):
-        raise DataError(f"found the labels {labels!r}, expected a list of names", name, line)
-    if isinstance(quoted, str):
-        wanted = quoted.replace("\\n", "\n")
-        if wanted not in (text[start:end], text[start : end + 1]):
-            found = f"the span {start}..{end} holds {text[start:end]!r}, not {quoted!r}"
-            raise DataError(f"{found}; expected offsets in code points", name, line)
-        end += wanted != text[start:end]
-    elif is_old:
-        raise DataError("found no `value.text` in a task of version 0; can't tell where its spans end", name, line)
-    if not 0 <= start < end <= len(text):
-        raise DataError(f"found a span {start}..{end}, expected it within 0..{len(text)}", name, line)
-    return [CharSpan(start, end, label) for label in labels]
-
-
-def _find_text_key(regions: list[dict[str, Any]], data: dict[str, Any], name: str, line: int) -> str:
-    """Return the key of the annotated text: the one that the regions name, else the only one."""
-    sources = {str(region["source"]).removeprefix("$") for region in regions if region.get("source")}
-    sources |= {str(region.get("to_name")) for region in regions} if not sources else set()
-    named = [source for source in sorted(sources) if isinstance(data.get(source), str)]
-    if len(named) == 1:
-        return named[0]
-    return _only_text_key(data, name, line)
-
-
-def _only_text_key(data: dict[str, Any], name: str, line: int) -> str:
-    if isinstance(data.get("text"), str):
-        return "text"
-    fields = [key for key, value in data.items() if isinstance(value, str)]
-    if len(fields) != 1:
-        found = ", ".join(fields) or "none"
-        raise DataError(f"can't tell which field of `data` is the text (strings: {found}), expected `text`", name, line)
-    return fields[0]
-
-
-def _get_list(value: dict[str, Any], key: str, name: str, line: int) -> list[Any]:
-    items = value.get(key)
-    if items is not None and not isinstance(items, list):
-        raise DataError(f"`{key}`: expected a list", name, line)
-    return items or []
+def _correct_end(span: RawSpan, text: str) -> RawSpan:
+    """Make an inclusive end exclusive, which `value.text` shows."""
+    if type(span.start) is not int or type(span.end) is not int or not isinstance(span.quoted, str):
+        return span
+    wanted = (span.quoted, span.quoted.replace("\\n", "\n"))
+    is_inclusive = text[span.start : span.end] not in wanted and text[span.start : span.end + 1] in wanted
+    return span._replace(end=span.end + 1) if is_inclusive else span

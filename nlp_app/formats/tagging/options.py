@@ -42,6 +42,9 @@ class ReadOptions:
             missing there.
         labels: For JSON Lines and datasets, True to read labels. If False, labels are ignored, and every object gives a
             record, including objects that the annotator rejected.
+        text_key: In JSON, CSV and datasets, the key of the text; empty to find it.
+        label_key: In JSON, CSV and datasets, the key of the spans or tags; in WebAnno TSV, the layer. Empty to find it.
+        predictions: Read the predictions of a model in examples that nobody annotated (Label Studio, Argilla).
         strict: Raise an error where a reader would otherwise repair or skip something and count it in its log.
     """
 
@@ -54,6 +57,9 @@ class ReadOptions:
     tags_file: str | None = None
     column: str = DEFAULT_COLUMN
     labels: bool = True
+    text_key: str = ""
+    label_key: str = ""
+    predictions: bool = False
     strict: bool = False
 
     def __post_init__(self) -> None:

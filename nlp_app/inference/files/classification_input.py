@@ -14,12 +14,13 @@ from nlp_app.core.errors import DataError
 from nlp_app.core.types import ClassRecord
 from nlp_app.formats.classification import ClassFile, ClassReadOptions, open_classes, read_class_lines
 from nlp_app.formats.classification.detection import SUFFIXES
-from nlp_app.formats.classification.dialect import NOT_CLOSED, RFC_4180, find_declared_delimiter
+from nlp_app.formats.classification.dialect import find_declared_delimiter
 from nlp_app.formats.classification.read_plan import ReadPlan, RepairLog
 from nlp_app.formats.io.compression import strip_compression_suffix
 from nlp_app.formats.io.encodings import find_input_encoding
 from nlp_app.formats.io.lines import CHUNK, decode_lines_or_errors
 from nlp_app.formats.io.streams import PeekableStream
+from nlp_app.formats.io.table_rows import NOT_CLOSED, RFC_4180
 from nlp_app.inference.files.records import (
     Item,
     Lines,

@@ -68,9 +68,9 @@ def out_of_memory_message(line: int | None = None) -> NlpAppError:
 def tagged_lines(tagger: Tagger, items: Sequence[Item]) -> Iterator[str]:
     """Tag records and format the results: spans for texts, tags for tokens.
 
-    A record becomes a JSON line, but a sentence in columns stays in columns, with the tags as the last column. A bad
-    record becomes a JSON line of nulls. If it is in columns, each of its tokens gets the tag `O`, or `_` if the tags
-    have no scheme.
+    A record becomes a JSON line, but a sentence in columns stays in columns with the same separator, and the tags are
+    the last column. Columns are separated by tabs if a label of the tagger contains a space. A bad record becomes a
+    JSON line of nulls. If it is in columns, each of its tokens gets the tag `O`, or `_` if the tags have no scheme.
 
     Args:
         tagger: The tagger.
@@ -83,11 +83,13 @@ def tagged_lines(tagger: Tagger, items: Sequence[Item]) -> Iterator[str]:
     spans = iter(tagger.tag([item["text"] for item in readable if "text" in item]))
     tags = iter(tagger.tag_tokens([item["tokens"] for item in readable if item.get("tokens")]))
     null = "_" if tagger.parts.tag_set.written_scheme == NONE else "O"
+    has_spaces = any(" " in label for label in tagger.labels)
     for item in items:
         if "rows" in item:
-            yield from item["before"]
+            separator = "\t" if has_spaces else item["separator"]
+            yield from (each if isinstance(each, str) else separator.join((*each, "O")) for each in item["before"])
             row_tags = [null] * len(item["rows"]) if "error" in item else next(tags) if item["rows"] else []
-            yield from (" ".join((*row, tag)) for row, tag in zip(item["rows"], row_tags, strict=True))
+            yield from (separator.join((*row, tag)) for row, tag in zip(item["rows"], row_tags, strict=True))
         elif "error" in item:
             yield _as_json({"text": None, "spans": None, "error": item["error"]})
         elif "text" in item:
@@ -116,7 +118,7 @@ def text_line(text: str, spans: Sequence[Span]) -> str:
 def classified_lines(
     classifier: Classifier, items: Sequence[Item], top_k: int | None, threshold: float | None
 ) -> Iterator[str]:
-    """Classify texts and format the results. A bad record becomes a JSON line of nulls.
+    """Classify texts and format the results. A bad record and an empty text become a JSON line of nulls.
 
     Args:
         classifier: The classifier.
@@ -127,11 +129,15 @@ def classified_lines(
     Yields:
         A JSON line for each record.
     """
-    texts = [item["text"] for item in items if "error" not in item]
+    texts = [item["text"] for item in items if "error" not in item and item["text"].strip()]
     predictions = iter(classifier.classify(texts, top_k=top_k, threshold=threshold))
+    has_lists = top_k is not None or threshold is not None or classifier.parts.class_set.multi_label
     for item in items:
         if "error" in item:
             yield _as_json({"text": None, "label": None, "score": None, "error": item["error"]})
+        elif not item["text"].strip():
+            line: dict[str, Any] = {"text": item["text"], "label": None, "score": None}
+            yield _as_json(line | {"labels": []} if has_lists else line)
         else:
             yield _class_line(item["text"], next(predictions))
 

@@ -4,8 +4,9 @@ An item is a record as JSON can hold it:
 
     {"line", "text"}                               a raw text
     {"line", "tokens"}                             a pre-tokenized sentence
-    {"line", "tokens", "rows", "before"}           a sentence in columns, and the lines without a token before it
-    {"line", "error"}                              a bad record; with rows and before if it is in columns
+    {"line", "tokens", "rows", "before", "separator"}
+                                                   a sentence in columns, and the lines without a token before it
+    {"line", "error"}                              a bad record; with rows, before and separator if it is in columns
 
 `line` (from 1) is the record's first line; `error` is the number of the bad line and its problem.
 """

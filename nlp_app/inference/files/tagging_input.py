@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import Record, TokenRecord
@@ -22,6 +23,7 @@ from nlp_app.formats.tagging.columns import (
 )
 from nlp_app.formats.tagging.conll import extract_token
 from nlp_app.formats.tagging.options import ReadOptions
+from nlp_app.formats.tagging.read_log import ReadLog
 from nlp_app.inference.files.records import (
     Item,
     Lines,
@@ -31,12 +33,22 @@ from nlp_app.inference.files.records import (
     with_file_line,
 )
 
-_PLACEHOLDER = "_"  # in each column of a line that can't be read
-
-_SPACES = "found an empty column or a space in a column, which space-separated output can't hold; use JSON lines"
+_PLACEHOLDER = "_"  # for an empty token, and in each column of a line that can't be read
 
 
-def sequence_items(lines: Lines, name: str, format: str, options: ReadOptions) -> Iterator[Item]:
+class TaggingInput(NamedTuple):
+    """The records of a file to tag.
+
+    Attributes:
+        items: An item for each record.
+        notes: Notes for the user on how the file is read.
+    """
+
+    items: Iterator[Item]
+    notes: list[str]
+
+
+def read_tagging_input(lines: Lines, name: str, format: str, options: ReadOptions) -> TaggingInput:
     """Read the records of a file to tag.
 
     Args:
@@ -45,22 +57,23 @@ def sequence_items(lines: Lines, name: str, format: str, options: ReadOptions) -
         format: A format of `formats.tagging.FORMATS` that is read from lines.
         options: The options that the file is read with.
 
-    Yields:
-        An item for each record.
+    Returns:
+        The records, and notes on how they are read.
 
     Raises:
         DataError: If the file as a whole is not in this format.
         SettingsError: If the options don't fit the format.
     """
     if format == "conll":
-        return _column_items(lines, name, options)
+        return _column_input(lines, name, options)
     if format == "conllu":
-        return _conllu_items(lines, name, options)
+        return TaggingInput(_conllu_items(lines, name, options), [])
     if format == "jsonl":
-        return _json_items(lines, name, options)
+        return TaggingInput(_json_items(lines, name, options), [])
     if format == "text":
-        return _text_items(lines, name)
-    return map(record_item, formats.read_lines(require_readable(lines), name, format, options))
+        return TaggingInput(_text_items(lines, name), [])
+    records = formats.read_lines(require_readable(lines), name, format, options)
+    return TaggingInput(map(record_item, records), [])
 
 
 def record_item(record: Record) -> Item:
@@ -174,19 +187,26 @@ def _conllu_items(lines: Lines, name: str, options: ReadOptions) -> Iterator[Ite
             )
 
 
-def _column_items(lines: Lines, name: str, options: ReadOptions) -> Iterator[Item]:
+def _column_input(lines: Lines, name: str, options: ReadOptions) -> TaggingInput:
     remaining = iter(lines)
     head = list(itertools.islice(remaining, SAMPLE))
     layout = _layout(head, name, options)
     readable = [line for line in head if isinstance(line, str)]
     comments = detect_comments(readable, layout, options.comment_prefix)
     choice = choose_columns(readable, layout, comments, options, name)
+    log = ReadLog(counting=False)
+    choice.report(log)
+    items = _column_items(itertools.chain(head, remaining), name, layout, comments, choice)
+    return TaggingInput(items, log.remarks)
 
+
+def _column_items(
+    lines: Iterable[str | DataError], name: str, layout: Layout, comments: Comments, choice: ColumnChoice
+) -> Iterator[Item]:
     def is_between(line: str) -> bool:
         return is_between_sentences(line) or comments.contain(line)
 
-    for before, first, sentence in _sentences(itertools.chain(head, remaining), is_between):
-        tagged_before = [_line_between(line, layout, comments) for line in before]
+    for before, first, sentence in _sentences(lines, is_between):
         rows, tokens = [], []
         first_error = next((line for line in sentence if isinstance(line, DataError)), None)
         for number, line in enumerate(sentence, first):
@@ -197,13 +217,15 @@ def _column_items(lines: Lines, name: str, options: ReadOptions) -> Iterator[Ite
                 first_error = first_error or error
             rows.append(fields)
             tokens.append(token)
-        item: Item = {"line": first, "tokens": tokens, "rows": rows, "before": tagged_before}
-        yield (item if first_error is None else unreadable_item(first_error, name, rows=rows, before=tagged_before))
+        more = {"rows": rows, "before": [_split_line_between(line, layout, comments) for line in before]}
+        more["separator"] = layout.separator
+        item: Item = {"line": first, "tokens": tokens, **more}
+        yield (item if first_error is None else unreadable_item(first_error, name, **more))
 
 
-def _line_between(line: str, layout: Layout, comments: Comments) -> str:
-    """Return the output for a line without a token: a line that begins a document gets a tag, like the tokens."""
-    return line if is_blank(line) or comments.contain(line) else " ".join((*layout.split(line), "O"))
+def _split_line_between(line: str, layout: Layout, comments: Comments) -> str | list[str]:
+    """Return a line without a token as it is, or the columns of one that begins a document, which gets a tag."""
+    return line if is_blank(line) or comments.contain(line) else layout.split(line)
 
 
 def _layout(head: Sequence[str | DataError], name: str, options: ReadOptions) -> Layout:
@@ -225,14 +247,13 @@ def _layout(head: Sequence[str | DataError], name: str, options: ReadOptions) ->
 
 
 def _row(line: str | DataError, layout: Layout, choice: ColumnChoice, name: str, number: int) -> tuple[list[str], str]:
-    """Split a line into columns and find its token. Raises DataError if it is bad or can't be written back."""
+    """Split a line into columns and find its token; an empty token is replaced. Raises DataError for a bad line."""
     if isinstance(line, DataError):
         raise line
     fields = layout.fields(line, name, number)
-    token = extract_token(fields, choice.token, choice.pattern, (name, number))
-    if any(not field or " " in field for field in fields):
-        raise DataError(_SPACES, name, number)
-    return fields, token
+    if not fields[choice.token].strip(" "):
+        return fields, _PLACEHOLDER
+    return fields, extract_token(fields, choice.token, choice.pattern, (name, number)).strip(" ")
 
 
 def _sentences(

@@ -179,9 +179,9 @@ def test_lost_keys_are_reported(tmp_path: Path) -> None:
         {"text": "Eve", "spans": [], "meta": {"id": 2}, "answer": "reject"},
         {"text": "Ann", "spans": [], "tokens": [{"text": "Ann", "id": 0}]},
     )
-    losses = convert(source, tmp_path / "b.jsonl").losses
-    assert losses == [
-        "1 objects that the annotator did not accept",
+    report = convert(source, tmp_path / "b.jsonl")
+    assert report.remarks == ["objects that the annotator did not accept, skipped: 1 (the first: line 2)"]
+    assert report.losses == [
         "1 values of the key spans.score",
         "1 values of the key meta",
         "1 values of the key tokens",
@@ -214,7 +214,6 @@ def losses_of(path: Path, content: str, target: str = "out.jsonl", **options: An
 def test_an_object_that_is_skipped_is_counted_once(tmp_path: Path) -> None:
     lines = '{"text": "a", "spans": [], "id": 1}\n{"text": "b", "spans": [], "id": 2, "answer": "ignore"}\n'
     assert losses_of(tmp_path / "a.jsonl", lines) == [
-        "1 objects that the annotator did not accept",
         "1 values of the key id",
     ]
 
@@ -224,6 +223,7 @@ def test_an_object_that_is_skipped_is_counted_once(tmp_path: Path) -> None:
     [
         ({"tokens": ["a"], "ner_tags": ["O"], "tags": ["X"], "text": "a"}, ["1 values of the key tags"]),
         ({"tokens": ["a"], "text": "a", "spans": []}, ["1 values of the key spans"]),
+        ({"text": "a", "id": 3}, ["1 values of the key id"]),
         ({"tokens": ["a"], "ner_tags": ["O"], "text": 3, "tags": None}, ["1 values of the key text"]),
         ({"text": "a", "annotations": [{"start": 0, "end": 1, "labels": ["X"]}], "spans": None}, []),
         ({"text": "a", "spans": [{"start": 0, "end": 1, "label": "X", "labels": ["X"]}], "cats": {"Y": 1}},

@@ -221,5 +221,5 @@ def test_a_label_in_brackets(tmp_path: Path, cell: str) -> None:
 def test_spans_in_a_cell_are_refused(tmp_path: Path) -> None:
     spans = '"[{""start"": 0, ""end"": 3, ""text"": ""Ann"", ""labels"": [""PER""]}]"'
     file = open_classes(write(tmp_path, "a.csv", f"text,id,label\nAnn left,1,{spans}\n"))
-    with pytest.raises(DataError, match=r"a.csv:2: `label`: found spans; export them as JSON, not in a string"):
+    with pytest.raises(DataError, match=r"a.csv:2: `label`: found spans; `train ner` reads them"):
         list(file)

@@ -74,9 +74,23 @@ def test_label_studio(tmp_path: Path) -> None:
     truth = task(["x"], ["y"])
     truth["annotations"][1]["ground_truth"] = True
     assert [record.labels for record in opened(tmp_path, [truth])] == [("y",)]
-    with pytest.raises(DataError, match=r"a.jsonl:1: found model predictions and no annotation"):
+    with pytest.raises(DataError, match=r"a.jsonl: found model predictions and no annotation"):
         list(opened(tmp_path, [task(predictions=[{"result": []}])]))
     assert [r.text for r in opened(tmp_path, [task(predictions=[{}])], ClassReadOptions(labels=False))] == ["the text"]
+
+
+def test_label_studio_without_annotations(tmp_path: Path) -> None:
+    canceled = task(["y"])
+    canceled["annotations"][0]["was_cancelled"] = True
+    spans = task()
+    spans["annotations"] = [{"result": [{"type": "labels", "value": {"start": 0, "end": 3, "labels": ["Z"]}}]}]
+    file = opened(tmp_path, [task(["x"]), canceled, spans, task(predictions=[{"result": []}])])
+    assert [record.labels for record in file] == [("x",), None, None, None]
+    assert [(repair.what, repair.count) for repair in file.repairs] == [("records without a label", 3)]
+    with pytest.raises(DataError, match=r"a.jsonl: found no task with a finished annotation"):
+        opened(tmp_path, [canceled, task()])
+    with pytest.raises(DataError, match="found labeled spans"):
+        list(opened(tmp_path, [spans]))
 
 
 def test_label_studio_with_several_questions(tmp_path: Path) -> None:

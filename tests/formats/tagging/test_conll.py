@@ -86,7 +86,7 @@ def test_segmented_tokens_lose_their_position() -> None:
         ("a\tO\n\tO", r"f.conll:2: found an empty token"),
         ("a\tO\nb\t", r"f.conll:2: found an empty tag"),
         ("a\tO\nb\0\tO", r"f.conll:2: found a NUL"),
-        ("#FORMAT=WebAnno TSV 3.3\n#T_SP=x|v\n\n1-1\t0-2\tHe\t_\t", r"f.conll:1: WebAnno"),
+        ("#FORMAT=WebAnno TSV 3.3\n#T_SP=x|v\n\n1-1\t0-2\tHe\t_\t", r"f.conll:1: found WebAnno TSV.*--format webanno"),
         ("__label__good great stuff\n__label__bad poor", "text classification data"),
         ("ham\tsee you at the station\nspam\twin a prize now\nham\tok then", "text classification data"),
         ("这是一个很长的新闻标题没有空格\t3\n另外一个很长的新闻标题没有空格\t1", "text classification data"),

@@ -19,7 +19,7 @@ from nlp_app.core.types import CharSpan, Record, TextRecord, TokenRecord
 from nlp_app.data.tagging.convert import convert
 from nlp_app.data.tagging.corpus import CorpusOptions, read_corpus
 from nlp_app.formats.classification import open_classes
-from nlp_app.formats.tagging import ReadOptions, detect_format, read, read_lines
+from nlp_app.formats.tagging import ReadLog, ReadOptions, detect_format, read, read_lines
 
 TEXT = Value("string")
 TAGS = ["O", "B-PER", "I-PER", "B-LOC"]
@@ -168,6 +168,23 @@ def test_texts_with_spans(tmp_path: Path) -> None:
     odd = parquet(tmp_path / "d.parquet", {"body": TEXTS, "what": listed}, {"body": TEXT, "what": List(item)})
     named = ReadOptions(token_column=-2, column="what")
     assert content(list(read(odd, options=named))) == expected
+    assert content(list(read(odd, options=ReadOptions(text_key="body", label_key="what")))) == expected
+    with pytest.raises(DataError, match="found no column 'bodi' of texts, only body, what"):
+        list(read(odd, options=ReadOptions(text_key="bodi")))
+
+
+def test_a_bad_span_is_dropped_and_counted(tmp_path: Path) -> None:
+    first = [{"start": 0, "end": 3, "label": 1}, {"start": 3, "end": 3, "label": 0}]
+    rows = [first, [{"start": 0, "end": 6, "label": 0}]]
+    item = {"start": Value("int32"), "end": Value("int32"), "label": ClassLabel(names=["LOC", "PER"])}
+    path = parquet(tmp_path / "a.parquet", {"text": TEXTS, "spans": rows}, {"text": TEXT, "spans": List(item)})
+    log = ReadLog()
+    assert content(list(read(path, log=log))) == [
+        (TEXTS[0], [CharSpan(0, 3, "PER")]), (TEXTS[1], [CharSpan(0, 6, "LOC")]),
+    ]  # fmt: skip
+    assert log.remarks == ["empty spans, dropped: 1 (the first: line 1)"]
+    with pytest.raises(DataError, match=r"a.parquet:1: `spans`: found a span 3..3"):
+        list(read(path, options=ReadOptions(strict=True)))
 
 
 def test_rejected_rows_are_skipped(tmp_path: Path) -> None:
@@ -175,7 +192,8 @@ def test_rejected_rows_are_skipped(tmp_path: Path) -> None:
     path = parquet(tmp_path / "a.parquet", rows)
     assert [record.line for record in read(path) if isinstance(record, TextRecord)] == [2]
     assert len(list(read(path, options=ReadOptions(labels=False)))) == 2
-    assert convert(path, tmp_path / "a.jsonl").losses == ["1 objects that the annotator did not accept"]
+    remarks = convert(path, tmp_path / "a.jsonl").remarks
+    assert remarks == ["objects that the annotator did not accept, skipped: 1 (the first: line 1)"]
 
 
 def test_raw_texts_with_tokens(tmp_path: Path) -> None:

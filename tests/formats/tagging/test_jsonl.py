@@ -157,7 +157,6 @@ def test_label_studio_tasks() -> None:
     assert one(task([region(3, 8, None)])) == MAY
     assert one(task([region(3, 7)], key="completions")) == MAY  # version 0: the end is inclusive
     assert one(task([])) == TextRecord("In May 2 we", [], 1)
-    assert one({"data": {"text": "a"}, "annotations": []}) == TextRecord("a", None, 1)
     canceled = task([region(3, 8)])
     canceled["annotations"].append({"result": [], "was_canceled": True})
     assert one(canceled) == MAY
@@ -177,11 +176,11 @@ def test_label_studio_tasks() -> None:
         (task([region(3, 7, None)], key="completions"), "can't tell where its spans end"),
         (task([region(3, 99, None)]), "span 3..99"),
         (task([{**region(3, 8), "value": {"start": "/p[1]", "end": "/p[1]", "labels": ["X"]}}]), "integers"),
-        (task([{**region(3, 8), "value": {"start": 3, "end": 8, "labels": []}}]), "expected a list of names"),
+        (task([{**region(3, 8), "value": {"start": 3, "end": 8, "labels": []}}]), "found the label None"),
         (task([{"type": "choices", "value": {"choices": ["Good"]}}]), "text classification data"),
         (task([{"type": "hypertextlabels", "value": {}}]), "HTML"),
         ({"data": {"text": "a"}, "predictions": [{"result": []}]}, "predictions and no annotation"),
-        ({"data": {"a": "x", "b": "y"}, "annotations": []}, "which field"),
+        ({"data": {"a": "x", "b": "y"}, "annotations": [{"result": []}]}, "which field"),
         ({"data": {"text": "a"}, "annotations": [{"result": []}, {"result": [region(0, 1, None)]}]}, "2 "),
     ],
 )  # fmt: skip

@@ -358,7 +358,7 @@ def test_file_of_bad_records_is_an_error(cli: Cli, small: Small, small_classes: 
         outcome = cli("tag", small.run, "--input", tmp_path / "a.txt", *(f"--set={each}" for each in more))
         assert [json.loads(each)["text"] for each in outcome.out.splitlines()] == chinese.splitlines()
         assert outcome.err.startswith(said)
-        assert bool(outcome.err) == bool(said)
+        assert ("encoding" in outcome.err) == bool(said)
 
 
 ENCODINGS = ["utf-8-sig", "gb18030", "cp1252", "utf-16", "utf-16-le", "big5", "shift_jis", "latin-1", "iso2022_jp"]

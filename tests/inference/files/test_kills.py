@@ -420,7 +420,7 @@ def test_finished_job_is_recognized_by_its_journal(cli: Cli, small: Small, tmp_p
     (folder / "out.jsonl").write_text("made by another program\n")
     out = tmp_path / "link.jsonl"
     out.symlink_to(folder / "out.jsonl")
-    arguments = ["tag", small.run, "--input", source, "--output", out, "--resume"]
+    arguments = ["tag", small.run, "--input", source, "--output", out, "--format", "text", "--resume"]
     assert cli(*arguments, "--journal-seconds", 0) == (0, "", "")
     whole = out.read_bytes()
     assert whole.count(b"\n") == 1500
