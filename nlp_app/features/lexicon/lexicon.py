@@ -127,13 +127,11 @@ class Lexicon:
         Returns:
             The matches.
         """
-        found = []
-        for size, (starts, keys) in enumerate(_sequence_keys(tokens, np.asarray(lengths, dtype=np.intp)), start=1):
-            rows = self.index.rows(keys)
-            hits = np.flatnonzero(rows)
-            found.append((starts[hits], np.full(len(hits), size), rows[hits]))
-        starts, sizes, rows = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        return Matches(starts, sizes, rows)
+        starts, keys = zip(*_sequence_keys(tokens, np.asarray(lengths, dtype=np.intp)), strict=True)
+        rows = self.index.rows(np.concatenate(keys))
+        hits = np.flatnonzero(rows)
+        sizes = np.repeat(np.arange(1, len(keys) + 1), [len(each) for each in keys])
+        return Matches(np.concatenate(starts)[hits], sizes[hits], rows[hits])
 
     def costs_of(self, matches: Matches, size: int) -> Costs:
         """Lay out the costs of matches for `segment`.
@@ -178,7 +176,8 @@ class Lexicon:
             return None
         keys, classes, costs = (load_array(directory / name) for name in (_KEYS, _CLASSES, _COSTS))
         class_names = Vocabulary.load(directory / _CLASS_NAMES)
-        if not len(keys) == len(classes) == len(costs) or int(classes.max(initial=0)) >= len(class_names.symbols):
+        known = 0 <= int(classes.min(initial=0)) and int(classes.max(initial=0)) < len(class_names.symbols)
+        if not len(keys) == len(classes) == len(costs) > 0 or not known:
             raise ModelError(f"{directory}: the files of the lexicon don't fit together; copy the model again")
         kind = np.uint8 if len(class_names.symbols) <= 1 << 8 else np.uint16
         return cls(FeatureIndex(keys.astype(np.uint64)), classes.astype(kind), costs.astype(np.uint8), class_names)

@@ -184,6 +184,46 @@ class ContextFeatures:
             chunk_rows[:, self.joint] = index.rows(_hash_templates(self._joint, columns, chunk)).T
         return rows
 
+    def single_rows(self, index: FeatureIndex, limit: int) -> Rows:
+        """Look up the rows of the templates with one part for each id, for `rows_of_ids`.
+
+        Args:
+            index: Rows of the known features.
+            limit: Limit of the ids in the columns of these templates.
+
+        Returns:
+            (templates with one part, 1 + limit) rows: of a position outside the sentence, then of the ids from 0.
+        """
+        ids = np.arange(_OUTSIDE, limit, dtype=np.int32)[:, None]
+        width = 1 + max(column for template in self.templates for column, _ in template)
+        return index.rows(np.ascontiguousarray(self.single_keys(np.broadcast_to(ids, (len(ids), width))).T))
+
+    def rows_of_ids(self, index: FeatureIndex, single: Rows, ids: Rows, lengths: Sequence[int]) -> Rows:
+        """Look up the rows of all templates at all tokens: those that the index has for `keys`, computed faster.
+
+        Args:
+            index: Rows of the known features.
+            single: The result of `single_rows`.
+            ids: (tokens, columns) ids of all sentences, concatenated.
+            lengths: Number of tokens of each sentence.
+
+        Returns:
+            (tokens, templates) rows; 0 for unknown features.
+        """
+        positions, size = _with_margins(lengths)
+        columns = np.full((ids.shape[1], size), _OUTSIDE, dtype=np.int64)
+        columns[:, positions] = ids.T
+        rows = np.empty((len(positions), len(self.templates)), dtype=np.int32)
+        ((part_columns, offsets),) = self._single.parts
+        starts = (self._single.columns[part_columns] * size + offsets)[:, None]
+        tables = (np.arange(len(single)) * single.shape[1] - _OUTSIDE)[:, None]
+        for start in range(0, len(positions), _CHUNK):
+            chunk, chunk_rows = positions[start : start + _CHUNK], rows[start : start + _CHUNK]
+            chunk_rows[:, self.single] = single.take(columns.take(starts + chunk) + tables).T
+        keys = _hash_templates(self._joint, columns[self._joint.columns], positions)
+        rows[:, self.joint] = index.rows(keys).T
+        return rows
+
 
 def _with_margins(lengths: Sequence[int]) -> tuple[NDArray[np.intp], int]:
     """Return the positions of the tokens with REACH outside positions around each sentence, and the total length."""

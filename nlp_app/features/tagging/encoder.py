@@ -14,7 +14,7 @@ from nlp_app.core.chunking import chunk_by_size
 from nlp_app.core.errors import ModelError
 from nlp_app.features.feature_index import FeatureIndex, KeyCounter, Keys, Rows, load_array
 from nlp_app.features.lexicon.lexicon import Lexicon
-from nlp_app.features.lexicon.lexicon_features import LEXICON_WINDOWS, lexicon_keys
+from nlp_app.features.lexicon.lexicon_features import LEXICON_WINDOWS, LexiconRows, lexicon_keys
 from nlp_app.features.lexicon.token_keys import WIDTH as LEXICON_WIDTH
 from nlp_app.features.lexicon.token_keys import describe_forms
 from nlp_app.features.pretrained_vectors import VectorWords
@@ -66,6 +66,7 @@ class TaggingEncoder:
         self.part_rows = part_rows
         self._part_of = np.zeros(len(index), dtype=np.int32)
         self._part_of[part_rows] = np.arange(1, len(part_rows) + 1)
+        self._lexicon_rows = None if lexicon is None else LexiconRows(lexicon, index)
         # For each form that has occurred: its ids, the rows of its features with one part, its columns for the lexicon
         # if there is one, and the row of its vector.
         self._table = FormTable(self._describe, self._table_rows([""], OUTSIDE_IDS[None], np.array([PADDING]))[0])
@@ -202,9 +203,9 @@ class TaggingEncoder:
         numbers, table = self._table.lookup(forms)
         features = self.windows.rows(self.index, table, numbers, lengths)
         embedded = features.take(self.windows.embedded, axis=1)
-        if self.lexicon is not None:
+        if self._lexicon_rows is not None:
             listed = table[numbers, -1 - LEXICON_WIDTH : -1]
-            rows = self.index.rows(lexicon_keys(self.lexicon, listed, lengths))
+            rows = self._lexicon_rows.rows(listed, lengths)
             features = np.hstack((features, rows))
             embedded = np.hstack((embedded, rows.take(LEXICON_WINDOWS.embedded, axis=1)))
         arrays = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -11,23 +12,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nlp_app.core.errors import ModelError, SettingsError
+from nlp_app.features.feature_index import NO_KEY, FeatureIndex
 from nlp_app.features.lexicon.lexicon import LONGEST, Lexicon
 from nlp_app.features.lexicon.lexicon_features import (
-    BEGIN_LENGTH,
     BEGINS,
     BEGINS_SECOND,
-    CAPITALS,
     CLASS,
     COLUMNS,
-    END_LENGTH,
     ENDS,
     ENDS_SECOND,
     INSIDE,
-    INSIDE_LENGTH,
     INSIDE_SECOND,
+    LEXICON_WINDOWS,
     LONGER_CLASS,
+    MATCH_LENGTHS,
     WORD,
+    LexiconRows,
     lexicon_columns,
+    lexicon_keys,
 )
 from nlp_app.features.lexicon.token_keys import describe_forms, token_keys
 from nlp_app.features.lexicon.word_lists import WordList
@@ -56,7 +58,7 @@ def columns_of(lexicon: Lexicon, *sentences: Sequence[str]) -> np.ndarray:
 def class_of(lexicon: Lexicon, column: int, value: int) -> str:
     """The class that an id of a column stands for, with the length before it."""
     if column in (CLASS, LONGER_CLASS):
-        return "" if value == 2 else lexicon.class_names.symbols[value - 3]
+        return "" if value < 6 else lexicon.class_names.symbols[(value - 2) // 4 - 1]
     name = lexicon.class_names.symbols[(value - 2) // 4 - 1] if value else ""
     return f"{(value - 2) % 4 + 2}{name}" if value else ""
 
@@ -123,11 +125,12 @@ def test_columns_are_those_of_a_loop(words: list[str], sentences: list[list[str]
                 ENDS: [s for s in spans if sum(s) - 1 == place and s[1] > 1],
                 INSIDE: [s for s in spans if s[0] < place < sum(s) - 1],
             }
-            for column, length in ((BEGINS, BEGIN_LENGTH), (ENDS, END_LENGTH), (INSIDE, INSIDE_LENGTH)):
+            lengths = row[MATCH_LENGTHS] - 2
+            for column, length in ((BEGINS, lengths // 25), (ENDS, lengths // 5 % 5), (INSIDE, lengths % 5)):
                 # The class follows from the length here, so that the order of words of equal length doesn't matter.
                 names = [f"{min(s[1], 5)}{'nv'[s[1] % 2]}" for s in kinds[column]] + ["", ""]
                 assert [class_of(lexicon, place, row[place]) for place in (column, column + 1)] == names[:2]
-                assert row[length] == (int(names[0][0]) + 1 if names[0] else 2)
+                assert length == (int(names[0][0]) - 1 if names[0] else 0)
             assert class_of(lexicon, CLASS, row[CLASS]) == class_by_word.get(sentence[place], "")
 
 
@@ -150,8 +153,47 @@ def test_columns_of_one_sentence() -> None:
     longer = [class_of(lexicon, LONGER_CLASS, row[LONGER_CLASS]) for row in found]
     assert longer == ["", "school", "school", "school", "school"]
     assert not found[:, INSIDE_SECOND].any()
-    assert len(set(found[:, CAPITALS])) == 1
+    assert len({value % 4 for value in found[:, CLASS]}) == 1  # no capitals in Chinese
     assert len(set(found[1:, WORD])) == 1  # 北京大学 is the likeliest segment
+
+
+@settings(max_examples=50, deadline=None)
+@given(WORDS, SENTENCES, st.randoms(use_true_random=False))
+def test_rows_are_those_of_the_keys(words: list[str], sentences: list[list[str]], random: Random) -> None:
+    lexicon, _ = Lexicon.build(
+        [word_list(("ab", 3, "x"), *((word, 1, random.choice("xyz")) for word in words))], characters
+    )
+    forms, lengths = rows_of([form for sentence in sentences for form in sentence]), [len(s) for s in sentences]
+    keys = lexicon_keys(lexicon, forms, lengths)
+    assert keys.shape == (len(forms), len(LEXICON_WINDOWS.templates))
+    known = [key for key in np.unique(keys[keys > 0]).tolist() if random.random() < 0.7]
+    index = FeatureIndex(np.array(known, dtype=np.uint64))
+    assert (LexiconRows(lexicon, index).rows(forms, lengths) == index.rows(keys)).all()
+
+
+def test_templates_are_enumerated() -> None:
+    """The features of two tokens, spelled out: equal keys for equal spellings, and none for unknown parts."""
+    lexicon, _ = Lexicon.build(
+        [word_list(("New York", 1, "city"), ("May", 1, "first"), ("york", 1, "last"))], BASIC.norms
+    )
+    sentences = [["in", "New", "York"], ["May", "in", "new", "york"], ["NEW", "York", "May"]]
+    columns = columns_of(lexicon, *sentences)
+    spelled: dict[int, tuple[object, ...]] = {}
+    keys = iter(lexicon_keys(lexicon, rows_of([f for s in sentences for f in s]), [len(s) for s in sentences]))
+    place = 0
+    for sentence in sentences:
+        ids = columns[place : place + len(sentence)]
+        place += len(sentence)
+        for token in range(len(sentence)):
+            for number, (template, key) in enumerate(zip(LEXICON_WINDOWS.templates, next(keys).tolist(), strict=True)):
+                parts = [
+                    ids[token + offset, column] if 0 <= token + offset < len(sentence) else -1
+                    for column, offset in template
+                ]
+                assert (key == NO_KEY) == (0 in parts)
+                if key != NO_KEY:
+                    assert spelled.setdefault(key, (number, *parts)) == (number, *parts)
+    assert len(set(spelled.values())) == len(spelled)
 
 
 @pytest.mark.parametrize(
