@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import click
 
+from nlp_app.cli.hints import settings_hint
 from nlp_app.cli.options import PRECISIONS, examples
 from nlp_app.cli.terminal import USER_ERROR, fail, is_main_process, process_count, say
 from nlp_app.core.console import discard_standard_output
@@ -39,6 +40,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "classify": "predict",
         "inspect": "data",
         "convert": "data",
+        "config": "bundled_settings",
     }
 )
 
@@ -116,6 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         raise SystemExit(USER_ERROR) from None
+    except click.NoSuchOption as error:
+        hint = settings_hint(error, words)
+        fail(f"{error.format_message().rstrip('.')}; " + (f"use {hint}" if hint else "see --help"))
     except click.ClickException as error:
         fail(f"{error.format_message().rstrip('.')}; see --help")
     except OSError as error:  # for example --help on a full disk, which is not a bug

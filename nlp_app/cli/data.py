@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,15 +17,19 @@ from nlp_app.cli.options import (
     data_changes,
     data_changes_option,
     examples,
-    format_option,
     json_option,
     label_column_option,
+    lossy_option,
+    output_formats,
     reject_column_options,
     tagging_formats,
     text_column_option,
 )
 from nlp_app.cli.terminal import say, show
 from nlp_app.core.errors import OtherTaskError
+
+if TYPE_CHECKING:
+    from nlp_app.config import ClassificationDataSettings
 
 
 @click.command(
@@ -59,12 +63,8 @@ def inspect(files: tuple[str, ...], task: str | None, as_json: bool, **options: 
 def _inspect_files(files: Sequence[str], task: str | None, options: dict[str, Any]) -> dict[str, Any]:
     """Inspect files of the named task; without one, the options or the first file determine it."""
     from nlp_app.commands.inspect import inspect_classes, inspect_files  # noqa: PLC0415
-    from nlp_app.config import ClassificationDataSettings, ClassificationSettings, TaggingDataSettings, change_settings  # noqa: PLC0415
 
-    changed = {change.partition("=")[0].strip().removeprefix("data.") for change in data_changes(options)}
-    only_for_classes = ClassificationDataSettings.model_fields.keys() - TaggingDataSettings.model_fields.keys()
-    sets_classes = not changed.isdisjoint(only_for_classes)
-    if task is None and (sets_classes or options["format"] not in (None, *tagging_formats())):
+    if task is None and _is_for_classes(options):
         task = "cls"
     if task != "cls":
         reject_column_options(options)
@@ -75,19 +75,24 @@ def _inspect_files(files: Sequence[str], task: str | None, options: dict[str, An
         except OtherTaskError:
             if task is not None:
                 raise
-    table = {"data": {"format": options["format"] or "auto"}}
-    settings = change_settings(ClassificationSettings, table, data_changes(options), only="data")
-    return inspect_classes(files, settings.data)
+    return inspect_classes(files, _class_settings(options))
 
 
-@click.command(epilog=examples("convert train.conll train.jsonl", "convert train.bmes train.conll --scheme BIOES"))
+@click.command(
+    epilog=examples(
+        "convert train.conll train.jsonl",
+        "convert train.bmes train.conll --scheme BIOES",
+        "convert train.jsonl tasks.json --to label-studio",
+        "convert reviews.csv reviews.jsonl",
+    )
+)
 @click.argument("source", metavar="IN", type=click.Path(path_type=Path))
 @click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
-@format_option
+@any_format_option
 @click.option(
     "--to",
     cls=FormatOption,
-    type=FormatChoice(tagging_formats),
+    type=FormatChoice(output_formats),
     help="Format of the output. By default the suffix of OUT decides.",
 )
 @click.option("--scheme", help="Tag scheme of the output. By default it is BIO; tags without a scheme are kept.")
@@ -96,13 +101,39 @@ def _inspect_files(files: Sequence[str], task: str | None, options: dict[str, An
     type=click.Choice(["tokens", "text"]),
     help="Content of JSON lines in the output: tokens with tags, or a text with spans. By default as in the input.",
 )
+@lossy_option
+@text_column_option
+@label_column_option
 @data_changes_option
-def convert(source: Path, target: Path, format: str | None, changes: tuple[str, ...], **options: Any) -> None:
+def convert(source: Path, target: Path, **options: Any) -> None:
     """Convert a file to another format or tag scheme.
 
-    Read the annotations of tokens or spans in IN, write them to OUT, and report the information that is lost.
+    Read the annotations of tokens or spans in IN, or the classes of texts, write them to OUT, and report the
+    information that is lost.
     """
-    from nlp_app.commands.convert import ConversionTarget, convert_file  # noqa: PLC0415
+    from nlp_app.commands.convert import ConversionTarget, convert_class_file, convert_file  # noqa: PLC0415
 
-    form = ConversionTarget(options["to"], options["scheme"], options["shape"])
-    say(convert_file(source, target, form, format, changes))
+    form = ConversionTarget(options["to"], options["scheme"], options["shape"], options["lossy"])
+    if not _is_for_classes(options) and not form.is_for_classes(target):
+        try:
+            say(convert_file(source, target, form, check_tagging_format(options["format"]), options["changes"]))
+            return
+        except OtherTaskError:
+            pass
+    say(convert_class_file(source, target, form, _class_settings(options)))
+
+
+def _is_for_classes(options: dict[str, Any]) -> bool:
+    """Return True if an option is only for texts with classes."""
+    from nlp_app.config import ClassificationDataSettings, TaggingDataSettings  # noqa: PLC0415
+
+    changed = {change.partition("=")[0].strip().removeprefix("data.") for change in data_changes(options)}
+    only_for_classes = ClassificationDataSettings.model_fields.keys() - TaggingDataSettings.model_fields.keys()
+    return not changed.isdisjoint(only_for_classes) or options["format"] not in (None, *tagging_formats())
+
+
+def _class_settings(options: dict[str, Any]) -> ClassificationDataSettings:
+    from nlp_app.config import ClassificationSettings, change_settings  # noqa: PLC0415
+
+    table = {"data": {"format": options["format"] or "auto"}}
+    return change_settings(ClassificationSettings, table, data_changes(options), only="data").data

@@ -125,6 +125,47 @@ any_format_option = click.option(
     help=FORMAT_HELP,
 )
 
+
+def output_formats() -> Iterable[str]:
+    """List the formats that `convert` writes.
+
+    Returns:
+        The names of the formats.
+    """
+    from nlp_app.formats.annotated import CLASS_FORMATS, SPAN_FORMATS  # noqa: PLC0415
+
+    return (*SPAN_FORMATS, *CLASS_FORMATS)
+
+
+def _span_output_formats() -> Iterable[str]:
+    from nlp_app.formats.annotated import SPAN_FORMATS  # noqa: PLC0415
+
+    return SPAN_FORMATS
+
+
+def _class_output_formats() -> Iterable[str]:
+    from nlp_app.formats.annotated import CLASS_FORMATS  # noqa: PLC0415
+
+    return CLASS_FORMATS
+
+
+_OUTPUT_FORMAT_HELP = "Format of the output. By default the suffix of --output decides; otherwise JSON lines"
+
+span_output_format_option = click.option(
+    "--output-format",
+    cls=FormatOption,
+    type=FormatChoice(_span_output_formats),
+    help=f"{_OUTPUT_FORMAT_HELP}, or columns for columns.",
+)
+
+class_output_format_option = click.option(
+    "--output-format", cls=FormatOption, type=FormatChoice(_class_output_formats), help=f"{_OUTPUT_FORMAT_HELP}."
+)
+
+lossy_option = click.option(
+    "--lossy", is_flag=True, help="Write the output although its format can't hold all annotations."
+)
+
 text_column_option = click.option(
     "--text-column",
     metavar="COLUMN",

@@ -16,6 +16,7 @@ from nlp_app.cli.options import (
     FormatOption,
     any_format_option,
     check_tagging_format,
+    class_output_format_option,
     classification_format_option,
     data_changes,
     data_changes_option,
@@ -23,10 +24,12 @@ from nlp_app.cli.options import (
     file_job_options,
     json_option,
     label_column_option,
+    lossy_option,
     model_argument,
     precision_option,
     quiet_option,
     reject_column_options,
+    span_output_format_option,
     tag_input_formats,
     text_column_option,
     threads_option,
@@ -94,6 +97,8 @@ def evaluate(model: str, file: str, as_json: bool, quiet: bool, **options: Any) 
     default="",
     help="Column of the text in a table (CSV): a name or a number from 0. By default it is detected.",
 )
+@span_output_format_option
+@lossy_option
 @data_changes_option
 @file_job_options
 @precision_option
@@ -106,6 +111,7 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
     MODEL is a directory, or a name on the Hugging Face Hub. For each TEXT, one JSON line with the labeled spans is
     written. The lines of a file with columns are written with the predicted tag as an additional column.
     """
+    from nlp_app.commands.output_plan import OutputRequest  # noqa: PLC0415
     from nlp_app.commands.predict import TagInput, tag_file, tag_texts  # noqa: PLC0415
     from nlp_app.inference import Tagger  # noqa: PLC0415
 
@@ -113,12 +119,13 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
     tagger = _load_model(model, options)
     if not isinstance(tagger, Tagger):
         raise ModelError(f"{model}: found a classifier, expected a tagger; use `classify`")
+    request = OutputRequest(target, options["output_format"], options["lossy"])
     if texts:
-        tag_texts(tagger, texts, target)
+        say(*tag_texts(tagger, texts, request))
         return
     job = _job_options(model, options)
     file = TagInput(source or "-", options["format"], options["changes"], options["text_column"])
-    notes, messages = tag_file(tagger, file, target, job)
+    notes, messages = tag_file(tagger, file, request, job)
     if not options["quiet"]:
         say(*(f"note: {note}" for note in notes))
     say(*messages)
@@ -144,6 +151,8 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
 )
 @classification_format_option
 @text_column_option
+@class_output_format_option
+@lossy_option
 @data_changes_option
 @file_job_options
 @precision_option
@@ -156,6 +165,7 @@ def classify(model: str, texts: tuple[str, ...], source: str | None, target: str
     MODEL is a directory, or a name on the Hugging Face Hub. For each TEXT, or each text of a file, one JSON line with
     the predicted classes is written.
     """
+    from nlp_app.commands.output_plan import OutputRequest  # noqa: PLC0415
     from nlp_app.commands.predict import PredictedClasses, classify_file, classify_texts  # noqa: PLC0415
     from nlp_app.inference import Classifier  # noqa: PLC0415
     from nlp_app.inference.classifier import validate_prediction_options  # noqa: PLC0415
@@ -166,11 +176,12 @@ def classify(model: str, texts: tuple[str, ...], source: str | None, target: str
     classifier = _load_model(model, options)
     if not isinstance(classifier, Classifier):
         raise ModelError(f"{model}: found a tagger, expected a classifier; use `tag`")
+    request = OutputRequest(target, options["output_format"], options["lossy"])
     if texts:
-        classify_texts(classifier, texts, target, choice)
+        say(*classify_texts(classifier, texts, request, choice))
         return
     settings, job = _data_settings(classifier, options), _job_options(model, options)
-    notes, messages = classify_file(classifier, source or "-", target, settings, choice, job)
+    notes, messages = classify_file(classifier, source or "-", request, settings, choice, job)
     if not options["quiet"]:
         say(*(f"note: {note}" for note in notes))
     say(*messages)

@@ -27,7 +27,11 @@ def train() -> None:
 
 def _training_options(output: str, config: bool = True) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that adds the options of commands that train."""
-    config_option = click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings.")
+    config_option = click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        help="TOML file with settings, or the name of bundled settings (see `config`).",
+    )
     options = (
         *((config_option,) if config else ()),
         click.option("--train", metavar="FILE", help="Training data. The default is the bundled corpus."),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from nlp_app.commands.model_options import _names_data_set, class_reading_options, tagging_reading_options
+from nlp_app.commands.output_plan import OutputPlan, OutputRequest, plan_output
 from nlp_app.config import ClassificationDataSettings
 from nlp_app.core.errors import DataError, SettingsError
 from nlp_app.core.types import ClassRecord
@@ -13,7 +14,8 @@ from nlp_app.data.classification.options import open_like_training_file, parse_c
 from nlp_app.data.classification.splits import reading_remarks
 from nlp_app.formats import tagging as formats
 from nlp_app.formats.classification import ClassFile, ClassReadOptions, ReadRepair, open_classes
-from nlp_app.formats.io.compression import compression_for_name, strip_compression_suffix
+from nlp_app.formats.classification.read_plan import TableNames
+from nlp_app.formats.io.compression import compress_frame, strip_compression_suffix
 from nlp_app.formats.io.encodings import find_input_encoding
 from nlp_app.formats.io.hf_datasets import is_data_set
 from nlp_app.formats.io.lines import decode_lines_or_errors, detect_codec
@@ -42,37 +44,46 @@ class PredictedClasses:
     threshold: float | None = None
 
 
-def classify_texts(classifier: Classifier, texts: Sequence[str], target: str | None, choice: PredictedClasses) -> None:
-    """Classify texts, and write a JSON line for each.
+def classify_texts(
+    classifier: Classifier, texts: Sequence[str], request: OutputRequest, choice: PredictedClasses
+) -> list[str]:
+    """Classify texts, and write a JSON line for each, or another format.
 
     Args:
         classifier: A trained classifier.
         texts: The texts.
-        target: The file to write; None or `-` for standard output.
+        request: The output.
         choice: The classes to return.
+
+    Returns:
+        Notes for the user.
 
     Raises:
         DataError: A text is not valid Unicode, or the output can't be written.
+        SettingsError: The output's format is unknown or does not suit the input.
     """
     check_characters(texts)
-    items: list[Item] = [{"text": text} for text in texts]
-    write_answers(make_predictor(classifier, _prediction_options(choice, target))(items), target)
+    plan = plan_output(request, PredictionOptions(choice.top_k, choice.threshold), "classify", "text")
+    _write_texts(classifier, texts, plan)
+    return plan.finish(classes=classifier.labels)
 
 
 def classify_file(
     classifier: Classifier,
     source: str,
-    target: str | None,
+    request: OutputRequest,
     settings: ClassificationDataSettings,
     choice: PredictedClasses,
     plan: JobOptions,
 ) -> tuple[list[str], list[str]]:
-    """Classify a file of any size in bounded memory, and write a JSON line for each text, in the order of the file.
+    """Classify a file of any size in bounded memory, and write the answers in the order of the file.
+
+    Other values of the input, such as ids, are written as well.
 
     Args:
         classifier: A trained classifier.
         source: The file or the name of a Hugging Face data set; `-` for standard input.
-        target: The file to write; None or `-` for standard output.
+        request: The output.
         settings: Settings for reading the file.
         choice: The classes to return.
         plan: Options of the job: processes, part of the input, resuming.
@@ -89,34 +100,49 @@ def classify_file(
     learned = {name: classifier.parts.about["settings"].get(name, "") for name in ("text_column", "label_column")}
     other_columns = settings.model_dump(include=set(learned)) != learned
     is_hub = is_data_set(source) or settings.format == "hub"
-    check_job_options(plan, source, target, is_hub)
-    prediction_options = _prediction_options(choice, target)
+    check_job_options(plan, source, request.target, is_hub)
+    chosen_classes = PredictionOptions(choice.top_k, choice.threshold)
     reading = {"task": "classify", "settings": settings.model_dump()}
 
     def open_with_options(open_file: Callable[[ClassReadOptions], ClassFile]) -> ClassFile:
         return open_file(options) if other_columns else open_like_training_file(options, open_file)
 
+    def run(file: InputFile, kind: str, table: TableNames | None = None) -> list[str]:
+        output = plan_output(request, chosen_classes, "classify", kind, table)
+        messages = predict_file(classifier, output.options, file, output.target, plan)
+        return [*messages, *output.finish(classes=classifier.labels)]
+
     if is_hub:
         file = open_with_options(lambda chosen: open_classes(source, chosen))
         items: Iterator[Item] = ({"line": record.line, "text": record.text} for record in file)
-        rows = InputFile(source, source, items, reading, is_data_set=True)
-        messages = predict_file(classifier, prediction_options, rows, target, plan)
+        messages = run(InputFile(source, source, items, reading, is_data_set=True), "other")
         return list(reading_remarks(file)), messages
     with open_input(source) as stream:
         name = STDIN if source == "-" else source
         if not stream.head:  # an empty input gives an empty output
             empty = InputFile(source, name, (), reading, stream.size, codec=detect_codec(b"", options.encoding))
-            return [], predict_file(classifier, prediction_options, empty, target, plan)
+            return [], run(empty, "text")
         layout = detect_layout(stream, name, options, open_with_options)
         lines = decode_lines_or_errors(stream, name, layout.codec)
         records = _require_text(layout.items(lines), name)
         whole = InputFile(source, name, records, reading, stream.size, lambda: stream.position, layout.codec)
-        messages = predict_file(classifier, prediction_options, whole, target, plan)
+        messages = run(whole, _kind_of(layout), layout.plan.table)
         return [*layout.remarks, *map(_describe_repair, layout.ledger.repairs())], messages
 
 
-def _prediction_options(choice: PredictedClasses, target: str | None) -> PredictionOptions:
-    return PredictionOptions(choice.top_k, choice.threshold, compression_for_name(target))
+def _kind_of(layout: ClassSource) -> str:
+    if layout.plan.table is not None:
+        return "table"
+    return "other" if layout.plan.options.format == "jsonl" else "text"
+
+
+def _write_texts(model: Tagger | Classifier, texts: Sequence[str], plan: OutputPlan) -> None:
+    """Write the answers for texts, below the header of a table."""
+    items: list[Item] = [{"text": text} for text in texts]
+    data = make_predictor(model, plan.options)(items)
+    if plan.options.header:
+        data = compress_frame(f"{plan.options.header}\n".encode(), plan.options.compression) + data
+    write_answers(data, plan.target)
 
 
 def _describe_repair(repair: ReadRepair) -> str:
@@ -136,20 +162,25 @@ def _size(record: ClassRecord) -> int:
     return len(record.text)
 
 
-def tag_texts(tagger: Tagger, texts: Sequence[str], target: str | None) -> None:
-    """Tag texts, and write a JSON line for each.
+def tag_texts(tagger: Tagger, texts: Sequence[str], request: OutputRequest) -> list[str]:
+    """Tag texts, and write a JSON line for each, or another format.
 
     Args:
         tagger: A trained tagger.
         texts: The texts.
-        target: The file to write; None or `-` for standard output.
+        request: The output.
+
+    Returns:
+        Notes for the user.
 
     Raises:
         DataError: A text is not valid Unicode, or the output can't be written.
+        SettingsError: The output's format is unknown or does not suit the input.
     """
     check_characters(texts)
-    items: list[Item] = [{"text": text} for text in texts]
-    write_answers(make_predictor(tagger, PredictionOptions(compression=compression_for_name(target)))(items), target)
+    plan = plan_output(request, PredictionOptions(), "tag", "text")
+    _write_texts(tagger, texts, plan)
+    return plan.finish(tagger.parts.tokenizer)
 
 
 @dataclass(frozen=True)
@@ -175,16 +206,16 @@ class TagInput:
         return self.format in TABLES or (self.format is None and suffix == ".csv")
 
 
-def tag_file(tagger: Tagger, file: TagInput, target: str | None, plan: JobOptions) -> tuple[list[str], list[str]]:
+def tag_file(tagger: Tagger, file: TagInput, request: OutputRequest, plan: JobOptions) -> tuple[list[str], list[str]]:
     """Tag a file of any size in bounded memory, and write the results in the order of the file.
 
     Lines with columns are written with the predicted tag as an additional column. Texts, tokens, JSON lines and the
-    rows of tables are written as JSON lines.
+    rows of tables are written as JSON lines, with all other values of the input, or in the format of the output.
 
     Args:
         tagger: A trained tagger.
         file: The file, and how it is read.
-        target: The file to write; None or `-` for standard output.
+        request: The output.
         plan: Options of the job: processes, part of the input, resuming.
 
     Returns:
@@ -201,27 +232,33 @@ def tag_file(tagger: Tagger, file: TagInput, target: str | None, plan: JobOption
     # Labels in the file are ignored: they are predicted.
     options = replace(reading, tag_column=None, labels=False)
     is_data_set = not is_table and _names_data_set(source, format)
-    check_job_options(plan, source, target, is_data_set)
-    prediction_options = PredictionOptions(compression=compression_for_name(target))
+    check_job_options(plan, source, request.target, is_data_set)
+
+    def run(file: InputFile, kind: str, table: TableNames | None = None) -> list[str]:
+        output = plan_output(request, PredictionOptions(), "tag", kind, table)
+        messages = predict_file(tagger, output.options, file, output.target, plan)
+        return [*messages, *output.finish(tagger.parts.tokenizer)]
+
     job = {"task": "tag", "format": format, "changes": list(file.changes), "text_column": file.text_column}
     if is_data_set:
         rows = map(record_item, formats.read(source, "hub", options))
         data_set = InputFile(source, source, rows, job, is_data_set=True)
-        return [], predict_file(tagger, prediction_options, data_set, target, plan)
+        return [], run(data_set, "other")
     with open_input(source) as stream:
         name = STDIN if source == "-" else source
         table = _open_table(stream, name, file, options.encoding) if is_table and stream.head else None
         if table is not None:
-            codec, notes = table.codec, table.remarks
+            codec, notes, kind = table.codec, table.remarks, "table"
             items = table.items(decode_lines_or_errors(stream, name, codec))
         else:
             encoding = find_input_encoding(stream, name, options.encoding)
             codec = encoding.codec
             found = format or _detect_format(name, stream.head, codec)
             items, reading_notes = read_tagging_input(decode_lines_or_errors(stream, name, codec), name, found, options)
+            kind = {"conll": "columns", "text": "text"}.get(found, "other")
             notes = [*encoding.remarks, *(_format_note(found, format) if stream.head else []), *reading_notes]
         whole = InputFile(source, name, items, job, stream.size, lambda: stream.position, codec)
-        messages = predict_file(tagger, prediction_options, whole, target, plan)
+        messages = run(whole, kind, None if table is None else table.plan.table)
         repairs = [] if table is None else map(_describe_repair, table.ledger.repairs())
         return [*notes, *repairs], messages
 

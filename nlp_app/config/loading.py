@@ -184,7 +184,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file without validating the settings.
 
     Args:
-        path: The file.
+        path: The file, or the name of bundled settings (see `bundled_settings`); a file of this name comes first.
 
     Returns:
         The content as nested tables.
@@ -193,15 +193,44 @@ def read_toml(path: Path) -> dict[str, Any]:
         SettingsError: The file can't be read, or is not valid TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        is_bundled = not path.exists() and str(path) in bundled_settings()
+        return tomllib.loads(read_bundled_settings(str(path)) if is_bundled else path.read_text(encoding="utf-8"))
     except OSError as error:
+        known = ", ".join(bundled_settings())
         raise SettingsError(
-            f"{path}: can't be read ({error.strerror}); give a TOML file such as configs/ner_bilstm_crf.toml"
+            f"{path}: can't be read ({error.strerror}); give a TOML file, or the name of bundled settings ({known})"
         ) from error
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from error
     except (ValueError, RecursionError) as error:  # a number with thousands of digits raises a plain ValueError
         raise SettingsError(f"{path}: not TOML: {error}") from error
+
+
+def bundled_settings() -> list[str]:
+    """List the names of the bundled settings.
+
+    Returns:
+        The names, such as `ner_transformer`.
+    """
+    return sorted(path.stem for path in bundled_path("configs").glob("*.toml"))
+
+
+def read_bundled_settings(name: str) -> str:
+    """Read bundled settings.
+
+    Args:
+        name: A name of `bundled_settings`.
+
+    Returns:
+        The content of the TOML file.
+
+    Raises:
+        SettingsError: There are no settings of this name.
+    """
+    known = bundled_settings()
+    if name not in known:
+        raise SettingsError(f"config: found {name!r}, expected one of {', '.join(known)}{did_you_mean(name, known)}")
+    return bundled_path(f"configs/{name}.toml").read_text(encoding="utf-8")
 
 
 def _apply(kind: type[Settings], table: dict[str, Any], change: str) -> None:
@@ -243,12 +272,23 @@ def _suggestion(kind: type[Settings], path: list[str]) -> str:
         if new is not None and new in _fields(kind, path[0]):
             return f", renamed to `{path[0]}.{new}`; use the new name"
         known = [f"{path[0]}.{key}" for key in _fields(kind, path[0])]
+        others = [config for config, fields in _bundled_fields(kind, path[0]).items() if path[1] in fields]
         # The most common mistake is the right key in the wrong table.
         elsewhere = [f"{table}.{path[1]}" for table in kind.model_fields if path[1] in _fields(kind, table)]
         if elsewhere:
             return f"; did you mean `{elsewhere[0]}`?"
+        if others:
+            return f", which is for another kind of model; use --config {others[0]}"
     close = difflib.get_close_matches(".".join(path), known, n=1, cutoff=0.5)
     return f"; did you mean `{close[0]}`?" if close else f"; known here: {', '.join(known)}"
+
+
+def _bundled_fields(kind: type[Settings], table: str) -> dict[str, list[str]]:
+    """Return the keys of a table in each of the bundled settings for the same task."""
+    task = next((task for task, kinds in KINDS.items() if kind in kinds.values()), "")
+    names = [name for name in bundled_settings() if name.startswith(f"{task}_")]
+    loaded = {name: tomllib.loads(read_bundled_settings(name)) for name in names}
+    return {name: list(content.get(table, {})) for name, content in loaded.items()}
 
 
 def _fields(kind: type[Settings], table: str) -> dict[str, FieldInfo]:

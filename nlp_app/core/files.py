@@ -6,6 +6,7 @@ until then. If the process is killed, the leftover is recognized by this name.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -137,6 +138,19 @@ def _detach(stream: io.TextIOWrapper) -> None:
         return
 
 
+_WRITE_ADVICE = {
+    errno.ENOSPC: "make room or choose another path",
+    errno.EDQUOT: "make room or choose another path",
+    errno.ENOENT: "create its folder, or choose another path",
+    errno.ENOTDIR: "a part of its path is a file; choose another path",
+    errno.EISDIR: "it is a folder; choose the name of a file",
+    errno.EACCES: "check the permissions of its folder, or choose another path",
+    errno.EPERM: "check the permissions of its folder, or choose another path",
+    errno.EROFS: "the disk is read-only; choose another path",
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
+
+
 def write_error_message(path: str | Path, error: OSError) -> DataError:
     """Make the error for a file that can't be written.
 
@@ -147,7 +161,8 @@ def write_error_message(path: str | Path, error: OSError) -> DataError:
     Returns:
         An error whose message names the file, the reason and what to do.
     """
-    return DataError(f"can't be written: {error.strerror}; make room or choose another path", path)
+    advice = _WRITE_ADVICE.get(error.errno or 0, "choose another path")
+    return DataError(f"can't be written: {error.strerror}; {advice}", path)
 
 
 def write_text(path: Path, text: str) -> None:

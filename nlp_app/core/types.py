@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +136,55 @@ class ClassRecord(NamedTuple):
     text: str
     labels: tuple[str, ...] | None
     line: int
+
+
+class ScoredSpan(NamedTuple):
+    """A labeled range of a raw text, by a person or by a model.
+
+    Attributes:
+        start: Offset of the first character, in code points.
+        end: Offset after the last character, in code points.
+        label: The label.
+        score: Probability according to a model; None for an annotation by a person.
+    """
+
+    start: int
+    end: int
+    label: str
+    score: float | None = None
+
+
+class ScoredLabel(NamedTuple):
+    """A class of a text, by a person or by a model.
+
+    Attributes:
+        label: The class.
+        score: Probability according to a model; None for an annotation by a person.
+    """
+
+    label: str
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedText:
+    """A text with its annotations, as they are written for annotation tools.
+
+    Attributes:
+        text: The text.
+        spans: The labeled spans; None for texts with classes.
+        labels: The classes of the text; None for texts with spans.
+        tokens: Start and end of each token, in code points; None if the text was not tokenized.
+        metadata: Values that came with the text, by name, such as an id. They can be written as JSON.
+        predicted: True if the annotations are the predictions of a model.
+    """
+
+    text: str
+    spans: Sequence[ScoredSpan] | None = None
+    labels: Sequence[ScoredLabel] | None = None
+    tokens: Sequence[tuple[int, int]] | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    predicted: bool = False
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from nlp_app.core.errors import DataError
 from nlp_app.labels.schemes import NONE, OUTSIDE, SCHEMES, Scheme
-from nlp_app.labels.tag_spelling import CANONICAL, IO, LETTERS_ONLY, TagCounts, find_spelling
+from nlp_app.labels.tag_spelling import CANONICAL, IO, LETTERS_ONLY, TagCounts, find_spelling, misfits
 
 _LETTERS = frozenset(itertools.chain.from_iterable(scheme.letters for scheme in SCHEMES.values()))
 
@@ -115,6 +115,11 @@ def _detect_canonical(counted: TagCounts) -> DetectedScheme:
     unknown = sorted(counts.keys() - known)
     # A POS tag set may contain a tag such as `M-1` by chance; in data with a scheme, most tags have this form.
     in_minority = 2 * len(typed) <= len(counts) and 2 * sum(counts[tag] for tag in typed) < counts.total()
+    misspelled = misfits(counted)
+    if misspelled is not None:
+        spelling, others = misspelled
+        examples = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
+        raise DataError(f"found tags of no known scheme ({examples}) among tags such as {spelling}; correct these tags")
     if unknown and (not known or in_minority):
         return DetectedScheme(NONE, _evidence_for_none(unknown), remark=_warn_of_outside(counted))
     if unknown:

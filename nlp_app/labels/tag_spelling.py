@@ -64,12 +64,16 @@ class TagCounts:
         Returns:
             The counts.
         """
-        tags: Counter[str] = Counter()
         pairs: Counter[tuple[str, str]] = Counter()
+        ends = 0
         for sentence in sentences:
-            tags.update(sentence)
+            ends += 1
             pairs.update(itertools.pairwise((OUTSIDE, *sentence, OUTSIDE)))
-        return cls(tags, pairs)
+        tags: Counter[str] = Counter()
+        for (_, tag), times in pairs.items():
+            tags[tag] += times
+        tags[OUTSIDE] -= ends
+        return cls(+tags, pairs)
 
     def respell(self, spelling: str) -> TagCounts:
         """Convert the tags to the canonical spelling.
@@ -134,6 +138,27 @@ def find_spelling(counts: TagCounts, expected: str = CANONICAL) -> str | None:
     if _is_io(counts):
         return IO
     return expected if all(map(respeller(expected), tags)) else None
+
+
+def misfits(counts: TagCounts) -> tuple[str, list[str]] | None:
+    """Find the few tags that do not have the spelling of nearly all others.
+
+    Args:
+        counts: The counts of tags without a common spelling.
+
+    Returns:
+        The spelling of at least 99% of the tokens with a tag other than `O`, and the other tags; None if no spelling
+        fits.
+    """
+    named = Counter({tag: count for tag, count in counts.tags.items() if tag != OUTSIDE})
+    for spelling in _PATTERNS:
+        fits = respeller(spelling)
+        others = sorted(tag for tag in named if fits(tag) is None)
+        rest = [tag for tag in counts.tags if tag not in others]
+        is_rare = 100 * sum(named[tag] for tag in others) <= named.total()
+        if others and is_rare and _has_spelling(rest, spelling):
+            return spelling, others
+    return None
 
 
 def _has_spelling(tags: Sequence[str], spelling: str) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nlp_app.core.text_table import display_width, printable
+from nlp_app.data.classification.convert import ClassConversionReport
 from nlp_app.data.tagging.alignment import AlignmentReport
 from nlp_app.data.tagging.convert import ConversionReport
 from nlp_app.data.tagging.corpus import TagRepair
@@ -62,6 +63,21 @@ def conversion_text(report: ConversionReport) -> str:
     return "\n".join(
         [*lines, *_change_lines(report.source, _repair_facts(report.repairs), _alignment_facts(report.ledger))]
     )
+
+
+def class_conversion_text(report: ClassConversionReport) -> str:
+    """Format the report on a conversion of texts with classes.
+
+    Args:
+        report: The report.
+
+    Returns:
+        One line on source and target, and one line for each remark and each loss.
+    """
+    source, target = f"{report.source} ({report.source_format})", f"{report.target} ({report.target_format})"
+    lines = [f"{source} -> {target}: {report.texts:,} texts"]
+    lines += [f"{report.source}: {remark}" for remark in report.remarks]
+    return "\n".join([*lines, *([f"lost: {loss}" for loss in report.losses] or ["lost: nothing"])])
 
 
 def _change_lines(name: str, repairs: Mapping[str, Any], ledger: Mapping[str, Any]) -> list[str]:

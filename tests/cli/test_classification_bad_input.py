@@ -215,7 +215,7 @@ def test_empty_texts_get_no_class(cli: Cli, small_classes: Small) -> None:
     found = [json.loads(line) for line in outcome.out.splitlines()]
     assert outcome.status == 0
     assert [line["text"] for line in found] == ["", " ", "\u3000\n\t"]
-    assert all(line["label"] is line["score"] is None for line in found)
+    assert all(line["predicted"] is line["score"] is None for line in found)
 
 
 @pytest.mark.parametrize(("low", "high"), [("0", "1"), ("-1", "1"), ("1.0", "2.5"), ("007", "7"), ("True", "False")])
@@ -231,7 +231,7 @@ def test_labels_that_look_like_numbers(cli: Cli, tmp_path: Path, low: str, high:
     assert (outcome.status, outcome.err) == (0, "")
     assert json.loads((tmp_path / "run/nlp_app.json").read_text())["labels"] == sorted([low, high])
     found = cli("classify", tmp_path / "run", "great", "poor")
-    assert [json.loads(line)["label"] for line in found.out.splitlines()] == [high, low]
+    assert [json.loads(line)["predicted"] for line in found.out.splitlines()] == [high, low]
     scores = json.loads(cli("evaluate", tmp_path / "run", data, "--json", "--quiet").out)
     assert scores["per_label"].keys() == {low, high}
 
@@ -253,7 +253,7 @@ def test_labels_of_any_characters(cli: Cli, tmp_path: Path, label: str) -> None:
     outcome = train(cli, data, tmp_path / "run", "--dev", data)
     assert (outcome.status, outcome.err) == (0, "")
     found = cli("classify", tmp_path / "run", "poor")
-    assert json.loads(found.out)["label"] == label
+    assert json.loads(found.out)["predicted"] == label
     assert cli("evaluate", tmp_path / "run", data, "--quiet").status == 0
 
 
@@ -471,7 +471,7 @@ def test_five_thousand_classes(cli: Cli, tmp_path: Path) -> None:
     found = cli("classify", tmp_path / "run", "--input", dev, "--top-k", 3, "--quiet")
     lines = [json.loads(line) for line in found.out.splitlines()]
     assert [line["text"] for line in lines] == [text for text, _ in rows[::29]]
-    assert all(len(line["labels"]) == 3 for line in lines)
+    assert all(len(line["predicted"]) == len(line["score"]) == 3 for line in lines)
     scores = json.loads(cli("evaluate", tmp_path / "run", dev, "--json", "--quiet").out)
     assert scores["accuracy"] > 0.5
     assert len(outcome.out) < 20_000  # the table shows the most frequent

@@ -238,11 +238,16 @@ def test_of_a_link_to_a_directory_only_the_link_is_removed(tmp_path: Path) -> No
 def test_places_that_can_t_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("old")
     (tmp_path / "read_only").mkdir(0o500)
-    places = [tmp_path / "file" / "below", tmp_path / "missing" / "below", Path("/proc/nlp_app")]
+    places = {
+        tmp_path / "file" / "below": "a part of its path is a file",
+        tmp_path / "missing" / "below": "create its folder",
+        tmp_path / ("long" * 99): "choose a shorter name",
+        Path("/proc/nlp_app"): "create its folder",
+    }
     if hasattr(os, "geteuid") and os.geteuid():  # root may write anywhere
-        places.append(tmp_path / "read_only" / "below")
-    for place in places:
-        expected = rf"{place.name}: can't be written: .*; make room or choose another path"
+        places[tmp_path / "read_only" / "below"] = "check the permissions"
+    for place, advice in places.items():
+        expected = rf"{place.name}: can't be written: .*; {advice}"
         with pytest.raises(DataError, match=expected), atomic_file(place) as stream:
             stream.write("new")
         with pytest.raises(OSError, match=r"Errno|WinError"):

@@ -16,6 +16,7 @@ from documents import ROOT, blocks
 from nlp_app.cli import program
 from nlp_app.config import read_task_settings
 from nlp_app.config.kinds import KINDS
+from nlp_app.config.loading import bundled_settings
 from nlp_app.core.errors import SettingsError
 from nlp_app.core.types import TokenSpan
 from nlp_app.formats import tagging as formats
@@ -85,7 +86,8 @@ def takes(task: str, given: dict[str, Any]) -> bool:
     """Whether the changes of a command line, and a settings file of the project that it names, suit a task."""
     config = given.get("config")
     try:
-        path = ROOT / config if config and (ROOT / config).exists() else None
+        named = config is not None and str(config) in bundled_settings()
+        path = config if named else ROOT / config if config and (ROOT / config).exists() else None
         read_task_settings(task, path, given.get("changes", ()))
     except SettingsError:
         return False

@@ -69,7 +69,7 @@ def test_every_command_and_the_snippet(
     for name in ("tagged.jsonl", "tagged.conll", "classified.jsonl", "train.jsonl"):
         assert (tmp_path / name).stat().st_size
     answer = json.loads(printed["classify runs/cls 快递怎么还没到？"])
-    assert answer.keys() == {"text", "label", "score"}
+    assert answer.keys() == {"text", "predicted", "score"}
     assert printed["train ner --output runs/ner"].count("precision") == 2
     (snippet,) = blocks(README, "python")
     exec(compile(snippet.text, "README.md", "exec"), {})  # noqa: S102

@@ -10,12 +10,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+import nlp_app
+from nlp_app.config import TaggingSettings, read_settings
+from nlp_app.core.errors import DataError
 from nlp_app.core.types import TokenSpan
 from nlp_app.data.tagging.convert import convert
 from nlp_app.data.tagging.corpus import Corpus, CorpusOptions, read_corpus
 from nlp_app.labels import detect_scheme, encode
 from nlp_app.labels.tag_spelling import respeller
 from nlp_app.reports.conversion import conversion_text
+from nlp_app.training import train_ner
 
 SCHEMES = ["BIO", "IOB1", "IOE1", "IOE2", "BIOES", "BMES", "BMEWO", "BILOU"]
 
@@ -142,10 +146,39 @@ def test_io_can_be_named(tmp_path: Path) -> None:
     assert corpus.sentences[0].spans == [TokenSpan(0, 2, "P-X"), TokenSpan(3, 4, "COMMA")]
 
 
-def test_a_repair_shows_the_converted_tag_and_conversion_reports_the_spelling(tmp_path: Path) -> None:
+def test_a_repair_shows_the_tag_of_the_file_and_conversion_reports_the_spelling(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_text("Mia\tPER-B\nsings\tORG-I\nhere\tO\n\n")
     report = convert(path, tmp_path / "b.conll")
     assert (tmp_path / "b.conll").read_text() == "Mia\tB-PER\nsings\tB-ORG\nhere\tO\n\n"
-    assert [repair.line for repair in report.repairs] == [2]
+    assert [(repair.line, repair.tag) for repair in report.repairs] == [(2, "ORG-I")]
     assert "spelled PER-B" in conversion_text(report)
+
+
+def test_bio_tags_among_io_files_are_read_as_bio(tmp_path: Path) -> None:
+    options = CorpusOptions(scheme="IO", spelling="IO")
+    corpus = corpus_of(tmp_path, [["B-X", "B-X", "O"]], options)
+    assert corpus.sentences[0].spans == [TokenSpan(0, 1, "X"), TokenSpan(1, 2, "X")]
+    assert corpus.repairs == []
+    names = corpus_of(tmp_path, [["PER", "PER", "O", "O", "O"]], CorpusOptions(scheme="BIO"))
+    assert names.sentences[0].spans == [TokenSpan(0, 2, "PER")]
+    assert names.repairs == []
+
+
+def test_a_rare_tag_in_another_spelling_is_named(tmp_path: Path) -> None:
+    tags = ["B_PER", "I_PER", "O"] * 99 + ["PERSON"]
+    with pytest.raises(DataError, match=r"\(PERSON\) among tags such as B_PER"):
+        corpus_of(tmp_path, [tags])
+
+
+@pytest.mark.slow
+def test_a_tagger_trained_on_io_tags_finds_spans(tmp_path: Path) -> None:
+    words = ["Mia Lou sings", "we met Mia Lou", "Oslo sleeps", "she left Oslo", "they sing here"]
+    names = {"Mia": "NAME", "Lou": "NAME", "Oslo": "PLACE"}
+    lines = ["".join(f"{word}\t{names.get(word, 'O')}\n" for word in text.split()) for text in words * 4]
+    path = tmp_path / "a.conll"
+    path.write_text("\n".join(lines))
+    changes = [f"data.train={path}", f"data.dev={path}", "train.epochs=30", "train.learning_rate=0.02"]
+    train_ner(read_settings(TaggingSettings, None, changes), tmp_path / "run", quiet=True)
+    spans = nlp_app.load(tmp_path / "run").tag("we met Mia Lou")
+    assert [(span.text, span.label) for span in spans] == [("Mia Lou", "NAME")]

@@ -300,7 +300,7 @@ def read_split(path: str | Path, options: ClassReadOptions, multi_label: bool) -
 
 def _check_common_label(split: ClassSplit, class_set: ClassSet, train: str) -> None:
     found = {label for labels in split.gold for label in labels}
-    if found.isdisjoint(class_set.labels):
+    if found and found.isdisjoint(class_set.labels):
         expected = f"expected {format_names(class_set.labels)} as in {train}"
         raise DataError(f"found the labels {format_names(sorted(found))}, {expected}", split.file.path)
 

@@ -64,6 +64,7 @@ def read_cached_corpus(path: str | Path, options: CorpusOptions, say: Callable[[
             "repairs": corpus.repairs,
             "repaired": corpus.repaired,
             "remarks": [*file.log.remarks, *corpus.remarks],
+            "detected": dict(file.log.detected),
             "ledger": {name: getattr(corpus.ledger, name) for name in ("gold", "kept", "adjusted", "dropped")},
         }
 

@@ -74,6 +74,7 @@ class Corpus:
         ledger: Counts of gold spans by outcome. Its entries are only the first ones if the sentences are cached.
         repaired: Number of repaired tags.
         remarks: Properties that the reader detected, such as the encoding.
+        detected: Reading options that the file shows, with which the other files of a run are read.
     """
 
     path: str
@@ -87,6 +88,7 @@ class Corpus:
     ledger: AlignmentReport = field(default_factory=AlignmentReport)
     repaired: int = 0
     remarks: list[str] = field(default_factory=list)
+    detected: dict[str, str] = field(default_factory=dict)
 
     @property
     def labeled(self) -> bool:
@@ -139,6 +141,7 @@ def read_corpus(path: str | Path, options: CorpusOptions | None = None) -> Corpu
     file = RecordFile(path, name, options.reading)
     corpus = make_corpus(list(file), path, name, options)
     corpus.remarks = [*file.log.remarks, *corpus.remarks]
+    corpus.detected = dict(file.log.detected)
     return corpus
 
 
@@ -233,7 +236,8 @@ def _decode_sentence(record: TokenRecord, tags: list[str], corpus: Corpus, stric
         expected = f"expected valid {scheme} tags; correct the file, or turn off strict reading"
         raise DataError(f"found an invalid tag: {reason}; {expected}", corpus.path, record.lines[index])
     corpus.repaired += len(repairs)
-    corpus.repairs += [TagRepair(record.lines[index], tag, reason) for index, tag, reason in repairs]
+    written = record.tags or tags  # as they stand in the file
+    corpus.repairs += [TagRepair(record.lines[index], written[index], reason) for index, _, reason in repairs]
     corpus.ledger.gold += len(spans)
     corpus.ledger.kept += len(spans)
     return spans

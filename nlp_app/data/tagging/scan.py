@@ -124,10 +124,12 @@ def _with_spelling(name: str, requested: str, counts: TagCounts, expected: str) 
     """Return a scheme that is known, with the spelling of the tags in this file."""
     if name == schemes.NONE:
         return DetectedScheme(name, "")
-    if requested == IO:
-        has_letters = find_spelling(counts) == CANONICAL
-        return DetectedScheme(IO, "", CANONICAL if has_letters else IO)
-    return DetectedScheme(name, "", find_spelling(counts, expected) or CANONICAL)
+    spelling = find_spelling(counts, expected) or CANONICAL
+    if requested == IO and spelling == CANONICAL and find_spelling(counts) != CANONICAL:
+        spelling = IO  # names that are not recognized as IO tags
+    if requested == IO and spelling != IO:
+        return detect_counted_scheme(counts)._replace(evidence="")
+    return DetectedScheme(IO if spelling == IO else name, "", spelling)
 
 
 def _line(record: Record) -> int | None:

@@ -208,7 +208,11 @@ def read_splits(settings: TaggingDataSettings, seed: int, known: Iterable[str] =
         warning = _low_agreement_warning(chosen, agreement[chosen])
     if tokenizer is None:
         raise SettingsError("data.tokenizer: raw text needs a tokenizer")
-    options = replace(options, tokenizer=tokenizer, scheme=train.scheme, spelling=train.spelling)
+    # A small dev or test file may not show what the training file shows.
+    settings = settings.model_copy(update=train.detected)
+    pattern = train.detected.get("token_pattern", options.reading.token_pattern)
+    reading = replace(options.reading, token_pattern=pattern)
+    options = replace(options, reading=reading, tokenizer=tokenizer, scheme=train.scheme, spelling=train.spelling)
     if settings.dev:
         dev = _in_memory(_labeled(settings.dev, options, notes))
         _check_kind(train, dev, labels)

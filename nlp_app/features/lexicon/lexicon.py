@@ -176,7 +176,7 @@ class Lexicon:
             return None
         keys, classes, costs = (load_array(directory / name) for name in (_KEYS, _CLASSES, _COSTS))
         class_names = Vocabulary.load(directory / _CLASS_NAMES)
-        known = 0 <= int(classes.min(initial=0)) and int(classes.max(initial=0)) < len(class_names.symbols)
+        known = int(classes.min(initial=0)) >= 0 and int(classes.max(initial=0)) < len(class_names.symbols)
         if not len(keys) == len(classes) == len(costs) > 0 or not known:
             raise ModelError(f"{directory}: the files of the lexicon don't fit together; copy the model again")
         kind = np.uint8 if len(class_names.symbols) <= 1 << 8 else np.uint16

@@ -87,6 +87,7 @@ def plan_reading(sample: Sample, options: ClassReadOptions) -> ReadPlan:
         resolved,
         ["format: jsonl, JSON", f"{columns} ({COLUMN_HINT})"],
         partial(_read, options=resolved, name=sample.name),
+        partial(read_objects, name=sample.name),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nlp_app.core.types import ClassRecord
 from nlp_app.formats.classification.options import ClassReadOptions
@@ -74,6 +74,20 @@ class Sample(NamedTuple):
     complete: bool = True
 
 
+class TableNames(NamedTuple):
+    """The columns of a table, as they are written again.
+
+    Attributes:
+        names: The names in the header; the column numbers if there is no header.
+        has_header: True if the first row contains the names.
+        delimiter: The character between cells.
+    """
+
+    names: tuple[str, ...]
+    has_header: bool
+    delimiter: str
+
+
 class ReadPlan(NamedTuple):
     """A plan for reading a source.
 
@@ -81,8 +95,13 @@ class ReadPlan(NamedTuple):
         options: The options, with detected values filled in.
         remarks: Notes for the user on what was detected.
         read: Yields records from lines without line ends, and logs repairs.
+        read_values: Yields all values of each record, by name, with the line of the record; None for formats that
+            contain nothing but texts and labels.
+        table: The column names and the delimiter of a table; None for other formats.
     """
 
     options: ClassReadOptions
     remarks: list[str]
     read: Callable[[Iterable[str], RepairLog], Iterator[ClassRecord]]
+    read_values: Callable[[Iterable[str]], Iterator[tuple[int, dict[str, Any]]]] | None = None
+    table: TableNames | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import ClassRecord
@@ -26,7 +26,7 @@ from nlp_app.formats.classification.dialect import (
 from nlp_app.formats.classification.json_labels import parse_cell
 from nlp_app.formats.classification.options import ClassReadOptions, is_number
 from nlp_app.formats.classification.quoting import Quoting, find_quoting, find_single_quoting
-from nlp_app.formats.classification.read_plan import LISTED, NO_LABEL, NO_TEXT, ReadPlan, RepairLog, Sample
+from nlp_app.formats.classification.read_plan import LISTED, NO_LABEL, NO_TEXT, ReadPlan, RepairLog, Sample, TableNames
 from nlp_app.formats.io.table_rows import Dialect, parse_rows
 
 _MISSING = "rows with a missing cell"
@@ -102,7 +102,13 @@ def plan_reading(sample: Sample, options: ClassReadOptions, format: str) -> Read
         label_columns=_to_options(columns.labels, columns) if options.labels else options.label_columns,
     )
     remarks = [format_remark, *([quoting.remark] if quoting.remark else []), *remarks]
-    return ReadPlan(resolved, remarks, partial(read, table=table, options=options, name=sample.name))
+    return ReadPlan(
+        resolved,
+        remarks,
+        partial(read, table=table, options=options, name=sample.name),
+        partial(read_cells, table=table, name=sample.name),
+        TableNames(columns.names, columns.header, dialect.delimiter),
+    )
 
 
 def _find_syntax(sample: Sample, options: ClassReadOptions, delimiter: str | None) -> tuple[str | None, Quoting]:
@@ -151,6 +157,41 @@ def read(
         if not text:
             repair_log.add(NO_TEXT, number)
         yield ClassRecord(text, label_of(row, number), number)
+
+
+def read_cells(lines: Iterable[str], *, table: TableLayout, name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Read all cells of each row after the header.
+
+    Args:
+        lines: The lines, without line ends.
+        table: The layout of the table.
+        name: The file's name, for messages.
+
+    Yields:
+        The line of a row, and its cells by column name. Equal names are numbered; a missing cell is empty.
+
+    Raises:
+        DataError: A row is invalid. Names the line.
+    """
+    names = _distinct(table.columns.names)
+    is_header = table.columns.header
+    for number, row in parse_rows(blank_declaration(lines) if table.is_declared else lines, table.dialect, name):
+        if not row:
+            continue
+        if is_header:
+            is_header = False
+            continue
+        if len(row) != table.width:
+            row = _repair_row(row, table, RepairLog(), name, number)
+        yield number, dict(zip(names, row, strict=True))
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Return the names, with a number after each one that is empty or occurred before."""
+    distinct: list[str] = []
+    for number, name in enumerate(names):
+        distinct.append(f"{name or 'column'} {number}" if not name or name in distinct else name)
+    return distinct
 
 
 def _labeler(table: TableLayout, options: ClassReadOptions, repair_log: RepairLog, name: str) -> _Labeler:

@@ -1,9 +1,10 @@
-"""Parse the rows of a table, such as CSV."""
+"""Parse and format the rows of a table, such as CSV."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from nlp_app.core.errors import DataError
@@ -74,6 +75,21 @@ def parse_rows(lines: Iterable[str], dialect: Dialect, place: str) -> Iterator[t
         except csv.Error as error:
             raise DataError(f"{_reason(error, first)}; {RFC_4180}", place, reader.line_num) from error
         yield first, row
+
+
+def format_row(cells: Sequence[object], delimiter: str = ",") -> str:
+    """Format a row of a table as in RFC 4180.
+
+    Args:
+        cells: The cells; None is an empty cell.
+        delimiter: The character between them.
+
+    Returns:
+        The row, without a line end.
+    """
+    stream = io.StringIO()
+    csv.writer(stream, delimiter=delimiter, lineterminator="").writerow(cells)
+    return stream.getvalue()
 
 
 def _reason(error: csv.Error, first: int) -> str:

@@ -40,6 +40,7 @@ from nlp_app.formats.tagging.read_log import ReadLog
 __all__ = [
     "FORMATS",
     "TOKEN_PATTERNS",
+    "WRITABLE",
     "Format",
     "ReadLog",
     "ReadOptions",
@@ -83,6 +84,8 @@ FORMATS: Mapping[str, Format] = MappingProxyType(
         "hub": Format(None, None, (".parquet", ".arrow")),
     }
 )
+
+WRITABLE = tuple(name for name, entry in FORMATS.items() if entry.writer is not None)
 
 _DEFAULTS = ReadOptions()
 

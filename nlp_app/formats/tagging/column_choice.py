@@ -42,6 +42,7 @@ class ColumnChoice:
         description: The chosen columns, for the user; empty for a single column.
         example: A row of the file, for the user.
         reasons: Reasons for a choice other than the first and the last column.
+        is_segmented: If the pattern `segmented` was recognized, not named.
     """
 
     token: int
@@ -51,6 +52,7 @@ class ColumnChoice:
     description: str = ""
     example: str = ""
     reasons: tuple[str, ...] = ()
+    is_segmented: bool = False
 
     def report(self, log: ReadLog) -> None:
         """Add the chosen columns to a log.
@@ -62,6 +64,8 @@ class ColumnChoice:
             log.remark(self.description, self.example)
         for reason in self.reasons:
             log.remark(reason)
+        if self.is_segmented:
+            log.detected["token_pattern"] = "segmented"
 
 
 def choose_columns(
@@ -96,17 +100,19 @@ def choose_columns(
     if tag is not None and options.labels:
         _reject_brackets(rows, tag, name)
     pattern = options.token_regex
-    if options.token_pattern is None and _are_segmented([[row[token] for row in sentence] for sentence in rows]):
+    is_segmented = options.token_pattern is None and _are_segmented([[row[token] for row in each] for each in rows])
+    if is_segmented:
         pattern = re.compile(TOKEN_PATTERNS["segmented"])
         reasons.append(
             f"tokens are characters with their position in a word, such as {rows[0][0][token]}, read without it; "
             "--set data.token_pattern=none keeps it"
         )
     if count < 2:
-        return ColumnChoice(token, tag, False, pattern, reasons=tuple(reasons))
+        return ColumnChoice(token, tag, False, pattern, reasons=tuple(reasons), is_segmented=is_segmented)
     chosen = f"token {token}" if tag is None or not options.labels else f"token {token}, tag {tag}"
     description = f"columns: {chosen} of {count}, counted from 0"
-    return ColumnChoice(token, tag, has_header, pattern, description, _example(rows, tag), tuple(reasons))
+    example = _example(rows, tag)
+    return ColumnChoice(token, tag, has_header, pattern, description, example, tuple(reasons), is_segmented)
 
 
 def _default_columns(

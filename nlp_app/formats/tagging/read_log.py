@@ -26,6 +26,7 @@ class ReadLog:
         self._repairs: dict[str, tuple[int, str]] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
         self._uncounted: dict[str, None] = {}
+        self.detected: dict[str, str] = {}  # settings that the file shows, which other files of the corpus may not
 
     @property
     def remarks(self) -> list[str]:

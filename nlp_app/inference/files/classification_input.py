@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import ClassRecord
@@ -82,18 +82,23 @@ class ClassSource:
         header_lines = len(header)
         repairs = _BlockRepairs(numbers, header_lines)
         records = self.plan.read([*header, *lines], repairs)
-        items = [_item(record, numbers[record.line - 1 - header_lines]) for record in records]
+        values = self._values([*header, *lines])
+        items = [_item(record, numbers[record.line - 1 - header_lines], values) for record in records]
         for repair in repairs.repairs():
             for _ in range(repair.count):
                 self.ledger.add(repair.what, repair.line)
         return items
 
+    def _values(self, lines: Sequence[str]) -> dict[int, dict[str, Any]]:
+        """Return all values of the records by line, as far as the format has more than texts."""
+        return {} if self.plan.read_values is None else dict(self.plan.read_values(lines))
+
     def _objects(self, lines: Lines) -> Iterator[Item]:
         remaining, is_document = detect_json_document(lines)
         if is_document:
-            yield from (
-                _item(record, record.line) for record in self.plan.read(require_readable(remaining), self.ledger)
-            )
+            document = list(require_readable(remaining))
+            values = self._values(document)
+            yield from (_item(record, record.line, values) for record in self.plan.read(document, self.ledger))
             return
 
         def read(block: list[str], numbers: list[int]) -> list[Item]:
@@ -216,8 +221,9 @@ class _LineQueue:
         self._back.extendleft(reversed(lines))
 
 
-def _item(record: ClassRecord, line: int) -> Item:
-    return {"line": line, "text": record.text}
+def _item(record: ClassRecord, line: int, values: Mapping[int, dict[str, Any]]) -> Item:
+    item: Item = {"line": line, "text": record.text}
+    return item | {"values": values[record.line]} if record.line in values else item
 
 
 def detect_layout(stream: PeekableStream, name: str, options: ClassReadOptions, open_file: Opener) -> ClassSource:

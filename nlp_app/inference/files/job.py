@@ -114,6 +114,8 @@ def _predict_all(
         bar: tqdm[Any] | None = None
         records = 0
         for chunk, data in results:
+            if chunk.number == 0 and options.header:  # only the first part of a sharded job has it
+                data = compress_frame(f"{options.header}\n".encode(), options.compression) + data
             write(data, chunk.number + 1)
             if bar is None:
                 bar = stack.enter_context(_bar(selection, job.quiet))

@@ -4,6 +4,7 @@ An item is a record as JSON can hold it:
 
     {"line", "text"}                               a raw text
     {"line", "tokens"}                             a pre-tokenized sentence
+    {..., "values"}                                all values of a JSON object or a row of a table, by name
     {"line", "tokens", "rows", "before", "separator"}
                                                    a sentence in columns, and the lines without a token before it
     {"line", "error"}                              a bad record; with rows, before and separator if it is in columns

@@ -6,11 +6,12 @@ import dataclasses
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nlp_app.core.errors import DataError
 from nlp_app.core.types import Record, TokenRecord
 from nlp_app.formats import tagging as formats
+from nlp_app.formats.io.json_objects import read_objects
 from nlp_app.formats.tagging.column_choice import ColumnChoice, choose_columns
 from nlp_app.formats.tagging.columns import (
     SAMPLE,
@@ -98,7 +99,9 @@ def _text_items(lines: Lines, name: str) -> Iterator[Item]:
 def _json_items(lines: Lines, name: str, options: ReadOptions) -> Iterator[Item]:
     remaining, is_document = detect_json_document(lines)
     if is_document:
-        yield from map(record_item, formats.read_lines(require_readable(remaining), name, "jsonl", options))
+        document = list(require_readable(remaining))
+        records = list(formats.read_lines(document, name, "jsonl", options))
+        yield from _with_values(map(record_item, records), _objects(document, name))
         return
 
     def read(block: list[str], numbers: list[int]) -> list[Item]:
@@ -106,9 +109,26 @@ def _json_items(lines: Lines, name: str, options: ReadOptions) -> Iterator[Item]
         records = list(formats.read_lines(block, name, "jsonl", options))
         if len(records) != len(block):
             raise DataError(f"found {len(records)} records on {len(block)} lines, expected one record per line", name)
-        return [record_item(record) | {"line": number} for record, number in zip(records, numbers, strict=True)]
+        items = [record_item(record) | {"line": number} for record, number in zip(records, numbers, strict=True)]
+        return _with_values(items, _objects(block, name))
 
     yield from read_in_blocks(nonblank_lines(remaining), read, name)
+
+
+def _objects(lines: Sequence[str], name: str) -> list[dict[str, Any]]:
+    """Return the objects of JSON lines or of a document; none if one of them is not an object."""
+    try:
+        return [value for _, value in read_objects(lines, name)]
+    except DataError:  # a list, such as spaCy's training pairs
+        return []
+
+
+def _with_values(items: Iterable[Item], values: Sequence[dict[str, Any]]) -> list[Item]:
+    """Add the objects to their items; none are added if an object gave several records."""
+    listed = list(items)
+    if len(values) != len(listed):
+        return listed
+    return [item | {"values": value} for item, value in zip(listed, values, strict=True)]
 
 
 def detect_json_document(lines: Lines) -> tuple[Lines, bool]:

@@ -59,6 +59,8 @@ def fit_decision_rule(parts: AnyClassifierParts, dev: ClassSplit) -> Decision:
     targets = classes.targets([record.labels or () for record in records])
     if not classes.multi_label:
         scores, targets = scores[targets >= 0], targets[targets >= 0]
+        if not len(targets):
+            return Decision(1.0)
     temperature = fit_temperature(scores, targets, classes.multi_label)
     if temperature <= TEMPERATURES[0]:  # no error on dev: assume one error in one more text
         temperature = confidence_temperature(scores, len(targets) / (len(targets) + 1), classes.multi_label)

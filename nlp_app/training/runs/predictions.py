@@ -57,7 +57,7 @@ def write_class_predictions(
             as_lists = len(gold) != 1 or len(labels) != 1
             line = {
                 "text": record.text,
-                "label": list(gold) if as_lists else gold[0],
+                "gold": list(gold) if as_lists else gold[0],
                 "predicted": list(labels) if as_lists else labels[0],
                 "score": round(score, 6),
             }
@@ -80,7 +80,7 @@ def _columns(sentence: Sentence, spans: Spans, scheme: str, separator: str) -> I
 
 def _token_record(sentence: Sentence, spans: Spans, scheme: str) -> dict[str, Any]:
     gold, predicted = _tags(sentence, spans, scheme)
-    return {"tokens": sentence.tokens, "ner_tags": gold, "predicted": predicted}
+    return {"tokens": sentence.tokens, "gold": gold, "predicted": predicted}
 
 
 def _tags(sentence: Sentence, spans: Spans, scheme: str) -> tuple[list[str], list[str]]:
@@ -92,7 +92,7 @@ def _record(sentence: Sentence, spans: Spans) -> dict[str, Any]:
     gold = [*(_raw(sentence, span) for span in sentence.spans or ()), *map(list, sentence.unaligned)]
     return {
         "text": sentence.text,
-        "label": sorted(gold),
+        "gold": sorted(gold),
         "predicted": [_raw(sentence, span) for span in spans],
     }
 

@@ -69,3 +69,15 @@ def test_an_unknown_format_is_rejected_with_the_known_ones() -> None:
     expected = "data.format: found 'conl', expected one of auto, conll, .*hub; did you mean 'conll'"
     with pytest.raises(SettingsError, match=expected):
         read_splits(TaggingDataSettings(format="conl"), seed=1)
+
+
+def test_small_dev_files_are_read_with_the_token_pattern_of_the_training_file(tmp_path: Path) -> None:
+    sentence = "\u79d10\tB-X\n\u62801\tI-X\n\u51680\tO\n\n"
+    train, dev = tmp_path / "train.conll", tmp_path / "dev.conll"
+    train.write_text(sentence * 9, encoding="utf-8")
+    dev.write_text(sentence, encoding="utf-8")
+    for _ in range(2):  # the second time, the training file comes from the cache
+        data = read_splits(TaggingDataSettings(train=str(train), dev=str(dev)), seed=1)
+        assert data.dev is not None
+        assert data.dev.sentences[0].tokens == ["\u79d1", "\u6280", "\u5168"]
+        assert data.about()["settings"]["token_pattern"] == "segmented"

@@ -24,7 +24,7 @@ from nlp_app.formats.io.lines import count_lines, decode_lines, decode_lines_or_
 
 Cli = Callable[..., Outcome]
 NULL_SPANS = {"text": None, "spans": None}
-NULL_CLASS = {"text": None, "label": None, "score": None}
+NULL_CLASS = {"text": None, "predicted": None, "score": None}
 
 
 def texts(count: int) -> str:

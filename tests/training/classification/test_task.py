@@ -104,8 +104,8 @@ def test_the_predictions_give_the_scores(small_classes: Small) -> None:
     with small_classes.test.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     found = records_of(small_classes.run / "predictions.jsonl")
-    assert [(line["text"], line["label"]) for line in found] == [(row["text"], row["label"]) for row in rows]
-    expected = single_label_scores([line["label"] for line in found], [line["predicted"] for line in found])
+    assert [(line["text"], line["gold"]) for line in found] == [(row["text"], row["label"]) for row in rows]
+    expected = single_label_scores([line["gold"] for line in found], [line["predicted"] for line in found])
     metrics = json.loads((small_classes.run / "metrics.json").read_text(encoding="utf-8"))["test"]
     assert {key: metrics[key] for key in expected} == expected
     labels = nlp_app.load(small_classes.run).classify([row["text"] for row in rows])
@@ -185,7 +185,7 @@ def test_several_labels_a_text(several: Small, cli: Cli) -> None:
     assert set(thresholds) == {"big", "odd", "old", "red"}
     found = records_of(run / "predictions.jsonl")
     gold = [[name for name, value in line["cats"].items() if value] for line in records_of(several.test)]
-    assert [as_list(line["label"]) for line in found] == gold
+    assert [as_list(line["gold"]) for line in found] == gold
     classifier = nlp_app.load(run)
     texts = [line["text"] for line in found]
     probabilities = classifier.probabilities(texts)

@@ -51,7 +51,7 @@ def test_a_run_with_either_engine(cli: Cli, small_classes: Small, body: Path, tm
     metrics = json.loads((tmp_path / "loop/metrics.json").read_text())
     lines = (tmp_path / "loop/predictions.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
-    assert sum(row["label"] == row["predicted"] for row in rows) / len(rows) == metrics["test"]["accuracy"] > 0.2
+    assert sum(row["gold"] == row["predicted"] for row in rows) / len(rows) == metrics["test"]["accuracy"] > 0.2
     classifier = nlp_app.load(tmp_path / "loop")
     found = classifier.classify([row["text"] for row in rows])
     assert [label.label for label in found] == [row["predicted"] for row in rows]
