@@ -48,6 +48,8 @@ class Lexicon:
         classes: (words,) class of each word.
         costs: (words,) negative log of the relative frequency of each word, in steps of 1/8.
         class_names: The names of the classes.
+        class_of_row: (1 + words,) class of the word of each row, from 1; 0 for row 0.
+        unlisted_cost: Cost of a token that is not listed alone.
     """
 
     def __init__(
@@ -58,8 +60,9 @@ class Lexicon:
         class_names: Vocabulary,
     ) -> None:
         self.index, self.classes, self.costs, self.class_names = index, classes, costs, class_names
+        self.class_of_row = np.append(np.int32(0), classes.astype(np.int32) + 1)
         self._costs = np.append(np.int32(NONE), costs.astype(np.int32))
-        self.unlisted_cost = int(costs.max(initial=0))  # of a token alone that is not listed
+        self.unlisted_cost = int(costs.max(initial=0))
 
     @classmethod
     def build(

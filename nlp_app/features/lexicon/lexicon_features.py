@@ -114,10 +114,9 @@ def lexicon_columns(lexicon: Lexicon, rows: Rows, lengths: Sequence[int]) -> Row
     tokens = token_keys(rows)
     matches = lexicon.match(tokens, lengths)
     columns = np.zeros((COLUMNS, len(rows)), dtype=np.int32)
-    classes = np.append(0, lexicon.classes.astype(np.int32) + 1)  # by row; 0: not listed
-    _fill_matches(columns, matches, classes)
+    _fill_matches(columns, matches, lexicon.class_of_row)
     columns[[CLASS, LONGER_CLASS]] = columns[[CLASS, LONGER_CLASS]] * _CASES + tokens.capitals + _FIRST
-    _fill_segments(columns, lexicon, matches, classes, lengths)
+    _fill_segments(columns, lexicon, matches, lengths)
     return columns.T
 
 
@@ -141,10 +140,8 @@ def _fill_matches(columns: Rows, matches: Matches, classes: NDArray[np.int32]) -
     columns[MATCH_LENGTHS] = (lengths[0] * (_LENGTHS + 1) + lengths[1]) * (_LENGTHS + 1) + lengths[2] + _FIRST
 
 
-def _fill_segments(
-    columns: Rows, lexicon: Lexicon, matches: Matches, classes: NDArray[np.int32], lengths: Sequence[int]
-) -> None:
-    size = columns.shape[1]
+def _fill_segments(columns: Rows, lexicon: Lexicon, matches: Matches, lengths: Sequence[int]) -> None:
+    size, classes = columns.shape[1], lexicon.class_of_row
     sizes = segment(lexicon.costs_of(matches, size), lengths)
     starts = np.flatnonzero(sizes)
     sizes = sizes[starts]

@@ -217,11 +217,13 @@ class ContextFeatures:
         ((part_columns, offsets),) = self._single.parts
         starts = (self._single.columns[part_columns] * size + offsets)[:, None]
         tables = (np.arange(len(single)) * single.shape[1] - _OUTSIDE)[:, None]
+        joint = columns[self._joint.columns]
         for start in range(0, len(positions), _CHUNK):
             chunk, chunk_rows = positions[start : start + _CHUNK], rows[start : start + _CHUNK]
             chunk_rows[:, self.single] = single.take(columns.take(starts + chunk) + tables).T
-        keys = _hash_templates(self._joint, columns[self._joint.columns], positions)
-        rows[:, self.joint] = index.rows(keys).T
+            first, last = chunk[0] - REACH, chunk[-1] + REACH
+            near = np.ascontiguousarray(joint[:, first : last + 1])
+            chunk_rows[:, self.joint] = index.rows(_hash_templates(self._joint, near, chunk - first)).T
         return rows
 
 
