@@ -21,8 +21,9 @@ from nlp_app.labels.class_set import ClassSet
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.models import ClassifierParts, Decision, TaggerParts, read_model, write_model
 from nlp_app.models.quantization import quantize
-from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifierNetwork
-from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
+from nlp_app.nn.classifier import TextClassifierNetwork
+from nlp_app.nn.tagger import WideBiLstmCrf
+from nlp_app.numerics.dimensions import ClassifierDimensions, ClassifierSizes, TableSizes, TaggerDimensions
 from nlp_app.storage.ragged import RaggedColumns
 from nlp_app.text import BasicTokenizer, make_tokenizer
 

@@ -157,7 +157,7 @@ def tagger(small: Small) -> Any:
     """The small run's model, loaded."""
     import nlp_app
 
-    return nlp_app.load(small.run)
+    return nlp_app.load(small.run, backend="torch")
 
 
 @pytest.fixture(scope="session")
@@ -181,7 +181,7 @@ def classifier(small_classes: Small) -> Any:
     """The small classification run's model, loaded."""
     import nlp_app
 
-    return nlp_app.load(small_classes.run)
+    return nlp_app.load(small_classes.run, backend="torch")
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from nlp_app.features.classification.ngram_bags import BagOptions
 from nlp_app.features.classification.ngrams import NgramRange
 from nlp_app.labels.class_set import ClassSet
 from nlp_app.models import ClassifierParts, Decision
-from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifierNetwork
+from nlp_app.nn.classifier import TextClassifierNetwork
+from nlp_app.numerics.dimensions import ClassifierDimensions, ClassifierSizes
 from nlp_app.storage.ragged import RaggedColumns
 from nlp_app.text import make_tokenizer
 from nlp_app.text.vocab import Vocabulary

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from conftest import Small
 
 HEAVY = {"torch._dynamo", "torch._inductor", "sympy", "scipy", "sklearn", "pandas", "matplotlib", "transformers"}
+NOT_FOR_NUMPY = HEAVY | {"torch", "tokenizers", "huggingface_hub", "accelerate", "datasets", "seqeval"}
 # The modules go to standard error: the answer has standard output.
 SCRIPT = """
 import sys
@@ -36,14 +37,22 @@ def modules_after(*arguments: object) -> set[str]:
 
 
 def test_tagging_a_text_imports_nothing_heavy(small: Small) -> None:
-    loaded = modules_after("tag", small.run, "Satya Nadella visited Shanghai.")
+    text = "Satya Nadella visited Shanghai."
+    loaded = modules_after("tag", small.run, text, "--backend", "torch")
     assert "nlp_app.nn.tagger" in loaded
     assert not loaded & HEAVY
+    assert not modules_after("tag", small.run, text) & NOT_FOR_NUMPY
+
+
+def test_tagging_a_small_file_imports_no_torch(small: Small, tmp_path: Path) -> None:
+    (tmp_path / "texts.jsonl").write_text('{"text": "Satya Nadella visited Shanghai."}\n', encoding="utf-8")
+    assert not modules_after("tag", small.run, "--input", tmp_path / "texts.jsonl") & {"torch", "sklearn"}
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_classifying_a_text_imports_nothing_heavy(shape: str, tmp_path: Path) -> None:
     write_model(classifier_parts(shape), tmp_path)
-    loaded = modules_after("classify", tmp_path, "good phone")
+    loaded = modules_after("classify", tmp_path, "good phone", "--backend", "torch")
     assert "nlp_app.nn.classifier" in loaded
     assert not loaded & HEAVY
+    assert not modules_after("classify", tmp_path, "good phone") & NOT_FOR_NUMPY

@@ -60,6 +60,14 @@ class _Program(click.Group):
             _exit_interrupted(error, ctx.obj)
 
 
+# Packages that an installation for prediction only lacks, by the name of their module.
+_PACKAGES = {
+    "accelerate": "accelerate", "datasets": "datasets", "huggingface_hub": "huggingface_hub", "pydantic": "pydantic",
+    "scipy": "scipy", "seqeval": "seqeval", "sklearn": "scikit-learn", "threadpoolctl": "threadpoolctl",
+    "tokenizers": "tokenizers", "torch": "torch", "transformers": "transformers",
+}  # fmt: skip
+
+
 def _exit_interrupted(error: BaseException | None, arguments: Sequence[str]) -> NoReturn:
     """Exit after a stop signal; for a command that trains, print the command line that resumes the run."""
     if is_main_process():
@@ -123,6 +131,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         fail(f"{error.format_message().rstrip('.')}; " + (f"use {hint}" if hint else "see --help"))
     except click.ClickException as error:
         fail(f"{error.format_message().rstrip('.')}; see --help")
+    except ModuleNotFoundError as error:
+        package = _PACKAGES.get((error.name or "").partition(".")[0])
+        if package is None:
+            raise
+        fail(f"this command needs the package {package}, which is not installed; pip install {package}")
     except OSError as error:  # for example --help on a full disk, which is not a bug
         discard_standard_output()
         fail(f"{error.filename or 'standard output'}: {error.strerror}")

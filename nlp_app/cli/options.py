@@ -205,6 +205,16 @@ precision_option = click.option(
     help="Number format for computing with a transformer; auto selects bf16 where the hardware is faster with it.",
 )
 
+BACKENDS = ("auto", "numpy", "torch")
+
+backend_option = click.option(
+    "--backend",
+    type=click.Choice(BACKENDS),
+    default="auto",
+    show_default=True,
+    help="Library that computes the network; auto is NumPy, and torch for large files and transformers.",
+)
+
 trust_option = click.option(
     "--trust-remote-code",
     is_flag=True,

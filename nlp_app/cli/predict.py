@@ -15,6 +15,7 @@ from nlp_app.cli.options import (
     FormatChoice,
     FormatOption,
     any_format_option,
+    backend_option,
     check_tagging_format,
     class_output_format_option,
     classification_format_option,
@@ -37,6 +38,7 @@ from nlp_app.cli.options import (
 )
 from nlp_app.cli.terminal import say, show
 from nlp_app.core.errors import ModelError
+from nlp_app.core.threads import limit_threads, thread_count
 
 if TYPE_CHECKING:
     from nlp_app.config import ClassificationDataSettings
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 @text_column_option
 @label_column_option
 @data_changes_option
+@backend_option
 @precision_option
 @trust_option
 @threads_option
@@ -61,12 +64,13 @@ def evaluate(model: str, file: str, as_json: bool, quiet: bool, **options: Any) 
 
     MODEL is a directory, or a name on the Hugging Face Hub. FILE is read like the training data of the model.
     """
+    _set_threads(options)
     from nlp_app.commands.evaluate import evaluate_classes, evaluate_file  # noqa: PLC0415
     from nlp_app.inference import Classifier  # noqa: PLC0415
     from nlp_app.reports.classification_scores import class_score_table, confusion_table  # noqa: PLC0415
     from nlp_app.reports.model_card import score_table  # noqa: PLC0415
 
-    loaded, name = _load_model(model, options), Path(file).name
+    loaded, name = _load_model(model, file, options), Path(file).name
     if isinstance(loaded, Classifier):
         scores, remarks = evaluate_classes(loaded, file, _data_settings(loaded, options), quiet)
         text = "\n\n".join(filter(None, (class_score_table({name: scores}), confusion_table(scores))))
@@ -101,6 +105,7 @@ def evaluate(model: str, file: str, as_json: bool, quiet: bool, **options: Any) 
 @lossy_option
 @data_changes_option
 @file_job_options
+@backend_option
 @precision_option
 @trust_option
 @threads_option
@@ -111,19 +116,22 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
     MODEL is a directory, or a name on the Hugging Face Hub. For each TEXT, one JSON line with the labeled spans is
     written. The lines of a file with columns are written with the predicted tag as an additional column.
     """
+    _set_threads(options)
     from nlp_app.commands.output_plan import OutputRequest  # noqa: PLC0415
-    from nlp_app.commands.predict import TagInput, tag_file, tag_texts  # noqa: PLC0415
+    from nlp_app.commands.predict_texts import tag_texts  # noqa: PLC0415
     from nlp_app.inference import Tagger  # noqa: PLC0415
 
     _check_files(texts, source, target, options)
-    tagger = _load_model(model, options)
+    tagger = _load_model(model, None if texts else source or "-", options)
     if not isinstance(tagger, Tagger):
         raise ModelError(f"{model}: found a classifier, expected a tagger; use `classify`")
     request = OutputRequest(target, options["output_format"], options["lossy"])
     if texts:
         say(*tag_texts(tagger, texts, request))
         return
-    job = _job_options(model, options)
+    from nlp_app.commands.predict import TagInput, tag_file  # noqa: PLC0415 - it imports the settings
+
+    job = _job_options(model, tagger.backend, options)
     file = TagInput(source or "-", options["format"], options["changes"], options["text_column"])
     notes, messages = tag_file(tagger, file, request, job)
     if not options["quiet"]:
@@ -155,6 +163,7 @@ def tag(model: str, texts: tuple[str, ...], source: str | None, target: str | No
 @lossy_option
 @data_changes_option
 @file_job_options
+@backend_option
 @precision_option
 @trust_option
 @threads_option
@@ -165,22 +174,25 @@ def classify(model: str, texts: tuple[str, ...], source: str | None, target: str
     MODEL is a directory, or a name on the Hugging Face Hub. For each TEXT, or each text of a file, one JSON line with
     the predicted classes is written.
     """
+    _set_threads(options)
     from nlp_app.commands.output_plan import OutputRequest  # noqa: PLC0415
-    from nlp_app.commands.predict import PredictedClasses, classify_file, classify_texts  # noqa: PLC0415
+    from nlp_app.commands.predict_texts import PredictedClasses, classify_texts  # noqa: PLC0415
     from nlp_app.inference import Classifier  # noqa: PLC0415
     from nlp_app.inference.classifier import validate_prediction_options  # noqa: PLC0415
 
     _check_files(texts, source, target, options)
     choice = PredictedClasses(options["top_k"], options["threshold"])
     validate_prediction_options(choice.top_k, choice.threshold)
-    classifier = _load_model(model, options)
+    classifier = _load_model(model, None if texts else source or "-", options)
     if not isinstance(classifier, Classifier):
         raise ModelError(f"{model}: found a tagger, expected a classifier; use `tag`")
     request = OutputRequest(target, options["output_format"], options["lossy"])
     if texts:
         say(*classify_texts(classifier, texts, request, choice))
         return
-    settings, job = _data_settings(classifier, options), _job_options(model, options)
+    from nlp_app.commands.predict import classify_file  # noqa: PLC0415 - it imports the settings
+
+    settings, job = _data_settings(classifier, options), _job_options(model, classifier.backend, options)
     notes, messages = classify_file(classifier, source or "-", request, settings, choice, job)
     if not options["quiet"]:
         say(*(f"note: {note}" for note in notes))
@@ -210,10 +222,10 @@ def _is_file(text: str) -> bool:
         return False
 
 
-def _job_options(model: str, options: dict[str, Any]) -> JobOptions:
+def _job_options(model: str, backend: str, options: dict[str, Any]) -> JobOptions:
     from nlp_app.inference.files import JobOptions, ModelLocation  # noqa: PLC0415
 
-    location = ModelLocation(model, options["precision"], options["trust_remote_code"], _threads())
+    location = ModelLocation(model, options["precision"], options["trust_remote_code"], thread_count(), backend)
     quiet = options["quiet"]
     same = {name: options[name] for name in ("workers", "shard", "resume", "strict", "journal_seconds")}
     return JobOptions(location, **same, quiet=quiet, report=_discard if quiet else _say_above_bar)
@@ -238,18 +250,16 @@ def _data_settings(classifier: Classifier, options: dict[str, Any]) -> Classific
     return model_settings(classifier, options["format"], data_changes(options))
 
 
-def _load_model(path: str, options: dict[str, Any]) -> Tagger | Classifier:
-    import torch  # noqa: PLC0415
-
-    from nlp_app.inference import load  # noqa: PLC0415
-
+def _set_threads(options: dict[str, Any]) -> None:
+    """Set the number of threads; NumPy reads it when it is imported."""
     threads = options["threads"] or (1 if options.get("workers", 1) > 1 else None)
     if threads:
-        torch.set_num_threads(threads)
-    return load(path, precision=options["precision"], trust_remote_code=options["trust_remote_code"])
+        limit_threads(threads)
 
 
-def _threads() -> int:
-    import torch  # noqa: PLC0415
+def _load_model(path: str, source: str | None, options: dict[str, Any]) -> Tagger | Classifier:
+    """Load the model for a file, or for texts if there is no file."""
+    from nlp_app.inference import load, load_for_file  # noqa: PLC0415
 
-    return torch.get_num_threads()
+    choice = {name: options[name] for name in ("precision", "trust_remote_code", "backend")}
+    return load(path, **choice) if source is None else load_for_file(path, source, **choice)

@@ -1,4 +1,4 @@
-"""Tag and classify texts and files."""
+"""Tag and classify files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from nlp_app.commands.model_options import _names_data_set, class_reading_options, tagging_reading_options
-from nlp_app.commands.output_plan import OutputPlan, OutputRequest, plan_output
+from nlp_app.commands.output_plan import OutputRequest, plan_output
+from nlp_app.commands.predict_texts import PredictedClasses
 from nlp_app.config import ClassificationDataSettings
 from nlp_app.core.errors import DataError, SettingsError
 from nlp_app.core.types import ClassRecord
@@ -15,57 +16,19 @@ from nlp_app.data.classification.splits import reading_remarks
 from nlp_app.formats import tagging as formats
 from nlp_app.formats.classification import ClassFile, ClassReadOptions, ReadRepair, open_classes
 from nlp_app.formats.classification.read_plan import TableNames
-from nlp_app.formats.io.compression import compress_frame, strip_compression_suffix
+from nlp_app.formats.io.compression import strip_compression_suffix
 from nlp_app.formats.io.encodings import find_input_encoding
 from nlp_app.formats.io.hf_datasets import is_data_set
 from nlp_app.formats.io.lines import decode_lines_or_errors, detect_codec
-from nlp_app.formats.io.streams import STDIN, PeekableStream, check_characters, open_input, write_answers
+from nlp_app.formats.io.streams import STDIN, PeekableStream, open_input
 from nlp_app.inference import Tagger
 from nlp_app.inference.classifier import Classifier, validate_prediction_options
 from nlp_app.inference.files import InputFile, JobOptions, PredictionOptions, check_job_options, predict_file
 from nlp_app.inference.files.classification_input import ClassSource, detect_layout
-from nlp_app.inference.files.output_lines import make_predictor
 from nlp_app.inference.files.records import Item
 from nlp_app.inference.files.tagging_input import read_tagging_input, record_item
 
 TABLES = ("csv", "tsv")  # formats of texts with classes that `tag` reads as well
-
-
-@dataclass(frozen=True)
-class PredictedClasses:
-    """Selection of the classes that are returned for a text; by default the model decides.
-
-    Attributes:
-        top_k: Largest number of classes, or None.
-        threshold: Smallest probability of a class, or None.
-    """
-
-    top_k: int | None = None
-    threshold: float | None = None
-
-
-def classify_texts(
-    classifier: Classifier, texts: Sequence[str], request: OutputRequest, choice: PredictedClasses
-) -> list[str]:
-    """Classify texts, and write a JSON line for each, or another format.
-
-    Args:
-        classifier: A trained classifier.
-        texts: The texts.
-        request: The output.
-        choice: The classes to return.
-
-    Returns:
-        Notes for the user.
-
-    Raises:
-        DataError: A text is not valid Unicode, or the output can't be written.
-        SettingsError: The output's format is unknown or does not suit the input.
-    """
-    check_characters(texts)
-    plan = plan_output(request, PredictionOptions(choice.top_k, choice.threshold), "classify", "text")
-    _write_texts(classifier, texts, plan)
-    return plan.finish(classes=classifier.labels)
 
 
 def classify_file(
@@ -136,15 +99,6 @@ def _kind_of(layout: ClassSource) -> str:
     return "other" if layout.plan.options.format == "jsonl" else "text"
 
 
-def _write_texts(model: Tagger | Classifier, texts: Sequence[str], plan: OutputPlan) -> None:
-    """Write the answers for texts, below the header of a table."""
-    items: list[Item] = [{"text": text} for text in texts]
-    data = make_predictor(model, plan.options)(items)
-    if plan.options.header:
-        data = compress_frame(f"{plan.options.header}\n".encode(), plan.options.compression) + data
-    write_answers(data, plan.target)
-
-
 def _describe_repair(repair: ReadRepair) -> str:
     return f"{repair.count:,} {repair.what}, the first in line {repair.line}"
 
@@ -160,27 +114,6 @@ def _require_text(items: Iterator[Item], name: str) -> Iterator[Item]:
 
 def _size(record: ClassRecord) -> int:
     return len(record.text)
-
-
-def tag_texts(tagger: Tagger, texts: Sequence[str], request: OutputRequest) -> list[str]:
-    """Tag texts, and write a JSON line for each, or another format.
-
-    Args:
-        tagger: A trained tagger.
-        texts: The texts.
-        request: The output.
-
-    Returns:
-        Notes for the user.
-
-    Raises:
-        DataError: A text is not valid Unicode, or the output can't be written.
-        SettingsError: The output's format is unknown or does not suit the input.
-    """
-    check_characters(texts)
-    plan = plan_output(request, PredictionOptions(), "tag", "text")
-    _write_texts(tagger, texts, plan)
-    return plan.finish(tagger.parts.tokenizer)
 
 
 @dataclass(frozen=True)

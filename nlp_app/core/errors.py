@@ -122,3 +122,17 @@ def is_unsupported(error: BaseException) -> bool:
     if not isinstance(error, RuntimeError) or is_out_of_memory(error):
         return False
     return _UNSUPPORTED.search(str(error).lower()) is not None
+
+
+def is_panic(error: BaseException) -> bool:
+    """Check for the error that Python bindings of Rust libraries raise when the library panics.
+
+    It is not an Exception, and its class can't be imported.
+
+    Args:
+        error: The error.
+
+    Returns:
+        True for a panic.
+    """
+    return type(error).__name__ == "PanicException"

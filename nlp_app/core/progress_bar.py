@@ -60,6 +60,16 @@ def progress_bar(quiet: bool, unit: str, total: int | None = None, initial: int 
     return tqdm(None, file=_LogStream(stream), bar_format=line, **arguments)
 
 
+def show_status(bar: tqdm[Any], status: str) -> None:
+    """Show a status after a bar: immediately at a terminal, and with the next line in a log.
+
+    Args:
+        bar: The bar.
+        status: The status, such as `fold 2, epoch 3`.
+    """
+    bar.set_postfix_str(status, refresh=sys.stderr is not None and sys.stderr.isatty())
+
+
 def _width(stream: TextIO) -> dict[str, Any]:
     """Return tqdm's arguments for the width: that of the terminal, also when it is resized, or 80 if it is unknown."""
     try:

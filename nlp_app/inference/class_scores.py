@@ -4,36 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from nlp_app.features.classification.encoder import EncodedTexts
-from nlp_app.features.subwords.encoder import SubwordEncoder, SubwordTexts, collate_texts
-from nlp_app.inference.tag_scores import batch_subwords, padding_id
-from nlp_app.storage.batching import length_batches
-from nlp_app.storage.ragged import collate, gather
+from nlp_app.features.classification.encoder import EncodedTexts, TextEncoder
+from nlp_app.models import NumpyClassifierParts
+from nlp_app.runtime.classifier import ClassifierNetwork
 
 if TYPE_CHECKING:
-    from nlp_app.models import AnyClassifierParts
+    from nlp_app.features.subwords.encoder import SubwordTexts
+    from nlp_app.models import LoadedClassifierParts
 
 
 Probabilities = NDArray[np.floating[Any]]
 
-EncodedForClassifier = EncodedTexts | SubwordTexts
+EncodedForClassifier: TypeAlias = "EncodedTexts | SubwordTexts"
 
 MOST_KEPT = 1 << 27  # probabilities held in memory at most: half a gigabyte
 
 _CHUNK_TEXTS = 1000  # encoded together: enough that working on whole columns pays, few enough to hold in memory
 
 _CHUNK_CHARACTERS = 1 << 18
-
-_BATCH_NGRAMS = 1 << 17
-
-_BATCH_WORDS = 1 << 13  # padding included
 
 
 @dataclass(frozen=True)
@@ -51,7 +44,7 @@ class Decisions:
     probabilities: Probabilities | None
 
 
-def decide_chunks(parts: AnyClassifierParts, chunks: Iterable[Sequence[str]], size: int) -> Decisions:
+def decide_chunks(parts: LoadedClassifierParts, chunks: Iterable[Sequence[str]], size: int) -> Decisions:
     """Predict the labels of texts that arrive in chunks.
 
     Args:
@@ -93,7 +86,7 @@ def text_chunks(texts: Sequence[str]) -> Iterator[Sequence[str]]:
         yield texts[first:]
 
 
-def encode_texts(parts: AnyClassifierParts, texts: Sequence[str]) -> EncodedForClassifier:
+def encode_texts(parts: LoadedClassifierParts, texts: Sequence[str]) -> EncodedForClassifier:
     """Encode texts for the classifier's network.
 
     Args:
@@ -104,14 +97,13 @@ def encode_texts(parts: AnyClassifierParts, texts: Sequence[str]) -> EncodedForC
         The encoded texts: subwords for a transformer, otherwise n-grams, words or both.
     """
     encoder = parts.encoder
-    return encoder.encode_texts(texts) if isinstance(encoder, SubwordEncoder) else encoder.encode(texts)
+    return encoder.encode(texts) if isinstance(encoder, TextEncoder) else encoder.encode_texts(texts)
 
 
-@torch.inference_mode()
-def predict_scores(parts: AnyClassifierParts, encoded: EncodedForClassifier) -> NDArray[np.float32]:
+def predict_scores(parts: LoadedClassifierParts, encoded: EncodedForClassifier) -> NDArray[np.float32]:
     """Compute the scores of encoded texts, before softmax or sigmoid.
 
-    The network is used as it is: it should be in evaluation mode, and it stays on its device.
+    The network is used as it is: a torch module should be in evaluation mode, and it stays on its device.
 
     Args:
         parts: The classifier.
@@ -120,61 +112,29 @@ def predict_scores(parts: AnyClassifierParts, encoded: EncodedForClassifier) -> 
     Returns:
         (texts, classes) scores.
     """
-    device = next(parts.network.parameters()).device
-    if isinstance(encoded, SubwordTexts):
-        return _mean_window_scores(parts, encoded, device)
-    sizes = np.zeros(0, dtype=np.int64)
+    if isinstance(parts, NumpyClassifierParts):
+        if not isinstance(encoded, EncodedTexts):
+            raise TypeError(f"found {type(encoded).__name__}, expected texts of the classifier's encoder")
+        return _numpy_scores(parts.network, encoded)
+    from nlp_app.inference.torch_class_scores import torch_scores  # noqa: PLC0415 - it imports torch
+
+    return torch_scores(parts, encoded)
+
+
+def _numpy_scores(network: ClassifierNetwork, encoded: EncodedTexts) -> NDArray[np.float32]:
+    """Average the scores of all heads."""
+    heads: list[NDArray[np.float32]] = []
     if encoded.bags is not None:
-        sizes = encoded.bags.lengths
-        groups = list(_groups(sizes, _BATCH_NGRAMS))
+        arrays = encoded.bags.arrays
+        heads += network.ngram_scores(arrays["rows"], arrays["weights"], encoded.bags.offsets)
     if encoded.words is not None:
-        sizes = encoded.words.lengths
-        groups = length_batches(sizes, _BATCH_WORDS)
-    scores = np.empty((len(sizes), len(parts.class_set.labels)), dtype=np.float32)
-    for rows in groups:
-        inputs = {name: value.to(device) for name, value in batch_inputs(encoded, rows).items()}
-        scores[rows] = parts.network.scores(**inputs).float().cpu().numpy()
+        arrays = encoded.words.arrays
+        heads += network.word_scores(arrays["words"], arrays.get("vectors"), encoded.words.offsets)
+    scores: NDArray[np.float32] = np.stack(heads).mean(0)
     return scores
 
 
-def _mean_window_scores(parts: AnyClassifierParts, encoded: SubwordTexts, device: torch.device) -> NDArray[np.float32]:
-    """Average the scores of each text's windows: (texts, classes)."""
-    sizes = encoded.pieces.lengths
-    scores = np.empty((len(sizes), len(parts.class_set.labels)), dtype=np.float32)
-    for rows in length_batches(sizes, batch_subwords(device)):
-        arrays = collate_texts(encoded, rows, padding_id(parts))
-        inputs = {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
-        scores[rows] = parts.network.scores(**inputs).float().cpu().numpy()
-    windows = np.diff(encoded.windows)
-    if not len(windows):
-        return scores
-    means: NDArray[np.float32] = np.add.reduceat(scores, encoded.windows[:-1], axis=0)
-    means /= windows[:, None]
-    return means
-
-
-def batch_inputs(encoded: EncodedTexts, rows: NDArray[np.int64]) -> dict[str, Tensor]:
-    """Collate encoded texts into a batch of network inputs.
-
-    Args:
-        encoded: Texts of a network that is not a transformer.
-        rows: Indices of the batch's texts.
-
-    Returns:
-        Tensors by the names of the network's parameters.
-    """
-    inputs: dict[str, Tensor] = {}
-    if encoded.bags is not None:
-        arrays, offsets = gather(encoded.bags, rows)
-        inputs["ngrams"] = torch.from_numpy(arrays["rows"])
-        inputs["weights"] = torch.from_numpy(arrays["weights"])
-        inputs["offsets"] = torch.from_numpy(offsets.astype(np.int32))
-    if encoded.words is not None:
-        inputs |= {name: torch.from_numpy(array) for name, array in collate(encoded.words, rows).items()}
-    return inputs
-
-
-def to_probabilities(scores: NDArray[np.float32], parts: AnyClassifierParts) -> Probabilities:
+def to_probabilities(scores: NDArray[np.float32], parts: LoadedClassifierParts) -> Probabilities:
     """Convert scores to probabilities, at the temperature that was fitted on dev.
 
     Args:
@@ -191,10 +151,3 @@ def to_probabilities(scores: NDArray[np.float32], parts: AnyClassifierParts) -> 
     np.exp(scaled, out=scaled)
     scaled /= scaled.sum(1, keepdims=True)
     return scaled
-
-
-def _groups(sizes: NDArray[np.int64], budget: int) -> Iterator[NDArray[np.int64]]:
-    """Split rows into consecutive groups whose sizes add up to about `budget`."""
-    rows = np.arange(len(sizes))
-    groups = np.cumsum(sizes) // budget
-    yield from np.split(rows, np.flatnonzero(np.diff(groups)) + 1)

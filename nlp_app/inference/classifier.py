@@ -9,14 +9,17 @@ import numpy as np
 
 from nlp_app.core.errors import SettingsError
 from nlp_app.core.types import Label
+from nlp_app.inference.backends import BULK_CHARACTERS, OnDemand
 from nlp_app.inference.class_scores import Probabilities, encode_texts, predict_scores, text_chunks, to_probabilities
 from nlp_app.inference.sharing import HubMixin
+from nlp_app.models import ClassifierParts, NumpyClassifierParts
+from nlp_app.models.classifier import to_torch
 
 if TYPE_CHECKING:
-    from nlp_app.models import AnyClassifierParts
+    from nlp_app.models import LoadedClassifierParts
 
 
-class Classifier(HubMixin["AnyClassifierParts"]):
+class Classifier(HubMixin["LoadedClassifierParts"]):
     """A trained text classifier.
 
     `nlp_app.load` creates one. Calls change neither their input nor the classifier, so threads may share it. Give many
@@ -24,6 +27,7 @@ class Classifier(HubMixin["AnyClassifierParts"]):
 
     Args:
         parts: The parts of the model, as read from a model directory.
+        torch_for_bulk: Compute calls with much text by torch even if the network of `parts` is NumPy's.
 
     Example:
         >>> import nlp_app
@@ -37,9 +41,13 @@ class Classifier(HubMixin["AnyClassifierParts"]):
         ['refund', 'delivery']
     """
 
-    def __init__(self, parts: AnyClassifierParts) -> None:
+    def __init__(self, parts: LoadedClassifierParts, *, torch_for_bulk: bool = False) -> None:
         self.parts = parts
-        parts.network.eval()
+        self._bulk: OnDemand[NumpyClassifierParts, ClassifierParts] | None = None
+        if not isinstance(parts, NumpyClassifierParts):
+            parts.network.eval()
+        elif torch_for_bulk:
+            self._bulk = OnDemand(parts, to_torch)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -149,8 +157,11 @@ class Classifier(HubMixin["AnyClassifierParts"]):
         ]
 
     def _probability_chunks(self, texts: Sequence[str]) -> Iterator[Probabilities]:
+        # The choice depends on the call alone, so its result is repeatable.
+        is_small = self._bulk is None or sum(map(len, texts)) < BULK_CHARACTERS
+        parts = self.parts if self._bulk is None or is_small else self._bulk.get()
         for chunk in text_chunks(texts):
-            yield to_probabilities(predict_scores(self.parts, encode_texts(self.parts, chunk)), self.parts)
+            yield to_probabilities(predict_scores(parts, encode_texts(parts, chunk)), parts)
 
 
 def validate_prediction_options(top_k: int | None, threshold: float | None) -> None:

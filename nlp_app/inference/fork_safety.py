@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-
-import torch
+import sys
 
 
 def use_one_thread_in_forked_children() -> None:
@@ -18,4 +17,6 @@ def use_one_thread_in_forked_children() -> None:
 
 
 def _use_one_thread() -> None:
-    torch.set_num_threads(1)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)

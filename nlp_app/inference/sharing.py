@@ -14,10 +14,10 @@ from typing import Any, Generic, Self, TypeVar
 
 from nlp_app.core.errors import ModelError
 from nlp_app.core.files import temporary_directory
-from nlp_app.models import AnyParts, write_model
+from nlp_app.models import LoadedParts, NumpyClassifierParts, NumpyTaggerParts, write_model
 from nlp_app.models.hub import CARD, hub_errors, is_hub_name, is_repository, one_line_error
 
-P = TypeVar("P", bound=AnyParts)
+P = TypeVar("P", bound=LoadedParts)
 
 # The scores that a card lists, in this order, with the Hub's names for them.
 _METRICS = {"f1": "f1", "accuracy": "accuracy", "macro_f1": "f1", "weighted_f1": "f1", "micro_f1": "f1"}
@@ -30,13 +30,19 @@ class HubMixin(Generic[P]):
 
     parts: P
 
+    @property
+    def backend(self) -> str:
+        """The library that computes the network: "numpy", or "torch". With `auto`, torch computes large calls."""
+        return "numpy" if isinstance(self.parts, NumpyTaggerParts | NumpyClassifierParts) else "torch"
+
     @classmethod
-    def from_pretrained(cls, path: str | Path, *, trust_remote_code: bool = False) -> Self:
+    def from_pretrained(cls, path: str | Path, *, trust_remote_code: bool = False, backend: str = "auto") -> Self:
         """Load a model. The same as `nlp_app.load`, under the name that transformers users look for.
 
         Args:
             path: A model directory, or the name of a model on the Hub, `owner/name`.
             trust_remote_code: Whether Python code that comes with the model may run.
+            backend: Library that computes the network: `auto`, `numpy` or `torch`.
 
         Returns:
             The loaded model.
@@ -46,7 +52,7 @@ class HubMixin(Generic[P]):
         """
         from nlp_app.inference import load  # noqa: PLC0415 - it imports this module
 
-        loaded = load(path, trust_remote_code=trust_remote_code)
+        loaded = load(path, trust_remote_code=trust_remote_code, backend=backend)
         if not isinstance(loaded, cls):
             raise ModelError(f"{path}: found a {type(loaded).__name__}, expected a {cls.__name__}; use nlp_app.load")
         return loaded
@@ -83,7 +89,7 @@ class HubMixin(Generic[P]):
         return push_to_hub(self.parts, repo_id, private=private, token=token)
 
 
-def save_pretrained(parts: AnyParts, directory: str | Path) -> None:
+def save_pretrained(parts: LoadedParts, directory: str | Path) -> None:
     """Save a model and its card to a directory; other files in it are kept.
 
     Args:
@@ -106,7 +112,7 @@ def save_pretrained(parts: AnyParts, directory: str | Path) -> None:
 
 
 def push_to_hub(
-    parts: AnyParts,
+    parts: LoadedParts,
     repo_id: str,
     *,
     private: bool | None = None,
@@ -149,7 +155,7 @@ def push_to_hub(
 
 
 def front_matter(
-    parts: AnyParts,
+    parts: LoadedParts,
     metrics: Mapping[str, Mapping[str, Any]],
     data: Mapping[str, str] | None = None,
     pretrained: str = "",
@@ -195,7 +201,7 @@ def front_matter(
     return f"---\n{card.to_yaml()}\n---\n"
 
 
-def plain_card(parts: AnyParts) -> str:
+def plain_card(parts: LoadedParts) -> str:
     """Write a short card for a model without one: its labels and how to use it.
 
     Args:
@@ -229,5 +235,5 @@ def plain_card(parts: AnyParts) -> str:
     )
 
 
-def _finds_entities(parts: AnyParts) -> bool:
+def _finds_entities(parts: LoadedParts) -> bool:
     return parts.task == "ner" and parts.tag_set.written_scheme != "none"

@@ -6,18 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from nlp_app.core.errors import ModelError
 from nlp_app.core.types import TokenSpan
-from nlp_app.inference.tag_scores import Encoded, emission_batches
-from nlp_app.nn.crf.lattice import forward_backward
-from nlp_app.nn.crf.scores import Scores
-from nlp_app.nn.crf.segments import Segments
-from nlp_app.nn.crf.viterbi import best_paths
+from nlp_app.inference.tag_scores import Encoded, TagBatch, tag_batches
+from nlp_app.numerics.segments import Segments
 
 if TYPE_CHECKING:
-    from nlp_app.models import AnyTaggerParts
+    from nlp_app.models import LoadedTaggerParts
 
 
 Scored = list[tuple[TokenSpan, float]]
@@ -25,27 +21,24 @@ Scored = list[tuple[TokenSpan, float]]
 _SEGMENT_CELLS = 1 << 20  # size of the arrays for spans whose probabilities are computed together
 
 
-@torch.inference_mode()
-def _best_paths(parts: AnyTaggerParts, encoded: Encoded) -> list[list[int]]:
+def _best_paths(parts: LoadedTaggerParts, encoded: Encoded) -> list[list[int]]:
     """Find the best tag ids of each encoded sentence."""
     results: list[list[int]] = [[] for _ in encoded.offsets[1:]]
-    for rows, emissions, mask in emission_batches(parts, encoded):
-        paths = _paths(parts.network.crf.scores(emissions, mask))
-        for row, path in zip(rows.tolist(), paths, strict=True):
+    for batch in tag_batches(parts, encoded):
+        for row, path in zip(batch.rows.tolist(), _paths(batch), strict=True):
             results[row] = path
     return results
 
 
-def _paths(scores: Scores) -> list[list[int]]:
+def _paths(batch: TagBatch) -> list[list[int]]:
     """Find the best paths; raise ModelError if no path of a sentence has a finite score."""
     try:
-        return best_paths(scores)
+        return batch.best_paths()
     except ValueError as error:
         raise ModelError(f"the model can't tag this text: {error}; train the model again, or copy it again") from error
 
 
-@torch.inference_mode()
-def predict_encoded(parts: AnyTaggerParts, encoded: Encoded, scores: bool) -> list[Scored]:
+def predict_encoded(parts: LoadedTaggerParts, encoded: Encoded, scores: bool) -> list[Scored]:
     """Predict the spans of encoded sentences.
 
     Args:
@@ -60,26 +53,22 @@ def predict_encoded(parts: AnyTaggerParts, encoded: Encoded, scores: bool) -> li
         ModelError: If no path of a sentence has a finite score.
     """
     results: list[Scored] = [[] for _ in encoded.offsets[1:]]
-    for rows, emissions, mask in emission_batches(parts, encoded):
-        crf_scores = parts.network.crf.scores(emissions, mask)
-        paths = _paths(crf_scores)
+    for batch in tag_batches(parts, encoded):
+        paths = _paths(batch)
         spans = [parts.tag_set.spans(path) for path in paths]
-        probabilities = _probabilities(parts, crf_scores, paths, spans) if scores else None
-        for row, row_spans in zip(rows.tolist(), spans, strict=True):
+        probabilities = _probabilities(parts, batch, paths, spans) if scores else None
+        for row, row_spans in zip(batch.rows.tolist(), spans, strict=True):
             results[row] = [(span, next(probabilities) if probabilities else 0.0) for span in row_spans]
     return results
 
 
 def _probabilities(
-    parts: AnyTaggerParts, scores: Scores, paths: list[list[int]], spans: list[list[TokenSpan]]
+    parts: LoadedTaggerParts, batch: TagBatch, paths: list[list[int]], spans: list[list[TokenSpan]]
 ) -> Iterator[float]:
     """Compute the posterior probability of each span on the best paths, row after row."""
     flat = [(row, span) for row, row_spans in enumerate(spans) for span in row_spans]
-    if not flat:
-        return
-    lattice = forward_backward(scores)
     for group in _span_groups(flat, len(parts.tag_set.tags)):
-        yield from np.exp(lattice.segment_log_probability(_segments(parts, paths, group))).tolist()
+        yield from np.exp(batch.segment_log_probability(_segments(parts, paths, group))).tolist()
 
 
 def _span_groups(flat: list[tuple[int, TokenSpan]], tags: int) -> Iterator[list[tuple[int, TokenSpan]]]:
@@ -97,7 +86,7 @@ def _span_groups(flat: list[tuple[int, TokenSpan]], tags: int) -> Iterator[list[
         yield flat[first:]
 
 
-def _segments(parts: AnyTaggerParts, paths: list[list[int]], flat: list[tuple[int, TokenSpan]]) -> Segments:
+def _segments(parts: LoadedTaggerParts, paths: list[list[int]], flat: list[tuple[int, TokenSpan]]) -> Segments:
     """Build the lattice's input for spans, each with its row."""
     lengths = np.array([span.end - span.start for _, span in flat])
     tags = np.zeros((len(flat), lengths.max()), dtype=np.int64)

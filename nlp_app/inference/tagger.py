@@ -6,16 +6,19 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, overload
 
 from nlp_app.core.chunking import chunk_by_size
+from nlp_app.core.errors import ModelError
 from nlp_app.core.types import Span, TokenSpan
+from nlp_app.inference.backends import BULK_CHARACTERS, BULK_TOKENS, OnDemand
 from nlp_app.inference.sharing import HubMixin
 from nlp_app.inference.tag_decoding import Scored, _best_paths, predict_encoded
-from nlp_app.models.label_extension import add_labels
+from nlp_app.models import NumpyTaggerParts, TaggerParts
+from nlp_app.models.tagger import to_torch
 
 if TYPE_CHECKING:
-    from nlp_app.models import AnyTaggerParts
+    from nlp_app.models import AnyTaggerParts, LoadedTaggerParts
 
 
-class Tagger(HubMixin["AnyTaggerParts"]):
+class Tagger(HubMixin["LoadedTaggerParts"]):
     """A trained sequence tagger: finds labeled spans in text, or a tag for each token.
 
     `nlp_app.load` creates one. Calls change neither their input nor the tagger, so threads may share it. Texts may be
@@ -23,6 +26,7 @@ class Tagger(HubMixin["AnyTaggerParts"]):
 
     Args:
         parts: The parts of the model, as read from a model directory.
+        torch_for_bulk: Compute calls with many tokens by torch even if the network of `parts` is NumPy's.
 
     Example:
         >>> import nlp_app
@@ -35,9 +39,13 @@ class Tagger(HubMixin["AnyTaggerParts"]):
         [['B-PER', 'O', 'O', 'B-LOC']]
     """
 
-    def __init__(self, parts: AnyTaggerParts) -> None:
+    def __init__(self, parts: LoadedTaggerParts, *, torch_for_bulk: bool = False) -> None:
         self.parts = parts
-        parts.network.eval()
+        self._bulk: OnDemand[NumpyTaggerParts, TaggerParts] | None = None
+        if not isinstance(parts, NumpyTaggerParts):
+            parts.network.eval()
+        elif torch_for_bulk:
+            self._bulk = OnDemand(parts, to_torch)
         # Fill the tag set's caches now, before threads share it or the process forks while one is being filled.
         tag_set = parts.tag_set
         _ = tag_set.spans([]), tag_set.written([]), tag_set.boundaries
@@ -60,7 +68,7 @@ class Tagger(HubMixin["AnyTaggerParts"]):
 
         Raises:
             TypeError: If `labels` is a single str, or contains anything but str.
-            ModelError: If the network's output layer has no bias, which new labels need.
+            ModelError: If the network's output layer has no bias, which new labels need, or torch is not used.
 
         Example:
             >>> larger = tagger.add_labels(["PRODUCT", "EVENT"])
@@ -74,7 +82,9 @@ class Tagger(HubMixin["AnyTaggerParts"]):
             raise TypeError(
                 f"add_labels takes a list of str, found {type(wrong).__name__}: write add_labels(['PRODUCT'])"
             )
-        return Tagger(add_labels(self.parts, names))
+        from nlp_app.models.label_extension import add_labels  # noqa: PLC0415 - it imports torch
+
+        return Tagger(add_labels(self._torch_parts("add_labels"), names))
 
     @overload
     def tag(self, texts: str) -> list[Span]: ...
@@ -103,7 +113,8 @@ class Tagger(HubMixin["AnyTaggerParts"]):
         if isinstance(texts, str):
             return self.tag([texts])[0]
         _check_texts(texts)
-        return [spans for chunk in chunk_by_size(texts, len) for spans in self._tag(chunk)]
+        parts = self._parts_for(sum(map(len, texts)), BULK_CHARACTERS)
+        return [spans for chunk in chunk_by_size(texts, len) for spans in _tag(parts, chunk)]
 
     def tag_tokens(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
         """Predict one tag for each token of pre-tokenized sentences.
@@ -123,10 +134,9 @@ class Tagger(HubMixin["AnyTaggerParts"]):
             [['B-PER', 'O', 'O', 'B-LOC'], ['O']]
         """
         _check_sentences(sentences)
-        encode, written = self.parts.encoder.encode, self.parts.tag_set.written
-        return [
-            written(path) for chunk in chunk_by_size(sentences, len) for path in _best_paths(self.parts, encode(chunk))
-        ]
+        parts = self._parts_for(sum(map(len, sentences)), BULK_TOKENS)
+        encode, written = parts.encoder.encode, parts.tag_set.written
+        return [written(path) for chunk in chunk_by_size(sentences, len) for path in _best_paths(parts, encode(chunk))]
 
     def token_spans(self, sentences: Sequence[Sequence[str]]) -> list[list[TokenSpan]]:
         """Find the labeled spans of pre-tokenized sentences.
@@ -156,32 +166,39 @@ class Tagger(HubMixin["AnyTaggerParts"]):
         return self._predict(sentences, scores=True)
 
     def _predict(self, sentences: Sequence[Sequence[str]], scores: bool) -> list[Scored]:
-        encode = self.parts.encoder.encode
-        return [
-            spans
-            for chunk in chunk_by_size(sentences, len)
-            for spans in predict_encoded(self.parts, encode(chunk), scores)
-        ]
+        parts = self._parts_for(sum(map(len, sentences)), BULK_TOKENS)
+        return [spans for chunk in chunk_by_size(sentences, len) for spans in _predict(parts, chunk, scores)]
 
-    def _tag(self, texts: Sequence[str]) -> list[list[Span]]:
-        tokens = self.parts.tokenizer.batch(texts)
-        sentences = [
-            [text[start:end] for start, end in zip(offsets.starts, offsets.ends, strict=True)]
-            for text, offsets in zip(texts, tokens, strict=True)
+    def _parts_for(self, size: int, limit: int) -> LoadedTaggerParts:
+        """Choose the parts that compute a call; the choice depends on the call alone, so its result is repeatable."""
+        return self.parts if self._bulk is None or size < limit else self._bulk.get()
+
+    def _torch_parts(self, what: str) -> AnyTaggerParts:
+        if not isinstance(self.parts, NumpyTaggerParts):
+            return self.parts
+        if self._bulk is None:
+            raise ModelError(f'{what}: needs torch; install it and load the model with backend="torch"')
+        return self._bulk.get()
+
+
+def _predict(parts: LoadedTaggerParts, sentences: Sequence[Sequence[str]], scores: bool) -> list[Scored]:
+    return predict_encoded(parts, parts.encoder.encode(sentences), scores)
+
+
+def _tag(parts: LoadedTaggerParts, texts: Sequence[str]) -> list[list[Span]]:
+    tokens = parts.tokenizer.batch(texts)
+    sentences = [
+        [text[start:end] for start, end in zip(offsets.starts, offsets.ends, strict=True)]
+        for text, offsets in zip(texts, tokens, strict=True)
+    ]
+    found = [spans for chunk in chunk_by_size(sentences, len) for spans in _predict(parts, chunk, scores=True)]
+    return [
+        [
+            Span(text[offsets.starts[a] : offsets.ends[b - 1]], label, offsets.starts[a], offsets.ends[b - 1], score)
+            for (a, b, label), score in spans
         ]
-        return [
-            [
-                Span(
-                    text[offsets.starts[a] : offsets.ends[b - 1]],
-                    label,
-                    offsets.starts[a],
-                    offsets.ends[b - 1],
-                    score,
-                )
-                for (a, b, label), score in spans
-            ]
-            for text, offsets, spans in zip(texts, tokens, self.scored_spans(sentences), strict=True)
-        ]
+        for text, offsets, spans in zip(texts, tokens, found, strict=True)
+    ]
 
 
 def _check_texts(texts: Sequence[str]) -> None:

@@ -199,7 +199,7 @@ class _PredictionActor(ABC):
 
 class _TaggingActor(_PredictionActor):
     def _load(self, model: str) -> Any:
-        return nlp_app.Tagger.from_pretrained(model)
+        return nlp_app.Tagger.from_pretrained(model, backend="torch")
 
     def _predict(self, texts: list[str]) -> Sequence[Any]:
         predictions: Sequence[Any] = self.model.tag(texts)
@@ -211,7 +211,7 @@ class _TaggingActor(_PredictionActor):
 
 class _ClassificationActor(_PredictionActor):
     def _load(self, model: str) -> Any:
-        return nlp_app.Classifier.from_pretrained(model)
+        return nlp_app.Classifier.from_pretrained(model, backend="torch")
 
     def _predict(self, texts: list[str]) -> Sequence[Any]:
         predictions: Sequence[Any] = self.model.classify(texts, **self.choice)

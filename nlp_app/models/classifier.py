@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from nlp_app.core.errors import ModelError
 from nlp_app.features.classification.encoder import TextEncoder, load_text_encoder
@@ -22,11 +21,17 @@ from nlp_app.models.directory import (
     parse_dimensions,
     read_about,
     read_labels,
-    read_network,
     read_or_raise_model_error,
 )
-from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifierNetwork, kernel_sizes
+from nlp_app.models.numpy_weights import read_arrays
+from nlp_app.numerics.dimensions import ClassifierDimensions, ClassifierSizes, kernel_sizes
+from nlp_app.runtime.classifier import ClassifierNetwork, weight_types
 from nlp_app.text import Tokenizer, make_tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlp_app.nn.classifier import TextClassifierNetwork
 
 KIND = "text_classifier"
 
@@ -57,8 +62,14 @@ class Decision:
         return {"temperature": self.temperature, "thresholds": thresholds}
 
 
+class _Network(Protocol):
+    @property
+    def dimensions(self) -> ClassifierDimensions:
+        """The heads and sizes of the layers."""
+
+
 @dataclass(frozen=True)
-class ClassifierParts:
+class _AnyClassifierParts:
     """The parts of a text classifier.
 
     Attributes:
@@ -71,7 +82,7 @@ class ClassifierParts:
         task: Always "cls".
     """
 
-    network: TextClassifierNetwork
+    network: _Network
     encoder: TextEncoder
     class_set: ClassSet
     decision: Decision
@@ -102,14 +113,6 @@ class ClassifierParts:
             "about": self.about,
         }
 
-    def weights(self) -> Mapping[str, Tensor]:
-        """Get the network's weights.
-
-        Returns:
-            Tensors by name.
-        """
-        return self.network.state_dict()
-
     def save_files(self, directory: Path) -> None:
         """Write the encoder's vocabularies.
 
@@ -118,6 +121,44 @@ class ClassifierParts:
         """
         (directory / VOCABULARY).mkdir()
         self.encoder.save(directory / VOCABULARY)
+
+
+@dataclass(frozen=True)
+class ClassifierParts(_AnyClassifierParts):
+    """The parts of a text classifier whose network is a torch module.
+
+    Attributes:
+        network: The network, which computes scores.
+    """
+
+    network: TextClassifierNetwork
+
+    def weights(self) -> Mapping[str, Tensor]:
+        """Get the network's weights.
+
+        Returns:
+            Tensors by name.
+        """
+        return self.network.state_dict()
+
+
+@dataclass(frozen=True)
+class NumpyClassifierParts(_AnyClassifierParts):
+    """The parts of a text classifier whose network is computed by NumPy.
+
+    Attributes:
+        network: The network, which computes scores.
+    """
+
+    network: ClassifierNetwork
+
+    def weights(self) -> Mapping[str, NDArray[Any]]:
+        """Get the network's weights.
+
+        Returns:
+            Arrays by name.
+        """
+        return self.network.weights
 
 
 def read_classifier(directory: Path, description: Mapping[str, Any]) -> ClassifierParts:
@@ -133,14 +174,69 @@ def read_classifier(directory: Path, description: Mapping[str, Any]) -> Classifi
     Raises:
         ModelError: If the description doesn't fit the files.
     """
+    from nlp_app.models.torch_weights import read_network  # noqa: PLC0415 - a model can be used without torch
+    from nlp_app.nn.classifier import TextClassifierNetwork  # noqa: PLC0415
+
+    rest, sizes, dimensions = _read_rest(directory, description)
+    classes = len(rest.class_set.labels)
+    network = read_network(directory, lambda: TextClassifierNetwork(classes, sizes, dimensions))
+    return ClassifierParts(network, *rest)
+
+
+def read_numpy_classifier(directory: Path, description: Mapping[str, Any]) -> NumpyClassifierParts:
+    """Read a classifier from a model directory whose files were checked, with its network in NumPy.
+
+    Args:
+        directory: The model's directory.
+        description: The contents of `nlp_app.json`.
+
+    Returns:
+        The parts of the classifier.
+
+    Raises:
+        ModelError: If the description doesn't fit the files.
+    """
+    rest, sizes, dimensions = _read_rest(directory, description)
+    weights = read_arrays(directory, weight_types(len(rest.class_set.labels), sizes, dimensions))
+    return NumpyClassifierParts(ClassifierNetwork(weights, dimensions), *rest)
+
+
+def to_torch(parts: NumpyClassifierParts) -> ClassifierParts:
+    """Convert a classifier to one whose network is a torch module. Both share the memory of the weights.
+
+    Args:
+        parts: The classifier.
+
+    Returns:
+        The same classifier in torch.
+    """
+    from nlp_app.models.torch_weights import share_weights  # noqa: PLC0415 - a model can be used without torch
+    from nlp_app.nn.classifier import TextClassifierNetwork  # noqa: PLC0415
+
+    classes, sizes = len(parts.class_set.labels), ClassifierSizes(**parts.encoder.sizes)
+    network = share_weights(
+        lambda: TextClassifierNetwork(classes, sizes, parts.network.dimensions), parts.network.weights
+    )
+    return ClassifierParts(network, parts.encoder, parts.class_set, parts.decision, parts.about, parts.card)
+
+
+class _Rest(NamedTuple):
+    """All parts but the network."""
+
+    encoder: TextEncoder
+    class_set: ClassSet
+    decision: Decision
+    about: dict[str, Any]
+
+
+def _read_rest(directory: Path, description: Mapping[str, Any]) -> tuple[_Rest, ClassifierSizes, ClassifierDimensions]:
     place, vocabulary = directory / DESCRIPTION, directory / VOCABULARY
     class_set, decision, about = read_or_raise_model_error(place, lambda: read_classes(description))
     sizes, dimensions = read_or_raise_model_error(place, lambda: _sizes(description))
     encoder = read_or_raise_model_error(vocabulary, lambda: _encoder(vocabulary, description, sizes))
     if encoder.sizes != asdict(sizes):
         raise ModelError(f"{directory}: the vocabularies don't fit the network's tables; copy the model again")
-    network = read_network(directory, lambda: TextClassifierNetwork(len(class_set.labels), sizes, dimensions))
-    return ClassifierParts(network, encoder, class_set, decision, about)
+    return _Rest(encoder, class_set, decision, about), sizes, dimensions
 
 
 def read_classes(description: Mapping[str, Any]) -> tuple[ClassSet, Decision, dict[str, Any]]:

@@ -17,29 +17,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-import safetensors.torch
-from safetensors import SafetensorError
-from torch import Tensor, nn
-
-from nlp_app.core.errors import ModelError, is_out_of_memory
-from nlp_app.core.files import checksum, flush_directory, flush_file, temporary_directory
-from nlp_app.features.subwords.tokenizer import is_panic
-from nlp_app.nn.skeletons import build_skeleton, check_materialized
-from nlp_app.text import unidata_version
+from nlp_app.core.errors import ModelError, is_out_of_memory, is_panic
+from nlp_app.core.files import checksum
 
 FORMAT = 2  # raised whenever an older nlp_app can't read the new files
 
 MAX_TAGS = 10_000
 
-_MAX_WEIGHT = 1e15  # absolute value: training never gets there, and the product of two is still finite
+MAX_WEIGHT = 1e15  # absolute value: training never gets there, and the product of two is still finite
 
 DESCRIPTION, WEIGHTS, VOCABULARY = "nlp_app.json", "model.safetensors", "vocab"
 
@@ -52,123 +43,16 @@ _FILE = re.compile("|".join([*map(re.escape, (WEIGHTS, CONFIG, PIECES, *TOKENIZE
 
 T = TypeVar("T")
 
-N = TypeVar("N", bound=nn.Module)
 
-
-class ModelParts(Protocol):
-    """The parts of a model, and how they are saved."""
-
-    @property
-    def network(self) -> nn.Module:
-        """The network whose weights are saved."""
-
-    def describe(self) -> dict[str, Any]:
-        """Describe the model for `nlp_app.json`.
-
-        Returns:
-            JSON values, with `task` among them.
-        """
-
-    def weights(self) -> Mapping[str, Tensor]:
-        """Get the tensors for `model.safetensors`.
-
-        Returns:
-            Tensors by name. They may share memory; each is written in full.
-        """
-
-    def save_files(self, directory: Path) -> None:
-        """Write all other files.
-
-        Args:
-            directory: An empty directory.
-        """
-
-
-def write_model(parts: ModelParts, directory: Path) -> None:
-    """Write a model to a directory, or replace the model there. Other files in the directory are kept.
+def is_model_file(name: str) -> bool:
+    """Check if a model may have a file of that name.
 
     Args:
-        parts: The parts of the model.
-        directory: Created if it does not exist.
+        name: A path relative to the model's directory, with slashes.
 
-    Raises:
-        ModelError: If the files can't be written.
+    Returns:
+        True if it may.
     """
-    is_new = not directory.exists()
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with temporary_directory(directory / "model") as folder:
-            files = _write_parts(parts, folder)
-            checksums = {path.relative_to(folder).as_posix(): checksum(path) for path in files}
-            description = {"format": FORMAT, "unidata_version": unidata_version()} | parts.describe()
-            description["files"] = checksums
-            description["checksum"] = own_checksum(description)
-            text = json.dumps(description, ensure_ascii=False, indent=1) + "\n"
-            (folder / DESCRIPTION).write_text(text, encoding="utf-8")
-            shutil.copymode(
-                folder / DESCRIPTION, folder / WEIGHTS
-            )  # safetensors makes files that only their owner can read
-            _move([*files, folder / DESCRIPTION], folder, directory)
-    except OSError as error:
-        if is_new:
-            shutil.rmtree(directory, ignore_errors=True)
-        raise ModelError(f"{directory}: can't write the model: {error.strerror or error}; make room") from error
-
-
-def _write_parts(parts: ModelParts, directory: Path) -> list[Path]:
-    parts.save_files(directory)
-    files = sorted(path for path in directory.rglob("*") if path.is_file())
-    weights = directory / WEIGHTS
-    try:
-        safetensors.torch.save_file(_separate(parts.weights()), weights, {"format": "pt"})
-    except SafetensorError as error:  # safetensors raises it if a file can't be written
-        raise OSError(str(error).rpartition("I/O error: ")[2]) from error
-    return [weights, *files]
-
-
-def _separate(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copy tensors so that none shares memory with another, as safetensors requires, and move them to the CPU."""
-    addresses: set[int] = set()
-    separate: dict[str, Tensor] = {}
-    for name, tensor in weights.items():
-        tensor = tensor.detach().cpu().contiguous()
-        address = tensor.untyped_storage().data_ptr()
-        separate[name] = tensor.clone() if address in addresses else tensor
-        addresses.add(address)
-    return separate
-
-
-def _move(files: list[Path], folder: Path, directory: Path) -> None:
-    """Move files to the directory in this order, then delete files of the previous model that were not replaced."""
-    new = {path.relative_to(folder).as_posix() for path in files}
-    old = _files_of_model(directory)
-    vocabulary = directory / VOCABULARY
-    if any(name.startswith(f"{VOCABULARY}/") for name in new | old):
-        vocabulary.mkdir(exist_ok=True)
-        # All files in it belong to the model, even those that a killed process has left.
-        old |= {f"{VOCABULARY}/{path.name}" for path in vocabulary.iterdir() if path.is_file()}
-    for path in files:
-        flush_file(path)
-    for path in files:  # without pause: if killed in between, the directory holds neither model
-        os.replace(path, directory / path.relative_to(folder))
-    flush_directory(directory)
-    for name in old - new:
-        (directory / name).unlink(missing_ok=True)
-    if vocabulary.is_dir() and not any(vocabulary.iterdir()):
-        vocabulary.rmdir()
-
-
-def _files_of_model(directory: Path) -> set[str]:
-    """List the files of the model in the directory; none if there is no model, or it can't be read."""
-    try:
-        files = read_description(directory).get("files")
-    except ModelError:
-        return set()
-    return {name for name in files if _is_model_file(name)} if isinstance(files, dict) else set()
-
-
-def _is_model_file(name: str) -> bool:
-    """Check if a model may have a file of that name, a path relative to its directory."""
     folder, slash, file = name.partition("/")
     if slash:
         return folder == VOCABULARY and file == Path(file).name and file not in ("", "..")
@@ -204,30 +88,6 @@ def read_or_raise_model_error(place: Path, read: Callable[[], T]) -> T:
         raise ModelError(
             f"{place}: damaged, or not what `train` wrote ({type(error).__name__}: {reason}); copy the model again"
         ) from error
-
-
-def check_finite(weights: Mapping[str, Tensor]) -> None:
-    """Check that weights are finite numbers; otherwise no score could be computed.
-
-    Args:
-        weights: Tensors by name.
-
-    Raises:
-        ValueError: If a weight is NaN or infinite.
-    """
-    for name, tensor in weights.items():
-        # The sum is fast to check. Only if it overflows, every number has to be checked.
-        if tensor.is_floating_point() and not tensor.sum().isfinite() and not tensor.isfinite().all():
-            raise ValueError(f"{name}: found values that are not finite")
-
-
-def _check_range(weights: Mapping[str, Tensor]) -> None:
-    """Raise ValueError if weights are so large that products of them, and so the scores, would overflow."""
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and tensor.numel():
-            low, high = (float(value) for value in tensor.aminmax())
-            if not -_MAX_WEIGHT <= low <= high <= _MAX_WEIGHT:
-                raise ValueError(f"{name}: found values that are not finite, or beyond {_MAX_WEIGHT:g}")
 
 
 def read_labels(description: Mapping[str, Any]) -> tuple[str, ...]:
@@ -307,41 +167,6 @@ def parse_dimensions(kind: type[T], values: Mapping[str, Any], limits: Mapping[s
     return kind(**values)
 
 
-def read_network(
-    directory: Path,
-    build: Callable[[], N],
-    restore: Callable[[dict[str, Tensor]], Mapping[str, Tensor]] = lambda weights: weights,
-) -> N:
-    """Build a network and load its weights from a model directory.
-
-    Args:
-        directory: The model's directory.
-        build: Makes the network.
-        restore: Converts the tensors of the file to the network's own, if they were saved in another form.
-
-    Returns:
-        The network in evaluation mode.
-
-    Raises:
-        ModelError: If the file can't be read or doesn't fit the network.
-    """
-
-    def read() -> N:
-        # Built without memory, then filled with the file's tensors: no time is lost on initializing weights.
-        network = build_skeleton(build)
-        weights = restore(safetensors.torch.load_file(directory / WEIGHTS))
-        # The tensors are used as they are, so their types have to be those of the network.
-        for name, tensor in network.state_dict().items():
-            if name in weights and weights[name].dtype != tensor.dtype:
-                raise ValueError(f"{name}: found the type {weights[name].dtype}, expected {tensor.dtype}")
-        _check_range(weights)
-        network.load_state_dict(weights, strict=True, assign=True)
-        check_materialized(network)
-        return network.eval()
-
-    return read_or_raise_model_error(directory / WEIGHTS, read)
-
-
 def read_description(directory: Path) -> dict[str, Any]:
     """Read `nlp_app.json` and check its format and its own checksum.
 
@@ -390,7 +215,7 @@ def check_files(directory: Path, description: Mapping[str, Any]) -> None:
         raise ModelError(f"{directory / DESCRIPTION}: lists no files; copy the model again")
     for name, expected in files.items():
         path = directory / name
-        if not _is_model_file(name):
+        if not is_model_file(name):
             raise ModelError(f"{directory / DESCRIPTION}: lists {name!r}, which is not a model file; don't use it")
         if not read_or_raise_model_error(directory / DESCRIPTION, path.is_file):
             raise ModelError(f"{path}: missing; copy the model again")

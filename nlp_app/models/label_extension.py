@@ -23,7 +23,8 @@ from nlp_app.labels.schemes import NONE, OUTSIDE
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.models.tagger import TaggerParts
 from nlp_app.nn.partial_loading import load_partial
-from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
+from nlp_app.nn.tagger import WideBiLstmCrf
+from nlp_app.numerics.dimensions import TableSizes, TaggerDimensions
 from nlp_app.text.vocab import UNKNOWN
 
 if TYPE_CHECKING:

@@ -13,13 +13,16 @@ that has only rows of these kinds becomes four tensors:
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-_FIELDS = {"exponents": torch.int8, "short": torch.uint8, "bytes": torch.int8, "halves": torch.uint8}
+Arrays = Mapping[str, NDArray[Any]]
+
+_FIELDS: Mapping[str, type[np.integer]] = {
+    "exponents": np.int8, "short": np.uint8, "bytes": np.int8, "halves": np.uint8
+}  # fmt: skip
 
 BITS, SHORT_BITS = 7, 3  # bits of a value, without its sign
 
@@ -28,32 +31,32 @@ LOWEST, HIGHEST = -126, 120  # exponents: 2^LOWEST is float32's smallest normal 
 Floats = NDArray[np.float32]
 
 
-def pack(weights: Mapping[str, Tensor], tables: Collection[str]) -> dict[str, Tensor]:
+def pack(weights: Arrays, tables: Collection[str]) -> dict[str, NDArray[Any]]:
     """Pack tables of weights.
 
     Args:
-        weights: Tensors by name.
-        tables: The names of the tensors to pack. Those that can't be packed without loss stay as they are.
+        weights: Arrays by name.
+        tables: The names of the arrays to pack. Those that can't be packed without loss stay as they are.
 
     Returns:
-        The tensors to save, by name.
+        The arrays to save, by name.
     """
-    packed: dict[str, Tensor] = {}
+    packed: dict[str, NDArray[Any]] = {}
     for name, weight in weights.items():
         fields = _pack(weight) if name in tables else None
         if fields is None:
             packed[name] = weight
         else:
-            packed |= {f"{name}.{field}": torch.from_numpy(array) for field, array in fields.items()}
+            packed |= {f"{name}.{field}": array for field, array in fields.items()}
     return packed
 
 
-def unpack(packed: Mapping[str, Tensor], tables: Collection[str]) -> dict[str, Tensor]:
+def unpack(packed: Arrays, tables: Collection[str]) -> dict[str, NDArray[Any]]:
     """Restore the weights that `pack` was given, bit for bit.
 
     Args:
-        packed: Tensors by name, as saved.
-        tables: The names of the tensors that may be packed.
+        packed: Arrays by name, as saved.
+        tables: The names of the arrays that may be packed.
 
     Returns:
         The weights by name.
@@ -64,9 +67,7 @@ def unpack(packed: Mapping[str, Tensor], tables: Collection[str]) -> dict[str, T
     weights = dict(packed)
     for name in tables:
         if f"{name}.exponents" in weights:
-            weights[name] = torch.from_numpy(
-                _unpack(name, {field: _pop_field(weights, name, field) for field in _FIELDS})
-            )
+            weights[name] = _unpack(name, {field: _pop_field(weights, name, field) for field in _FIELDS})
     return weights
 
 
@@ -96,11 +97,10 @@ def finest_exponents(table: Floats, bits: int) -> NDArray[np.int32]:
     return np.clip(exponents, LOWEST, HIGHEST)
 
 
-def _pack(weight: Tensor) -> dict[str, NDArray[np.integer]] | None:
+def _pack(table: NDArray[Any]) -> dict[str, NDArray[np.integer]] | None:
     """Split a table into its fields; None if they couldn't restore it bit for bit."""
-    if weight.dtype != torch.float32 or weight.dim() != 2 or not weight.numel():
+    if table.dtype != np.float32 or table.ndim != 2 or not table.size:
         return None
-    table = weight.detach().cpu().numpy()
     if not np.isfinite(table).all():
         return None
     exponents, numbers, fits = _numbers(table, BITS)
@@ -132,12 +132,11 @@ def _halves(numbers: NDArray[np.int8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(low[:, 0::2] | low[:, 1::2] << 4)
 
 
-def _pop_field(weights: dict[str, Tensor], name: str, field: str) -> NDArray[np.integer]:
-    tensor = weights.pop(f"{name}.{field}", None)
-    if tensor is None or tensor.dtype != _FIELDS[field]:
-        found = "none" if tensor is None else f"one of {tensor.dtype}"
-        raise ValueError(f"{name}.{field}: found {found}, expected a tensor of {_FIELDS[field]}")
-    array: NDArray[np.integer] = tensor.numpy()
+def _pop_field(weights: dict[str, NDArray[Any]], name: str, field: str) -> NDArray[np.integer]:
+    array = weights.pop(f"{name}.{field}", None)
+    if array is None or array.dtype != _FIELDS[field]:
+        found = "none" if array is None else f"one of {array.dtype}"
+        raise ValueError(f"{name}.{field}: found {found}, expected a tensor of {np.dtype(_FIELDS[field])}")
     return array
 
 

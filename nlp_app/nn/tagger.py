@@ -6,7 +6,6 @@ is the linear model of a feature CRF (Lafferty et al. 2001), the deep part a BiL
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -16,54 +15,7 @@ from nlp_app.nn.crf.distillation_loss import path_cross_entropy
 from nlp_app.nn.crf.layer import LinearChainCRF
 from nlp_app.nn.embedding_bag import EmbeddingSum
 from nlp_app.nn.lstm import BiLstm, reversal_indices
-
-
-@dataclass(frozen=True)
-class TableSizes:
-    """Number of rows of each embedding table; row 0 is padding.
-
-    Attributes:
-        norms: Normalized tokens.
-        shapes: Word shapes.
-        parts: Embedded features (affixes, pairs with a neighboring token), summed per token.
-        features: Window features.
-        vectors: Pretrained vectors; 0: none.
-    """
-
-    norms: int
-    shapes: int
-    parts: int
-    features: int
-    vectors: int = 0
-
-
-@dataclass(frozen=True)
-class TaggerDimensions:
-    """Layer sizes and dropout rates of the tagger.
-
-    Attributes:
-        norm: Width of the embeddings of normalized tokens.
-        shape: Width of the embeddings of word shapes.
-        part: Width of the embedded features.
-        vector: Width of the pretrained vectors.
-        hidden: Width of one direction of the LSTM.
-        layers: Number of BiLSTM layers.
-        input_dropout: Dropout rate of the LSTM's inputs.
-        hidden_dropout: Dropout rate of the LSTM's outputs.
-        feature_dropout: Dropout rate of whole window features.
-        wide_dropout: Dropout rate of the wide part's scores.
-    """
-
-    norm: int = 64
-    shape: int = 16
-    part: int = 64
-    vector: int = 0
-    hidden: int = 64
-    layers: int = 1
-    input_dropout: float = 0.5
-    hidden_dropout: float = 0.3
-    feature_dropout: float = 0.2
-    wide_dropout: float = 0.3
+from nlp_app.numerics.dimensions import TableSizes, TaggerDimensions
 
 
 class Teacher(NamedTuple):

@@ -124,7 +124,7 @@ class RunEstimator(BaseEstimator):  # type: ignore[misc]
                     path = Path(directory, name)
                     path.parent.mkdir(exist_ok=True)
                     path.write_bytes(content)
-                state = state | {"model_": load(directory)}
+                state = state | {"model_": load(directory, backend="torch")}
         super().__setstate__(state)
 
     def save(self, path: str | Path) -> None:

@@ -46,7 +46,7 @@ def train(
         )
         try:
             scores = _train(settings, directory / "run", quiet).get("dev", {})
-            return load(directory / "run"), scores
+            return load(directory / "run", backend="torch"), scores
         except NlpAppError as error:  # "X:3: found ..." instead of the path of a temporary file
             raise type(error)(str(error).replace(f"{directory}/", "")) from error
         finally:

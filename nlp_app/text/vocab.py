@@ -125,7 +125,8 @@ class Vocabulary:
                 f"{path}: found no readable vocabulary ({error}); copy the model again, or train again"
             ) from error
         try:
-            return cls(_unescape(line) for line in text.split("\n")[:-1])
+            lines = text.split("\n")[:-1]
+            return cls(map(_unescape, lines) if "\\" in text else lines)
         except ValueError as error:
             raise ModelError(
                 f"{path}: {error}; the file was changed after it was saved: copy the model again"

@@ -44,3 +44,12 @@ def test_where_the_end_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_is_said_of_what_is_soon_done_or_when_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told(monkeypatch, 0) == ""
     assert told(monkeypatch, 4, quiet=True) == ""
+
+
+def test_a_status_waits_for_the_next_line_of_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    log = io.StringIO()
+    monkeypatch.setattr("sys.stderr", log)
+    with progress_bar.progress_bar(False, " folds", 3) as bar:
+        for epoch in range(50):
+            progress_bar.show_status(bar, f"fold 1, epoch {epoch}")
+    assert log.getvalue() == ""

@@ -11,6 +11,7 @@ from conftest import Small
 from documents import blocks
 from small_classifiers import classifier_parts
 
+import nlp_app
 from nlp_app.inference import Classifier, Tagger
 
 pandas = pytest.importorskip("pandas")
@@ -65,15 +66,16 @@ def test_pandas_without_any_text(tagger: Tagger) -> None:
         assert len(names["classified"](table, Classifier(classifier_parts()))) == len(texts)
 
 
-def test_spark(small: Small, tagger: Tagger) -> None:
+def test_spark(small: Small) -> None:
     """The function that `mapInPandas` calls, on an iterator of tables as Spark gives it."""
     names = recipe("spark")
     names["MODEL"] = str(small.run)
     tables = [pandas.DataFrame({"id": [number], "text": [text]}) for number, text in enumerate(TEXTS)]
     tables.append(pandas.DataFrame({"id": range(len(TEXTS)), "text": TEXTS, "more": 1}))
     found = list(names["tag_partition"](iter(tables)))
-    expected = expected_spans(tagger)
-    assert plain(found[-1]["spans"]) == expected
+    tagger = nlp_app.load(small.run)
+    assert isinstance(tagger, Tagger)
+    assert plain(found[-1]["spans"]) == expected_spans(tagger)
     assert [plain(table["spans"]) for table in found[:-1]] == [
         [None if text is None else [asdict(span) for span in tagger.tag(text)]] for text in TEXTS
     ]

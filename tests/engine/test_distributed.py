@@ -44,9 +44,10 @@ from nlp_app.engine import (
     join_processes,
     train,
 )
-from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifierNetwork
+from nlp_app.nn.classifier import TextClassifierNetwork
 from nlp_app.nn.losses import make_loss
-from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
+from nlp_app.nn.tagger import WideBiLstmCrf
+from nlp_app.numerics.dimensions import ClassifierDimensions, ClassifierSizes, TableSizes, TaggerDimensions
 from nlp_app.training.learner_setup import make_learner
 
 pytestmark = pytest.mark.slow

@@ -40,9 +40,10 @@ from nlp_app.engine import (
 )
 from nlp_app.engine.hf_trainer import train_with_trainer
 from nlp_app.engine.random_state import random_state
-from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifierNetwork
+from nlp_app.nn.classifier import TextClassifierNetwork
 from nlp_app.nn.losses import make_loss
-from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
+from nlp_app.nn.tagger import WideBiLstmCrf
+from nlp_app.numerics.dimensions import ClassifierDimensions, ClassifierSizes, TableSizes, TaggerDimensions
 
 Batches = Callable[[int], Sequence[ToyBatch]]
 ENGINES = ("loop", "trainer")

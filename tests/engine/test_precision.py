@@ -28,11 +28,12 @@ from nlp_app.engine import (
     save_checkpoint,
     train,
 )
-from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifierNetwork
+from nlp_app.nn.classifier import TextClassifierNetwork
 from nlp_app.nn.crf.distillation_loss import path_cross_entropy
 from nlp_app.nn.crf.layer import LinearChainCRF
 from nlp_app.nn.losses import make_loss
-from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
+from nlp_app.nn.tagger import WideBiLstmCrf
+from nlp_app.numerics.dimensions import ClassifierDimensions, ClassifierSizes, TableSizes, TaggerDimensions
 
 pytestmark = pytest.mark.numeric
 

@@ -14,7 +14,7 @@ from small_classifiers import LABELS, SHAPES, TEXTS, classifier_parts
 
 from nlp_app.core.errors import SettingsError
 from nlp_app.core.types import Label
-from nlp_app.inference import Classifier, class_scores
+from nlp_app.inference import Classifier, class_scores, torch_class_scores
 
 pytestmark = pytest.mark.numeric
 
@@ -102,8 +102,8 @@ def test_results_do_not_depend_on_batching(
     alone = np.concatenate([each.probabilities([text]) for text in texts])
     monkeypatch.setattr(class_scores, "_CHUNK_TEXTS", texts_of_a_chunk)
     monkeypatch.setattr(class_scores, "_CHUNK_CHARACTERS", size)
-    monkeypatch.setattr(class_scores, "_BATCH_NGRAMS", 10 * size)
-    monkeypatch.setattr(class_scores, "_BATCH_WORDS", size)
+    monkeypatch.setattr(torch_class_scores, "_BATCH_NGRAMS", 10 * size)
+    monkeypatch.setattr(torch_class_scores, "_BATCH_WORDS", size)
     np.testing.assert_allclose(each.probabilities(texts), alone, atol=1e-5)
 
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from tiny_models import some_tagger
 
 from nlp_app.core.types import Span
-from nlp_app.inference import Tagger, tag_decoding, tag_scores
+from nlp_app.inference import Tagger, tag_decoding, token_windows
 from nlp_app.nn import LinearChainCRF
-from nlp_app.nn.crf import viterbi
+from nlp_app.numerics import viterbi
 
 pytestmark = pytest.mark.numeric
 
@@ -33,8 +33,8 @@ def windowed(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Windows of 200 tokens that share 100, spans' probabilities a few at a time, and best paths in blocks."""
 
     def on() -> None:
-        monkeypatch.setattr(tag_scores, "LONGEST_SENTENCE", 200)
-        monkeypatch.setattr(tag_scores, "_SHARED_TOKENS", 100)
+        monkeypatch.setattr(token_windows, "LONGEST_SENTENCE", 200)
+        monkeypatch.setattr(token_windows, "_SHARED_TOKENS", 100)
         monkeypatch.setattr(tag_decoding, "_SEGMENT_CELLS", 100)
         monkeypatch.setattr(viterbi, "_BLOCK", 7)
 
@@ -44,7 +44,7 @@ def windowed(monkeypatch: pytest.MonkeyPatch) -> Any:
 @given(st.integers(2, 60), st.integers(0, 50), st.integers(1, 400))
 def test_each_position_is_used_in_the_window_with_most_context(size: int, shared: int, more: int) -> None:
     shared, length = min(shared, size - 1), size + more
-    found = list(tag_scores.windows(length, size, shared))
+    found = list(token_windows.windows(length, size, shared))
     assert [found[0].start, found[-1].end] == [0, length]
     assert [place for w in found for place in range(w.answers_from, w.answers_to)] == list(range(length))
     for window in found:
@@ -86,16 +86,16 @@ def test_short_texts_have_no_windows(tagger: Tagger, windowed: Any) -> None:
 
 
 def test_network_reads_one_window_at_a_time(
-    tagger: Tagger, long_text: str, windowed: Any, monkeypatch: pytest.MonkeyPatch
+    torch_tagger: Tagger, long_text: str, windowed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     widths = []
-    network = tagger.parts.network
+    network = torch_tagger.parts.network
     read = network.emissions
     monkeypatch.setattr(
         network, "emissions", lambda mask, **columns: widths.append(mask.shape) or read(mask, **columns)
     )
     windowed()
-    tagger.tag(long_text)
+    torch_tagger.tag(long_text)
     assert set(widths) == {(1, 200)}
 
 

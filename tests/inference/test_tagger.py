@@ -71,15 +71,15 @@ def test_one_text_and_many_texts(tagger: Tagger) -> None:
     assert tagger.tag_tokens([["Anna", "x"]]) == tagger.tag_tokens((("Anna", "x"),))
 
 
-def test_calls_change_nothing(tagger: Tagger) -> None:
+def test_calls_change_nothing(torch_tagger: Tagger) -> None:
     texts, sentences = ["Anna lives in Rome", ""], [["Anna", "lives"], [], ["Rome"]]
     before = copy.deepcopy((texts, sentences))
-    first = tagger.tag(texts), tagger.tag_tokens(sentences)
-    weights = [weight.clone() for weight in tagger.parts.network.state_dict().values()]
-    tagger.tag(["other text 在北京"] * 5)
+    first = torch_tagger.tag(texts), torch_tagger.tag_tokens(sentences)
+    weights = [weight.clone() for weight in torch_tagger.parts.network.state_dict().values()]
+    torch_tagger.tag(["other text 在北京"] * 5)
     assert (texts, sentences) == before
-    assert (tagger.tag(texts), tagger.tag_tokens(sentences)) == first
-    assert all(map(torch.equal, weights, tagger.parts.network.state_dict().values()))
+    assert (torch_tagger.tag(texts), torch_tagger.tag_tokens(sentences)) == first
+    assert all(map(torch.equal, weights, torch_tagger.parts.network.state_dict().values()))
 
 
 @pytest.mark.parametrize(
@@ -121,17 +121,17 @@ def test_wrong_sentences(tagger: Tagger, wrong: Any, said: str) -> None:
     assert said in str(caught.value)
 
 
-def test_scores_are_sums_over_all_paths(tagger: Tagger, small: Small) -> None:
+def test_scores_are_sums_over_all_paths(torch_tagger: Tagger, small: Small) -> None:
     """For short sentences: every permitted path, with its probability, is enumerated as the n best."""
-    parts = tagger.parts
+    parts = torch_tagger.parts
     tokens = [line.split()[0] for line in small.train.read_text(encoding="utf-8").split("\n") if line]
     windows = [tokens[place : place + size] for size in (1, 2, 3) for place in range(0, 600, 3)]
-    likely = [window for window, spans in zip(windows, tagger.token_spans(windows), strict=True) if spans]
+    likely = [window for window, spans in zip(windows, torch_tagger.token_spans(windows), strict=True) if spans]
     sentences = [window for size in (1, 2, 3) for window in [w for w in likely if len(w) == size][:3]]
     assert len(sentences) > 3
     columns = parts.encoder.encode(sentences)
     checked = 0
-    for row, spans in enumerate(tagger.scored_spans(sentences)):
+    for row, spans in enumerate(torch_tagger.scored_spans(sentences)):
         batch = {name: torch.from_numpy(array) for name, array in collate(columns, [row]).items()}
         with torch.inference_mode():
             paths = parts.network.crf.n_best(parts.network.emissions(**batch), batch["mask"], 3_000)[0]
@@ -148,7 +148,7 @@ def test_scores_are_sums_over_all_paths(tagger: Tagger, small: Small) -> None:
 
 
 def test_scores_that_are_not_finite(small: Small) -> None:
-    broken = nlp_app.load(small.run)
+    broken = nlp_app.load(small.run, backend="torch")
     assert isinstance(broken, Tagger)
     with torch.no_grad():
         broken.parts.network.tags.bias.fill_(torch.inf)

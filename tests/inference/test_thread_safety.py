@@ -25,7 +25,11 @@ from nlp_app.text import basic, char
 
 THREADS = 16
 KNOWN = ("Anna", "lives", "in", "Rome", "Google", "北京", "good", "phone", "É", "😀", "e\u0301cole")
-KINDS = ("tagger", "classifier", "stacked", "bert", "roberta", "xlm-roberta", "transformer_classifier")
+# With ":torch", on that backend. Without it, our own models are on NumPy, and transformers on torch.
+KINDS = (
+    "tagger", "tagger:torch", "classifier", "classifier:torch", "stacked", "stacked:torch",
+    "bert", "roberta", "xlm-roberta", "transformer_classifier",
+)  # fmt: skip
 Call = Callable[[list[str]], Any]
 
 
@@ -53,6 +57,7 @@ def directories(tmp_path_factory: pytest.TempPathFactory, small: Small) -> Calla
     }
 
     def directory(kind: str) -> Path:
+        kind = kind.partition(":")[0]
         if kind == "tagger":
             return small.run
         if not (place / kind).exists():
@@ -62,9 +67,13 @@ def directories(tmp_path_factory: pytest.TempPathFactory, small: Small) -> Calla
     return directory
 
 
-def call_of(directory: Path) -> Call:
+def backend_of(kind: str) -> str:
+    return kind.partition(":")[2] or "auto"
+
+
+def call_of(directory: Path, backend: str) -> Call:
     """A copy of the model that nobody else has, asked for all it can tell."""
-    model = nlp_app.load(directory)
+    model = nlp_app.load(directory, backend=backend)
     if isinstance(model, Classifier):
         return lambda texts: (model.classify(texts), model.probabilities(texts).tolist())
     return lambda texts: (model.tag(texts), model.tag_tokens([text.split() for text in texts]))
@@ -101,23 +110,23 @@ def wrong_in_threads(call: Call, jobs: list[list[str]], expected: list[Any]) -> 
 @pytest.mark.parametrize("kind", KINDS)
 def test_threads_give_the_results_of_one_thread(directories: Callable[[str], Path], kind: str) -> None:
     jobs = texts_of(25)
-    alone = call_of(directories(kind))
+    alone = call_of(directories(kind), backend_of(kind))
     expected = [alone(job) for job in jobs]
     for table in (basic._table, char._table):
         table.cache_clear()  # which threads fill together
-    assert wrong_in_threads(call_of(directories(kind)), jobs, expected) == []
+    assert wrong_in_threads(call_of(directories(kind), backend_of(kind)), jobs, expected) == []
 
 
-@pytest.mark.parametrize("kind", ["tagger", "roberta"])
+@pytest.mark.parametrize("kind", ["tagger", "tagger:torch", "roberta"])
 def test_threads_with_small_caches(
     directories: Callable[[str], Path], kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = texts_of(25)
-    alone = call_of(directories(kind))
+    alone = call_of(directories(kind), backend_of(kind))
     expected = [alone(job) for job in jobs]
     monkeypatch.setattr(word_shapes, "_TABLE_SIZE", 20)
     monkeypatch.setattr(tokenizer, "_MAX_CACHED_FORMS", 20)
-    assert wrong_in_threads(call_of(directories(kind)), jobs, expected) == []
+    assert wrong_in_threads(call_of(directories(kind), backend_of(kind)), jobs, expected) == []
 
 
 # A parent whose torch has used all its threads, and children by both ways. Results of one and of two threads of torch
@@ -138,16 +147,16 @@ def ask(model):
 def forked(queue):
     queue.put((ask(MODEL), torch.get_num_threads()))
 
-def spawned(path, queue):
-    queue.put((ask(nlp_app.load(path)), None))
+def spawned(path, backend, queue):
+    queue.put((ask(nlp_app.load(path, backend=backend)), None))
 
 if __name__ == "__main__":
-    path = sys.argv[1]
+    path, backend = sys.argv[1:]
     torch.set_num_threads(2)
-    MODEL = nlp_app.load(path)
+    MODEL = nlp_app.load(path, backend=backend)
     expected = ask(MODEL)
     (torch.randn(500, 500) @ torch.randn(500, 500)).exp().sum()
-    for method, target, given in (("fork", forked, ()), ("spawn", spawned, (path,))):
+    for method, target, given in (("fork", forked, ()), ("spawn", spawned, (path, backend))):
         context = multiprocessing.get_context(method)
         queue = context.Queue()
         children = [context.Process(target=target, args=(*given, queue)) for _ in range(2)]
@@ -169,27 +178,26 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-@pytest.mark.parametrize("kind", ["tagger", "classifier", "roberta"])
+@pytest.mark.parametrize("kind", ["tagger", "tagger:torch", "classifier", "classifier:torch", "roberta"])
 def test_forked_and_spawned_processes_give_the_same_results(
     directories: Callable[[str], Path], kind: str, tmp_path: Path
 ) -> None:
     script = tmp_path / "processes.py"
     script.write_text(PROCESSES, encoding="utf-8")
     environment = os.environ | {"OMP_NUM_THREADS": "2", "PYTHONPATH": str(Path(nlp_app.__file__).parents[1])}
-    run = subprocess.run(
-        [sys.executable, script, directories(kind)], env=environment, capture_output=True, text=True, timeout=900
-    )
+    command = [sys.executable, script, directories(kind), backend_of(kind)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
-@pytest.mark.parametrize("kind", ["tagger", "classifier", "roberta"])
+@pytest.mark.parametrize("kind", ["tagger", "tagger:torch", "classifier", "classifier:torch", "roberta"])
 def test_memory_stays_flat(directories: Callable[[str], Path], kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here with small tables and fewer calls; in full in `benchmarks/steadiness.py`."""
     monkeypatch.setattr(word_shapes, "_TABLE_SIZE", 500)
     monkeypatch.setattr(tokenizer, "_MAX_CACHED_FORMS", 500)
-    call = call_of(directories(kind))
+    call = call_of(directories(kind), backend_of(kind))
     for number in range(300):
         call([f"Anna lives in w{number} {number}é x{number}y and {'long' * 20}{number}"])
     before = resident()

@@ -29,8 +29,9 @@ from nlp_app.models import AnyTaggerParts, TaggerParts, read_model, write_model
 from nlp_app.models.label_extension import add_labels, add_words
 from nlp_app.models.transformers.models import TransformerTaggerParts
 from nlp_app.models.transformers.pretrained import make_body, max_window_of_body, read_pretrained
-from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
+from nlp_app.nn.tagger import WideBiLstmCrf
 from nlp_app.nn.transformer import TransformerDimensions, TransformerTagger
+from nlp_app.numerics.dimensions import TableSizes, TaggerDimensions
 from nlp_app.text import BasicTokenizer
 
 Cli = Callable[..., Outcome]
@@ -107,7 +108,7 @@ def check_grown(parts: AnyTaggerParts, directory: Path) -> None:
     assert tagger.labels == parts.tag_set.labels
     assert all(torch.equal(value, before[name]) for name, value in parts.network.state_dict().items())
     write_model(grown.parts, directory)
-    loaded = nlp_app.load(directory)
+    loaded = nlp_app.load(directory, backend="torch")
     assert isinstance(loaded, Tagger)
     assert loaded.scored_spans(SENTENCES) == grown.scored_spans(SENTENCES)
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nlp_app.nn import classifier
-from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifierNetwork, kernel_sizes
+from nlp_app.nn.classifier import TextClassifierNetwork
+from nlp_app.numerics.dimensions import ClassifierDimensions, ClassifierSizes, kernel_sizes
 
 pytestmark = pytest.mark.numeric
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from nlp_app.nn.lstm import BiLstm, reversal_indices
 from nlp_app.nn.summary import parameter_count, summary_table
-from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
+from nlp_app.nn.tagger import WideBiLstmCrf
+from nlp_app.numerics.dimensions import TableSizes, TaggerDimensions
 
 pytestmark = pytest.mark.numeric
 

@@ -175,13 +175,14 @@ def test_same_result_as_train_cls(tmp_path):
         "train": {"epochs": 3, "seed": 7},
     }
     metrics = train_cls(validate(ClassificationSettings, tables, "test"), tmp_path / "run", quiet=True)
-    model = nlp_app.load(tmp_path / "run")
+    model = nlp_app.load(tmp_path / "run", backend="torch")
     fitted = TextClassifier(**QUICK, random_state=7).fit(TEXTS, KINDS)
     assert fitted.scores_ == metrics["dev"]
     assert fitted.predict(TEXTS).tolist() == [label.label for label in model.classify(TEXTS)]
     np.testing.assert_array_equal(fitted.predict_proba(TEXTS), model.probabilities(TEXTS))
     fitted.save(tmp_path / "saved")
-    np.testing.assert_array_equal(nlp_app.load(tmp_path / "saved").probabilities(TEXTS), model.probabilities(TEXTS))
+    saved = nlp_app.load(tmp_path / "saved", backend="torch")
+    np.testing.assert_array_equal(saved.probabilities(TEXTS), model.probabilities(TEXTS))
 
 
 @pytest.mark.parametrize(

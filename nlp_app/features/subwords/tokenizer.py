@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from nlp_app.core.errors import ModelError
+from nlp_app.core.errors import ModelError, is_panic
 
 SubwordIds = NDArray[np.int32]
 
@@ -217,20 +217,6 @@ def check_ids(text: str) -> None:
             f"tokenizer.json: found a subword with the id {highest}, expected at most {_HIGHEST_ID}; download the "
             "model's files again"
         )
-
-
-def is_panic(error: BaseException) -> bool:
-    """Check for the error that Python bindings of Rust libraries raise when the library panics.
-
-    It is not an Exception, and its class can't be imported.
-
-    Args:
-        error: The error.
-
-    Returns:
-        True for a panic.
-    """
-    return type(error).__name__ == "PanicException"
 
 
 def _call_backend(call: Callable[[], Result], problem: str) -> Result:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from nlp_app.core.errors import SettingsError
 from nlp_app.core.version import __version__
@@ -18,6 +20,7 @@ from nlp_app.inference import Classifier, Tagger
 from nlp_app.inference.files.output_lines import PredictionOptions
 from nlp_app.inference.files.records import Item
 from nlp_app.inference.files.workers import ModelLocation
+from nlp_app.models import LoadedParts, NumpyClassifierParts, NumpyTaggerParts
 
 JOURNAL_SECONDS = 10.0
 
@@ -133,6 +136,7 @@ def job_identity(
             "model": _model_checksum(model),
             "options": {**asdict(options), **input_file.reading, "precision": precision},
             "threads": threads,
+            "backend": job.model.backend,
             "shard": None if job.shard is None else list(job.shard),
         }
 
@@ -151,12 +155,21 @@ def _input_identity(input_file: InputFile) -> dict[str, Any]:
 
 
 def _model_checksum(model: Tagger | Classifier) -> str:
-    import torch  # noqa: PLC0415 - the model has already imported it
-
     checksum = hashlib.sha256(json.dumps(model.parts.describe(), sort_keys=True, default=str).encode())
-    for name, value in model.parts.network.state_dict().items():
+    for name, data in _weights(model.parts):
         checksum.update(name.encode())
-        if isinstance(value, torch.Tensor):
-            flat = value.detach().cpu().contiguous().flatten()
-            checksum.update(flat.view(torch.uint8).numpy().data)
+        checksum.update(data)
     return checksum.hexdigest()
+
+
+def _weights(parts: LoadedParts) -> Iterator[tuple[str, memoryview]]:
+    """Get the bytes of each weight of a network."""
+    if isinstance(parts, NumpyTaggerParts | NumpyClassifierParts):
+        for name, array in parts.network.weights.items():
+            yield name, np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+        return
+    import torch  # noqa: PLC0415 - the network has already imported it
+
+    for name, value in parts.network.state_dict().items():
+        flat = value.detach().cpu().contiguous().flatten() if isinstance(value, torch.Tensor) else torch.zeros(0)
+        yield name, flat.view(torch.uint8).numpy().data

@@ -37,13 +37,15 @@ class ModelLocation:
         path: A model directory, or a name on the Hub.
         precision: Number format that a transformer computes in, as for `nlp_app.load`.
         trust_remote_code: Whether Python code that comes with the model may run.
-        threads: The number of torch's threads in each worker.
+        threads: The number of threads in each worker.
+        backend: Library that computes the network, "numpy" or "torch".
     """
 
     path: str
     precision: str = "full"
     trust_remote_code: bool = False
     threads: int = 1
+    backend: str = "torch"
 
 
 @dataclass
@@ -182,17 +184,21 @@ def run_worker(pipe: Connection, request_json: str) -> None:
     """
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    import torch  # noqa: PLC0415 - slow to import; signals have to be ignored first
-
-    from nlp_app.inference import load  # noqa: PLC0415
+    from nlp_app.core.threads import limit_threads  # noqa: PLC0415
+    from nlp_app.inference import load  # noqa: PLC0415 - slow to import; signals have to be ignored first
 
     request: dict[str, Any] = json.loads(request_json)
     model = ModelLocation(**request["model"])
     line = None
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the other end is gone
         try:
-            torch.set_num_threads(model.threads)
-            loaded = load(model.path, precision=model.precision, trust_remote_code=model.trust_remote_code)
+            limit_threads(model.threads)
+            loaded = load(
+                model.path,
+                precision=model.precision,
+                trust_remote_code=model.trust_remote_code,
+                backend=model.backend,
+            )
             predict = make_predictor(loaded, PredictionOptions(**request["options"]))
             pipe.send_bytes(_GOOD)
             while True:

@@ -20,10 +20,11 @@ from torch import Tensor
 from transformers import CONFIG_MAPPING, AutoConfig, AutoTokenizer, PreTrainedConfig
 from transformers.utils import logging
 
-from nlp_app.core.errors import ModelError, did_you_mean
-from nlp_app.features.subwords.tokenizer import SubwordTokenizer, check_ids, is_panic
-from nlp_app.models.directory import CONFIG, PIECES, TOKENIZER_FILES, WEIGHTS, check_finite
+from nlp_app.core.errors import ModelError, did_you_mean, is_panic
+from nlp_app.features.subwords.tokenizer import SubwordTokenizer, check_ids
+from nlp_app.models.directory import CONFIG, PIECES, TOKENIZER_FILES, WEIGHTS
 from nlp_app.models.hub import INDEX, SUBWORD_FILES
+from nlp_app.models.torch_weights import check_finite
 
 MAX_WINDOW = 512  # subwords; the cost of attention grows with their square, and few models were trained on more
 

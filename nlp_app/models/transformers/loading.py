@@ -11,10 +11,10 @@ from tokenizers import Tokenizer as Backend
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from nlp_app.core.errors import ModelError
+from nlp_app.core.errors import ModelError, is_panic
 from nlp_app.features.subwords.casing import KINDS
 from nlp_app.features.subwords.encoder import SubwordEncoder
-from nlp_app.features.subwords.tokenizer import SubwordTokenizer, check_ids, is_panic
+from nlp_app.features.subwords.tokenizer import SubwordTokenizer, check_ids
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.models.classifier import read_classes
 from nlp_app.models.directory import (

@@ -14,8 +14,8 @@ All arithmetic is in float64. Scaled probabilities are used if the largest diffe
 position plus twice the largest transition score (in absolute value) is within `SCALED_RANGE`, where forbidden tags and
 transitions do not count. Then no mass underflows, provided that every permitted tag can be reached from every other in
 three transitions, as in all tag schemes. Larger scores, and batches with a row without a path, use the same recursion
-in log space, which is several times slower and has no bound. A single row on the CPU is computed by NumPy, which has
-less overhead per call.
+in log space, which is several times slower and has no bound. A single row on the CPU is computed by NumPy
+(`nlp_app.numerics.lattice`), which has less overhead per call.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nlp_app.nn.crf.scores import Scores
-from nlp_app.nn.crf.segments import Segments, segment_log_probability
-
-SCALED_RANGE = 170.0  # exp(-4 * 170) / T**4 is still above the smallest normal float64, exp(-708)
+from nlp_app.numerics.lattice import SCALED_RANGE, ScaledMass, log_mass
+from nlp_app.numerics.segments import BatchMass, Segments, segment_log_probability
 
 Indices = NDArray[np.int64]  # (S,)
 
@@ -101,7 +100,12 @@ class Lattice(ABC):
         Returns:
             (S,); see `segments.segment_log_probability`.
         """
-        return segment_log_probability(self, segments)
+        scores = self.scores
+        emissions, moves, lengths, log_partition = (
+            part.cpu().numpy() for part in (scores.emissions, scores.moves, scores.lengths, self.log_partition)
+        )
+        mass = BatchMass(emissions, moves, lengths, log_partition, self.log_prefix, self.log_suffix)
+        return segment_log_probability(mass, segments)
 
     def _all_moves(self, tags: Tensor, last: Tensor, between: Tensor) -> Tensor:
         """Combine counts of tags, (L, B, T), and of transitions between tags, (T, T), to counts of all transitions."""
@@ -218,7 +222,7 @@ class ScaledLattice(Lattice):
 
 def _log_mass(mass: Tensor, scales: Tensor, rows: Indices, positions: Indices) -> NDArray[np.float64]:
     shares = _at(mass, rows, positions)
-    return _log(shares / shares.sum(1, keepdims=True), _at(scales, rows, positions))
+    return log_mass(shares / shares.sum(1, keepdims=True), _at(scales, rows, positions))
 
 
 def _at(values: Tensor, rows: Indices, positions: Indices) -> NDArray[np.float64]:
@@ -255,25 +259,9 @@ class RowLattice(Lattice):
 
     def __init__(self, scores: Scores) -> None:
         self.scores = scores
-        emissions, moves = scores.emissions[0, : int(scores.lengths[0])].numpy(), scores.moves.numpy()
-        with np.errstate(all="ignore"):  # a row without a path gives NaN, and `is_reliable` is False then
-            peaks = emissions.max(1)
-            lows = np.where(emissions > -math.inf, emissions, math.inf) if scores.constrained else emissions
-            gap = (peaks - lows.min(1)).max() + 2 * np.abs(moves[moves > -math.inf]).max()
-            # Number of steps without division that float64's range allows, minus the three steps in which every tag
-            # is reached.
-            stride = max(1, int(700 / (gap + math.log(len(moves)))) - 3) if gap <= SCALED_RANGE else 1
-            # For long rows, memory matters: only two more arrays of the size of the emissions.
-            weights, moves = emissions - peaks[:, None], np.exp(moves)
-            np.exp(weights, out=weights)
-            start, between, end = moves[-2, :-2], moves[:-2, :-2], moves[:-2, -1]
-            self.prefix, scales = _row_sweep(weights.copy(), start, between, stride)
-            self.prefix_scales = scales + peaks.cumsum()
-            reversed_suffix, scales = _row_sweep(weights[::-1], end, between.T, stride)
-            self.suffix, self.suffix_scales = reversed_suffix[::-1], (scales + peaks[::-1].cumsum())[::-1]
-            log_z = np.log(self.prefix[-1:] @ end) + self.prefix_scales[-1]
-        self.log_partition = torch.from_numpy(log_z)
-        self.is_reliable = bool(gap <= SCALED_RANGE and math.isfinite(log_z[0]) and start @ self.suffix[0] > 0)
+        self.mass = ScaledMass(scores.row(), scores.transitions, scores.constrained)
+        self.log_partition = torch.tensor([self.mass.log_partition], dtype=torch.float64)
+        self.is_reliable = self.mass.is_reliable
 
     def expected_counts(self, row_weights: Tensor) -> tuple[Tensor, Tensor]:
         """Compute the expected counts of tags and transitions; see `Lattice.expected_counts`.
@@ -296,7 +284,7 @@ class RowLattice(Lattice):
         Returns:
             (S, T), on the CPU.
         """
-        return _log(self.prefix[positions], self.prefix_scales[positions])
+        return self.mass.log_prefix(positions)
 
     def log_suffix(self, rows: Indices, positions: Indices) -> NDArray[np.float64]:
         """Compute the log mass of suffixes by their first tag.
@@ -308,32 +296,7 @@ class RowLattice(Lattice):
         Returns:
             (S, T), on the CPU.
         """
-        return _log(self.suffix[positions], self.suffix_scales[positions])
-
-
-def _row_sweep(
-    mass: NDArray[np.float64], edge: NDArray[np.float64], between: NDArray[np.float64], stride: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Run the recursion in place: replace exponentiated emissions (L, T) by mass.
-
-    The mass is divided by its sum at every `stride`-th position. Returns the mass and the log of the accumulated
-    divisors, (L,).
-    """
-    sums = np.ones(len(mass))
-    between, arriving = np.ascontiguousarray(between), edge.copy()
-    for position, here in enumerate(mass):
-        here *= arriving
-        if position % stride == 0:
-            sums[position] = here.sum()
-            here /= sums[position]
-        np.dot(here, between, out=arriving)
-    return mass, np.log(sums).cumsum()
-
-
-def _log(mass: NDArray[np.float64], scales: NDArray[np.float64]) -> NDArray[np.float64]:
-    with np.errstate(divide="ignore"):
-        log_mass: NDArray[np.float64] = np.log(mass)
-    return log_mass + scales[:, None]
+        return self.mass.log_suffix(positions)
 
 
 def _or_zero(scores: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ number of times that j follows i. One forward-backward pass gives both. So the g
     observed counts - expected counts
 
 `nlp_app.nn.crf.lattice` has the recursion and its numerical range, `nlp_app.nn.crf.viterbi` the best paths, and
-`nlp_app.nn.crf.segments` the posterior probability of a sequence of tags.
+`nlp_app.numerics.segments` the posterior probability of a sequence of tags.
 
 Precision: all computations are in float64, independent of the input types and autocast. Log-likelihoods are returned
 in float32, or in the emissions' type if that is wider; gradients have the type of their tensor. Results are correct for
@@ -38,8 +38,8 @@ from torch.autograd.function import once_differentiable
 
 from nlp_app.nn.crf.lattice import Lattice, forward_backward
 from nlp_app.nn.crf.scores import Scores
-from nlp_app.nn.crf.segments import Segments
 from nlp_app.nn.crf.viterbi import best_paths, n_best_paths
+from nlp_app.numerics.segments import Segments
 
 
 class _CachedMoves(NamedTuple):

@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from nlp_app.numerics.transitions import Transitions
 
 
 class Scores(NamedTuple):
@@ -61,6 +65,20 @@ class Scores(NamedTuple):
     def end(self) -> Tensor:
         """Scores of transitions to the end, (T,)."""
         return self.moves[:-2, -1]
+
+    @property
+    def transitions(self) -> Transitions:
+        """The scores of transitions for NumPy, on the CPU."""
+        return Transitions(self.moves.cpu().numpy())
+
+    def row(self) -> NDArray[np.float64]:
+        """Get the emissions of a batch of one row on the CPU, without padding.
+
+        Returns:
+            (L, T); shares its memory with the batch.
+        """
+        emissions: NDArray[np.float64] = self.emissions[0, : int(self.lengths[0])].numpy()
+        return emissions
 
     def reversal(self) -> tuple[Tensor, Tensor]:
         """Compute flat indices into (L, B) that reverse each row within its own length.

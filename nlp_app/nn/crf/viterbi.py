@@ -1,24 +1,19 @@
 """Viterbi decoding of a batch: the best path and the n best paths of each row (Rabiner 1989, section III.B).
 
-The forward recursion runs in float64 on the device of the scores and stores only the best scores. Backtracking
-recomputes the best predecessors, one step at a time for the whole batch, on the CPU. For a single row on the CPU,
-storing the predecessors is cheaper. Among paths of equal score, the one with the lowest tag at the last position is
-selected, then the one with the lowest tag at the position before it, and so on.
+The forward recursion runs in float64 on the device of the scores and stores only the best scores. Backtracking, and all
+of a single row on the CPU, is NumPy's work: `nlp_app.numerics.viterbi`. Among paths of equal score, the one with the
+lowest tag at the last position is selected, then the one with the lowest tag at the position before it, and so on.
 """
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from nlp_app.nn.crf.scores import Scores
-
-# Positions of a single row whose predecessors are int64, as `argmax` returns them. They are then stored in the smallest
-# type, one byte per tag for up to 256 tags.
-_BLOCK = 1 << 12
+from nlp_app.numerics.viterbi import backtrack, best_path, check_path_found
 
 
 def best_paths(scores: Scores) -> list[list[int]]:
@@ -34,11 +29,11 @@ def best_paths(scores: Scores) -> list[list[int]]:
         ValueError: If a row has no permitted path.
     """
     if len(scores.emissions) == 1 and scores.emissions.device.type == "cpu":
-        return [_best_path(scores)]
+        return [best_path(scores.row(), scores.transitions)]
     # (L, T, B): emissions, replaced in place by the best prefix scores. With the batch as the innermost dimension, each
     # step works on one contiguous block.
     best = scores.emissions.permute(1, 2, 0).clone(memory_format=torch.contiguous_format)
-    steps, size, rows = best.shape
+    _, size, rows = best.shape
     best[0] += scores.start.unsqueeze(1)
     between = scores.between.unsqueeze(2)
     candidates, highest = best.new_empty((size, size, rows)), best.new_empty((size, rows))  # (from, to, row)
@@ -48,49 +43,7 @@ def best_paths(scores: Scores) -> list[list[int]]:
         torch.amax(candidates, 0, out=highest)
         target.add_(highest)
 
-    lengths = scores.lengths.cpu().numpy()
-    back, moves = best.cpu().numpy(), np.ascontiguousarray(scores.between.cpu().numpy())
-    ends = back[lengths - 1, :, np.arange(rows)] + scores.end.cpu().numpy()  # (B, T)
-    _check_path_found(ends.max(1))
-    final = ends.argmax(1)
-    tags = np.empty((steps, rows), np.int64)
-    tags[-1] = following = final
-    past = np.arange(steps)[:, None] >= lengths - 1
-    prefix_scores = np.empty(back.shape[1:])
-    for step in range(steps - 2, -1, -1):
-        moves.take(following, axis=1, out=prefix_scores, mode="clip")
-        prefix_scores += back[step]
-        following = prefix_scores.argmax(0, out=tags[step])
-        np.copyto(following, final, where=past[step])
-    return [path[:length] for path, length in zip(tags.T.tolist(), lengths.tolist(), strict=True)]
-
-
-def _best_path(scores: Scores) -> list[int]:
-    """Find the best path of a batch of one row."""
-    emissions = scores.emissions[0, : int(scores.lengths[0])].numpy()
-    arriving = np.ascontiguousarray(scores.between.numpy().T)  # (to, from)
-    candidates = np.empty_like(arriving)
-    predecessors = np.empty((len(emissions), len(arriving)), np.min_scalar_type(len(arriving) - 1))
-    block = np.empty((min(_BLOCK, len(emissions)), len(arriving)), np.int64)
-    firsts = np.arange(0, candidates.size, len(arriving))
-    best = emissions[0] + scores.start.numpy()
-    for start in range(1, len(emissions), _BLOCK):
-        steps = emissions[start : start + _BLOCK]
-        for here, predecessor in zip(steps, block, strict=False):
-            np.add(best, arriving, out=candidates)
-            candidates.argmax(1, out=predecessor)
-            best = candidates.take(firsts + predecessor)
-            best += here
-        predecessors[start : start + _BLOCK] = block[: len(steps)]
-    ends = best + scores.end.numpy()
-    tag = int(ends.argmax())
-    _check_path_found(ends[tag : tag + 1])
-    path = [tag]
-    for end in range(len(emissions), 1, -_BLOCK):
-        for row in predecessors[max(1, end - _BLOCK) : end][::-1].tolist():
-            tag = row[tag]
-            path.append(tag)
-    return path[::-1]
+    return backtrack(best.cpu().numpy(), scores.lengths.cpu().numpy(), scores.transitions)
 
 
 def n_best_paths(scores: Scores, log_partition: Tensor, n: int) -> list[list[tuple[list[int], float]]]:
@@ -123,7 +76,7 @@ def n_best_paths(scores: Scores, log_partition: Tensor, n: int) -> list[list[tup
     ends = torch.stack(prefixes)[last, torch.arange(rows, device=last.device)] + scores.end.unsqueeze(1)
     top = ends.flatten(1).sort(dim=1, descending=True, stable=True)
     totals, final = top.values[:, :n], top.indices[:, :n]
-    _check_path_found(totals[:, 0].cpu().numpy())
+    check_path_found(totals[:, 0].cpu().numpy())
     states, at = [final], final
     for step in range(steps - 2, -1, -1):
         at = torch.where((step < last).unsqueeze(1), predecessors[step].gather(1, at), final)
@@ -134,12 +87,3 @@ def n_best_paths(scores: Scores, log_partition: Tensor, n: int) -> list[list[tup
         [(path[:length], value) for path, value in zip(row, values, strict=True) if value > -math.inf]
         for row, values, length in zip(paths, log_probabilities, scores.lengths.tolist(), strict=True)
     ]
-
-
-def _check_path_found(best: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> None:
-    wrong = np.flatnonzero(~np.isfinite(best))
-    if len(wrong):
-        raise ValueError(
-            f"row {wrong[0]}: found no permitted path of finite score; "
-            "expected finite scores and constraints that allow a path"
-        )

@@ -16,7 +16,7 @@ from nlp_app.core.chunking import chunk_by_size
 from nlp_app.core.types import ClassRecord
 from nlp_app.data.classification.splits import ClassData
 from nlp_app.features.classification.encoder import EncodedTexts, TextEncoder
-from nlp_app.inference.class_scores import batch_inputs
+from nlp_app.inference.torch_class_scores import batch_inputs
 from nlp_app.labels.class_set import ClassSet
 from nlp_app.models import ClassifierParts
 from nlp_app.storage.batching import WHOLE, ProcessShare, text_batches

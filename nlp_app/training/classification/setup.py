@@ -20,7 +20,8 @@ from nlp_app.features.classification.ngrams import NgramRange
 from nlp_app.features.pretrained_vectors import Vectors
 from nlp_app.labels.class_set import ClassSet
 from nlp_app.models import ClassifierParts, Decision
-from nlp_app.nn.classifier import ClassifierDimensions, ClassifierSizes, TextClassifierNetwork
+from nlp_app.nn.classifier import TextClassifierNetwork
+from nlp_app.numerics.dimensions import ClassifierDimensions, ClassifierSizes
 from nlp_app.storage.cache import CacheEntry, CacheEntryWriter, load_or_build_derived
 from nlp_app.storage.memory_map import MappedColumns
 from nlp_app.text import Tokenizer, make_tokenizer

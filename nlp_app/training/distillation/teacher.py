@@ -14,7 +14,7 @@ from nlp_app.core.chunking import chunk_by_size
 from nlp_app.core.errors import SettingsError
 from nlp_app.core.progress_bar import progress_bar
 from nlp_app.inference import Classifier, Tagger, load
-from nlp_app.inference.tag_scores import emission_batches
+from nlp_app.inference.torch_tag_scores import emission_batches
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.models.transformers.models import TransformerClassifierParts, TransformerTaggerParts
 from nlp_app.nn.crf.layer import LinearChainCRF
@@ -65,7 +65,7 @@ def read_classifier_teacher(distill: DistillSettings) -> Classifier:
 def _load_teacher(distill: DistillSettings) -> Tagger | Classifier:
     if not distill.teacher:
         raise SettingsError("distill.teacher: found none, expected the directory of a fine-tuned transformer")
-    return load(distill.teacher, precision="auto")
+    return load(distill.teacher, precision="auto", backend="torch")
 
 
 def teacher_crf(parts: TransformerTaggerParts, tag_set: TagSet) -> LinearChainCRF:

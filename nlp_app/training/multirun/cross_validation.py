@@ -17,7 +17,7 @@ from typing import Any
 from nlp_app.config import TaggingSettings, TransformerTaggingSettings
 from nlp_app.core.errors import DataError, SettingsError, TrainingError
 from nlp_app.core.files import write_text
-from nlp_app.core.progress_bar import progress_bar
+from nlp_app.core.progress_bar import progress_bar, show_status
 from nlp_app.core.types import TokenSpan
 from nlp_app.data.partition import assign_folds
 from nlp_app.data.tagging.corpus import Corpus
@@ -125,7 +125,7 @@ def cross_validate(
         for fold, part in enumerate(parts):
 
             def show_epoch(report: EpochReport, fold: int = fold) -> None:
-                bar.set_postfix_str(f"fold {fold + 1}, epoch {report.epoch}")
+                show_status(bar, f"fold {fold + 1}, epoch {report.epoch}")
 
             options = RunOptions(output, resume, Progress(True), show_epoch)
             spans = _predict_fold(directory / str(fold + 1), final_settings, part, options)

@@ -31,7 +31,7 @@ from nlp_app.config import (
 )
 from nlp_app.core.errors import NlpAppError, SettingsError, TrainingError
 from nlp_app.core.files import write_text
-from nlp_app.core.progress_bar import progress_bar
+from nlp_app.core.progress_bar import progress_bar, show_status
 from nlp_app.data.classification.splits import read_class_splits
 from nlp_app.data.tagging.splits import read_splits
 from nlp_app.engine import EpochReport
@@ -180,7 +180,7 @@ def _run_trial(study: Study, base: AnySettings, directory: Path, bar: tqdm[NoRet
     task = _task(base)
 
     def on_epoch_end(report: EpochReport) -> None:
-        bar.set_postfix_str(f"{directory.name}, epoch {report.epoch}")
+        show_status(bar, f"{directory.name}, epoch {report.epoch}")
         quarter = None if report.stop else study.should_prune(_quarters(directory, task))
         if quarter is not None:
             raise _TrialPruned(quarter)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 from tqdm import tqdm
@@ -72,13 +72,18 @@ class Progress:
                 else:
                     bar.set_description(f"epoch {report.epoch}", refresh=False)
                     bar.set_postfix_str(
-                        f"loss {report.loss:.4f}, rate {max(report.rates.values()):.1e}, "
+                        f"loss {report.loss:.4f}, rate {_main_rate(report.rates):.1e}, "
                         f"{report.targets_per_second:,.0f} tokens/s",
                         refresh=False,
                     )
                 bar.update(report.step + report.skipped - bar.n)
 
             yield show
+
+
+def _main_rate(rates: Mapping[str, float]) -> float:
+    """Return the learning rate of the settings, not that of a part with its own, such as a table of n-grams."""
+    return rates.get("all", max(rates.values()))
 
 
 def _epoch_line(report: EpochReport, epochs: int, score_name: str) -> str:

@@ -71,7 +71,8 @@ def open_run(options: RunOptions, task: str, settings: Settings) -> Iterator[Run
                 run.cleanup()  # it may have been killed during its own cleanup
             yield None
             return
-        if not run_record_path(output).is_file():
+        is_final = any((output / series / "final.json").is_file() for series in ("folds", "search"))
+        if not run_record_path(output).is_file() and not is_final:  # the final run of a series is always resumed
             corpus = "" if settings.data.train else ", on the bundled corpus"
             progress.say(f"note: no checkpoint in {output}; starting from the beginning{corpus}")
     with run.claim(task, settings, options.resume) if options.processes.is_main else nullcontext():

@@ -14,7 +14,7 @@ from nlp_app.data.tagging.splits import TaggingData, collect_labels
 from nlp_app.labels.schemes import NONE
 from nlp_app.models import DESCRIPTION, TaggerParts, read_model
 from nlp_app.models.label_extension import add_labels, add_words
-from nlp_app.nn.tagger import TaggerDimensions
+from nlp_app.numerics.dimensions import TaggerDimensions
 
 if TYPE_CHECKING:
     from nlp_app.models import AnyTaggerParts

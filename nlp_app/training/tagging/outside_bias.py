@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from nlp_app.core.types import Sentence
-from nlp_app.inference.tag_scores import emission_batches
+from nlp_app.inference.torch_tag_scores import emission_batches
 from nlp_app.labels.schemes import OUTSIDE
 from nlp_app.models import TaggerParts
 

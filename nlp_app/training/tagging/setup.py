@@ -21,7 +21,8 @@ from nlp_app.features.tagging.encoder import TaggingEncoder
 from nlp_app.features.tagging.vector_clusters import are_word_vectors, cluster_vectors
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.models import AnyTaggerParts, TaggerParts
-from nlp_app.nn.tagger import TableSizes, TaggerDimensions, WideBiLstmCrf
+from nlp_app.nn.tagger import WideBiLstmCrf
+from nlp_app.numerics.dimensions import TableSizes, TaggerDimensions
 from nlp_app.storage.cache import CacheEntry, CacheEntryWriter, load_or_build_derived
 from nlp_app.storage.sentences import SentenceTokens, cache_source
 from nlp_app.text.tokenizer import tokenizer_key

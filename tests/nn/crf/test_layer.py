@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nlp_app.nn import LinearChainCRF
 from nlp_app.nn.crf.lattice import LogLattice, RowLattice, ScaledLattice
-from nlp_app.nn.crf.segments import Segments
+from nlp_app.numerics.segments import Segments
 
 pytestmark = pytest.mark.numeric
 

@@ -6,14 +6,11 @@ Computed by NumPy on the CPU even if the scores are on an accelerator, because s
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from nlp_app.nn.crf.lattice import Lattice
-
 
 Integers = NDArray[np.int64]
 
@@ -45,11 +42,31 @@ class Segments(NamedTuple):
     after: NDArray[np.bool_] | None = None
 
 
-def segment_log_probability(lattice: Lattice, segments: Segments) -> LogValues:
+class BatchMass(NamedTuple):
+    """Scores and path weights of B rows of L positions over T tags.
+
+    Attributes:
+        emissions: (B, L, T).
+        moves: Scores of transitions, (T + 2, T + 2); index T is the start, T + 1 the end.
+        lengths: Number of real positions of each row, (B,).
+        log_partition: log Z of each row, (B,).
+        log_prefix: Log mass of prefixes by their last tag, (S, T), from the row and the last position of each, (S,).
+        log_suffix: Log mass of suffixes by their first tag, (S, T), from the row and the first position of each, (S,).
+    """
+
+    emissions: LogValues
+    moves: LogValues
+    lengths: Integers
+    log_partition: LogValues
+    log_prefix: Callable[[Integers, Integers], LogValues]
+    log_suffix: Callable[[Integers, Integers], LogValues]
+
+
+def segment_log_probability(mass: BatchMass, segments: Segments) -> LogValues:
     """Compute the log posterior probability of segments.
 
     Args:
-        lattice: The paths of a batch.
+        mass: The paths of a batch.
         segments: S segments in the batch.
 
     Returns:
@@ -62,10 +79,7 @@ def segment_log_probability(lattice: Lattice, segments: Segments) -> LogValues:
     rows, starts, tags, lengths, before, after = segments
     if not len(rows):
         return np.zeros(0)
-    scores = lattice.scores
-    emissions, moves, row_lengths, log_partition = (
-        part.cpu().numpy() for part in (scores.emissions, scores.moves, scores.lengths, lattice.log_partition)
-    )
+    emissions, moves, row_lengths, log_partition, log_prefix, log_suffix = mass
     _check_shapes(segments, emissions.shape[2])
     _check_values(segments, row_lengths, emissions.shape[2])
     if not np.isfinite(log_partition[rows]).all():
@@ -85,8 +99,8 @@ def segment_log_probability(lattice: Lattice, segments: Segments) -> LogValues:
     first, last = tags[:, 0], tags[np.arange(len(rows)), lengths - 1]
     ends = starts + lengths
     opens, closes = starts == 0, ends == row_lengths[rows]
-    prefix = lattice.log_prefix(rows, starts - ~opens) + between.T[first]
-    suffix = lattice.log_suffix(rows, ends - closes) + between[last]
+    prefix = log_prefix(rows, starts - ~opens) + between.T[first]
+    suffix = log_suffix(rows, ends - closes) + between[last]
     entering = _outer_log_mass(prefix, start[first], opens, before)
     leaving = _outer_log_mass(suffix, end[last], closes, after)
     total: LogValues = entering + inner + leaving - log_partition[rows]
