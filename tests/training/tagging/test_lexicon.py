@@ -83,6 +83,7 @@ def test_tagging_needs_no_package(cli: Cli, small: Small, tmp_path: Path) -> Non
     assert train(cli, small, tmp_path / "run", "--set=model.lexicon=jieba", "--quiet").status == 0
     tagger = nlp_app.load(tmp_path / "run")
     assert isinstance(tagger, Tagger)
+    assert tagger.tag_tokens(SENTENCES) == nlp_app.load(tmp_path / "run", backend="numpy").tag_tokens(SENTENCES)
     code = (
         "import sys; sys.modules['jieba'] = None; import nlp_app, json\n"
         "print(json.dumps(nlp_app.load(sys.argv[1]).tag_tokens(json.loads(sys.argv[2]))))"
