@@ -89,7 +89,7 @@ def train_ours(case: Case) -> Cost:
     torch.set_num_threads(1)
     training.seed_everything(SEED)
     began = time.process_time()
-    parts = make_parts(settings, data, None)
+    parts = make_parts(settings, data)
     sentences = data.train.sentences * case.copies
     examples = EncodedSentences.encode(settings, parts, sentences)
     preparing = time.process_time() - began

@@ -73,7 +73,7 @@ class Ours:
         self.settings = read_settings(TaggingSettings, None, [*files, *own])
         training.seed_everything(arguments.seed)
         data = read_splits(self.settings.data, arguments.seed)
-        self.parts = make_parts(self.settings, data, None)
+        self.parts = make_parts(self.settings, data)
         self.examples = EncodedSentences.encode(self.settings, self.parts, data.train.sentences)
         train = self.settings.train
         rates: LearningRates = {

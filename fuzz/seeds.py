@@ -150,6 +150,11 @@ def tags() -> list[bytes]:
     return [_behind([scheme], line) for line in _TAGS for scheme in range(10)]
 
 
+def word_lists() -> list[bytes]:
+    contents = ("New York 40 CITY\nB超 3 n\n", "Aspirin\t\tDRUG\n大學\t7\nMay\n", "新闻\n\ufeff北京大学\r\n")
+    return [b"\x01\x0cin New York " + content.encode() for content in contents]
+
+
 def settings() -> list[bytes]:
     """A task, no changes or one; then a file."""
     made = [_behind([task, 0], text) for text in _SETTINGS for task in (0, 1)]

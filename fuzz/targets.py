@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from fuzz import command_line, conversion, language, models, readers, seeds, settings
+from fuzz import command_line, conversion, language, lexicons, models, readers, seeds, settings
 from fuzz.choices import Choices
 
 
@@ -28,6 +28,7 @@ TARGETS: Mapping[str, Target] = MappingProxyType({
     "tokenizers": Target(language.tokenizers, seeds.texts),
     "schemes": Target(language.schemes, seeds.tags),
     "alignment": Target(language.alignment, seeds.texts),
+    "lexicons": Target(lexicons.lexicons, seeds.word_lists),
     "settings": Target(settings.settings, seeds.settings),
     "conversion": Target(conversion.conversion, seeds.sequences),
     "taggers": Target(models.taggers, seeds.edits, 1024),

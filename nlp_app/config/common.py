@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
@@ -21,6 +21,16 @@ Range = Annotated[
 ]  # shortest and longest length, such as 1-2; empty for none
 
 FilePath = Annotated[str, Field(pattern=r"^[^\x00]*$")]  # the operating system forbids NUL in a path
+
+
+def _split_names(value: object) -> object:
+    """Accept a list, or a string of names separated by commas from the command line."""
+    if isinstance(value, str):
+        return [name for name in map(str.strip, value.split(",")) if name]
+    return value
+
+
+NameList = Annotated[list[FilePath], BeforeValidator(_split_names)]
 
 
 class SettingsTable(BaseModel):

@@ -175,6 +175,8 @@ def _toml(value: object) -> str:
             for character in value
         )
         return f'"{escaped}"'
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml, value))}]"
     return repr(value)
 
 

@@ -10,6 +10,7 @@ from nlp_app.config.common import (
     Count,
     DataSettings,
     FilePath,
+    NameList,
     Number,
     Positive,
     Rate,
@@ -62,6 +63,7 @@ class TaggerModelSettings(SettingsTable):
     vectors: FilePath = ""
     train_vectors: bool = False
     clusters: Literal["auto", "yes", "no"] = "auto"
+    lexicon: NameList = Field(default_factory=list)
     quantize: bool = True
 
     @property

@@ -59,7 +59,7 @@ def quantize(parts: TaggerParts) -> TaggerParts:
             weight.copy_(torch.from_numpy(round_rows(weight.cpu().numpy())))
     rows = np.cumsum(kept, dtype=np.int32) - 1
     index = FeatureIndex(encoder.index.keys[kept[1:]])
-    smaller_encoder = TaggingEncoder(encoder.forms, index, rows[encoder.part_rows], encoder.vectors)
+    smaller_encoder = TaggingEncoder(encoder.forms, index, rows[encoder.part_rows], encoder.vectors, encoder.lexicon)
     return replace(parts, encoder=smaller_encoder, network=network)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -14,9 +14,12 @@ from torch import nn
 from nlp_app import engine
 from nlp_app.config import Settings, TrainSettings
 from nlp_app.core.errors import SettingsError, TrainingError
+from nlp_app.features.lexicon.lexicon import LONGEST, Lexicon
+from nlp_app.features.lexicon.word_lists import read_word_list
 from nlp_app.features.pretrained_vectors import Vectors, read_vectors
 from nlp_app.nn.lstm import BiLstm
 from nlp_app.nn.precision import has_fast_bf16, supports_lstm
+from nlp_app.text import Tokenizer
 from nlp_app.training.examples import LearningRates
 
 
@@ -39,6 +42,34 @@ def load_vectors(path: str, say: Callable[[str], None]) -> Vectors | None:
     rows, width = len(vectors.vocabulary.symbols), vectors.matrix.shape[1]
     say(f"vectors: {rows:,} with {width} dimensions each; untrained rows skipped: {vectors.untrained:,}")
     return vectors
+
+
+def load_lexicon(
+    names: Sequence[str], tokenizer: Tokenizer, say: Callable[[str], None]
+) -> tuple[Lexicon | None, tuple[dict[str, Any], ...]]:
+    """Read lists of words and report their numbers of words.
+
+    Args:
+        names: Names or paths of the lists.
+        tokenizer: Splits the words into tokens.
+        say: Called with a message about each list.
+
+    Returns:
+        The lexicon, None without lists; and name, number of words and checksum of each list, as JSON values.
+
+    Raises:
+        SettingsError: A list cannot be found.
+        DataError: A list cannot be read.
+    """
+    if not names:
+        return None, ()
+    lists = [read_word_list(name) for name in names]
+    lexicon, skipped = Lexicon.build(lists, tokenizer.norms)
+    for each in lists:
+        say(f"lexicon {each.name}: {len(each.words):,} words, {len(set(each.classes)):,} classes")
+    if skipped:
+        say(f"lexicon: {skipped:,} words of more than {LONGEST} tokens skipped")
+    return lexicon, tuple({"name": each.name, "words": len(each.words), "sha256": each.sha256} for each in lists)
 
 
 _COMPUTE_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -144,6 +144,8 @@ CHANGES = {
     "data.tag_column=7": "tag_column: found 7",
     "data.column=foo": "expected a CoNLL-U column",
     "model.vectors=missing.txt": "missing.txt: found no vectors",
+    "model.lexicon=names,missing.txt": "model.lexicon: found no file 'missing.txt', expected a file or one of jieba",
+    "model.lexicon=[1]": "model.lexicon",
 }
 
 

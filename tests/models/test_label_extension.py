@@ -309,6 +309,7 @@ def refusals(less: Files, classes: Path) -> Sequence[tuple[tuple[str, ...], tupl
         ),
         (("data.lower_case=false",), ("data.lower_case = True", "data.lower_case = False")),
         (("model.vectors=x.vec",), ("model.initial_model", "model.vectors")),
+        (("model.lexicon=names",), ("model.initial_model", "model.lexicon")),
         (("model.clusters=yes",), ("model.initial_model", "model.clusters = 'no'", "model.clusters = 'yes'")),
         (("model.kind=transformer",), ("model.initial_model", "bilstm_crf", "transformer")),
         ((f"model.initial_model={classes}",), ("model.initial_model", "classifier")),

@@ -5,7 +5,7 @@ A feature is a 64-bit key, hashed from the number of its template and the ids of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -81,14 +81,21 @@ class _TemplateGroup(NamedTuple):
 class ContextFeatures:
     """The context features of a list of templates: `FORM_WINDOWS`, or `CLUSTER_WINDOWS` with vector clusters.
 
+    Args:
+        templates: The templates.
+        embedded: The templates whose features also get an embedding.
+        first_number: Number of the first template, so that features of several lists have different keys.
+
     Attributes:
         templates: The templates.
         embedded: Indices of the templates whose features also get an embedding.
     """
 
-    def __init__(self, templates: tuple[Template, ...]) -> None:
-        self.templates = templates
-        self.embedded = np.array([number for number, template in enumerate(templates) if template in _EMBEDDED])
+    def __init__(
+        self, templates: tuple[Template, ...], embedded: Collection[Template] = _EMBEDDED, first_number: int = 1
+    ) -> None:
+        self.templates, self._first_number = templates, first_number
+        self.embedded = np.array([number for number, template in enumerate(templates) if template in embedded])
         single = np.array([len(template) == 1 for template in templates])
         self._all = self._group_templates(range(len(templates)))
         # The feature of a template with one part depends on one form only, so it is looked up once for each form.
@@ -114,7 +121,8 @@ class ContextFeatures:
             part_columns, offsets = np.array([template[place] for template in templates if len(template) > place]).T
             parts.append((np.searchsorted(columns, part_columns), offsets))
         # Hash the number by itself first: numbers and ids are small, so their sums would collide.
-        return _TemplateGroup(order, mix_bits((order[:, None] + 1).astype(np.uint64)), columns, tuple(parts))
+        seeds = mix_bits((order[:, None] + self._first_number).astype(np.uint64))
+        return _TemplateGroup(order, seeds, columns, tuple(parts))
 
     def keys(self, ids: Rows, lengths: Sequence[int]) -> Keys:
         """Compute the keys of all templates at all tokens.
@@ -174,6 +182,48 @@ class ContextFeatures:
             chunk_rows[:, self.single] = table.take(near.take(chunk[:, None] + offsets) * table.shape[1] + places)
             columns = table.take(near * table.shape[1] + self._joint.columns[:, None]).astype(np.int64)
             chunk_rows[:, self.joint] = index.rows(_hash_templates(self._joint, columns, chunk)).T
+        return rows
+
+    def single_rows(self, index: FeatureIndex, limit: int) -> Rows:
+        """Look up the rows of the templates with one part for each id, for `rows_of_ids`.
+
+        Args:
+            index: Rows of the known features.
+            limit: Limit of the ids in the columns of these templates.
+
+        Returns:
+            (templates with one part, 1 + limit) rows: of a position outside the sentence, then of the ids from 0.
+        """
+        ids = np.arange(_OUTSIDE, limit, dtype=np.int32)[:, None]
+        width = 1 + max(column for template in self.templates for column, _ in template)
+        return index.rows(np.ascontiguousarray(self.single_keys(np.broadcast_to(ids, (len(ids), width))).T))
+
+    def rows_of_ids(self, index: FeatureIndex, single: Rows, ids: Rows, lengths: Sequence[int]) -> Rows:
+        """Look up the rows of all templates at all tokens: those that the index has for `keys`, computed faster.
+
+        Args:
+            index: Rows of the known features.
+            single: The result of `single_rows`.
+            ids: (tokens, columns) ids of all sentences, concatenated.
+            lengths: Number of tokens of each sentence.
+
+        Returns:
+            (tokens, templates) rows; 0 for unknown features.
+        """
+        positions, size = _with_margins(lengths)
+        columns = np.full((ids.shape[1], size), _OUTSIDE, dtype=np.int64)
+        columns[:, positions] = ids.T
+        rows = np.empty((len(positions), len(self.templates)), dtype=np.int32)
+        ((part_columns, offsets),) = self._single.parts
+        starts = (self._single.columns[part_columns] * size + offsets)[:, None]
+        tables = (np.arange(len(single)) * single.shape[1] - _OUTSIDE)[:, None]
+        joint = columns[self._joint.columns]
+        for start in range(0, len(positions), _CHUNK):
+            chunk, chunk_rows = positions[start : start + _CHUNK], rows[start : start + _CHUNK]
+            chunk_rows[:, self.single] = single.take(columns.take(starts + chunk) + tables).T
+            first, last = chunk[0] - REACH, chunk[-1] + REACH
+            near = np.ascontiguousarray(joint[:, first : last + 1])
+            chunk_rows[:, self.joint] = index.rows(_hash_templates(self._joint, near, chunk - first)).T
         return rows
 
 

@@ -13,6 +13,10 @@ from numpy.typing import NDArray
 from nlp_app.core.chunking import chunk_by_size
 from nlp_app.core.errors import ModelError
 from nlp_app.features.feature_index import FeatureIndex, KeyCounter, Keys, Rows, load_array
+from nlp_app.features.lexicon.lexicon import Lexicon
+from nlp_app.features.lexicon.lexicon_features import LEXICON_WINDOWS, LexiconRows, lexicon_keys
+from nlp_app.features.lexicon.token_keys import WIDTH as LEXICON_WIDTH
+from nlp_app.features.lexicon.token_keys import describe_forms
 from nlp_app.features.pretrained_vectors import VectorWords
 from nlp_app.features.tagging.context_features import CLUSTER_WINDOWS, FORM_WINDOWS, OUTSIDE_IDS
 from nlp_app.features.tagging.word_shapes import CLUSTER_LEVELS, CLUSTERS, NORM, SHAPE, Forms, FormTable
@@ -39,21 +43,33 @@ class TaggingEncoder:
         features (tokens, F)     rows of the window features; 0: none
         vectors  (tokens,)       rows of the pretrained vectors, if the model has them
 
+    With a lexicon, `parts` and `features` have more columns, for the features of listed words.
+
     Args:
         forms: Vocabularies of forms.
         index: Rows of the known window features.
         part_rows: Rows of the window features that also get an embedding, in the order of their embeddings.
         vectors: Words that have a pretrained vector. None: no pretrained vectors.
+        lexicon: Listed words. None: no features of listed words.
     """
 
-    def __init__(self, forms: Forms, index: FeatureIndex, part_rows: Rows, vectors: VectorWords | None = None) -> None:
-        self.forms, self.index, self.vectors = forms, index, vectors
+    def __init__(
+        self,
+        forms: Forms,
+        index: FeatureIndex,
+        part_rows: Rows,
+        vectors: VectorWords | None = None,
+        lexicon: Lexicon | None = None,
+    ) -> None:
+        self.forms, self.index, self.vectors, self.lexicon = forms, index, vectors, lexicon
         self.windows = FORM_WINDOWS if vectors is None or vectors.clusters is None else CLUSTER_WINDOWS
         self.part_rows = part_rows
         self._part_of = np.zeros(len(index), dtype=np.int32)
         self._part_of[part_rows] = np.arange(1, len(part_rows) + 1)
-        # For each form that has occurred: its ids, the rows of its features with one part, and the row of its vector.
-        self._table = FormTable(self._describe, self._table_rows(OUTSIDE_IDS[None], np.array([PADDING]))[0])
+        self._lexicon_rows = None if lexicon is None else LexiconRows(lexicon, index)
+        # For each form that has occurred: its ids, the rows of its features with one part, its columns for the lexicon
+        # if there is one, and the row of its vector.
+        self._table = FormTable(self._describe, self._table_rows([""], OUTSIDE_IDS[None], np.array([PADDING]))[0])
 
     @classmethod
     def fit(
@@ -64,6 +80,7 @@ class TaggingEncoder:
         min_count: int = 1,
         joint_min_count: int = 2,
         vectors: VectorWords | None = None,
+        lexicon: Lexicon | None = None,
     ) -> TaggingEncoder:
         """Collect the vocabularies and features of the training sentences, in two passes.
 
@@ -73,12 +90,13 @@ class TaggingEncoder:
             min_count: Minimum number of occurrences of a vocabulary entry or a feature.
             joint_min_count: Minimum number of occurrences of a feature of several tokens.
             vectors: Words that have a pretrained vector.
+            lexicon: Listed words.
 
         Returns:
             The encoder.
         """
         nothing = FeatureIndex(np.zeros(0, dtype=np.uint64))
-        empty = cls(Forms.empty(normalize), nothing, np.zeros(0, dtype=np.int32), vectors)
+        empty = cls(Forms.empty(normalize), nothing, np.zeros(0, dtype=np.int32), vectors, lexicon)
         return empty.extended(sentences, min_count, joint_min_count)
 
     def extended(
@@ -86,8 +104,8 @@ class TaggingEncoder:
     ) -> TaggingEncoder:
         """Return a copy with the vocabularies and features of more sentences, which are read in two passes.
 
-        Known entries keep their meaning, but their rows may change (see `map_rows`). The pretrained vectors stay the
-        same.
+        Known entries keep their meaning, but their rows may change (see `map_rows`). The pretrained vectors and the
+        lexicon stay the same.
 
         Args:
             sentences: The new sentences, as token forms.
@@ -112,8 +130,8 @@ class TaggingEncoder:
             counter.frequent(_EMBEDDED_MIN_COUNT) for (_, embedded), counter in counters.items() if embedded
         ]
         parts = index.rows(np.concatenate([*embedded_keys, self._part_keys]))
-        extended = TaggingEncoder(known, index, np.unique(parts[parts > 0]), self.vectors)
-        extended._table.add(distinct, extended._table_rows(ids, vectors))
+        extended = TaggingEncoder(known, index, np.unique(parts[parts > 0]), self.vectors, self.lexicon)
+        extended._table.add(distinct, extended._table_rows(distinct, ids, vectors))
         return extended
 
     def _count(
@@ -127,11 +145,17 @@ class TaggingEncoder:
             for embedded in (True, False)
         }
         counters = {group: KeyCounter() for group in groups}
+        listed = self._lexicon_columns(list(number_of))
         for chunk in chunk_sentences(sentences):
             forms, lengths = _flatten(chunk)
-            keys = windows.keys(ids[[number_of[form] for form in forms]], lengths)
+            places = [number_of[form] for form in forms]
+            keys = windows.keys(ids[places], lengths)
             for group, numbers in groups.items():
                 counters[group].add(keys[:, numbers])
+            if self.lexicon is not None:  # features of several tokens, by their number of occurrences
+                keys = lexicon_keys(self.lexicon, listed[places], lengths)
+                counters[False, True].add(keys[:, LEXICON_WINDOWS.embedded])
+                counters[False, False].add(np.delete(keys, LEXICON_WINDOWS.embedded, axis=1))
         return counters
 
     @property
@@ -178,10 +202,16 @@ class TaggingEncoder:
         forms, lengths = _flatten(sentences)
         numbers, table = self._table.lookup(forms)
         features = self.windows.rows(self.index, table, numbers, lengths)
+        embedded = features.take(self.windows.embedded, axis=1)
+        if self._lexicon_rows is not None:
+            listed = table[numbers, -1 - LEXICON_WIDTH : -1]
+            rows = self._lexicon_rows.rows(listed, lengths)
+            features = np.hstack((features, rows))
+            embedded = np.hstack((embedded, rows.take(LEXICON_WINDOWS.embedded, axis=1)))
         arrays = {
             "norms": table[numbers, NORM],
             "shapes": table[numbers, SHAPE],
-            "parts": self._part_of.take(features.take(self.windows.embedded, axis=1)),
+            "parts": self._part_of.take(embedded),
             "features": features,
         }
         if self.vectors is not None:
@@ -190,10 +220,16 @@ class TaggingEncoder:
 
     def _describe(self, forms: Sequence[str]) -> Rows:
         vectors = self._vector_rows(forms)
-        return self._table_rows(self._with_clusters(self.forms.lookup(forms), vectors), vectors)
+        return self._table_rows(forms, self._with_clusters(self.forms.lookup(forms), vectors), vectors)
 
-    def _table_rows(self, ids: Rows, vectors: Rows) -> Rows:
-        return np.column_stack((ids, self.index.rows(self.windows.single_keys(ids)), vectors)).astype(np.int32)
+    def _table_rows(self, forms: Sequence[str], ids: Rows, vectors: Rows) -> Rows:
+        single = self.index.rows(self.windows.single_keys(ids))
+        return np.column_stack((ids, single, self._lexicon_columns(forms), vectors)).astype(np.int32)
+
+    def _lexicon_columns(self, forms: Sequence[str]) -> Rows:
+        if self.lexicon is None:
+            return np.zeros((len(forms), 0), dtype=np.int32)
+        return describe_forms(forms, [self.forms.normalize(form) for form in forms])
 
     def _with_clusters(self, ids: Rows, vectors: Rows) -> Rows:
         if self.vectors is not None and self.vectors.clusters is not None:
@@ -233,6 +269,8 @@ class TaggingEncoder:
             self.vectors.vocabulary.save(directory / "vectors.txt")
             if self.vectors.clusters is not None:
                 np.save(directory / _CLUSTERS, self.vectors.clusters.ravel(), allow_pickle=False)
+        if self.lexicon is not None:
+            self.lexicon.save(directory)
 
     @classmethod
     def load(cls, directory: Path, normalize: Callable[[str], str], *, vectors: bool = False) -> TaggingEncoder:
@@ -255,6 +293,7 @@ class TaggingEncoder:
             FeatureIndex(load_array(directory / "features.npy").astype(np.uint64)),
             load_array(directory / "parts.npy").astype(np.int32),
             _load_vectors(directory) if vectors else None,
+            Lexicon.load(directory),
         )
 
 

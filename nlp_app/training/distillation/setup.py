@@ -21,6 +21,7 @@ from nlp_app.data.classification.options import read_options
 from nlp_app.data.classification.splits import ClassData
 from nlp_app.data.tagging.corpus import read_corpus
 from nlp_app.data.tagging.splits import TaggingData, corpus_options
+from nlp_app.features.lexicon.word_lists import find_word_list
 from nlp_app.formats.classification import open_classes
 from nlp_app.labels.tag_set import TagSet
 from nlp_app.models import AnyTaggerParts, ClassifierParts, TaggerParts
@@ -42,7 +43,7 @@ from nlp_app.training.examples import LearningRates, PreparedRun
 from nlp_app.training.learner_setup import load_vectors
 from nlp_app.training.runs.progress import Progress
 from nlp_app.training.tagging.examples import EncodedSentences
-from nlp_app.training.tagging.setup import make_parts
+from nlp_app.training.tagging.setup import load_resources, make_parts
 
 
 def prepare_distilled_tagger(
@@ -91,7 +92,7 @@ def prepare_distilled_tagger(
     scores = teacher_scores(teacher, sentences, progress.quiet)
     model = settings.model.model_copy(update={"min_count": distill.min_count})
     student = settings.model_copy(update={"model": model})
-    parts = make_parts(student, data, load_vectors(model.vectors, progress.say), tag_set, sentences)
+    parts = make_parts(student, data, load_resources(student, data, progress), tag_set, sentences)
     parts.network.teacher = Teacher(teacher_crf(teacher, tag_set))
     columns = parts.encoder.encode(sentences)
     tags = np.zeros(len(scores), dtype=np.int64)
@@ -210,7 +211,7 @@ def _check_files(train: str, distill: DistillSettings) -> None:
 
 
 def _input_files(settings: DistilledTaggingSettings | DistilledClassificationSettings) -> list[Path]:
-    """List the files that must not change before a run is resumed: teacher, unlabeled texts and vectors."""
+    """List the files that must not change before a run is resumed: teacher, unlabeled texts, vectors and lists."""
     teacher = Path(settings.distill.teacher)
     model_files = (
         [path for path in sorted(teacher.iterdir()) if path.suffix in (".json", ".safetensors")]
@@ -218,4 +219,5 @@ def _input_files(settings: DistilledTaggingSettings | DistilledClassificationSet
         else []
     )
     others = [Path(path) for path in (settings.distill.unlabeled, settings.model.vectors) if path]
+    others += [find_word_list(name) for name in getattr(settings.model, "lexicon", ())]
     return [path for path in [*model_files, *others] if path.is_file()]

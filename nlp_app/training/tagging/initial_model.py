@@ -86,11 +86,11 @@ def read_initial_model(settings: S, output: Path) -> tuple[S, AnyTaggerParts | N
 
 def _adopt_settings(settings: S, directory: Path, parts: AnyTaggerParts) -> S:
     """Fill settings that are not set with those of the model; raise SettingsError if others contradict it."""
-    for name in ("pretrained", "vectors", "replace_head"):
+    for name in ("pretrained", "vectors", "lexicon", "replace_head"):
         if getattr(settings.model, name, None):
             raise SettingsError(
-                f"model.initial_model: cannot be combined with model.{name}; {directory} already has its body, head "
-                "and vectors. Set only one of the two"
+                f"model.initial_model: cannot be combined with model.{name}; {directory} already has its body, "
+                "head, vectors and lexicon. Set only one of the two"
             )
     table, conflicts = settings.model_dump(), []
     for name, key, value in _settings_of_model(parts):
@@ -160,7 +160,8 @@ def extend_labels(initial: P, data: TaggingData, directory: str) -> P:
             "model or other data"
         )
     extended = add_labels(initial, sorted(collect_labels(data.train.sentences)))
-    return replace(extended, about=data.about(), card="")
+    lists = {"lexicon": initial.about["lexicon"]} if "lexicon" in initial.about else {}
+    return replace(extended, about=data.about() | lists, card="")
 
 
 def extend_vocabulary(settings: TaggingSettings, initial: TaggerParts, data: TaggingData) -> TaggerParts:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from nlp_app.config import TaggingSettings
 from nlp_app.core.errors import SettingsError
 from nlp_app.data.tagging.splits import TaggingData, collect_labels
+from nlp_app.features.lexicon.lexicon import Lexicon
+from nlp_app.features.lexicon.token_keys import simplified_characters
+from nlp_app.features.lexicon.word_lists import find_word_list
 from nlp_app.features.pretrained_vectors import Vectors, VectorWords
 from nlp_app.features.tagging.encoder import TaggingEncoder
 from nlp_app.features.tagging.vector_clusters import are_word_vectors, cluster_vectors
@@ -24,7 +27,7 @@ from nlp_app.storage.cache import CacheEntry, CacheEntryWriter, load_or_build_de
 from nlp_app.storage.sentences import SentenceTokens, cache_source
 from nlp_app.text.tokenizer import tokenizer_key
 from nlp_app.training.examples import LearningRates, PreparedRun
-from nlp_app.training.learner_setup import load_vectors
+from nlp_app.training.learner_setup import load_lexicon, load_vectors
 from nlp_app.training.runs.progress import Progress
 from nlp_app.training.tagging.examples import EncodedSentences, write_sentences
 from nlp_app.training.tagging.initial_model import (
@@ -64,12 +67,12 @@ def prepare_tagger(
         files = initial_model_files(Path(model.initial_model))
         examples = EncodedSentences.encode(settings, parts, data.train.sentences)
     else:
-        vectors = load_vectors(model.vectors, progress.say)
+        resources = load_resources(settings, data, progress)
         tag_set = _tag_set(settings, data)
-        fitted = _load_or_fit(settings, data, vectors, tag_set, progress)
-        parts = _make_parts(settings, data, vectors, tag_set, fitted.encoder)
+        fitted = _load_or_fit(settings, data, resources, tag_set, progress)
+        parts = _make_parts(settings, data, resources, tag_set, fitted.encoder)
         parts = _with_coverage(parts, data, fitted.coverage, progress)
-        files = [Path(model.vectors)] if model.vectors else []
+        files = [*([Path(model.vectors)] if model.vectors else []), *map(find_word_list, model.lexicon)]
         examples = fitted.examples
     rates: LearningRates = {
         "rate_factors": {"crf.": train.crf_learning_rate / train.learning_rate},
@@ -78,10 +81,43 @@ def prepare_tagger(
     return PreparedRun(parts, examples, rates, files)
 
 
+class Resources(NamedTuple):
+    """Knowledge of words from outside the training data.
+
+    Attributes:
+        vectors: Pretrained vectors.
+        lexicon: Listed words.
+        lists: Name, number of words and checksum of each list, as JSON values.
+    """
+
+    vectors: Vectors | None = None
+    lexicon: Lexicon | None = None
+    lists: tuple[dict[str, Any], ...] = ()
+
+
+def load_resources(settings: TaggingSettings, data: TaggingData, progress: Progress) -> Resources:
+    """Load the pretrained vectors and the lexicon that the settings name.
+
+    Args:
+        settings: Settings of the run.
+        data: The splits, with the tokenizer.
+        progress: Log of the run.
+
+    Returns:
+        The resources.
+
+    Raises:
+        SettingsError: A list of words cannot be found.
+        DataError: A file cannot be read.
+    """
+    vectors = load_vectors(settings.model.vectors, progress.say)
+    return Resources(vectors, *load_lexicon(settings.model.lexicon, data.tokenizer, progress.say))
+
+
 def make_parts(
     settings: TaggingSettings,
     data: TaggingData,
-    vectors: Vectors | None,
+    resources: Resources | None = None,
     tag_set: TagSet | None = None,
     sentences: Collection[Sequence[str]] | None = None,
 ) -> TaggerParts:
@@ -90,7 +126,7 @@ def make_parts(
     Args:
         settings: Settings of the run.
         data: The splits.
-        vectors: Pretrained vectors, if there are any.
+        resources: Pretrained vectors and lexicon, if there are any.
         tag_set: Tags; None for the labels of the training data.
         sentences: Tokens of the sentences that the encoder is fitted to; None for the training sentences.
 
@@ -100,8 +136,9 @@ def make_parts(
     Raises:
         SettingsError: The network does not fit into memory.
     """
-    encoder = _fit(settings, data, vectors, SentenceTokens(data.train.sentences) if sentences is None else sentences)
-    return _make_parts(settings, data, vectors, tag_set or _tag_set(settings, data), encoder)
+    resources = resources or Resources()
+    encoder = _fit(settings, data, resources, SentenceTokens(data.train.sentences) if sentences is None else sentences)
+    return _make_parts(settings, data, resources, tag_set or _tag_set(settings, data), encoder)
 
 
 def _tag_set(settings: TaggingSettings, data: TaggingData) -> TagSet:
@@ -109,14 +146,15 @@ def _tag_set(settings: TaggingSettings, data: TaggingData) -> TagSet:
 
 
 def _fit(
-    settings: TaggingSettings, data: TaggingData, vectors: Vectors | None, sentences: Collection[Sequence[str]]
+    settings: TaggingSettings, data: TaggingData, resources: Resources, sentences: Collection[Sequence[str]]
 ) -> TaggingEncoder:
     return TaggingEncoder.fit(
         sentences,
         data.tokenizer.normalize,
         min_count=settings.model.min_count,
         joint_min_count=settings.model.joint_min_count,
-        vectors=_vector_words(vectors, settings) if vectors else None,
+        vectors=_vector_words(resources.vectors, settings) if resources.vectors else None,
+        lexicon=resources.lexicon,
     )
 
 
@@ -130,44 +168,49 @@ class _FittedEncoder:
 
 
 def _load_or_fit(
-    settings: TaggingSettings, data: TaggingData, vectors: Vectors | None, tag_set: TagSet, progress: Progress
+    settings: TaggingSettings, data: TaggingData, resources: Resources, tag_set: TagSet, progress: Progress
 ) -> _FittedEncoder:
     sentences = data.train.sentences
 
     def build(writer: CacheEntryWriter) -> None:
-        encoder = _fit(settings, data, vectors, SentenceTokens(sentences))
+        encoder = _fit(settings, data, resources, SentenceTokens(sentences))
         encoder.save(writer.folder / _ENCODER_FOLDER)
-        writer.facts["coverage"] = encoder.coverage(SentenceTokens(sentences)) if vectors else 0.0
+        writer.facts["coverage"] = encoder.coverage(SentenceTokens(sentences)) if resources.vectors else 0.0
         write_sentences(writer, encoder, tag_set, sentences)
 
     def load(entry: CacheEntry) -> _FittedEncoder:
         encoder = TaggingEncoder.load(
-            entry.folder / _ENCODER_FOLDER, data.tokenizer.normalize, vectors=vectors is not None
+            entry.folder / _ENCODER_FOLDER, data.tokenizer.normalize, vectors=resources.vectors is not None
         )
         return _FittedEncoder(encoder, EncodedSentences.from_cache(settings, entry), entry.facts["coverage"])
 
     source, rows = cache_source(sentences)
-    key_parts = ["tagger", rows, *_cache_key_parts(settings, data, vectors, tag_set)]
+    key_parts = ["tagger", rows, *_cache_key_parts(settings, data, resources, tag_set)]
     return load_or_build_derived(source, key_parts, build, load, progress.say)
 
 
 def _cache_key_parts(
-    settings: TaggingSettings, data: TaggingData, vectors: Vectors | None, tag_set: TagSet
-) -> Iterator[str | NDArray[np.float32]]:
+    settings: TaggingSettings, data: TaggingData, resources: Resources, tag_set: TagSet
+) -> Iterator[str | NDArray[Any]]:
     """Iterate over everything except the sentences that affects the fitted encoder and the encoded sentences."""
     model = settings.model
     yield repr((tag_set.scheme, tag_set.labels, model.min_count, model.joint_min_count, MAX_TOKENS))
     yield tokenizer_key(data.tokenizer)
+    vectors, lexicon = resources.vectors, resources.lexicon
     if vectors is not None:
         yield "\0".join(vectors.vocabulary.symbols)
         yield vectors.matrix
         yield repr((model.clusters, settings.train.seed))
+    if lexicon is not None:
+        yield "\0".join(lexicon.class_names.symbols)
+        yield repr(simplified_characters())
+        yield from (lexicon.index.keys, lexicon.classes, lexicon.costs)
 
 
 def _make_parts(
-    settings: TaggingSettings, data: TaggingData, vectors: Vectors | None, tag_set: TagSet, encoder: TaggingEncoder
+    settings: TaggingSettings, data: TaggingData, resources: Resources, tag_set: TagSet, encoder: TaggingEncoder
 ) -> TaggerParts:
-    model = settings.model
+    model, vectors = settings.model, resources.vectors
     dimensions = TaggerDimensions(
         norm=model.word_dim,
         shape=model.shape_dim,
@@ -181,9 +224,10 @@ def _make_parts(
         wide_dropout=model.wide_dropout,
     )
     network = _network(tag_set, TableSizes(**encoder.sizes), dimensions)
+    about = data.about() | ({"lexicon": list(resources.lists)} if resources.lists else {})
     if vectors is not None:
         network.set_vectors(torch.from_numpy(vectors.matrix), trained=model.train_vectors)
-    return TaggerParts(network, encoder, tag_set, data.tokenizer, data.about())
+    return TaggerParts(network, encoder, tag_set, data.tokenizer, about)
 
 
 def _vector_words(vectors: Vectors, settings: TaggingSettings) -> VectorWords:

@@ -99,6 +99,14 @@ def test_every_setting_has_an_effect(cli: Cli, teacher: Path, tmp_path: Path, ch
     assert weights[0] != weights[1]
 
 
+@pytest.mark.slow
+def test_a_student_may_have_a_lexicon(cli: Cli, teacher: Path, tmp_path: Path) -> None:
+    assert distill(cli, teacher, tmp_path / "run", "--set=model.lexicon=names").status == 0
+    student: Any = nlp_app.load(tmp_path / "run")
+    assert len(student.parts.encoder.lexicon) > 100_000
+    assert [each["name"] for each in student.parts.about["lexicon"]] == ["names"]
+
+
 def test_what_is_wrong_is_said(cli: Cli, small: Any, teacher: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     refused(distill(cli, teacher, run, "--set=distill.augmented_copies=0"), "unlabeled")

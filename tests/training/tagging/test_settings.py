@@ -41,6 +41,7 @@ CHANGES: dict[str, tuple[str, dict[str, str]]] = {
     "model.vectors": ("@vectors", {}),
     "model.train_vectors": ("true", {"model.vectors": "@vectors"}),
     "model.clusters": ("yes", {"model.vectors": "@vectors", "model.clusters": "no"}),
+    "model.lexicon": ("@lexicon", {}),
     "train.epochs": ("3", {}),
     "train.batch_tokens": ("300", {}),
     "train.gradient_accumulation_steps": ("2", {}),
@@ -70,7 +71,7 @@ ELSEWHERE = {
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A few sentences to train on, fewer for dev, and vectors of the words."""
+    """A few sentences to train on, fewer for dev, and vectors and a list of words."""
     directory = tmp_path_factory.mktemp("files")
     found = {name: directory / f"{name}.conll" for name in ("train", "dev")}
     for (name, path), count in zip(found.items(), (40, 8), strict=True):
@@ -78,7 +79,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     tokens = sorted(set(found["train"].read_text(encoding="utf-8").replace("\n", " ").split(" ")) - {""})
     vectors = directory / "vectors.txt"
     vectors.write_text("".join(f"{t} {len(t)}.5 -{ord(t[0]) % 7}.25 1.0\n" for t in tokens), encoding="utf-8")
-    return {f"data.{name}": str(path) for name, path in found.items()} | {"@vectors": str(vectors)}
+    lexicon = directory / "lexicon.txt"
+    lexicon.write_text("\n".join(tokens[::3]), encoding="utf-8")
+    paths = {f"data.{name}": str(path) for name, path in found.items()}
+    return paths | {"@vectors": str(vectors), "@lexicon": str(lexicon)}
 
 
 @pytest.fixture(scope="module")
