@@ -18,7 +18,7 @@ from nlp_app.core.progress_bar import progress_bar
 from nlp_app.core.text_table import format_names
 from nlp_app.data.classification.splits import read_split, split_remarks
 from nlp_app.data.tagging.corpus import Corpus, CorpusOptions, read_corpus
-from nlp_app.data.tagging.splits import collect_labels, reading_remarks, unknown_labels_message
+from nlp_app.data.tagging.remarks import collect_labels, reading_remarks, unknown_labels_message
 from nlp_app.inference import Tagger
 from nlp_app.inference.class_scores import decide_chunks
 from nlp_app.inference.classifier import Classifier

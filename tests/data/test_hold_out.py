@@ -18,7 +18,7 @@ from nlp_app.data.classification.hold_out import HoldOut, hold_out_texts
 from nlp_app.data.classification.scan import LabeledTexts
 from nlp_app.data.tagging.corpus import Corpus
 from nlp_app.data.tagging.hold_out import hold_out_sentences
-from nlp_app.data.tagging.splits import collect_labels
+from nlp_app.data.tagging.remarks import collect_labels
 from nlp_app.formats.classification import open_classes
 from nlp_app.storage.sentences import StoredSentences
 

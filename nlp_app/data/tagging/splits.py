@@ -16,6 +16,7 @@ from nlp_app.core.types import Sentence
 from nlp_app.data.tagging.cached_corpus import read_cached_corpus
 from nlp_app.data.tagging.corpus import Corpus, CorpusOptions
 from nlp_app.data.tagging.hold_out import hold_out_sentences
+from nlp_app.data.tagging.remarks import collect_labels, reading_remarks, unknown_labels_message
 from nlp_app.data.tagging.tokenizer_choice import LOW_AGREEMENT, choose_tokenizer, refit_tokenizer
 from nlp_app.formats.tagging import FORMATS, ReadOptions
 from nlp_app.formats.tagging.read_log import new_remarks
@@ -325,62 +326,6 @@ def _count_shared(train: Sequence[Sentence], other: Sequence[Sentence]) -> int:
     """Count the sentences of the other corpus that also occur in train, without empty ones."""
     columns = to_stored_sentences(other)
     return int(np.isin(columns.hashes[columns.lengths > 0], to_stored_sentences(train).hashes).sum())
-
-
-def collect_labels(sentences: Iterable[Sentence]) -> set[str]:
-    """Collect the labels of gold spans; spans that could not be aligned with tokens are ignored.
-
-    Args:
-        sentences: The sentences.
-
-    Returns:
-        The labels.
-    """
-    if isinstance(sentences, StoredSentences):
-        return sentences.labels_in("spans")
-    return {span.label for sentence in sentences for span in sentence.spans or ()}
-
-
-def reading_remarks(corpus: Corpus) -> Iterator[str]:
-    """Describe what the reader detected and repaired in a corpus.
-
-    Args:
-        corpus: The corpus.
-
-    Yields:
-        One remark for each detected property, then for repaired tags and for changed spans.
-    """
-    yield from corpus.remarks
-    if corpus.repairs:
-        first = corpus.repairs[0]
-        yield (
-            f"invalid tags, repaired as the CoNLL scorer does: {corpus.repaired:,}; "
-            f"the first: {corpus.path}:{first.line}: {first.tag}: {first.reason}"
-        )
-    if corpus.ledger.adjusted or corpus.ledger.dropped:
-        yield (
-            f"labeled spans: {corpus.ledger.gold:,}, adjusted to token boundaries: {corpus.ledger.adjusted:,}, "
-            f"not aligned with tokens: {corpus.ledger.dropped:,} (in evaluation, they count as missed)"
-        )
-
-
-def unknown_labels_message(known: Iterable[str], corpus: Corpus) -> Iterator[str]:
-    """Report labels that the model does not know.
-
-    Args:
-        known: The labels of the model.
-        corpus: The corpus to evaluate on.
-
-    Yields:
-        One message if there are unknown labels, otherwise nothing.
-    """
-    if isinstance(corpus.sentences, StoredSentences):
-        found = corpus.sentences.labels_in("spans", "unaligned")
-    else:
-        found = {span.label for sentence in corpus.sentences for span in (*(sentence.spans or ()), *sentence.unaligned)}
-    unknown = sorted(found.difference(known))
-    if unknown:
-        yield f"labels that do not occur in the training data: {', '.join(unknown)}; they count as missed"
 
 
 def _check_kind(train: Corpus, other: Corpus, known: set[str]) -> None:

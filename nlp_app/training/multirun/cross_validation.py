@@ -21,7 +21,8 @@ from nlp_app.core.progress_bar import progress_bar, show_status
 from nlp_app.core.types import TokenSpan
 from nlp_app.data.partition import assign_folds
 from nlp_app.data.tagging.corpus import Corpus
-from nlp_app.data.tagging.splits import TaggingData, collect_labels, read_splits
+from nlp_app.data.tagging.remarks import collect_labels
+from nlp_app.data.tagging.splits import TaggingData, read_splits
 from nlp_app.engine import EpochReport
 from nlp_app.labels.schemes import NONE
 from nlp_app.labels.tag_set import TagSet

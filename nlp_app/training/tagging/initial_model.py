@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from nlp_app.config import TaggingSettings, TransformerTaggingSettings, validate
 from nlp_app.core.errors import ModelError, SettingsError
 from nlp_app.core.text_table import format_names
-from nlp_app.data.tagging.splits import TaggingData, collect_labels
+from nlp_app.data.tagging.remarks import collect_labels
+from nlp_app.data.tagging.splits import TaggingData
 from nlp_app.labels.schemes import NONE
 from nlp_app.models import DESCRIPTION, TaggerParts, read_model
 from nlp_app.models.label_extension import add_labels, add_words

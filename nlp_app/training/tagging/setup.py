@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from nlp_app.config import TaggingSettings
 from nlp_app.core.errors import SettingsError
-from nlp_app.data.tagging.splits import TaggingData, collect_labels
+from nlp_app.data.tagging.remarks import collect_labels
+from nlp_app.data.tagging.splits import TaggingData
 from nlp_app.features.lexicon.lexicon import Lexicon
 from nlp_app.features.lexicon.token_keys import simplified_characters
 from nlp_app.features.lexicon.word_lists import find_word_list

@@ -16,7 +16,7 @@ from nlp_app.core.types import CharSpan, TextRecord, TokenRecord
 from nlp_app.data.tagging.cached_corpus import read_cached_corpus
 from nlp_app.data.tagging.convert import convert
 from nlp_app.data.tagging.corpus import CorpusOptions, read_corpus
-from nlp_app.data.tagging.splits import reading_remarks
+from nlp_app.data.tagging.remarks import reading_remarks
 from nlp_app.formats.classification import ClassReadOptions, open_classes
 from nlp_app.formats.io.encodings import find_encoding
 from nlp_app.formats.io.lines import CHUNK
