@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +39,7 @@ from nlp_app.cli.options import (
     trust_option,
 )
 from nlp_app.cli.terminal import say, show
-from nlp_app.core.errors import ModelError
+from nlp_app.core.errors import DataError, ModelError
 from nlp_app.core.threads import limit_threads, thread_count
 
 if TYPE_CHECKING:
@@ -72,12 +74,14 @@ def evaluate(model: str, file: str, as_json: bool, quiet: bool, **options: Any) 
 
     loaded, name = _load_model(model, file, options), Path(file).name
     if isinstance(loaded, Classifier):
-        scores, remarks = evaluate_classes(loaded, file, _data_settings(loaded, options), quiet)
+        with _hint_for_evaluation(model, "classifier", "texts with classes"):
+            scores, remarks = evaluate_classes(loaded, file, _data_settings(loaded, options), quiet)
         text = "\n\n".join(filter(None, (class_score_table({name: scores}), confusion_table(scores))))
     else:
         reject_column_options(options)
         format = check_tagging_format(options["format"])
-        scores, remarks = evaluate_file(loaded, Path(file), format, options["changes"], quiet)
+        with _hint_for_evaluation(model, "tagger", "tokens with tags, or texts with spans"):
+            scores, remarks = evaluate_file(loaded, Path(file), format, options["changes"], quiet)
         text = score_table({name: scores})
     if not quiet:
         say(*(f"note: {remark}" for remark in remarks))
@@ -213,6 +217,18 @@ def _check_files(texts: Sequence[str], source: str | None, target: str | None, o
     for name in ("shard", "resume"):
         if texts and options[name]:
             raise click.UsageError(f"--{name} is for a file, found TEXT; use --input instead")
+
+
+@contextmanager
+def _hint_for_evaluation(model: str, kind: str, expected: str) -> Iterator[None]:
+    """Replace the hint on training in the error for a file of the other task."""
+    try:
+        yield
+    except DataError as error:
+        if "use `train" not in str(error):
+            raise
+        reason = re.sub(r":? use `train .*", "", str(error))
+        raise DataError(f"{reason}; {model} is a {kind}, so give {expected}, or another model") from error
 
 
 def _is_file(text: str) -> bool:

@@ -72,7 +72,7 @@ class ClassificationLossSettings(SettingsTable):
     loss: Literal["auto", "cross_entropy", "focal", "hinge", "binary_cross_entropy", "binary_focal"] = "auto"
     label_smoothing: Share = 0.1
     focal_gamma: Rate = 2.0
-    class_weights: str = ""
+    class_weights: str | dict[str, Positive] = ""
     imbalance: Literal["none", "weights", "focal", "sampler"] = "none"
 
 

@@ -177,6 +177,8 @@ def _toml(value: object) -> str:
         return f'"{escaped}"'
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_toml(key)} = {_toml(each)}' for key, each in value.items())}}}"
     return repr(value)
 
 

@@ -6,10 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Outcome, refused
+from conftest import Outcome, Small, refused
 
-from nlp_app.config import TaggingSettings, read_settings
+from nlp_app.config import ClassificationSettings, TaggingSettings, read_settings
+from nlp_app.config.loading import write_settings
+from nlp_app.core.errors import SettingsError
 from nlp_app.core.paths import bundled_path
+from nlp_app.labels import ClassSet
+from nlp_app.training.classification.loss import _class_weights
 
 Cli = Callable[..., Outcome]
 
@@ -58,3 +62,44 @@ def test_config_prints_bundled_settings(cli: Cli) -> None:
 def test_a_setting_of_another_kind_names_the_kind(cli: Cli) -> None:
     refused(cli("train", "ner", "--set", "model.pretrained=x"), "model.pretrained", "--config ner_transformer")
     refused(cli("train", "cls", "--set", "model.kernel_sises=2"), "did you mean `model.kernel_sizes`?")
+
+
+def test_evaluate_does_not_speak_of_training(cli: Cli, small: Small, small_classes: Small, tmp_path: Path) -> None:
+    for model, file, expected in (
+        (small.run, small_classes.test, "is a tagger, so give tokens with tags"),
+        (small_classes.run, small.test, "is a classifier, so give texts with classes"),
+    ):
+        outcome = cli("evaluate", model, file)
+        refused(outcome, file, expected)
+        assert "`train" not in outcome.err
+
+
+def test_a_label_for_nearly_every_text_is_questioned(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    rows = [f"text number {n},{'xy'[n % 2]}\n" for n in range(95)] + ["text number 1,x\n"] * 4
+    path.write_text("".join(["text,label\n", *rows]))
+    columns = ("--text-column", "label", "--label-column", "text", "--set", "data.dev_share=0")
+    outcome = cli("train", "cls", "--train", path, "--output", tmp_path / "run", *columns)
+    refused(outcome, "the label column 'text' has 95 different values in 99 texts. Is it the text")
+
+
+def test_class_weights_of_any_label(tmp_path: Path) -> None:
+    classes = ClassSet.of(["Food, drink", "a=b", "c"])
+    expected = [2.0, 0.5, 1.0]
+    path = tmp_path / "a.toml"
+    path.write_text('[train.class_weights]\n"Food, drink" = 2.0\n"a=b" = 0.5\n')
+    written = tmp_path / "b.toml"
+    for settings in (
+        read_settings(ClassificationSettings, path),
+        read_settings(ClassificationSettings, None, ['train.class_weights={"Food, drink": 2, "a=b": 0.5}']),
+    ):
+        written.write_text(write_settings(settings))
+        for each in (settings, read_settings(ClassificationSettings, written)):
+            counts = dict.fromkeys(classes.labels, 3)
+            assert _class_weights(each.train, classes, counts, 9) == expected
+    wrong = {"{": "not JSON", '{"x": 2}': "'x'", '{"c": "2"}': "expected a number", "[1]": "expected"}
+    for text, message in wrong.items():
+        with pytest.raises(SettingsError, match=message):
+            _class_weights(
+                read_settings(ClassificationSettings, None, [f"train.class_weights={text}"]).train, classes, {}, 9
+            )

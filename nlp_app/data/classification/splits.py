@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,10 @@ from nlp_app.data.classification.scan import FileScan, Hashes, LabeledTexts
 from nlp_app.formats.classification import ClassFile, ClassReadOptions, open_classes
 from nlp_app.formats.classification.read_plan import NO_LABEL, NO_TEXT, ReadRepair
 from nlp_app.labels.class_set import ClassSet
+
+_MANY_LABELS = 50  # from which a label for nearly every text is a mistake
+
+_DISTINCT_SHARE = 0.9
 
 _SKIPPED = (NO_TEXT, NO_LABEL)  # repairs that are reported as skipped texts
 
@@ -250,6 +254,7 @@ def read_class_splits(settings: ClassificationDataSettings, seed: int) -> ClassD
     read = scan_training_file(file, settings, seed, notes.append)
     other_options = replace(file.options, encoding=read_options(settings).encoding, format=None)
     scan, multi_label, held_out, counts = read.scan, read.multi_label, read.held_out, read.counts
+    _check_label_column(file, counts, read.size)
     train = LabeledTexts(file, multi_label, held_out)
     class_set = ClassSet.of(counts, multi_label)
     dev = ClassSplit(scan, file, read.dev) if held_out is not None else None
@@ -296,6 +301,18 @@ def read_split(path: str | Path, options: ClassReadOptions, multi_label: bool) -
     if not records:
         raise DataError("found no labels; evaluation needs labeled texts", file.path)
     return ClassSplit(scan, file, records, skipped)
+
+
+def _check_label_column(file: ClassFile, counts: Mapping[str, int], texts: int) -> None:
+    """Raise an error if nearly every text has a label of its own: then the labels are probably texts or ids."""
+    if len(counts) >= _MANY_LABELS and len(counts) > _DISTINCT_SHARE * texts:
+        columns = ", ".join(map(repr, file.options.label_columns))
+        place = f"the label column {columns}" if columns else "the label"
+        raise DataError(
+            f"{place} has {len(counts):,} different values in {texts:,} texts. Is it the text, or an id? Name the "
+            "columns with --text-column and --label-column",
+            file.path,
+        )
 
 
 def _check_common_label(split: ClassSplit, class_set: ClassSet, train: str) -> None:

@@ -287,6 +287,9 @@ def corpus_options(
     )
     if settings.tags and settings.format not in ("auto", "parallel"):
         raise SettingsError(f"data.tags: names a parallel file with tags, but data.format is {settings.format!r}")
+    if Path(settings.tags).name != settings.tags:
+        expected = "expected the name of a file, which is read from the folder of each file with tokens"
+        raise SettingsError(f"data.tags: found {settings.tags!r}, {expected}")
     format = "parallel" if settings.tags else settings.format
     name = "basic" if settings.tokenizer == "auto" else settings.tokenizer
     return CorpusOptions(

@@ -37,7 +37,7 @@ class ColumnChoice:
     Attributes:
         token: Column of the tokens, from 0.
         tag: Column of the tags; None if tags are not read.
-        has_header: If the first row contains the names of the columns.
+        header: The first row, if it contains the names of the columns; otherwise None.
         pattern: A pattern for the whole token column, whose group 1 is the token; None if the column is the token.
         description: The chosen columns, for the user; empty for a single column.
         example: A row of the file, for the user.
@@ -47,7 +47,7 @@ class ColumnChoice:
 
     token: int
     tag: int | None
-    has_header: bool = False
+    header: tuple[str, ...] | None = None
     pattern: re.Pattern[str] | None = None
     description: str = ""
     example: str = ""
@@ -93,10 +93,11 @@ def choose_columns(
     count = layout.columns
     rows = list(_read_rows(sample, layout, comments))
     token, tag, reasons = _default_columns(rows, count, options, name)
-    has_header = tag is not None and _has_header(rows, token, tag)
-    if has_header:
+    header: tuple[str, ...] | None = None
+    if tag is not None and _has_header(rows, token, tag):
+        header = tuple(rows[0].pop(0))
+        rows = [sentence for sentence in rows if sentence]
         reasons.append("first row with the names of the columns, skipped")
-        rows[0] = rows[0][1:]
     if tag is not None and options.labels:
         _reject_brackets(rows, tag, name)
     pattern = options.token_regex
@@ -108,11 +109,11 @@ def choose_columns(
             "--set data.token_pattern=none keeps it"
         )
     if count < 2:
-        return ColumnChoice(token, tag, False, pattern, reasons=tuple(reasons), is_segmented=is_segmented)
+        return ColumnChoice(token, tag, None, pattern, reasons=tuple(reasons), is_segmented=is_segmented)
     chosen = f"token {token}" if tag is None or not options.labels else f"token {token}, tag {tag}"
     description = f"columns: {chosen} of {count}, counted from 0"
     example = _example(rows, tag)
-    return ColumnChoice(token, tag, has_header, pattern, description, example, tuple(reasons), is_segmented)
+    return ColumnChoice(token, tag, header, pattern, description, example, tuple(reasons), is_segmented)
 
 
 def _default_columns(

@@ -144,7 +144,7 @@ def read(lines: Iterable[str], name: str, options: ReadOptions, log: ReadLog | N
     choice.report(log)
     log.skip("columns other than token and tag", max(0, layout.columns - 2))
     read_row = _row_reader(layout, choice, name, log)
-    marker, has_header = comments.marker, choice.has_header
+    marker, header = comments.marker, choice.header
     sentence = _Sentence()
     for number, line in enumerate(itertools.chain(sample, remaining), 1):
         if is_blank(line) or is_document_start(line):
@@ -154,8 +154,8 @@ def read(lines: Iterable[str], name: str, options: ReadOptions, log: ReadLog | N
                 log.skip("documents", prefix="the boundaries of ")
         elif line[0] == marker and comments.contain(line):
             log.repair("comment lines, skipped", number)
-        elif has_header:
-            has_header = False
+        elif header is not None and tuple(cell.strip(" ") for cell in layout.split(line)) == header:
+            header = None
         else:
             damage.lines += 1
             try:

@@ -75,6 +75,9 @@ MIA: Pairs = [[("Mia", "B-PER"), ("sings", "O")], [("Oslo", "B-LOC")]]
             "wort\tklasse\nMia\tB-PER\nsings\tO\n\nOslo\tB-LOC\n", MIA, ["first row with"], id="foreign header"
         ),
         pytest.param(
+            "token\ttag\n\nMia\tB-PER\nsings\tO\n\nOslo\tB-LOC\n", MIA, ["first row with"], id="header and blank line"
+        ),
+        pytest.param(
             "# s_1\nMia PROPN\nsings VERB\n\n# s_2\nOslo PROPN\n",
             [[("Mia", "PROPN"), ("sings", "VERB")], [("Oslo", "PROPN")]],
             ["comment lines, skipped: 2"],
@@ -251,3 +254,16 @@ def test_characters_with_their_position_are_recognized(tmp_path: Path) -> None:
 def test_tokens_that_end_in_digits_stay_as_they_are(tmp_path: Path, tokens: list[str]) -> None:
     text = "\n".join("".join(f"{token}\tO\n" for token in tokens) for _ in range(9))
     assert [token for token, _ in parse(tmp_path, text)[0][0]] == tokens
+
+
+def test_a_damaged_line_before_the_header_is_not_the_header(tmp_path: Path) -> None:
+    rows = "Mia\tB-PER\nsings\tO\n\n" * 99
+    found, log = parse(tmp_path, f"junk\n\ntoken\ttag\n{rows}")
+    assert len(found) == 99
+    assert found[0] == [("Mia", "B-PER"), ("sings", "O")]
+    assert any(remark.startswith("damaged lines") for remark in log.remarks)
+
+
+def test_a_header_above_segmented_tokens(tmp_path: Path) -> None:
+    text = "char\ttag\n\n" + "\n".join("".join(f"{token}\tO\n" for token in SEGMENTED) for _ in range(5))
+    assert parse(tmp_path, text)[0][0][0] == ("\u79d1", "O")
