@@ -153,8 +153,16 @@ def whole(small: Small, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
 
 
 @pytest.fixture(scope="session")
-def tagger(small: Small) -> Any:
-    """The small run's model, loaded."""
+def tagger(request: pytest.FixtureRequest, small: Small) -> Any:
+    """The small run's model, loaded; in tests of predictions on each backend."""
+    import nlp_app
+
+    return nlp_app.load(small.run, backend=getattr(request, "param", "torch"))
+
+
+@pytest.fixture(scope="session")
+def torch_tagger(small: Small) -> Any:
+    """The small run's model, with a network in torch."""
     import nlp_app
 
     return nlp_app.load(small.run, backend="torch")
@@ -177,11 +185,18 @@ def small_classes(tmp_path_factory: pytest.TempPathFactory) -> Small:
 
 
 @pytest.fixture(scope="session")
-def classifier(small_classes: Small) -> Any:
-    """The small classification run's model, loaded."""
+def classifier(request: pytest.FixtureRequest, small_classes: Small) -> Any:
+    """The small classification run's model, loaded; in tests of predictions on each backend."""
     import nlp_app
 
-    return nlp_app.load(small_classes.run, backend="torch")
+    return nlp_app.load(small_classes.run, backend=getattr(request, "param", "torch"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of predictions, in tests/inference, on both backends."""
+    if "inference" in metafunc.definition.path.relative_to(Path(__file__).parent).parts:
+        for name in {"tagger", "classifier"}.intersection(metafunc.fixturenames):
+            metafunc.parametrize(name, ["numpy", "torch"], indirect=True, scope="session")
 
 
 @pytest.fixture

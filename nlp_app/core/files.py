@@ -141,6 +141,7 @@ def _detach(stream: io.TextIOWrapper) -> None:
 _WRITE_ADVICE = {
     errno.ENOSPC: "make room or choose another path",
     errno.EDQUOT: "make room or choose another path",
+    errno.EFBIG: "make room or choose another path",
     errno.ENOENT: "create its folder, or choose another path",
     errno.ENOTDIR: "a part of its path is a file; choose another path",
     errno.EISDIR: "it is a folder; choose the name of a file",

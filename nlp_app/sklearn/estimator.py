@@ -68,6 +68,8 @@ def make_constructor(settings_class: type[Settings], paths: Mapping[str, Setting
     """
     settings = settings_class()
     defaults = {name: getattr(getattr(settings, table), key) for name, (table, key) in paths.items()} | _OWN
+    # scikit-learn allows no mutable default; an empty text is an empty list of names.
+    defaults |= {name: "" for name, value in defaults.items() if value == []}
 
     def __init__(self: Any, **parameters: Any) -> None:
         for name in parameters:

@@ -261,7 +261,7 @@ def test_what_is_kept_of_a_file_is_not_taken_for_a_fold(
     files = ("--train", data / "train.conll", "--output", tmp_path / "run", "--quiet", "--folds", 2)
     chosen = ("model.kind=transformer", f"model.pretrained={body}", "train.epochs=1", "track.plots=false")
     assert cli("train", "ner", *files, *(f"--set={change}" for change in chosen)).status == 0
-    kept = {path.parent for path in (tmp_path / "cache").rglob("*") if path.is_file()}
+    kept = {path.parent for path in (tmp_path / "cache").glob("*/*")}  # not the measured speed of bfloat16
     assert len(kept) == 2  # the file's sentences, and the pieces of all of them
     for fold in (1, 2):
         mine = rows_of(tmp_path / f"run/folds/{fold}/predictions.conll")
