@@ -194,7 +194,7 @@ def classifier(request: pytest.FixtureRequest, small_classes: Small) -> Any:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the tests of predictions, in tests/inference, on both backends."""
-    if "inference" in metafunc.definition.path.relative_to(Path(__file__).parent).parts:
+    if metafunc.definition.path.is_relative_to(Path(__file__).parent / "inference"):
         for name in {"tagger", "classifier"}.intersection(metafunc.fixturenames):
             metafunc.parametrize(name, ["numpy", "torch"], indirect=True, scope="session")
 
